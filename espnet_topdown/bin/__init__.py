@@ -1,0 +1,1 @@
+"""Training tools with the names of `espnet2.bin`, each the ESPnet tool with our task."""

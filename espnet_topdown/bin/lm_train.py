@@ -1,0 +1,16 @@
+"""`espnet2.bin.lm_train` with `topdown_conf`."""
+
+from collections.abc import Sequence
+
+from espnet_topdown.errors import reported
+from espnet_topdown.tasks import TopdownLMTask
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Train as `espnet2.bin.lm_train` does; a `topdown_conf` makes it one phase of a cascade."""
+    with reported():
+        TopdownLMTask.main(cmd=cmd)
+
+
+if __name__ == "__main__":
+    main()

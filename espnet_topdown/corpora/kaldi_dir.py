@@ -1,0 +1,66 @@
+"""A Kaldi data directory as a value: the lists of one set, kept consistent with each other and written sorted.
+
+Which utterances belong to a set is the business of the corpus modules.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_topdown.corpora.lists import write_lines
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """The lists of one set.
+
+    Args:
+        audio: recording id -> entry of ``wav.scp`` (a path, or a command that ends in ``|``).
+        text: utterance id -> transcript, "" where nothing was said.
+        speaker: utterance id -> speaker id, which must be a prefix of the utterance id.
+        segments: utterance id -> (recording id, start, end), times in seconds as they are to be printed; None where
+            every utterance is a recording of its own.
+    """
+
+    audio: Mapping[str, str]
+    text: Mapping[str, str]
+    speaker: Mapping[str, str]
+    segments: Mapping[str, tuple[str, str, str]] | None = None
+
+    def utterances(self) -> list[str]:
+        """Sorted ids of the utterances that have audio, transcript and speaker."""
+        segments = self.segments
+        if segments is None:
+            return sorted(u for u in self.text if u in self.audio and u in self.speaker)
+        return sorted(u for u in self.text if u in segments and u in self.speaker and segments[u][0] in self.audio)
+
+    def subset(self, utterances: Collection[str]) -> "DataDir":
+        """The same set with only `utterances`; recordings that no utterance needs are dropped."""
+        text = {u: self.text[u] for u in utterances}
+        speaker = {u: self.speaker[u] for u in utterances}
+        if self.segments is None:
+            return DataDir({u: self.audio[u] for u in utterances}, text, speaker)
+        segments = {u: self.segments[u] for u in utterances}
+        recordings = {recording for recording, _, _ in segments.values()}
+        return DataDir({r: e for r, e in self.audio.items() if r in recordings}, text, speaker, segments)
+
+    def write(self, directory: Path) -> int:
+        """Write ``text``, ``utt2spk``, ``spk2utt``, ``wav.scp`` and, where there are any, ``segments``.
+
+        Only utterances that are complete are written, and only recordings that they use.
+
+        Returns:
+            the number of utterances written.
+        """
+        kept = self.utterances()
+        whole = self.subset(kept)
+        by_speaker: dict[str, list[str]] = {}
+        for utterance in kept:
+            by_speaker.setdefault(whole.speaker[utterance], []).append(utterance)
+        write_lines(directory / "text", (f"{u} {whole.text[u]}" if whole.text[u] else u for u in kept))
+        write_lines(directory / "utt2spk", (f"{u} {whole.speaker[u]}" for u in kept))
+        write_lines(directory / "spk2utt", (" ".join([s, *us]) for s, us in by_speaker.items()))
+        write_lines(directory / "wav.scp", (f"{r} {whole.audio[r]}" for r in sorted(whole.audio)))
+        if whole.segments is not None:
+            write_lines(directory / "segments", (" ".join([u, *whole.segments[u]]) for u in kept))
+        return len(kept)

@@ -1,0 +1,221 @@
+"""NIST SPHERE audio: header, completeness, samples; as a command it writes one file as WAV to stdout.
+
+PCM and mu-law are read by libsndfile (soundfile). Shorten, which the real WSJ discs use, is decoded by the first of
+sph2pipe, ffmpeg (both on PATH) and the Python package desphere. Resampling is left to the recipe.
+
+    python3 -m espnet_topdown.corpora.sphere --channel 2 sw02001.sph > side_b.wav
+"""
+
+import argparse
+import functools
+import importlib.util
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_topdown.errors import TopdownError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_MAGIC = b"NIST_1A\n"
+
+
+@dataclass(frozen=True)
+class SphereHeader:
+    """What a SPHERE header says.
+
+    Args:
+        size: bytes of the header.
+        rate: samples per second.
+        channels: 1 or 2.
+        samples: samples of one channel.
+        width: bytes of one sample before compression.
+        coding: ``pcm``, ``ulaw`` or ``alaw``.
+        compression: ``""``, or its name, e.g. ``embedded-shorten-v2.00``.
+    """
+
+    size: int
+    rate: int
+    channels: int
+    samples: int
+    width: int
+    coding: str
+    compression: str
+
+    @property
+    def is_compressed(self) -> bool:
+        return bool(self.compression)
+
+
+def read_header(path: str | Path) -> SphereHeader:
+    """The header of `path`, checked against the size of the file.
+
+    Raises:
+        TopdownError: the file is missing, is not SPHERE, lacks a field, or is uncompressed and shorter than its header
+            says. Whether a compressed file is whole shows only when it is decoded.
+    """
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            head = stream.read(1024)
+            size = int(head[8:16]) if head.startswith(_MAGIC) else 0
+            head += stream.read(size - len(head)) if size > len(head) else b""
+            file_size = stream.seek(0, 2)
+    except OSError as error:
+        raise TopdownError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise TopdownError(f"{path}: damaged SPHERE header (no size in its second line)") from None
+    if not size or len(head) < size:
+        raise TopdownError(f"{path}: not a whole SPHERE header (expected NIST_1A and {size or 1024} bytes)")
+    header = _parse(path, size, head[:size])
+    needed = size + header.samples * header.channels * header.width
+    if not header.is_compressed and file_size < needed:
+        raise TopdownError(f"{path}: truncated ({file_size} bytes, its header needs {needed})")
+    return header
+
+
+def _parse(path: str | Path, size: int, head: bytes) -> SphereHeader:
+    fields = {}
+    for line in head[16:].split(b"\n"):
+        name, _, typed = line.partition(b" ")
+        if name == b"end_head":
+            break
+        fields[name] = typed.partition(b" ")[2]
+    coding, _, compression = fields.get(b"sample_coding", b"pcm").decode("ascii", "replace").partition(",")
+    try:
+        rate, channels, samples = (int(fields[k]) for k in (b"sample_rate", b"channel_count", b"sample_count"))
+        width = int(fields.get(b"sample_n_bytes", b"2" if coding == "pcm" else b"1"))
+    except (KeyError, ValueError):
+        raise TopdownError(f"{path}: damaged SPHERE header (sample_rate, channel_count or sample_count)") from None
+    return SphereHeader(size, rate, channels, samples, width, coding.replace("mu-law", "ulaw"), compression)
+
+
+def wav_entry(path: str | Path, header: SphereHeader | None, channel: int | None = None) -> str:
+    """The ``wav.scp`` entry through which recipes read `path`.
+
+    Args:
+        path: absolute path of the SPHERE file.
+        header: its header; None where it has not been read.
+        channel: 1 or 2 for one side of a two-channel file, None for a file of one channel.
+
+    Returns:
+        a sph2pipe command where sph2pipe is on PATH, the path alone where soundfile reads it as it is, else a command
+        that runs this module.
+    """
+    if _on_path("sph2pipe", os.environ.get("PATH", "")):
+        return f"sph2pipe -f wav {f'-p -c {channel} ' if channel else ''}{shlex.quote(str(path))} |"
+    if channel is None and header is not None and not header.is_compressed:
+        return str(path)
+    option = f"--channel {channel} " if channel else ""
+    return f"python3 -m espnet_topdown.corpora.sphere {option}{shlex.quote(str(path))} |"
+
+
+@functools.cache
+def _on_path(program: str, path: str) -> bool:
+    return shutil.which(program, path=path) is not None
+
+
+def decode(path: str | Path) -> tuple["np.ndarray", int]:
+    """All samples of `path`.
+
+    Returns:
+        int16 samples of shape (samples, channels), and samples per second.
+
+    Raises:
+        TopdownError: the file is damaged, holds fewer samples than its header says, or no decoder is installed.
+    """
+    header = read_header(path)
+    if header.is_compressed:
+        samples = _decompress(path, header)
+    else:
+        samples = _read_plain(path)
+    if len(samples) < header.samples:
+        raise TopdownError(f"{path}: truncated or corrupt ({len(samples)} samples, header says {header.samples})")
+    return samples[: header.samples], header.rate
+
+
+def _read_plain(path: str | Path) -> "np.ndarray":
+    import soundfile  # here, because headers are read without it
+
+    try:
+        return soundfile.read(str(path), dtype="int16", always_2d=True)[0]
+    except (RuntimeError, soundfile.SoundFileError) as error:
+        raise TopdownError(f"{path}: cannot be decoded ({error})") from None
+
+
+def _decompress(path: str | Path, header: SphereHeader) -> "np.ndarray":
+    import numpy as np
+
+    # ffmpeg finds no decoder for mu-law inside shorten: only the other two are given such files.
+    if shutil.which("sph2pipe"):
+        raw = _run(path, ["sph2pipe", "-p", "-f", "wav", str(path)])
+    elif shutil.which("ffmpeg") and header.coding == "pcm":
+        raw = _run(path, ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-f", "wav", "-c:a", "pcm_s16le", "-"])
+    elif importlib.util.find_spec("desphere"):
+        raw = _run_desphere(path)
+    else:
+        raise TopdownError(f"{path} is compressed ({header.compression}) and no decoder for {header.coding} is "
+                           "installed: install sph2pipe, ffmpeg (PCM only) or `pip install desphere`")
+    data = raw[raw.find(b"data", 12) + 8 :]  # a WAV on a pipe does not know its length: take all that came
+    whole = len(data) // (2 * header.channels) * 2 * header.channels
+    return np.frombuffer(data[:whole], dtype="<i2").reshape(-1, header.channels)
+
+
+def _run(path: str | Path, command: list[str]) -> bytes:
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        detail = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
+        raise TopdownError(f"{path}: {command[0]} cannot decode it ({detail[-1]})")
+    return done.stdout
+
+
+def _run_desphere(path: str | Path) -> bytes:
+    import desphere
+
+    try:
+        return desphere.transcode_bytes(Path(path).read_bytes())
+    except (desphere.DesphereError, ValueError, IndexError) as error:
+        raise TopdownError(f"{path}: desphere cannot decode it ({error})") from None
+
+
+def to_wav(path: str | Path, channel: int | None) -> bytes:
+    """`path`, or one `channel` of it (counted from 1), as a 16-bit WAV file.
+
+    Raises:
+        TopdownError: as `decode`; or there is no such channel.
+    """
+    samples, rate = decode(path)
+    if channel is not None:
+        if not 1 <= channel <= samples.shape[1]:
+            raise TopdownError(f"{path}: has no channel {channel}, it has {samples.shape[1]}")
+        samples = samples[:, channel - 1 : channel]
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as wav:
+        wav.setparams((samples.shape[1], 2, rate, len(samples), "NONE", "not compressed"))
+        wav.writeframes(samples.astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write a SPHERE file as WAV to stdout; nothing at all where it is damaged."""
+    parser = argparse.ArgumentParser(description="SPHERE file to WAV on stdout")
+    parser.add_argument("path")
+    parser.add_argument("--channel", type=int, help="one channel, counted from 1 (default: all)")
+    options = parser.parse_args(arguments)
+    try:
+        sys.stdout.buffer.write(to_wav(options.path, options.channel))
+    except TopdownError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Wall Street Journal transcripts: ``.dot`` files read and normalised, and the language-model text.
+
+Source of the rules: dot_spec.doc of LDC93S6, and what Kaldi's and ESPnet's WSJ recipes make of it.
+"""
+
+import functools
+import re
+import string
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from espnet_topdown.corpora.lists import read_lines, write_lines
+from espnet_topdown.errors import TopdownError
+
+NOISE = "<NOISE>"
+_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+_LINE = re.compile(r"(.+)\((\w{8})\)\s*", re.ASCII)
+# A sound within a word's neighbour ([<x] before, [x>] after), the ends of a longer sound ([x/], [/x]; the word that
+# they hang on goes too), a truncation, a pause.
+_DROPPED = re.compile(r"\[<\w+\]|\[\w+>\]|.*\[(?:\w+/|/\w+)\]|~|\.", re.ASCII)
+_NOISE = re.compile(r"\[\w+\]", re.ASCII)
+_DELETED = re.compile(r"<([\w']+)>", re.ASCII)  # <word>: not in the prompt's sense, but spoken
+_RENAMED = {"%PERCENT": "PERCENT", ".POINT": "POINT", "--DASH": "-DASH"}
+
+
+@functools.cache
+def normalize_word(word: str) -> str:
+    """One word of a ``.dot`` transcript as it stands in ``text``; "" where it is dropped."""
+    word = word.translate(_UPPER).replace("\\", "")
+    word = _RENAMED.get(word, word)
+    if _DROPPED.fullmatch(word):
+        return ""
+    if _NOISE.search(word):
+        return NOISE
+    deleted = _DELETED.fullmatch(word)
+    return deleted[1] if deleted else word
+
+
+def normalize(transcript: str) -> str:
+    """A ``.dot`` transcript (without the id at its end) as it stands in ``text``."""
+    return " ".join(filter(None, map(normalize_word, transcript.split())))
+
+
+def read_dot(path: Path) -> dict[str, str]:
+    """The transcripts of one ``.dot`` file, not normalised, by lower-cased utterance id.
+
+    Raises:
+        TopdownError: a line is not ``transcript (utterance id of 8 characters)``.
+    """
+    transcripts = {}
+    for number, line in enumerate(read_lines(path), 1):
+        match = _LINE.fullmatch(line)
+        if not match:
+            raise TopdownError(f"{path}, line {number}: expected 'transcript (uttid008)', found {line!r}")
+        transcripts[match[2].lower()] = match[1]
+    return transcripts
+
+
+def write_lm_text(directory: Path, output: Path) -> int:
+    """Write the sentences of ``np_data/{87,88,89}/*.z`` with an id each; lines of SGML (with ``<``) are left out.
+
+    Args:
+        directory: ``np_data`` of disc 13-32.1.
+        output: file to write.
+
+    Returns:
+        the number of sentences.
+
+    Raises:
+        TopdownError: a year has no ``.z`` file, or one cannot be decompressed.
+    """
+    files = []
+    for year in ("87", "88", "89"):
+        found = sorted((directory / year).glob("*.z"))
+        if not found:
+            raise TopdownError(f"LDC94S13B (or LDC94S13A): no *.z in {directory / year}, the language-model text")
+        files += found
+    count = 0
+
+    def sentences() -> Iterator[str]:
+        nonlocal count
+        for line in _decompressed(files):
+            if "<" not in line:
+                count += 1
+                yield f"wsj1_lng_{count:07d} {line.translate(_UPPER)}"
+
+    write_lines(output, sentences())
+    return count
+
+
+def _decompressed(files: list[Path]) -> Iterator[str]:
+    # gzip also reads the compress(1) format of the real discs, which Python's gzip module does not.
+    command = ["gzip", "-dc", *map(str, files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="ascii", errors="surrogateescape",
+                          stderr=subprocess.PIPE) as process:
+        for line in process.stdout:
+            yield line.rstrip("\n")
+        complaint = process.stderr.read().strip()
+    if process.returncode:
+        raise TopdownError(f"the language-model text cannot be decompressed: {complaint}")
+
+
+def non_linguistic_symbols(texts: Iterable[str]) -> list[str]:
+    """Sorted words with ``<`` in `texts`: one token each in character models, and left out of scores."""
+    return sorted({word for text in texts if "<" in text for word in text.split() if "<" in word})

@@ -1,0 +1,145 @@
+"""Files that survive a kill: atomic writes, advisory locks, and fingerprints of what a training reads.
+
+A file written here is either the old or the new one, never half of each. Needs neither torch nor ESPnet.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.errors import TopdownError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text`: temporary file beside it, fsync, rename, fsync of the directory."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path whose file takes the place of `path` when the block ends well, and is removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and links in `directory` outlast a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """`write_text` of indented JSON."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in `path`.
+
+    Raises:
+        TopdownError: the file cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TopdownError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise TopdownError(f"{path} is damaged ({error}); move it away and rerun") from None
+
+
+def link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link to `target` by a rename, so that the link is never missing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.lnk")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise TopdownError(f"cannot read {path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def locked(path: Path, purpose: str) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; the kernel lets go of it when the process dies, however it dies.
+
+    Args:
+        path: lock file; it also says who holds it.
+        purpose: what the holder does, for the message that a second process prints.
+
+    Raises:
+        TopdownError: another process holds it; the message says which.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TopdownError(f"{path.parent} is in use: {_holder(path)}. Wait for it, or stop it and rerun") from None
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": now(), "purpose": purpose}
+        stream.seek(0)
+        stream.truncate()
+        stream.write(json.dumps(who))
+        stream.flush()
+        yield
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock file `path`, None when nobody does."""
+    if not path.exists():
+        return None
+    with path.open("r", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(path)
+    return None
+
+
+def _holder(path: Path) -> str:
+    try:
+        who = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {who['pid']} on {who['host']} ({who['purpose']}) since {who['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def now() -> str:
+    """The local time with its UTC offset, to the second (ISO 8601)."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Lines ``key: old -> new`` for every leaf in which two nested mappings differ."""
+    lines = []
+    for key in [*old, *(k for k in new if k not in old)]:
+        before, after = old.get(key, "(absent)"), new.get(key, "(absent)")
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {before} -> {after}")
+    return lines

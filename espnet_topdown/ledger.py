@@ -1,0 +1,78 @@
+"""What happened: an append-only ledger of attempts, and one record for each finished phase.
+
+A phase is done only when its record is there; the record is written last, by rename. Neither torch nor ESPnet is needed.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import files
+
+RECORD = "record.json"
+
+
+class Ledger:
+    """The append-only file ``ledger.jsonl`` of a cascade, a JSON object a line, one `start` and one `end` an attempt."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def events(self) -> list[dict[str, Any]]:
+        """All whole lines, oldest first; a line torn by a kill is passed over."""
+        if not self.path.exists():
+            return []
+        found = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def append(self, event: str, phase: str, **details: Any) -> None:
+        """Add one event, durable when this returns."""
+        line = json.dumps({"time": files.now(), "event": event, "phase": phase, **details}, ensure_ascii=False)
+        with self.path.open("a+b") as stream:
+            if stream.tell() and not self._ends_whole():
+                stream.write(b"\n")  # the line before was torn by a kill
+            stream.write(line.encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _ends_whole(self) -> bool:
+        with self.path.open("rb") as stream:
+            stream.seek(-1, os.SEEK_END)
+            return stream.read(1) == b"\n"
+
+    def close_dangling(self) -> None:
+        """Give every attempt that was killed before its end the outcome `killed`."""
+        open_attempts: dict[str, int] = {}
+        for event in self.events():
+            if event["event"] == "start":
+                open_attempts[event["phase"]] = event["attempt"]
+            elif event["event"] == "end":
+                open_attempts.pop(event["phase"], None)
+        for phase, attempt in open_attempts.items():
+            self.append("end", phase, attempt=attempt, outcome="killed")
+
+    def attempts(self, phase: str) -> int:
+        """How often the training of `phase` was started."""
+        return sum(event["event"] == "start" and event["phase"] == phase for event in self.events())
+
+    def hours(self, phase: str) -> float:
+        """Wall time of all attempts of `phase` that ended, in hours."""
+        return sum(e.get("wall_s", 0.0) for e in self.events() if e["event"] == "end" and e["phase"] == phase) / 3600
+
+
+def read_record(directory: Path) -> dict[str, Any] | None:
+    """The record of a finished phase, None when it is not finished."""
+    path = directory / RECORD
+    return files.read_json(path) if path.exists() else None
+
+
+def write_record(directory: Path, record: Mapping[str, Any]) -> None:
+    """Mark the phase in `directory` as finished."""
+    files.write_json(directory / RECORD, record)

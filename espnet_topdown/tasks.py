@@ -1,0 +1,55 @@
+"""ESPnet2 tasks that train with `TopdownTrainer`.
+
+Subclasses in an importable module, so that the workers that ESPnet spawns for several GPUs find them by name; a patched
+class attribute would be lost there (espnet2/tasks/abs_task.py, main).
+"""
+
+import argparse
+import contextlib
+from typing import Any
+
+from espnet2.tasks.asr import ASRTask
+from espnet2.tasks.lm import LMTask
+
+from espnet_topdown import files
+from espnet_topdown.phase import lock_path
+from espnet_topdown.settings import PhaseSettings
+from espnet_topdown.ties import untie
+from espnet_topdown.trainer import TopdownTrainer
+
+
+class TopdownTask:
+    """Mixin for an ESPnet task: the trainer, the lock of a phase's directory, and untying before the model is built."""
+
+    trainer = TopdownTrainer
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """ESPnet's worker; a phase's first rank holds the lock of its output directory for as long as it lives."""
+        trains = bool(args.topdown_conf) and not args.collect_stats and not args.dry_run
+        if not trains:
+            super().main_worker(args)
+            return
+        settings = PhaseSettings.from_conf(args.topdown_conf)
+        if settings.unties:
+            untie(vars(args))
+        is_first = not args.distributed or args.dist_rank in (0, None)
+        lock: Any = files.locked(lock_path(args.output_dir), "training") if is_first else contextlib.nullcontext()
+        with lock:
+            super().main_worker(args)
+
+
+class TopdownASRTask(TopdownTask, ASRTask):
+    """Speech recognition."""
+
+
+class TopdownLMTask(TopdownTask, LMTask):
+    """Language models."""
+
+
+_TASKS = {"asr": TopdownASRTask, "lm": TopdownLMTask}
+
+
+def task_of(name: str) -> Any:
+    """The task class for ``asr`` or ``lm``."""
+    return _TASKS[name]
