@@ -16,6 +16,7 @@ import torch
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.phase_files import PROOF
 
 State = dict[str, torch.Tensor]
 SAFE_COPY = "checkpoint.good.pth"  # last complete checkpoint, kept while ESPnet overwrites checkpoint.pth in place
@@ -117,7 +118,7 @@ def parent_state(directory: Path, name: str, criteria: Sequence[Sequence[str]], 
         raise TopdownError(f"no model file {path}; the directory has: {near}")
     real = path.resolve().name
     which = next(((c, n) for c in criteria for n in nbest if real == averaged_file(c[0], c[1], n)), None)
-    if which is None or (directory / "topdown" / "proof.json").exists():
+    if which is None or (directory / PROOF).exists():
         return load_state(path)  # an epoch's own file, or an average that this package wrote
     (phase, metric, mode), count = which
     epochs = _best_epochs(directory, phase, metric, mode, count)

@@ -48,9 +48,7 @@ class Experiment:
         if not directory.is_dir():
             raise TopdownError(f"{directory} is not a directory; give a trained experiment such as exp/asr_train_...")
         config = read_config(directory / "config.yaml")
-        task = next((task for task, keys in _TASKS.items() if all(config.get(key) for key in keys)), None)
-        if task is None:
-            raise TopdownError(f"{directory}/config.yaml is of no task that is known here ({', '.join(_TASKS)})")
+        task = task_of_config(config, directory / "config.yaml")
         if not config.get("train_data_path_and_name_and_type"):
             raise TopdownError(f"{directory}/config.yaml names no training data (train_data_path_and_name_and_type)")
         return cls(directory, config, task)
@@ -134,6 +132,18 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise TopdownError(f"{path} is not a training config")
     return config
+
+
+def task_of_config(config: Mapping[str, Any], source: Path) -> str:
+    """The task that a training config is for, told by its keys.
+
+    Raises:
+        TopdownError: of none that this package trains.
+    """
+    task = next((task for task, keys in _TASKS.items() if all(config.get(key) for key in keys)), None)
+    if task is None:
+        raise TopdownError(f"{source} is of no task that is known here ({', '.join(_TASKS)})")
+    return task
 
 
 def list_files(config: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ are ESPnet's. What was done is left in ``<output_dir>/topdown``: start.json, epo
 
 import logging
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,11 +19,10 @@ from espnet_topdown.checkpoint import State
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment import read_config
 from espnet_topdown.layers import LayerOrder
+from espnet_topdown.phase_files import EPOCHS, PROOF, START
 from espnet_topdown.plan import Sides
 from espnet_topdown.settings import PhaseSettings
 from espnet_topdown.ties import tie_of
-
-START, EPOCHS, PROOF = "topdown/start.json", "topdown/epochs.json", "topdown/proof.json"
 
 
 @dataclass(frozen=True)
@@ -333,8 +331,3 @@ def epochs(reporter: Any) -> list[dict[str, Any]]:
 def _number(value: Any) -> float | None:
     seconds = value.total_seconds() if hasattr(value, "total_seconds") else float(value)
     return seconds if math.isfinite(seconds) else None
-
-
-def lock_path(output_dir: str | os.PathLike[str]) -> Path:
-    """The lock that a phase's trainer holds while it lives."""
-    return Path(output_dir) / "topdown" / "lock"

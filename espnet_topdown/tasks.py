@@ -6,13 +6,14 @@ class attribute would be lost there (espnet2/tasks/abs_task.py, main).
 
 import argparse
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from espnet2.tasks.asr import ASRTask
 from espnet2.tasks.lm import LMTask
 
 from espnet_topdown import files
-from espnet_topdown.phase import lock_path
+from espnet_topdown.phase_files import LOCK
 from espnet_topdown.settings import PhaseSettings
 from espnet_topdown.ties import untie
 from espnet_topdown.trainer import TopdownTrainer
@@ -34,7 +35,7 @@ class TopdownTask:
         if settings.unties:
             untie(vars(args))
         is_first = not args.distributed or args.dist_rank in (0, None)
-        lock: Any = files.locked(lock_path(args.output_dir), "training") if is_first else contextlib.nullcontext()
+        lock: Any = files.locked(Path(args.output_dir) / LOCK, "training") if is_first else contextlib.nullcontext()
         with lock:
             super().main_worker(args)
 

@@ -1,0 +1,48 @@
+"""``python3 -m espnet_topdown``: the command line, or, with ``-m MODULE`` or a script, any ESPnet tool with our tasks.
+
+The second form is for ESPnet's ``asr.sh --python "python3 -m espnet_topdown"``: training tools run with `topdown_conf`,
+every other module or script runs as it is. Nothing is printed on its standard output.
+"""
+
+import importlib
+import importlib.util
+import runpy
+import sys
+from collections.abc import Sequence
+
+from espnet_topdown.errors import TopdownError, reported
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a tool (``-m MODULE args...``, ``script.py args...``) or one of our own commands."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["-m"]:
+        run_module(words[1:])
+    elif words and words[0].endswith(".py"):
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
+    else:
+        from espnet_topdown.cli import main as command_line
+
+        command_line(words)
+
+
+def run_module(words: Sequence[str]) -> None:
+    """Run ``MODULE args...``; the training tools of `espnet2.bin` that we have are ours.
+
+    They are imported and their `main` is called, so that the workers that they spawn find the task by its own name.
+    """
+    with reported():
+        if not words:
+            raise TopdownError("-m needs a module, such as -m espnet2.bin.asr_train")
+        name, own = words[0], words[0].replace("espnet2.bin.", "espnet_topdown.bin.")
+        if own != name and importlib.util.find_spec(own) is not None:
+            sys.argv = [own, *words[1:]]
+            importlib.import_module(own).main(list(words[1:]))
+            return
+    sys.argv = [name, *words[1:]]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

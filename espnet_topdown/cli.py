@@ -1,0 +1,220 @@
+"""The command ``espnet-topdown``: layers, plan, run, status, results, verify, phases.
+
+``--help`` and all reading commands load neither torch nor ESPnet; what needs them runs in processes of its own.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from espnet_topdown.errors import TopdownError, reported
+
+if TYPE_CHECKING:
+    from espnet_topdown.cascade import Cascade
+
+_EPILOG = """\
+Top-down cascade training (arXiv 2102.04697): a trained experiment is phase 0; each phase keeps and freezes the layers
+from its cut upward, draws those below anew under its own seed, and retrains them. Run it in the recipe directory:
+
+  espnet-topdown layers exp/asr_train_x                           what can be cut
+  espnet-topdown plan exp/asr_train_x --plan conf/topdown/rnn.yaml    what would be trained; refuses what cannot work
+  espnet-topdown run exp/asr_train_x --plan conf/topdown/rnn.yaml     train; the same command goes on after any kill
+  espnet-topdown results exp/asr_train_x_topdown_rnn              tables, plots and a report
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; exits non-zero with a message on any user fault."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminated)
+    with reported():
+        try:
+            args.run(args)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminated(*_: object) -> NoReturn:
+    """SIGTERM ends trainings and leaves a state that the same command resumes."""
+    sys.exit(143)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="espnet-topdown",
+        description="Top-down cascade training for ESPnet2.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_layers(commands)
+    _add_plan(commands)
+    _add_run(commands)
+    status = commands.add_parser("status", help="where a cascade stands: epochs, dev criterion, time left")
+    status.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
+    status.set_defaults(run=_status)
+    _add_results(commands)
+    verify = commands.add_parser("verify", help="re-check a finished cascade from its files; finds one changed weight")
+    verify.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
+    verify.set_defaults(run=_verify)
+    phases = commands.add_parser("phases", help="print the directories of finished phases, one a line, for decoding")
+    phases.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
+    phases.add_argument("--decode", choices=("best", "all"), default="all", help="only the dev-selected phase, or all")
+    phases.set_defaults(run=_phases)
+    return parser
+
+
+def _add_layers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    layers = commands.add_parser(
+        "layers",
+        help="the layers of a model, with sizes and what freezing meets there",
+        description="Builds the model and prints its layers from the output to the input: name (what a cut is called), "
+        "parameters, share of the model, normalisation, dropout, recurrence, ties.",
+    )
+    layers.add_argument("model", type=Path, metavar="EXP_OR_CONFIG", help="experiment directory or training config")
+    layers.add_argument("--plan", type=Path, help="plan whose own layer order ('layers:') is used")
+    layers.add_argument("--vocab_size", type=int, help="tokens, for a config without a token list (default 500)")
+    layers.add_argument("--input_size", type=int, help="feature dimension, for a config without a frontend")
+    layers.set_defaults(run=_layers)
+
+
+def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    plan = commands.add_parser("plan", help="check a plan against a trained experiment and print its phases")
+    _add_base(plan)
+    plan.set_defaults(run=_plan)
+
+
+def _add_base(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("exp", type=Path, metavar="EXP", help="directory of the trained experiment (phase 0)")
+    parser.add_argument("--plan", type=Path, required=True, help="YAML plan, such as conf/topdown/rnn.yaml")
+    parser.add_argument("--dir", type=Path, help="directory of the cascade (default: EXP_topdown_PLAN)")
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = commands.add_parser(
+        "run",
+        help="train the phases of a plan; the same command goes on after any kill",
+        description="Trains every phase that is not finished, records it, and links 'best' to the dev-selected one.",
+    )
+    _add_base(run)
+    run.add_argument("--phase", help="go on with this phase (name or number); those before it must be finished")
+    run.add_argument("--dry_run", action="store_true", help="print phases, disk and hours; train nothing")
+    run.add_argument("--jobs", type=int, default=1, help="independent phases (controls, sweeps) at a time (default 1)")
+    run.add_argument("--threads", type=int, help="torch threads of a training (default: CPUs / jobs; fixed by the first run)")
+    run.add_argument("--ngpu", type=int, default=0, help="GPUs of one training (default 0)")
+    run.add_argument("--num_nodes", type=int, default=1, help="nodes of one training (default 1)")
+    run.add_argument("--cmd", help="Kaldi-style command prefix such as \"$cuda_cmd\"; default: on this machine")
+    run.add_argument("--python", default="python3", help="interpreter used with --cmd (default python3)")
+    run.set_defaults(run=_run)
+
+
+def _add_results(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    results = commands.add_parser(
+        "results",
+        help="tables and plots of a cascade, of one experiment, or of two experiments side by side",
+        description="One cascade: prints its table and writes RESULTS.md, results.json, images/ and report.html there. "
+        "Several cascades: one table over their seeds. One experiment: ESPnet's RESULTS.md. Two experiments: the second "
+        "against the first.",
+    )
+    results.add_argument("dirs", type=Path, nargs="+", metavar="DIR", help="cascades or experiments")
+    results.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    results.add_argument("--case_sensitive", action="store_true", help="do not fold case (sclite's -s)")
+    results.set_defaults(run=_results)
+
+
+def _layers(args: argparse.Namespace) -> None:
+    from espnet_topdown.experiment import read_config, task_of_config
+    from espnet_topdown.facts import find_facts
+    from espnet_topdown.preview import layer_table
+
+    config = args.model / "config.yaml" if args.model.is_dir() else args.model
+    task = task_of_config(read_config(config), config)
+    facts = find_facts(config, task, plan=args.plan, vocab_size=args.vocab_size, input_size=args.input_size)
+    print(layer_table(facts.data["layers"]))
+    for note in facts.data["notes"]:
+        print(f"note: {note}")
+
+
+def _plan(args: argparse.Namespace) -> None:
+    from espnet_topdown.cascade import Cascade
+
+    _print_plan(Cascade.open(args.exp, args.plan, args.dir))
+
+
+def _print_plan(cascade: "Cascade") -> None:
+    from espnet_topdown import preview
+
+    print(preview.layer_table(cascade.facts.data["layers"]))
+    print()
+    print(preview.plan_table(cascade))
+    for note in preview.notes(cascade):
+        print(f"note: {note}")
+    print(preview.estimate(cascade))
+
+
+def _run(args: argparse.Namespace) -> None:
+    from espnet_topdown import preview
+    from espnet_topdown.cascade import Cascade
+
+    cascade = Cascade.open(args.exp, args.plan, args.dir)
+    if args.jobs < 1:
+        raise TopdownError(f"--jobs must be at least 1, not {args.jobs}")
+    if args.dry_run:
+        cascade.check_finished()
+        _print_plan(cascade)
+        return
+    from espnet_topdown.runner import Launch, run
+
+    for note in preview.notes(cascade):
+        print(f"note: {note}", file=sys.stderr)
+    print(preview.estimate(cascade), file=sys.stderr)
+    launch = Launch(args.ngpu, args.num_nodes, args.cmd, args.python, args.jobs, args.threads)
+    run(cascade, launch, first=args.phase)
+
+
+def _status(args: argparse.Namespace) -> None:
+    from espnet_topdown.cascade import Cascade
+    from espnet_topdown.preview import status
+
+    print(status(Cascade.reopen(args.dir)))
+
+
+def _results(args: argparse.Namespace) -> None:
+    from espnet_topdown import results
+
+    tables = results.tables_of(args.dirs, case_sensitive=args.case_sensitive)
+    if isinstance(tables, str):
+        print(tables, end="")
+    else:
+        print(tables.json() if args.json else tables.terminal(), end="")
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from espnet_topdown.cascade import Cascade
+    from espnet_topdown.verify import verify
+
+    for line in verify(Cascade.reopen(args.dir)):
+        print(line)
+
+
+def _phases(args: argparse.Namespace) -> None:
+    from espnet_topdown.cascade import Cascade
+    from espnet_topdown.plan import BASE
+
+    cascade = Cascade.reopen(args.dir)
+    judgement = cascade.judge()
+    names = [name for name in judgement.dev if name != BASE]
+    for name in [name for name in names if args.decode == "all" or name == judgement.best]:
+        print(cascade.phase_dir(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""espnet_topdown: top-down cascade training for ESPnet2."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="espnet_topdown",
+    version="0.1.0",
+    description="Top-down cascade training for ESPnet2: train the classifier first, then retrain the layers below it",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["espnet_topdown", "espnet_topdown.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "espnet>=202511,<202512; python_version < '3.12'",
+        "espnet>=202611,<202612; python_version >= '3.12'",
+        # Newer torch needs a newer setuptools than espnet 202511 allows.
+        "torch>=2.6,<2.13; python_version < '3.12'",
+        "torch>=2.11; python_version >= '3.12'",
+        "torchaudio",  # ESPnet imports it; 202511 does not declare it
+        "sentencepiece",
+        "kaldiio",
+        "pyyaml",
+        "kaldialign>=0.9",
+        "matplotlib",
+        "soundfile",
+        "soxr",
+    ],
+    extras_require={"test": ["pytest>=8"]},
+    entry_points={"console_scripts": ["espnet-topdown = espnet_topdown.cli:main"]},
+)
