@@ -6,7 +6,6 @@ that its checkpoints carry.
 
 import hashlib
 import logging
-import pickle
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ def load(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(_plain_types()):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler meets damage with errors of many kinds, IndexError among them
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TopdownError(f"{path} is torn or is not a model file ({reason}); restore it or name another") from None
 

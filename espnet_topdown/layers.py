@@ -41,7 +41,7 @@ def _rnn_rows(enc: str) -> tuple[Row, ...]:
 
 
 _STACK = (
-    _row("encoder.embed", "encoder.embed"),
+    _row("encoder.embed", "encoder.embed", "encoder.pos_enc"),
     _row("encoder.{k}", "encoder.encoders.{k}"),
     _row(BELOW, "encoder.after_norm"),
 )

@@ -1,0 +1,85 @@
+"""The command line: light, explaining itself, and clear about bad input."""
+
+import subprocess
+import sys
+
+import pytest
+
+LIGHT = [
+    *("cli", "plan", "layers", "settings", "experiment", "facts", "cascade", "preview", "progress", "runner", "ledger"),
+    *("files", "trainlog", "ties", "phase_files", "warm", "tables", "scoring", "results", "comparison", "sections", "__main__"),
+]
+
+
+def test_reading_modules_load_without_torch_or_espnet():
+    imports = "; ".join(f"import espnet_topdown.{name}" for name in LIGHT)
+    check = "import sys; heavy = {'torch', 'espnet', 'espnet2'} & set(sys.modules); sys.exit(f'loaded {heavy}' if heavy else 0)"
+    done = subprocess.run([sys.executable, "-c", f"{imports}; {check}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "espnet_topdown", *words], capture_output=True, text=True)
+
+
+def test_help_names_every_command():
+    out = command("--help").stdout
+    for name in ("layers", "plan", "run", "status", "results", "verify"):
+        assert f"\n    {name} " in out
+
+
+def test_a_script_and_a_module_are_run_with_their_own_arguments_and_clean_streams(tmp_path):
+    script = tmp_path / "say.py"
+    script.write_text("import sys; print(sys.argv[1:], sys.stdin.read())")
+    words = [sys.executable, "-m", "espnet_topdown", str(script), "-x", "--y"]
+    done = subprocess.run(words, input="in", capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("['-x', '--y'] in\n", "")
+    done = subprocess.run([sys.executable, "-m", "espnet_topdown", "-m", "json.tool"], input="[1]", capture_output=True, text=True)
+    assert done.stdout == "[\n    1\n]\n"
+
+
+BAD = {
+    "no experiment": (["run", "nowhere", "--plan", "plan.yaml"], "nowhere is not a directory"),
+    "no plan": (["run", "exp", "--plan", "none.yaml"], "cannot read the plan none.yaml"),
+    "no config": (["plan", "empty", "--plan", "plan.yaml"], "is no trained experiment: cannot read empty/config.yaml"),
+    "config is not YAML": (["plan", "broken", "--plan", "plan.yaml"], "is not YAML"),
+    "config of another task": (["plan", "tts", "--plan", "plan.yaml"], "is of no task that is known here"),
+    "config without data": (["plan", "nodata", "--plan", "plan.yaml"], "names no training data"),
+    "data are gone": (["plan", "exp", "--plan", "plan.yaml"], "names files that are not there"),
+    "no cascade": (["status", "exp"], "exp is no cascade"),
+    "no cascade to verify": (["verify", "exp"], "exp is no cascade"),
+    "layers of nothing": (["layers", "none.yaml"], "cannot read none.yaml"),
+    "no module": (["-m"], "-m needs a module"),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory with experiments that cannot be used."""
+    directory = tmp_path_factory.mktemp("bad")
+    configs = {
+        "exp": "{encoder: rnn, train_data_path_and_name_and_type: [[gone.scp, speech, sound]]}",
+        "broken": "{a: [",
+        "tts": "{tts: tacotron2}",
+        "nodata": "{encoder: rnn}",
+    }
+    for name, text in configs.items():
+        (directory / name).mkdir()
+        (directory / name / "config.yaml").write_text(text)
+    (directory / "empty").mkdir()
+    (directory / "plan.yaml").write_text("phases: [{cut: decoder}]")
+    return directory
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gives_one_clear_message(name, place, monkeypatch, capsys):
+    from espnet_topdown.__main__ import main
+
+    words, fragment = BAD[name]
+    monkeypatch.chdir(place)
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    error = capsys.readouterr().err
+    assert caught.value.code == 1
+    assert fragment in error
+    assert "Traceback" not in error

@@ -1,0 +1,180 @@
+"""The warm process: logs, exit statuses, threads, and children that end with whoever asked for them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown import warm
+from espnet_topdown.errors import TopdownError
+
+FAKE = """
+import logging, os, sys, time
+def main(argv):
+    logging.basicConfig(level="INFO")
+    logging.info("argv %s in %s with %s", argv, os.getcwd(), os.environ.get("COLOUR"))
+    if argv[0] == "sleep":
+        print("pid", os.getpid(), flush=True)
+        time.sleep(60)
+    sys.exit(int(argv[0]))
+"""
+SERVE = "import sys, pathlib as p; from espnet_topdown import warm; warm.serve(p.Path(sys.argv[1]), preload=())"
+REPOSITORY = str(Path(warm.__file__).parents[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A warm process that has imported nothing, and a module `fake` for it to run."""
+    root = tmp_path_factory.mktemp("w")
+    (root / "fake.py").write_text(FAKE)
+    environment = os.environ | {"PYTHONPATH": f"{root}:{REPOSITORY}"}
+    process = subprocess.Popen([sys.executable, "-c", SERVE, str(root / "socket")], env=environment)
+    yield root / "socket"
+    process.terminate()
+    process.wait()
+    assert not (root / "socket").exists()
+
+
+@pytest.fixture
+def served(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(warm.SOCKET, str(server))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen within 10 s"
+        time.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("served")
+def test_each_command_has_its_own_log_directory_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLOUR", "blue")
+    commands = [warm.Command("fake", ["0", str(n)], tmp_path / "log" / f"{n}.log") for n in range(3)]
+    assert warm.run_all(commands, jobs=2) == [0, 0, 0]
+    for n in range(3):
+        log = (tmp_path / "log" / f"{n}.log").read_text()
+        assert f"argv ['0', '{n}'] in {tmp_path} with blue" in log
+        assert log.startswith(f"# python3 -m fake 0 {n}\n# Started at ") and "# Ended (code 0) at " in log
+
+
+@pytest.mark.usefixtures("served")
+def test_a_failure_is_shown_with_its_log_and_stops_what_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = [warm.Command("fake", [code], tmp_path / f"{n}.log") for n, code in enumerate(["3", "0"])]
+    assert warm.run_all(commands, jobs=1) == [3, 1]
+    said = capsys.readouterr().err
+    assert "argv ['3']" in said and f"{tmp_path}/0.log: the command above ended with status 3" in said
+    assert not (tmp_path / "1.log").exists()
+
+
+@pytest.mark.usefixtures("served")
+def test_a_traceback_goes_to_the_log(tmp_path: Path) -> None:
+    assert warm.start(warm.Command("fake", ["no number"], tmp_path / "a.log")).wait() == 1
+    assert "ValueError" in (tmp_path / "a.log").read_text()
+
+
+@pytest.mark.usefixtures("served")
+def test_poll_terminate_and_pid_are_those_of_the_child(tmp_path: Path) -> None:
+    handle = warm.start(warm.Command("fake", ["sleep"], tmp_path / "a.log"))
+    log = tmp_path / "a.log"
+    wait_for(lambda: log.exists() and f"pid {handle.pid}\n" in log.read_text())
+    assert handle.poll() is None
+    handle.terminate()
+    assert handle.poll() == -signal.SIGTERM and gone(handle.pid)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_children_end_with_the_process_that_asked(server: Path, tmp_path: Path, sent: signal.Signals) -> None:
+    code = "import sys; from pathlib import Path; from espnet_topdown import warm\n"
+    code += "warm.run_all([warm.Command('fake', ['sleep'], Path(sys.argv[1]))], jobs=1)"
+    environment = os.environ | {"PYTHONPATH": REPOSITORY, warm.SOCKET: str(server)}
+    log = tmp_path / "a.log"
+    asker = subprocess.Popen([sys.executable, "-c", code, log], env=environment, stderr=subprocess.DEVNULL)
+    wait_for(lambda: log.exists() and "pid " in log.read_text())
+    pid = int(log.read_text().split("pid ")[1].split()[0])
+    asker.send_signal(sent)
+    asker.wait()
+    wait_for(lambda: gone(pid))
+
+
+def test_the_warm_process_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    code = "import subprocess, sys\n"
+    code += "subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[2]]); import time; time.sleep(60)"
+    environment = os.environ | {"PYTHONPATH": REPOSITORY}
+    starter = subprocess.Popen([sys.executable, "-c", code, SERVE, str(tmp_path / "s")], env=environment)
+    wait_for((tmp_path / "s").exists)
+    starter.kill()
+    starter.wait()
+    wait_for(lambda: not (tmp_path / "s").exists())
+
+
+@pytest.mark.usefixtures("served")
+def test_threads_reach_a_command_that_is_run_as_it_stands(tmp_path: Path) -> None:
+    line = ["sh", "-c", "echo $OMP_NUM_THREADS"]
+    assert warm.run_all([warm.Command(None, line, tmp_path / "a.log")], jobs=1, threads=3) == [0]
+    assert (tmp_path / "a.log").read_text() == "3\n"
+
+
+def test_a_line_is_in_the_grammar_of_run_pl() -> None:
+    line = ["JOB=2:3", "l/s.JOB.log", "python3", "-m", "espnet2.bin.x", "--key", "k.JOB.scp"]
+    expected = [warm.Command("espnet2.bin.x", ["--key", f"k.{n}.scp"], Path(f"l/s.{n}.log")) for n in (2, 3)]
+    assert warm.parse_line(line) == expected
+    assert expected[0].words() == ["python3", "-m", "espnet2.bin.x", "--key", "k.2.scp"]
+
+
+@pytest.mark.parametrize(
+    "words, gpus",
+    [
+        (["python3", "-m", "espnet_topdown", "-m", "espnet2.bin.x"], 0),
+        (["python3", "-X", "dev", "-m", "espnet2.bin.x"], 0),
+        (["python3", "-m", "espnet2.bin.x"], 1),
+    ],
+)
+def test_wrapped_pythons_and_gpus_are_run_cold(words: list[str], gpus: int) -> None:
+    assert warm.parse_line(["a.log", *words], gpus=gpus) == [warm.Command(None, words, Path("a.log"))]
+
+
+def test_a_line_without_a_command_is_refused() -> None:
+    with pytest.raises(TopdownError, match="LOG COMMAND"):
+        warm.parse_line(["JOB=1:2", "a.log"])
+
+
+def test_earlier_logs_move_up_as_under_launch(tmp_path: Path) -> None:
+    for n in range(4):
+        warm.rotate(tmp_path / "train.log", keep=2)
+        (tmp_path / "train.log").write_text(str(n))
+    found = {p.name: p.read_text() for p in tmp_path.iterdir()}
+    assert found == {"train.log": "3", "train.1.log": "2", "train.2.log": "1"}
+
+
+@pytest.mark.usefixtures("served")
+def test_a_list_is_run_and_a_failure_gives_status_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list").write_text(f"JOB=1:2 {tmp_path}/J.JOB.log sh -c 'echo \"a b\" JOB'\n{tmp_path}/f.log false\n")
+    assert warm.main(["--jobs", "1", "--list", str(tmp_path / "list")]) == 1
+    assert (tmp_path / "J.2.log").read_text() == "a b 2\n"
+    assert "f.log: the command above ended with status 1" in capsys.readouterr().err
+
+
+def test_a_socket_without_a_process_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s").touch()
+    monkeypatch.setenv(warm.SOCKET, str(tmp_path / "s"))
+    with pytest.raises(TopdownError, match="none listens there; unset ESPNET_TOPDOWN_WARM"):
+        warm.start(warm.Command("fake", [], tmp_path / "a.log"))
