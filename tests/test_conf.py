@@ -1,0 +1,31 @@
+"""Every plan and training config that is shipped: read, expanded, and opened by a header that says what it is for."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_topdown.plan import Plan
+
+ROOT = Path(__file__).parent.parent
+PLANS = sorted([*ROOT.glob("conf/topdown/*.yaml"), *ROOT.glob("egs2/*/*/conf/topdown/*.yaml")])
+CONFIGS = sorted({*ROOT.glob("conf/**/*.yaml"), *ROOT.glob("egs2/*/*/conf/**/*.yaml")} - set(PLANS))
+ASR = ("encoder.embed", *(f"encoder.{k}" for k in range(12)), "decoder.0", "decoder.1", "output")
+LM = ("embed", "rnn.0", "rnn.1", "rnn.2", "output")
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_plan_expands_to_phases_whose_cuts_go_down(path):
+    plan = Plan.read(path)
+    names = LM if "lm" in path.parent.parent.parent.name or path.stem == "lm" else ASR
+    phases = [p for p in plan.expand(names, 0) if not p.is_control]
+    frozen = [len(phase.sides(names).frozen) for phase in phases]
+    assert frozen == sorted(set(frozen))
+
+
+@pytest.mark.parametrize("path", [*PLANS, *CONFIGS], ids=lambda p: str(p.relative_to(ROOT)))
+def test_config_opens_with_its_purpose_and_launch_line(path):
+    head = path.read_text().splitlines()[:12]
+    assert head[0].startswith("# Purpose:")
+    assert any(line.startswith("# Launch:") for line in head)
+    assert yaml.safe_load(path.read_text())
