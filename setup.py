@@ -18,6 +18,7 @@ setup(
         "torch>=2.6,<2.13; python_version < '3.12'",
         "torch>=2.11; python_version >= '3.12'",
         "torchaudio",  # ESPnet imports it; 202511 does not declare it
+        "editdistance",  # likewise, 202611 (in its extra "asr")
         "sentencepiece",
         "kaldiio",
         "pyyaml",

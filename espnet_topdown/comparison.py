@@ -65,7 +65,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Cell:
-    """One phase on one set: `score` is None where it was not decoded, `change` for phase 0 and where phase 0 was not decoded."""
+    """One phase on one set: `score` is None where it was not decoded, `change` for phase 0 and where that was not."""
 
     score: Score | None
     change: Change | None = None
@@ -86,7 +86,7 @@ class Group:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """All phases on one scored set: `cells` in the order of the rows; `unit` is what the bootstrap draws, `units` their number."""
+    """All phases on one scored set: `cells` in the order of the rows; the bootstrap draws `units` of `unit`."""
 
     inference: str
     dataset: str
@@ -101,11 +101,6 @@ class SetComparison:
     def example(self) -> Score:
         """Any score of this set, for the sizes that all have in common."""
         return next(cell.score for cell in self.cells if cell.score)
-
-    @property
-    def comparisons(self) -> int:
-        """Number of p values."""
-        return sum(cell.p_holm is not None for cell in self.cells)
 
 
 def bases(rows: Sequence[PhaseResult]) -> list[int | None]:
@@ -132,7 +127,8 @@ def compare_sets(
     """
     found = [find_scores(row.directory) for row in rows]
     keys = dict.fromkeys(key for scores in found for key in scores if key[2] != "ter")
-    return _with_holm([_compare(key, rows, [scores.get(key) for scores in found], case_sensitive, resamples) for key in keys])
+    sets = [_compare(key, rows, [scores.get(key) for scores in found], case_sensitive, resamples) for key in keys]
+    return _with_holm(sets)
 
 
 def _compare(
@@ -184,8 +180,8 @@ def _same_reference(key: tuple[str, str, str], scores: Sequence[Score | None], f
     for size, (_, path) in zip(sizes, present):
         if size != sizes[0]:
             raise TopdownError(
-                f"{path} and {present[0][1]} are not the same reference ({len(size)} and {len(sizes[0])} utterances), so {key[1]} "
-                "cannot be compared by utterance; decode and score both on the same data (stages 12 and 13)"
+                f"{path} and {present[0][1]} are not the same reference ({len(size)} and {len(sizes[0])} utterances), "
+                f"so {key[1]} cannot be compared by utterance; decode and score both on one data set (stages 12, 13)"
             )
     return present[0][0]
 
@@ -221,8 +217,10 @@ def _groups(rows: Sequence[PhaseResult], scores: Sequence[Score | None]) -> list
     return [places for places in groups.values() if len({rows[p].seed for p in places}) > 1]
 
 
-def _tested(key: tuple[str, str, str], rows: Sequence[PhaseResult], pairs: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
-    """(phase, its phase 0) where a p value is due: the dev-selected phase, by words (MAPSSWE is a test of word errors)."""
+def _tested(
+    key: tuple[str, str, str], rows: Sequence[PhaseResult], pairs: Mapping[int, np.ndarray]
+) -> list[tuple[int, int]]:
+    """(phase, its phase 0) where a p value is due: the dev-selected phase, by words (MAPSSWE tests word errors)."""
     return [(p, base) for p, base in enumerate(bases(rows)) if p in pairs and rows[p].best and key[2] == "wer"]
 
 
@@ -233,7 +231,8 @@ def _test(base: tuple[Path, Path], phase: tuple[Path, Path], case_sensitive: boo
 
 def _with_holm(sets: Sequence[SetComparison]) -> list[SetComparison]:
     """The same with every p value corrected for the number of p values in all sets."""
-    corrected = iter(significance.holm([cell.test.p if cell.test else None for found in sets for cell in found.cells]))
+    values = [cell.test.p if cell.test else None for found in sets for cell in found.cells]
+    corrected = iter(significance.holm(values))
     return [
         replace(found, cells=tuple(replace(cell, p_holm=next(corrected)) for cell in found.cells)) for found in sets
     ]

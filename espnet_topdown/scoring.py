@@ -1,10 +1,12 @@
 """Error counts of decoded sets, equal to sclite's, from the ref.trn and hyp.trn that ESPnet2's stage 13 leaves.
 
-kaldialign counts with sclite's costs (substitution 4, insertion and deletion 3). Where two best alignments have different
-numbers of errors (a tie), sclite's own order of preference decides, so that totals agree there too; ties are counted.
+kaldialign counts with sclite's costs (substitution 4, insertion and deletion 3). Where two best alignments have
+different numbers of errors (a tie), sclite's own order of preference decides, so that totals agree there too; ties are
+counted.
 Tables are left to `espnet_topdown.tables`, significance to `espnet_topdown.significance`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,16 +108,16 @@ class Score:
         """Errors in percent of the reference words (total over total, not a mean of utterances)."""
         return 100 * self.errors / self.words if self.words else float("nan")
 
-    @property
-    def sentence_err_rate(self) -> float:
-        """Utterances with an error, in percent."""
-        return 100 * self.sentence_errors / self.sentences
-
     def columns(self) -> tuple[str, ...]:
         """Snt, Wrd, Corr, Sub, Del, Ins, Err and S.Err as sclite prints them; "-" where there is no reference word."""
         counts = (self.correct, self.substitutions, self.deletions, self.insertions, self.errors)
-        rates = (f"{100 * count / self.words:.1f}" if self.words else "-" for count in counts)
-        return str(self.sentences), str(self.words), *rates, f"{self.sentence_err_rate:.1f}"
+        rates = (_percent(count, self.words) for count in counts)
+        return str(self.sentences), str(self.words), *rates, _percent(self.sentence_errors, self.sentences)
+
+
+def _percent(part: int, whole: int) -> str:
+    """One decimal, halves up as sclite rounds (Python takes them to even); the order of operations counts."""
+    return f"{math.floor(part / whole * 100 * 10 + 0.5) / 10:.1f}" if whole else "-"
 
 
 def score_trn(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> Score:
@@ -126,7 +128,7 @@ def score_trn(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> Score:
     """
     score = Score(tuple(_count(ref, hyp) for ref, hyp in _pairs(ref, hyp, case_sensitive)))
     if not score.words:
-        raise TopdownError(f"{ref}: none of its {score.sentences} utterances has a word, so no error rate can be given; check the text")
+        raise TopdownError(f"{ref}: its {score.sentences} utterances hold no word, so no error rate; check the text")
     return score
 
 
@@ -140,10 +142,10 @@ def _pairs(ref: Path, hyp: Path, case_sensitive: bool) -> list[tuple[Transcript,
     refs, hyps = (read_trn(path, case_sensitive=case_sensitive) for path in (ref, hyp))
     for path, missing in ((hyp, refs.keys() - hyps.keys()), (ref, hyps.keys() - refs.keys())):
         if missing:
-            some = ", ".join(sorted(missing)[:3])
+            some = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
             raise TopdownError(
-                f"{path}: {len(missing)} of the utterances in {ref.name if path == hyp else hyp.name} are missing here ({some}"
-                f"{', ...' if len(missing) > 3 else ''}); both files need the same utterances: decode and score (stages 12, 13) again"
+                f"{path}: {len(missing)} of the utterances in {ref if path == hyp else hyp} are missing here ({some}); "
+                "both files need the same utterances: decode and score again (stages 12 and 13)"
             )
     return [(transcript, hyps[name]) for name, transcript in refs.items()]
 
@@ -174,8 +176,8 @@ def _fewest_and_most_errors_differ(ref: Sequence[str], hyp: Sequence[str]) -> bo
 def align(ref: Sequence[str], hyp: Sequence[str]) -> str:
     """The alignment that sclite prints, as a string of C, S, D and I.
 
-    Among equally cheap ones sclite (SCTK 2.4.10, net_dp.c) traces back from the end, preferring a match or substitution, then
-    an insertion, then a deletion unless the deletion alone is cheapest.
+    Among equally cheap ones sclite (SCTK 2.4.10, net_dp.c) traces back from the end and takes a match or substitution
+    first, then an insertion, then a deletion.
     """
     costs = _costs(ref, hyp, SUBSTITUTION, INDEL).tolist()
     i, j, steps = len(ref), len(hyp), []
@@ -192,7 +194,7 @@ def align(ref: Sequence[str], hyp: Sequence[str]) -> str:
 
 
 def _costs(ref: Sequence[str], hyp: Sequence[str], substitution: int, indel: int) -> "np.ndarray":
-    """Cheapest cost of aligning every prefix of `ref` with every prefix of `hyp`, shape (len(ref) + 1, len(hyp) + 1)."""
+    """Cheapest costs of aligning each prefix of `ref` with each of `hyp`, (len(ref) + 1, len(hyp) + 1)."""
     import numpy as np
 
     number = {word: n for n, word in enumerate({*ref, *hyp})}
@@ -210,20 +212,20 @@ def _costs(ref: Sequence[str], hyp: Sequence[str], substitution: int, indel: int
 def find_scores(exp: Path) -> dict[tuple[str, str, str], tuple[Path, Path]]:
     """Every scored set of an experiment: (inference directory, data set, metric) -> (ref.trn, hyp.trn), sorted.
 
-    ESPnet2's asr.sh scores test sets in ``<inference>/<set>/score_*`` and the valid set in ``<inference>/org/<set>/score_*``; the
-    latter's name is given as ``org/<set>``.
+    ESPnet2's asr.sh scores test sets in ``<inference>/<set>/score_*`` and the valid set in
+    ``<inference>/org/<set>/score_*``; the latter's name is given as ``org/<set>``.
 
     Raises:
         TopdownError: `exp` is no directory.
     """
     if not Path(exp).is_dir():
-        raise TopdownError(f"{exp}: no such experiment directory; give one that training made, such as exp/asr_train_...")
+        raise TopdownError(f"{exp}: no such directory; give an experiment that was trained, such as exp/asr_train_...")
     found = {}
     for metric in METRICS:
         for pattern in ("*/*", "*/org/*"):
             for folder in Path(exp).glob(f"{pattern}/score_{metric}"):
-                inference, dataset = folder.relative_to(exp).parts[0], "/".join(folder.relative_to(exp).parts[1:-1])
-                found[inference, dataset, metric] = (folder / "ref.trn", folder / "hyp.trn")
+                inference, *dataset = folder.relative_to(exp).parts[:-1]
+                found[inference, "/".join(dataset), metric] = (folder / "ref.trn", folder / "hyp.trn")
     return dict(sorted(found.items(), key=lambda item: (item[0][:2], METRICS.index(item[0][2]))))
 
 
@@ -242,6 +244,6 @@ def write_result(score_dir: Path, *, case_sensitive: bool = False) -> Score:
     for name, row in rows:
         snt, wrd, *rates = row.columns()
         lines.append(f"| {name:<{width}} | {snt:>5} {wrd:>6} |{' '.join(f'{rate:>6}' for rate in rates)} |")
-    notes = f"Case {'sensitive' if case_sensitive else 'folded (ASCII)'}; {score.ties} alignment ties settled as sclite does."
+    notes = f"Case {'sensitive' if case_sensitive else 'folded'}; {score.ties} alignment ties, settled as sclite does."
     write_text(Path(score_dir) / "result.txt", "\n".join([*lines, "", notes, ""]))
     return score

@@ -14,6 +14,10 @@ from espnet_topdown.comparison import Cell, Change, PhaseResult, SetComparison, 
 COUNTS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
 UNITS = {"wer": "words", "cer": "characters"}
 FEW = {"wer": 1000, "cer": 5000}
+TOTALS = (
+    *("sentences", "words", "correct", "substitutions", "deletions", "insertions"),
+    *("errors", "sentence_errors", "ties", "err_rate"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Tables:
         for section in self.sections:
             widths = [max(map(len, column)) for column in zip(section.header, *section.rows)]
             rules = tuple("-" * width for width in widths)
-            lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in (section.header, rules, *section.rows)]
+            rows = (section.header, rules, *section.rows)
+            lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
             parts.append("\n".join([section.heading, *lines, *(f"  {note}" for note in section.notes)]))
         return "\n\n".join(parts) + "\n"
 
@@ -61,9 +66,10 @@ class Tables:
 
 def phases_section(rows: Sequence[PhaseResult], *, decoded: bool) -> Section:
     """What was trained and what dev says of it; `decoded` tells whether error rates follow."""
-    datasets = list(dict.fromkeys(name for row in rows for name in row.perplexity or ()))
+    perplexities = [(row, row.perplexity or {}) for row in rows]
+    datasets = list(dict.fromkeys(name for _, perplexity in perplexities for name in perplexity))
     header = ("phase", "kind", "cut", "frozen", "dev", "accepted", "best", "seed", "epochs", "hours")
-    body = tuple((*_phase_cells(row), *(_number((row.perplexity or {}).get(name), ".2f") for name in datasets)) for row in rows)
+    body = tuple((*_phase_cells(row), *(_number(ppl.get(n), ".2f") for n in datasets)) for row, ppl in perplexities)
     criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
     if any(row.kind not in ("base", "top_down") for row in rows):
@@ -82,7 +88,7 @@ def _phase_cells(row: PhaseResult) -> tuple[str, ...]:
         "best" if row.best else "",
         str(row.seed),
         str(row.epochs),
-        _number(row.hours, ".2f"),
+        _number(row.hours, ".3g"),
     )
 
 
@@ -94,15 +100,29 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def set_section(rows: Sequence[PhaseResult], found: SetComparison, resamples: int, base: str = "phase 0") -> Section:
-    """Error counts of every phase on one set, and the difference to `base` (its name for the reader)."""
-    header = ("phase", "kind", "cut", *COUNTS, f"Err - {base}", "95 % interval")
-    tested = found.metric == "wer"  # MAPSSWE is a test of word errors
-    body = tuple(
-        (*_names(row), *_cell(cell), *([_p(cell)] if tested else [])) for row, cell in zip(rows, found.cells, strict=True)
-    )
-    notes = tuple(_set_notes(rows, found, resamples, base))
-    return Section(_set_name(found), (*header, "MAPSSWE p (Holm)") if tested else header, body, notes)
+def set_section(rows: Sequence[PhaseResult], found: SetComparison, resamples: int) -> Section:
+    """Error counts of every phase on one set, and their differences to phase 0."""
+    header = ("phase", "kind", "cut", "seed", *COUNTS, "Err - phase 0", "95 % interval")
+    body = [(*_names(row), str(row.seed), *_cell(cell)) for row, cell in zip(rows, found.cells, strict=True)]
+    tested = "the phase selected on dev against its phase 0"
+    return _with_p(found, header, body, _set_notes(rows, found, resamples, "phase 0", tested))
+
+
+def pair_section(names: tuple[str, str], found: SetComparison, resamples: int) -> Section:
+    """Error counts of two experiments on one set, and the difference of the second to the first."""
+    header = ("experiment", *COUNTS, "Err - first", "95 % interval")
+    body = [(name, *_cell(cell)) for name, cell in zip(names, found.cells, strict=True)]
+    return _with_p(found, header, body, _set_notes(names, found, resamples, "first", "the second against the first"))
+
+
+def _with_p(
+    found: SetComparison, header: tuple[str, ...], body: list[tuple[str, ...]], notes: Iterable[str]
+) -> Section:
+    """The section of one set; with a column of p values for words, as MAPSSWE is a test of word errors."""
+    if found.metric == "wer":
+        header = (*header, "MAPSSWE p (Holm)")
+        body = [(*line, _p(cell)) for line, cell in zip(body, found.cells, strict=True)]
+    return Section(_set_name(found), header, tuple(body), tuple(notes))
 
 
 def _set_name(found: SetComparison) -> str:
@@ -132,21 +152,25 @@ def _p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
-def _set_notes(rows: Sequence[PhaseResult], found: SetComparison, resamples: int, base: str) -> Iterable[str]:
+def _set_notes(
+    rows: Sequence[PhaseResult | str], found: SetComparison, resamples: int, base: str, tested: str
+) -> Iterable[str]:
     score, unit, few = found.example, UNITS[found.metric], FEW[found.metric]
     yield f"{score.words} reference {unit}, {score.sentences} utterances, {found.speakers} speakers."
     if score.words < few:
         yield f"Fewer than {few} reference {unit}: this set proves that the commands work, and nothing about accuracy."
     if any(cell.change for cell in found.cells):
         yield (
-            f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap, {resamples} resamples of the "
-            f"{found.units} {found.unit}; it covers the choice of test data, not of the seed."
+            f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap, {resamples} resamples "
+            f"of the {found.units} {found.unit}; it covers the choice of test data, not of the seed."
         )
-    ties = [f"{row.name} {cell.score.ties}" for row, cell in zip(rows, found.cells) if cell.score and cell.score.ties]
-    yield f"Utterances whose best alignments differ in their number of errors, settled as sclite does: {', '.join(ties) or 'none'}."
+    names = [row if isinstance(row, str) else row.name for row in rows]
+    ties = [f"{name} {cell.score.ties}" for name, cell in zip(names, found.cells) if cell.score and cell.score.ties]
+    listed = ", ".join(ties) or "none"
+    yield f"Utterances whose best alignments differ in their number of errors, settled as sclite does: {listed}."
     tests = [cell.test for cell in found.cells if cell.test and cell.test.p is not None]
     if tests:
-        yield f"MAPSSWE: the phase selected on dev against {base}, two-sided; in brackets corrected for all tests of this page."
+        yield f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this page."
     if any(test.z is None for test in tests):
         yield "sign: all segments differ by the same number of errors, so this p is the exact sign test's."
 
@@ -164,7 +188,7 @@ def seeds_section(found: SetComparison) -> Section:
         )
         for group in found.groups
     )
-    note = f"Mean over seeds, each against its own phase 0; all seeds of one of the {found.units} {found.unit} are drawn together."
+    note = f"Mean over seeds, each against its own phase 0. {found.units} {found.unit}, each drawn with all its seeds."
     header = ("kind", "cut", "seeds", "mean Err", "range", "Err - phase 0", "95 % interval")
     return Section(f"{_set_name(found)}, seeds together", header, body, (note,))
 
@@ -173,7 +197,8 @@ def phase_data(row: PhaseResult) -> dict[str, Any]:
     """A phase as JSON can hold it: no path but the directory's name, None for what is not finite."""
     finite = {"dev": _finite(row.dev), "hours": _finite(row.hours), "curve": [_finite(value) for value in row.curve]}
     perplexity = {name: _finite(value) for name, value in (row.perplexity or {}).items()}
-    return {**vars(row), **finite, "perplexity": perplexity, "frozen": list(row.frozen), "directory": row.directory.name}
+    plain = {"perplexity": perplexity, "frozen": list(row.frozen), "directory": row.directory.name}
+    return {**vars(row), **finite, **plain}
 
 
 def _finite(value: float | None) -> float | None:
@@ -190,7 +215,6 @@ def set_data(rows: Sequence[PhaseResult], found: SetComparison) -> dict[str, Any
 
 
 def _cell_data(cell: Cell) -> dict[str, Any]:
-    totals = ("sentences", "words", "correct", "substitutions", "deletions", "insertions", "errors", "sentence_errors", "ties")
-    score = {name: getattr(cell.score, name) for name in (*totals, "err_rate")} if cell.score else None
+    score = {name: getattr(cell.score, name) for name in TOTALS} if cell.score else None
     change, test = (asdict(value) if value else None for value in (cell.change, cell.test))
     return {"score": score, "change": change, "mapsswe": test, "p_holm": cell.p_holm}

@@ -1,4 +1,4 @@
-"""Whether two error rates differ: paired bootstrap, MAPSSWE with sc_stats' segments, exact sign test, Holm's correction.
+"""Whether error rates differ: paired bootstrap, MAPSSWE with sc_stats' segments, exact sign test, Holm's correction.
 
 Numbers in, numbers out; which systems are compared is decided in `espnet_topdown.comparison`.
 """
@@ -22,8 +22,8 @@ def bootstrap_intervals(
     Source: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004.
 
     Args:
-        errors: (utterances, columns); a column holds errors, or differences of errors, per utterance. The mean over several seeds
-            in one column moves all seeds of an utterance together.
+        errors: (utterances, columns); a column holds errors, or differences of errors, per utterance. The mean over
+            several seeds in one column moves all seeds of an utterance together.
         words: (utterances,) reference words.
         units: what is drawn with replacement, one name per utterance: its speaker, or its own id.
         resamples: number of resamples.
@@ -49,7 +49,7 @@ def bootstrap_intervals(
 
 @dataclass(frozen=True)
 class Mapsswe:
-    """Outcome of a matched-pairs test: segments, mean difference of errors a segment (first - second), z and two-sided p.
+    """Outcome of a matched-pairs test: segments, mean difference (first - second) of errors a segment, z, two-sided p.
 
     `z` is None where all differences are equal: `p` is then the exact sign test's. `p` is None without any segment.
     """
@@ -82,8 +82,8 @@ def mapsswe(pairs: Iterable[tuple[str, str]]) -> Mapsswe:
 def segment_errors(first: str, second: str, bound: int = BOUND) -> list[tuple[int, int]]:
     """Errors of both systems in each segment of one utterance.
 
-    A segment opens at an error of either system and closes after `bound` reference words in a row that both have right, or
-    at the end of the utterance (SCTK 2.4.10; early versions lost insertions after the last reference word).
+    A segment opens at an error of either system and closes after `bound` reference words in a row that both have right,
+    or at the end of the utterance (SCTK 2.4.10; early versions lost insertions after the last reference word).
 
     Args:
         first: alignment of the first system (C, S, D, I).
@@ -122,7 +122,7 @@ def sign_test(differences: Iterable[float]) -> float:
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm, Scandinavian Journal of Statistics 1979); None stays None and is not counted."""
+    """p values corrected for their number (Holm, Scandinavian Journal of Statistics 1979); None stays, uncounted."""
     order = sorted((p, k) for k, p in enumerate(values) if p is not None)
     corrected: list[float | None] = [None] * len(values)
     least = 0.0

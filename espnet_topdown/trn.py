@@ -1,6 +1,6 @@
 """Transcript files in NIST's trn format as ESPnet2 writes them: one ``TOKENS<tab>(speaker-utterance)`` a line.
 
-Reading follows sclite's habits where they change a count: comment lines, ``@``, ``word;tag`` and ASCII-only case folding.
+Reading follows sclite's habits where they change a count: comment lines, ``@``, ``word;tag``, ASCII-only case folding.
 Scoring is left to `espnet_topdown.scoring`.
 """
 
@@ -27,8 +27,9 @@ class Transcript:
 def speaker_of(utterance: str) -> str:
     """The speaker of a ``speaker-utterance`` id.
 
-    Utterance ids begin with the speaker in Kaldi-style data, so the speaker is the part before the hyphen that is repeated
-    behind it (``sw_4390-A-sw_4390-A_000031`` gives ``sw_4390-A``); else, as in sclite ``-i rm``, all before the first hyphen.
+    Utterance ids begin with the speaker in Kaldi-style data, so the speaker is the part before the hyphen that is
+    repeated behind it (``sw_4390-A-sw_4390-A_000031`` gives ``sw_4390-A``); else all before the first hyphen, as in
+    ``sclite -i rm``.
     """
     at = utterance.find("-")
     while at != -1:
@@ -46,13 +47,14 @@ def read_trn(path: Path, *, case_sensitive: bool = False) -> dict[str, Transcrip
         case_sensitive: False folds ASCII letters only, as sclite does without ``-s`` (``É`` and ``é`` differ).
 
     Raises:
-        TopdownError: the file is missing, empty, not UTF-8, has a line without ``(id)``, an id twice, or sclite's ``{ a / b }``.
+        TopdownError: the file is missing, empty, not UTF-8, has a line without ``(id)``, an id twice, or alternatives
+            in sclite's notation, ``{ a / b }``.
     """
     try:
-        # Lines end with \n alone and tokens are parted by ASCII blanks alone: str.splitlines and str.split know more of either.
+        # Only \n ends a line and only ASCII blanks part tokens; str.splitlines and str.split know more of either.
         lines = Path(path).read_bytes().decode("utf-8").split("\n")
     except OSError as error:
-        raise TopdownError(f"{path}: cannot read this transcript ({error.strerror}); run scoring (stage 13) again") from error
+        raise TopdownError(f"{path}: cannot be read ({error.strerror}); run scoring (stage 13) again") from error
     except UnicodeDecodeError as error:
         raise TopdownError(f"{path}: not UTF-8 at byte {error.start}; write the transcript as UTF-8") from error
     transcripts: dict[str, Transcript] = {}
@@ -61,7 +63,7 @@ def read_trn(path: Path, *, case_sensitive: bool = False) -> dict[str, Transcrip
             continue
         transcript = _parse(line, f"{path}:{number}", case_sensitive)
         if transcript.utterance in transcripts:
-            raise TopdownError(f"{path}:{number}: utterance {transcript.utterance} occurs twice; keep one of the two lines")
+            raise TopdownError(f"{path}:{number}: utterance {transcript.utterance} occurs twice; keep one of the lines")
         transcripts[transcript.utterance] = transcript
     if not transcripts:
         raise TopdownError(f"{path}: no utterance in this file; run decoding and scoring (stages 12 and 13) again")
@@ -76,11 +78,13 @@ def _parse(line: str, where: str, case_sensitive: bool) -> Transcript:
         raise TopdownError(f"{where}: expected 'TOKENS<tab>(speaker-utterance)', found {line[:60]!r}")
     words = text[:opening].replace("\t", " ").split(" ")
     if "{" in words:
-        raise TopdownError(f"{where}: '{{' opens a list of alternatives in sclite, which is not supported; rename that token")
+        raise TopdownError(f"{where}: '{{' opens alternatives in sclite, which are not supported; rename that token")
     tokens = (word.split(";")[0] for word in words if word not in ("", "@"))
-    return Transcript(utterance, speaker_of(utterance), tuple(t if case_sensitive else t.translate(_ASCII_LOWER) for t in tokens))
+    folded = tokens if case_sensitive else (token.translate(_ASCII_LOWER) for token in tokens)
+    return Transcript(utterance, speaker_of(utterance), tuple(folded))
 
 
 def write_trn(path: Path, rows: Iterable[tuple[str, str, Sequence[str]]]) -> None:
     """Write (utterance, speaker, tokens) rows as ESPnet2's stage 13 does, whole or not at all."""
-    write_text(path, "".join(f"{' '.join(tokens)}\t({speaker}-{utterance})\n" for utterance, speaker, tokens in rows))
+    lines = (f"{' '.join(tokens)}\t({speaker}-{utterance})\n" for utterance, speaker, tokens in rows)
+    write_text(Path(path), "".join(lines))

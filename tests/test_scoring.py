@@ -72,7 +72,7 @@ def test_a_reference_without_words_has_no_rate(tmp_path: Path) -> None:
 
 
 def test_scores_are_found_in_espnets_layout(tmp_path: Path) -> None:
-    for folder in ("inf/test/score_wer", "inf/test/score_cer", "inf/org/dev/score_ter", "inf/test/logdir", "x/score_wer"):
+    for folder in ("inf/test/score_wer", "inf/test/score_cer", "inf/org/dev/score_ter", "inf/logdir", "x/score_wer"):
         (tmp_path / folder).mkdir(parents=True)
     assert list(find_scores(tmp_path)) == [("inf", "org/dev", "ter"), ("inf", "test", "wer"), ("inf", "test", "cer")]
     ref, hyp = find_scores(tmp_path)["inf", "org/dev", "ter"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -114,8 +115,16 @@ def test_equal_segments_are_marked_as_a_sign_test(rows: list[PhaseResult]) -> No
 
 
 def test_files_in_another_order_are_paired_by_utterance(rows: list[PhaseResult]) -> None:
-    write_scored(rows[1].directory, "test", sentences()[::-1], sentences(6)[::-1])
-    assert compare_sets(rows)[0].cells[1].change.interval == (-6.25, -6.25)
+    write_scored(rows[0].directory, "test", sentences(), sentences(3))
+    write_scored(rows[1].directory, "test", sentences()[::-1], sentences(3)[::-1])
+    assert compare_sets(rows)[0].cells[1].change.interval == (0.0, 0.0)
+
+
+def test_cascades_are_compared_by_words_and_characters_alone(rows: list[PhaseResult]) -> None:
+    folder = rows[0].directory / INFERENCE / "test"
+    shutil.copytree(folder / "score_wer", folder / "score_ter")
+    assert [found.metric for found in compare_sets(rows)] == ["wer", "cer"]
+    assert "### TER" in experiment_results(rows[0].directory)
 
 
 def test_different_utterances_cannot_be_compared(rows: list[PhaseResult]) -> None:
