@@ -108,7 +108,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--phase", help="go on with this phase (name or number); those before it must be finished")
     run.add_argument("--dry_run", action="store_true", help="print phases, disk and hours; train nothing")
     run.add_argument("--jobs", type=int, default=1, help="independent phases (controls, sweeps) at a time (default 1)")
-    run.add_argument("--threads", type=int, help="torch threads of a training (default: CPUs / jobs; fixed by the first run)")
+    run.add_argument("--threads", type=int, help="torch threads of a training (default: OMP_NUM_THREADS or CPUs / jobs; fixed by the first run)")
     run.add_argument("--ngpu", type=int, default=0, help="GPUs of one training (default 0)")
     run.add_argument("--num_nodes", type=int, default=1, help="nodes of one training (default 1)")
     run.add_argument("--cmd", help="Kaldi-style command prefix such as \"$cuda_cmd\"; default: on this machine")

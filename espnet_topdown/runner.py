@@ -34,7 +34,7 @@ class Launch:
         cmd: a Kaldi-style command prefix (``slurm.pl --mem 8G``); None starts it on this machine from a warm process.
         python: interpreter, used with `cmd`.
         jobs: independent phases at a time.
-        threads: torch's threads of each training on this machine; None: the CPUs divided by `jobs`.
+        threads: torch's threads of each training on this machine; None: OMP_NUM_THREADS, else the CPUs divided by `jobs`.
     """
 
     ngpu: int = 0
@@ -82,7 +82,7 @@ class _Run:
 
     def __init__(self, cascade: Cascade, launch: Launch) -> None:
         self.cascade, self.launch = cascade, launch
-        self.threads = cascade.fixed_threads(launch.threads or max(1, len(os.sched_getaffinity(0)) // launch.jobs))
+        self.threads = cascade.fixed_threads(launch.threads or default_threads(launch.jobs))
         self.running: dict[str, Running] = {}
         self.failed: dict[str, str] = {}
         self.display = Display(cascade)
@@ -229,6 +229,11 @@ class _Run:
             print(f"nothing to do: all phases in {self.cascade.directory} are finished")
         print(plan_table(self.cascade, judgement))
         return judgement
+
+
+def default_threads(jobs: int) -> int:
+    """OMP_NUM_THREADS where it is set, else an equal share of this machine's CPUs."""
+    return int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, len(os.sched_getaffinity(0)) // jobs)
 
 
 def failure(directory: Path) -> str:

@@ -138,14 +138,13 @@ def rotate(log: Path, keep: int = 9) -> None:
             newer.replace(older)
 
 
-def parse_line(words: Sequence[str]) -> list[Command]:
-    """The commands of one line in the grammar of Kaldi's run.pl: ``[--gpu N] [JOB=1:N] LOG COMMAND...``.
+def parse_line(words: Sequence[str], *, gpus: int = 0) -> list[Command]:
+    """The commands of one line in the grammar of Kaldi's run.pl: ``[JOB=1:N] LOG COMMAND...``.
 
-    ``python3 -m MODULE`` is run warm where MODULE is an ESPnet command or one of ours, anything else as it stands.
+    ``python3 -m MODULE`` is run warm where MODULE is an ESPnet command or one of ours and no GPU is asked for; anything
+    else is run as it stands.
     """
     words, array = list(words), None
-    if words[:1] == ["--gpu"]:
-        del words[:2]
     if words and "=" in words[0] and "/" not in words[0]:
         name, _, span = words.pop(0).partition("=")
         first, _, last = span.partition(":")
@@ -153,11 +152,11 @@ def parse_line(words: Sequence[str]) -> list[Command]:
     if len(words) < 2:
         raise TopdownError(f"a line must be [JOB=1:N] LOG COMMAND..., got {shlex.join(words)!r}")
     lines = [words] if array is None else [[w.replace(array[0], str(n)) for w in words] for n in array[1]]
-    return [_command(Path(log), argv) for log, *argv in lines]
+    return [_command(Path(log), argv, gpus) for log, *argv in lines]
 
 
-def _command(log: Path, argv: list[str]) -> Command:
-    warm = argv[:2] == ["python3", "-m"] and len(argv) > 2 and argv[2].startswith(PREFIXES)
+def _command(log: Path, argv: list[str], gpus: int) -> Command:
+    warm = not gpus and argv[:2] == ["python3", "-m"] and len(argv) > 2 and argv[2].startswith(PREFIXES)
     return Command(argv[2], argv[3:], log) if warm else Command(None, argv, log)
 
 
@@ -326,10 +325,11 @@ def _call_main(module: str, argv: list[str], threads: int) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``python3 -m espnet_topdown.warm [--jobs N] [--threads N] (--list FILE | [JOB=1:N] LOG COMMAND...)``."""
+    """``python3 -m espnet_topdown.warm [--jobs N] [--gpu N] (--list FILE | [JOB=1:N] LOG COMMAND...)``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="commands at a time (CPUs)")
     parser.add_argument("--threads", type=int, help="torch threads a command (OMP_NUM_THREADS)")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs of a command, which is then run cold (0)")
     parser.add_argument("--keep_logs", action="store_true", help="move an earlier LOG to LOG.1 instead of losing it")
     parser.add_argument("--serve", type=Path, metavar="SOCKET", help=f"be the warm process that {SOCKET}=SOCKET names")
     parser.add_argument("--list", type=Path, metavar="FILE", help="a file with one line [JOB=1:N] LOG COMMAND... each")
@@ -341,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             serve(args.serve)
             return 0
         lines = [shlex.split(line) for line in args.list.read_text().splitlines()] if args.list else [args.line]
-        commands = [command for line in lines for command in parse_line(line)]
+        commands = [command for line in lines for command in parse_line(line, gpus=args.gpu)]
         if args.keep_logs:
             for command in commands:
                 rotate(command.log)

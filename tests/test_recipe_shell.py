@@ -53,7 +53,8 @@ def refused(script: str, *options: str) -> str:
 
 @pytest.mark.usefixtures("recipe")
 def test_stages_one_to_five_prepare_tokens_and_audio() -> None:
-    done = run("asr.sh", *SETS, "--stop_stage", "5", "--token_type", "char", "--local_data_opts", "--x 1 y", "--nj", "2")
+    options = [*SETS, "--stop_stage", "5", "--token_type", "char", "--nj", "2"]
+    done = run("asr.sh", *options, "--local_data_opts", "--x 1 y")
     assert done.returncode == 0, done.stderr
     assert "data.sh: --x 1 y" in done.stdout
     assert Path("data/token_list/char/tokens.txt").read_text().split() == [
@@ -66,16 +67,16 @@ def test_stages_one_to_five_prepare_tokens_and_audio() -> None:
     assert Path("dump/raw/lm_train.txt").read_text() == "a1 GO ON\na2 GO ON\nb1 GO ON\n"
     assert not Path("dump/raw/dev/data").exists() and Path("dump/raw/dev/feats_type").read_text() == "raw\n"
     before = sorted(Path(".").rglob("*"))
-    assert run("asr.sh", *SETS, "--stop_stage", "5", "--token_type", "char", "--nj", "2").returncode == 0
+    assert run("asr.sh", *options).returncode == 0
     assert sorted(Path(".").rglob("*")) == before
 
 
 @pytest.mark.usefixtures("recipe")
 def test_bpe_speeds_and_arks_have_espnets_names() -> None:
-    options = ["--speed_perturb_factors", "0.9 1.0 1.1", "--nbpe", "12", "--audio_format", "flac.ark", "--lang", "en"]
+    options = ["--speed_perturb_factors", "0.9 1.0 1.1", "--nbpe", "7", "--audio_format", "flac.ark", "--lang", "en"]
     done = run("asr.sh", *SETS, *options, "--stop_stage=5", "--fs", "8k", "--nj", "1")
     assert done.returncode == 0, done.stderr
-    assert len(Path("data/en_token_list/bpe_unigram12/tokens.txt").read_text().split()) == 12
+    assert len(Path("data/en_token_list/bpe_unigram7/tokens.txt").read_text().split()) == 7
     samples = {k: int(v) for k, v in datadir.read_table(Path("dump/raw/train_sp/utt2num_samples")).items()}
     assert samples["a1"] == RATE // 2 and abs(samples["sp0.9-a1"] - RATE / 1.8) <= 1
     assert "data_wav.ark:" in Path("dump/raw/org/train_sp/wav.scp").read_text()
@@ -86,7 +87,7 @@ def test_bpe_speeds_and_arks_have_espnets_names() -> None:
     [
         ([], "exp/asr_train_raw_bpe30"),
         (["--asr_config", "conf/train_x.yaml", "--lang", "en", "--nbpe", "500"], "exp/asr_train_x_raw_en_bpe500"),
-        (["--token_type", "char", "--asr_args", "--max_epoch 1 --optim=adam"], "exp/asr_train_raw_char_max_epoch1_optimadam"),
+        (["--token_type", "char", "--asr_args", "--max_epoch 1 --optim=a"], "exp/asr_train_raw_char_max_epoch1_optima"),
         (["--speed_perturb_factors", "0.9 1.1", "--expdir", "e"], "e/asr_train_raw_bpe30_sp"),
         (["--asr_tag", "mine", "--use-k2", "true", "--new_option", "x"], "exp/asr_mine"),
         (["--asr_exp", "exp/here"], "exp/here"),
@@ -169,7 +170,7 @@ def test_with_a_checkout_its_asr_sh_is_linked_and_called(tmp_path: Path, monkeyp
     assert done.returncode == 0, done.stderr
     assert "[--test_sets][dev test][--use_k2][true][--python][python3][--stage][11][--stop_stage][14]" in done.stdout
     assert Path("utils").resolve() == template / "utils"
-    monkeypatch.setenv("ESPNET_ROOT", str(tmp_path))
+    monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "nowhere"))
     assert "has no egs2/TEMPLATE/asr1/asr.sh" in refused("topdown.sh", *SETS, "--stop_stage", "13")
 
 
@@ -178,7 +179,7 @@ def test_a_wrong_archive_of_mini_an4_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     (tmp_path / "wrong.tar.gz").write_text("not it")
     for archive, said in (("wrong.tar.gz", "has MD5 "), ("none.tar.gz", "there is no such file")):
-        command = [sys.executable, "local/data_prep.py", "--archive", archive, "--downloads", "downloads", "--data", "data"]
+        command = [sys.executable, "local/data_prep.py", "--archive", archive, "--downloads", "dl", "--data", "data"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
@@ -186,7 +187,8 @@ def test_a_wrong_archive_of_mini_an4_is_refused(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_every_shell_script_is_clean_under_shellcheck() -> None:
-    done = subprocess.run(["shellcheck", "-x", *map(str, SCRIPTS)], cwd=REPOSITORY, capture_output=True, text=True)
+    command = ["shellcheck", "-x", "-P", "egs2/TEMPLATE/asr1", *map(str, SCRIPTS)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -98,7 +98,7 @@ def score(args: argparse.Namespace) -> None:
 
     unknown = set(args.score_opts.split()) - {"-s"}
     if unknown:
-        raise TopdownError(f"asked for --score_opts {' '.join(sorted(unknown))}, but only -s (case counts) is known here")
+        raise TopdownError(f"--score_opts has {' '.join(sorted(unknown))}, but only -s (case counts) is known here")
     symbols = text.read_symbols(args.nlsyms_txt)
     clean = text.cleaner(args.cleaner), text.cleaner(args.hyp_cleaner)
     for kind, metric in METRICS.items():

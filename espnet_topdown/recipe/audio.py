@@ -31,7 +31,7 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
     """Samples and rate of one wav.scp value.
 
     Returns:
-        ``int16`` samples of shape ``(samples,)``, or ``(samples, channels)`` where there are several, and the rate in Hz.
+        ``int16`` samples, shape ``(samples,)``, with several channels ``(samples, channels)``; and the rate in Hz.
 
     Raises:
         TopdownError: nothing readable is there, or the command failed.
@@ -43,7 +43,9 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
         if match := _SPH2PIPE.fullmatch(source):
             if not shutil.which("sph2pipe"):
                 samples, rate = _decode(match["file"])
-                return (samples[:, int(match["channel"]) - 1] if match["channel"] and samples.ndim > 1 else samples), rate
+                if match["channel"] and samples.ndim > 1:
+                    samples = samples[:, int(match["channel"]) - 1]
+                return samples, rate
         if source.endswith("|"):
             done = subprocess.run(["bash", "-c", source[:-1]], stdout=subprocess.PIPE, check=True)
             return _decode(io.BytesIO(done.stdout))

@@ -44,8 +44,8 @@ def append_vocabulary(shapes: Sequence[Path], token_list: Path, suffix: str) -> 
     """Writes ``SHAPE.suffix`` beside each shape file: the same lines with ``,VOCABULARY SIZE`` at the end."""
     size = len(token_list.read_text(encoding="utf-8").splitlines())
     for path in shapes:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        path.with_name(f"{path.name}.{suffix}").write_text("".join(f"{line},{size}\n" for line in lines), encoding="utf-8")
+        lines = (f"{line},{size}\n" for line in path.read_text(encoding="utf-8").splitlines())
+        path.with_name(f"{path.name}.{suffix}").write_text("".join(lines), encoding="utf-8")
 
 
 def join_outputs(directory: Path) -> None:

@@ -32,7 +32,9 @@ def read_symbols(path: str) -> list[str]:
     return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def tokenizer(kind: str, *, symbols: Sequence[str] = (), remove: bool = False, bpemodel: Path | None = None) -> Tokenizer:
+def tokenizer(
+    kind: str, *, symbols: Sequence[str] = (), remove: bool = False, bpemodel: Path | None = None
+) -> Tokenizer:
     """A function from a line of text to its tokens.
 
     Args:
@@ -138,7 +140,9 @@ def train_bpe(text: Path, prefix: Path, **options: object) -> list[str]:
 # ---- stage 13 ----
 
 
-def scored_rows(data: Path, text: Path, tokenize: Tokenizer, clean: Callable[[str], str]) -> list[tuple[str, str, list[str]]]:
+def scored_rows(
+    data: Path, text: Path, tokenize: Tokenizer, clean: Callable[[str], str]
+) -> list[tuple[str, str, list[str]]]:
     """Rows (utterance, speaker, tokens) of `text`, one for each utterance of the set in `data`.
 
     Raises:

@@ -97,7 +97,7 @@ checkout_only=(
     hugging_face_model_name_or_path= post_process_local_data_opts= auxiliary_data_tags=
 )
 
-here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+here=$(realpath --relative-to=. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 # shellcheck source=egs2/TEMPLATE/asr1/common.sh
 . "${here}/common.sh"
 
@@ -230,7 +230,7 @@ fi
 [[ ${audio_format} =~ ^(flac|wav)(\.ark)?$ ]] || die "--audio_format is flac, wav, flac.ark or wav.ark, not '${audio_format}'"
 [ "${stage}" -le 13 ] || die "--stage ${stage}: this asr.sh ends with stage 13; packing and upload need ESPnet's own (set ESPNET_ROOT)"
 if ! "${skip_train}"; then
-    [ -n "${train_set}" ] && [ -n "${valid_set}" ] || die "--train_set and --valid_set are required unless --skip_train true"
+    { [ -n "${train_set}" ] && [ -n "${valid_set}" ]; } || die "--train_set and --valid_set are required unless --skip_train true"
 fi
 [ -n "${test_sets}" ] || "${eval_valid_set}" || die "--test_sets is required unless --eval_valid_set true"
 [ "${train_set}" != "${valid_set}" ] || [ -z "${train_set}" ] || die "--train_set and --valid_set are both '${train_set}'"
@@ -273,7 +273,8 @@ fi
 bpe_train_text=${bpe_train_text:-${dump}/org/${train_set}/text}
 lm_train_text=${lm_train_text:-${dump}/org/${train_set}/text}
 lm_dev_text=${lm_dev_text:-${dump}/org/${valid_set}/text}
-first_test=${decoded_sets%% *}
+first_test=${test_sets%% *}
+first_test=${first_test:-org/${valid_set}}
 lm_test_text=${lm_test_text:-${dump}/${first_test}/text}
 audio_type=sound
 [[ ${audio_format} = *ark ]] && audio_type=kaldi_ark
@@ -459,7 +460,7 @@ if do_stage 13; then
         data+=("${dump}/${name}") decoded+=("${results}/${name}")
     done
     recipe score --data "${data[*]}" --decoded "${decoded[*]}" --nlsyms_txt "${nlsyms_txt}" --cleaner "${cleaner}" \
-        --hyp_cleaner "${hyp_cleaner}" --bpemodel "${bpemodel}" --score_opts "${score_opts}"
+        --hyp_cleaner "${hyp_cleaner}" --bpemodel "${bpemodel}" "--score_opts=${score_opts}"
     if [ -f local/score.sh ]; then
         local/score.sh "${score_words[@]}" "${asr_exp}"
     fi

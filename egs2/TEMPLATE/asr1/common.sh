@@ -50,7 +50,7 @@ parse_options() {
 }
 
 nearest_option() {
-    python3 -c 'import difflib, sys; print(*("--" + n for n in difflib.get_close_matches(sys.argv[1], sys.argv[2:])))' "$@"
+    python3 -c 'import difflib, sys; print(*("--" + n for n in difflib.get_close_matches(sys.argv[1], sys.argv[2].split())))' "$@"
 }
 
 # The warm process ends with this script; ESPNET_TOPDOWN_WARM names its socket (see espnet_topdown/warm.py).
