@@ -13,10 +13,12 @@ from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.expansion import expand
 from espnet_topdown.experiment import Experiment, phase_key
 from espnet_topdown.facts import Facts, find_facts
 from espnet_topdown.ledger import Ledger, read_record
 from espnet_topdown.plan import BASE, Phase, Plan
+from espnet_topdown.plan_file import plan_text, read_plan
 from espnet_topdown.settings import PhaseSettings
 
 PLAN, HEADER, FACTS = "plan.yaml", "cascade.json", "model.json"
@@ -62,7 +64,7 @@ class Cascade:
         Raises:
             TopdownError: the base, the plan, or the plan for this model is faulty.
         """
-        experiment, parsed = Experiment.read(base), Plan.read(plan)
+        experiment, parsed = Experiment.read(base), read_plan(plan)
         directory = directory or default_directory(base, plan)
         if missing := experiment.missing_data():
             raise TopdownError(
@@ -71,7 +73,7 @@ class Cascade:
             )
         cache = directory / FACTS if directory.exists() else None
         facts = find_facts(base / "config.yaml", experiment.task, plan=plan if parsed.layers else None, cache=cache)
-        return cls(experiment, parsed, plan, directory, facts, parsed.expand(facts.names, experiment.seed))
+        return cls(experiment, parsed, plan, directory, facts, expand(parsed, facts.names, experiment.seed))
 
     @classmethod
     def reopen(cls, directory: Path) -> "Cascade":
@@ -248,7 +250,7 @@ class Cascade:
     def store(self) -> None:
         """Write the plan and where the base is, relative to the cascade's directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.directory / PLAN, self.plan.to_yaml())
+        files.write_text(self.directory / PLAN, plan_text(self.plan))
         header = self._header() | {"base": os.path.relpath(self.base.directory, self.directory)}
         files.write_json(self.directory / HEADER, header)
         if not (self.directory / FACTS).exists():

@@ -25,7 +25,7 @@ def espnet() -> None:
 @pytest.fixture(scope="session")
 def warm_process(espnet: None) -> Iterator[str]:
     """A warm process forked from this one, so that cascades in tests do not import ESPnet again."""
-    from espnet_topdown import warm
+    from espnet_topdown import warm, warm_server
 
     with tempfile.TemporaryDirectory() as scratch:
         socket = str(Path(scratch) / "socket")
@@ -34,7 +34,7 @@ def warm_process(espnet: None) -> Iterator[str]:
             logging.root.handlers.clear()  # pytest's; children log to their own files
             sys.stdout, sys.stderr = (open(descriptor, "w", closefd=False) for descriptor in (1, 2))
             try:
-                warm.serve(Path(socket), preload=())
+                warm_server.serve(Path(socket), preload=())
             finally:
                 os._exit(0)
         before = os.environ.get(warm.SOCKET)

@@ -3,13 +3,15 @@
 import pytest
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan import Plan, Sides
+from espnet_topdown.expansion import expand as expand_plan
+from espnet_topdown.plan import Sides
+from espnet_topdown.plan_file import parse_plan, plan_text
 
 NAMES = ("encoder.embed", "encoder.0", "encoder.1", "encoder.2", "encoder.3", "decoder.0", "output")
 
 
 def expand(text: str):
-    return Plan.from_yaml(text).expand(NAMES, 7)
+    return expand_plan(parse_plan(text), NAMES, 7)
 
 
 def test_a_cut_freezes_it_and_everything_above_and_draws_the_rest():
@@ -87,9 +89,9 @@ def test_a_plan_round_trips_through_yaml():
     - {sweep: [encoder.3, encoder.1], init_param: drop}
     - {control: restart, answers: [phase1]}
     """
-    plan = Plan.from_yaml(text)
+    plan = parse_plan(text)
     assert plan.dropout == "off"
-    assert Plan.from_yaml(plan.to_yaml()) == plan
+    assert parse_plan(plan_text(plan)) == plan
 
 
 FAULTS = {
@@ -130,7 +132,7 @@ FAULTS = {
 def test_faulty_plan_is_refused_with_a_message_that_helps(name):
     text, fragment = FAULTS[name]
     with pytest.raises(TopdownError) as caught:
-        Plan.from_yaml(text)
+        parse_plan(text)
     assert fragment in str(caught.value)
 
 
@@ -156,7 +158,7 @@ def test_plan_that_does_not_fit_the_model_is_refused(name):
 
 def test_all_faults_are_reported_together():
     with pytest.raises(TopdownError, match="4 fault"):
-        Plan.from_yaml("{a: 1, min_gain: x, phases: [{cut: 1}, {every: no}]}")
+        parse_plan("{a: 1, min_gain: x, phases: [{cut: 1}, {every: no}]}")
     with pytest.raises(TopdownError) as caught:
         expand("phases: [{cut: encoder.9}, {cut: encoder.embed}]")
     assert "encoder.9" in str(caught.value)

@@ -23,7 +23,7 @@ def main(argv):
         time.sleep(60)
     sys.exit(int(argv[0]))
 """
-SERVE = "import sys, pathlib as p; from espnet_topdown import warm; warm.serve(p.Path(sys.argv[1]), preload=())"
+SERVE = "import sys, pathlib as p; from espnet_topdown import warm_server; warm_server.serve(p.Path(sys.argv[1]), preload=())"
 REPOSITORY = str(Path(warm.__file__).parents[1])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from espnet_topdown import checkpoint, files, freeze, phase
 from espnet_topdown.errors import reported
 from espnet_topdown.experiment import read_config
-from espnet_topdown.plan import Plan
+from espnet_topdown.plan_file import read_plan
 from espnet_topdown.tasks import task_of
 from espnet_topdown.trainlog import read_progress
 
@@ -36,7 +36,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
     """The facts of the model that ``--config`` describes, as JSON."""
     task = task_of(args.task)
     options = _options(task, args)
-    plan = Plan.read(args.plan) if args.plan else None
+    plan = read_plan(args.plan) if args.plan else None
     model = task.build_model(argparse.Namespace(**options))
     order = freeze.order_of(model, plan.layers if plan else None)
     counts, notes = freeze.parameter_counts(model, order), freeze.layer_notes(model, order)

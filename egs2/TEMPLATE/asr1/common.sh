@@ -58,7 +58,7 @@ start_warm() {
     [ -z "${ESPNET_TOPDOWN_WARM:-}" ] || return 0
     warm_dir=$(mktemp -d)
     export ESPNET_TOPDOWN_WARM=${warm_dir}/socket
-    python3 -m espnet_topdown.warm --serve "${ESPNET_TOPDOWN_WARM}" &
+    python3 -m espnet_topdown.warm_server "${ESPNET_TOPDOWN_WARM}" &
     warm_pid=$!
     trap 'kill "${warm_pid}" 2>/dev/null || true; rm -rf "${warm_dir}"' EXIT
 }

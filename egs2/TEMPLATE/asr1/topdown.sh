@@ -18,6 +18,8 @@ topdown_dir=                   # directory of the cascade; default: the experime
 phase=                         # stage 18 begins with this phase
 decode=best                    # phases to decode in stage 19: best or all
 jobs=1                         # independent phases at a time in stage 18
+ngpu=1                         # GPUs of a node for one training; 0: CPU; passed on
+num_nodes=1                    # nodes of one training; passed on
 python=python3                 # what runs Python commands; passed on
 # == end of options
 
@@ -54,7 +56,7 @@ topdown() {
 
 asr_options=()
 parse_options "${BASH_SOURCE[0]}" "$@"
-asr_options+=(--python "${python}")
+asr_options+=(--python "${python}" --ngpu "${ngpu}" --num_nodes "${num_nodes}")
 read -r -a python_cmd <<< "${python}"
 
 # ---- checks ----
@@ -95,7 +97,9 @@ fi
 
 if [ "${stage}" -le 18 ] && [ "${stop_stage}" -ge 18 ]; then
     log "Stage 18: ${exp}, ${topdown_plan} -> ${topdown_dir}"
-    topdown run "${exp}" --plan "${topdown_plan}" --dir "${topdown_dir}" --jobs "${jobs}" ${phase:+--phase "${phase}"}
+    launch=(--jobs "${jobs}" --ngpu "${ngpu}" --num_nodes "${num_nodes}" --python "${python}")
+    [[ ${cuda_cmd} = *espnet_topdown.warm* ]] || launch+=(--cmd "${cuda_cmd}")
+    topdown run "${exp}" --plan "${topdown_plan}" --dir "${topdown_dir}" "${launch[@]}" ${phase:+--phase "${phase}"}
 fi
 
 if [ "${stage}" -le 19 ] && [ "${stop_stage}" -ge 19 ]; then
