@@ -21,4 +21,5 @@ set -euo pipefail
     --inference_config conf/decode_asr.yaml \
     --inference_asr_model valid.loss.ave.pth \
     --topdown_plan conf/topdown/rnn.yaml \
+    --decode all \
     "$@"

@@ -1,0 +1,52 @@
+"""What the README shows is run: its library example, its plan, its commands' options, and the files that it names."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.cli import _parser
+from espnet_topdown.expansion import expand
+from espnet_topdown.plan_file import parse_plan
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", TEXT, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", body, flags=re.MULTILINE) for indent, body in found]
+
+
+def test_library_example_prints_a_phase_a_line():
+    (code,) = blocks("python")
+    assert len(code.splitlines()) <= 15
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first = "phase1 decoder 1000 frozen: decoder.0 output fresh: encoder.embed encoder.0 encoder.1 encoder.2 encoder.3"
+    assert done.stdout.splitlines()[0] == first
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_plan_is_a_plan():
+    plan = parse_plan(next(block for block in blocks("yaml") if "phases:" in block))
+    names = ("encoder.embed", *(f"encoder.{k}" for k in range(4)), "decoder.0", "output")
+    assert [p.cut for p in expand(plan, names, 0) if not p.is_control] == ["decoder", "encoder.2", "encoder.0"]
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if "espnet-topdown" in line])
+def test_command_is_understood(line):
+    words = line.split("#")[0].split("|")[0].split()
+    _parser().parse_args(words[1:])
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_target_exists(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert f"make {target}" in TEXT
+
+
+def test_files_that_it_names_exist():
+    for path in re.findall(r"\]\(([\w/.]+)\)", TEXT) + [f"egs2/{name}" for name in re.findall(r"^\| `egs2/([\w/]+)`", TEXT, re.M)]:
+        assert (ROOT / path).exists(), path
