@@ -5,12 +5,13 @@ every other module or script runs as it is. Nothing is printed on its standard o
 """
 
 import importlib
-import importlib.util
+import re
 import runpy
 import sys
 from collections.abc import Sequence
 
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.experiment import TASKS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,20 +29,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_module(words: Sequence[str]) -> None:
-    """Run ``MODULE args...``; the training tools of `espnet2.bin` that we have are ours.
+    """Run ``MODULE args...``; the training tools of `espnet2.bin` are ours where we train their task.
 
-    They are imported and their `main` is called, so that the workers that they spawn find the task by its own name.
+    Ours is imported and its `main` called, so that the workers that it spawns find the task by its own name.
     """
     with reported():
         if not words:
             raise TopdownError("-m needs a module, such as -m espnet2.bin.asr_train")
-        name, own = words[0], words[0].replace("espnet2.bin.", "espnet_topdown.bin.")
-        if own != name and importlib.util.find_spec(own) is not None:
-            sys.argv = [own, *words[1:]]
-            importlib.import_module(own).main(list(words[1:]))
-            return
-    sys.argv = [name, *words[1:]]
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
+    name, rest = words[0], list(words[1:])
+    tool = re.fullmatch(r"espnet2\.bin\.(\w+)_train", name)
+    sys.argv = [name, *rest]
+    if tool and tool[1] in TASKS:
+        importlib.import_module("espnet_topdown.bin.train").main([tool[1], *rest])
+    else:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,14 @@ _FREE_KEYS = (
     *("num_workers", "log_level", "log_interval", "num_att_plot", "use_matplotlib", "use_tensorboard", "use_wandb"),
     *("wandb_*", "max_cache_size", "max_cache_fd", "create_graph_in_tensorboard", "topdown_conf"),
 )
-_TASKS = {"asr": ("encoder",), "lm": ("lm",)}  # a config key that only this task's configs have, in order of test
+# Keys that only this task's configs have, in order of test; ASR's are what remains (an encoder, and none of _OTHER).
+_KEYS = {
+    "slu": ("two_pass", "deliberationencoder", "transcript_token_list"),
+    "st": ("extra_asr_decoder", "hier_encoder", "src_g2p"),
+    "mt": ("src_token_list", "src_token_type"),
+}
+_OTHER = ("separator", "attractor", "enh_encoder", "generator", "tts")
+TASKS = ("asr", "lm", "st", "mt", "slu", "s2t")
 
 
 @dataclass(frozen=True)
@@ -140,10 +147,13 @@ def task_of_config(config: Mapping[str, Any], source: Path) -> str:
     Raises:
         TopdownError: of none that this package trains.
     """
-    task = next((task for task, keys in _TASKS.items() if all(config.get(key) for key in keys)), None)
-    if task is None:
-        raise TopdownError(f"{source} is of no task that is known here ({', '.join(_TASKS)})")
-    return task
+    if config.get("lm") and not config.get("encoder"):
+        return "lm"
+    if config.get("encoder") and not any(config.get(key) for key in _OTHER):
+        if config.get("preprocessor") == "s2t":
+            return "s2t"
+        return next((task for task, keys in _KEYS.items() if any(key in config for key in keys)), "asr")
+    raise TopdownError(f"{source} is of no task that is trained top-down ({', '.join(TASKS)})")
 
 
 def list_files(config: Mapping[str, Any]) -> list[str]:

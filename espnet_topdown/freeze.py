@@ -52,8 +52,9 @@ def model_parts(model: torch.nn.Module) -> dict[str, str]:
     """
     if getattr(model, "lm", None) is not None:
         return {"lm": type(model.lm).__name__}
-    found = {part: getattr(model, part, None) for part in ("encoder", "decoder")}
-    return {part: type(module).__name__ for part, module in found.items() if module is not None}
+    found = {part: getattr(model, part, None) for part in ("frontend", "encoder", "decoder")}
+    names = {part: type(module).__name__ for part, module in found.items() if module is not None}
+    return names if names.get("frontend") == "Embedding" else {k: v for k, v in names.items() if k != "frontend"}
 
 
 def order_of(model: torch.nn.Module, custom: Mapping[str, Sequence[str]] | None = None) -> LayerOrder:

@@ -93,7 +93,9 @@ _LMS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
         ),
     ),
 }
-_TABLES = {"encoder": _ENCODERS, "decoder": _DECODERS, "lm": _LMS}
+# Machine translation reads token ids: its frontend is an embedding below the encoder.
+_FRONTENDS: Mapping[str, tuple[str, tuple[Row, ...]]] = {"embed": ("Embedding", (_row("frontend", "frontend"),))}
+_TABLES = {"frontend": _FRONTENDS, "encoder": _ENCODERS, "decoder": _DECODERS, "lm": _LMS}
 # Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must equal the parent's.
 _OUTSIDE = ("frontend", "specaug", "normalize")
 
@@ -162,7 +164,8 @@ def layer_order(
     """The layers of a model from its parts and tensor names.
 
     Args:
-        parts: what the model is made of: ``encoder``, ``decoder`` or ``lm`` -> ESPnet class or choice name.
+        parts: what the model is made of, lowest first: ``frontend`` (an embedding), ``encoder``, ``decoder`` or ``lm`` ->
+            ESPnet class or choice name.
         tensors: names in the model's state dict, aliases of tied weights included.
         custom: an order of the user's own, layer name -> name prefixes, lowest layer first; replaces the table.
         conditioned: index of the lowest encoder block fed by interctc's conditioning layer, where there is one.
@@ -205,6 +208,8 @@ def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, 
         rows += found[0]
     if "encoder" in parts and any(t.startswith("ctc.") for t in tensors):
         rows += (_row("output" if "decoder" in parts else "ctc", "ctc"),)
+    if any(t.startswith("extra_asr_decoder.") for t in tensors):  # speech translation's second top, beside CTC
+        rows += (_row("output", "extra_asr_decoder"),)
     return rows
 
 

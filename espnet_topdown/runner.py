@@ -136,8 +136,8 @@ class _Run:
         self.running[phase.name] = Running(phase, self._launch(directory), attempt)
 
     def _launch(self, directory: Path) -> Any:
-        module = f"espnet_topdown.bin.{self.cascade.base.task}_train"
-        argv = ["--config", str(directory / "phase.yaml"), "--output_dir", str(directory), "--resume", "true"]
+        module, task = "espnet_topdown.bin.train", self.cascade.base.task
+        argv = [task, "--config", str(directory / "phase.yaml"), "--output_dir", str(directory), "--resume", "true"]
         log = directory / "train.log"
         if self.launch.cmd is None and self.launch.ngpu <= 1:
             return warm.start(warm.Command(module, [*argv, "--ngpu", str(self.launch.ngpu)], log), threads=self.threads)

@@ -11,8 +11,13 @@ from typing import Any
 
 from espnet2.tasks.asr import ASRTask
 from espnet2.tasks.lm import LMTask
+from espnet2.tasks.mt import MTTask
+from espnet2.tasks.s2t import S2TTask
+from espnet2.tasks.slu import SLUTask
+from espnet2.tasks.st import STTask
 
 from espnet_topdown import files
+from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.phase_files import LOCK
 from espnet_topdown.settings import PhaseSettings
 from espnet_topdown.ties import untie
@@ -48,9 +53,38 @@ class TopdownLMTask(TopdownTask, LMTask):
     """Language models."""
 
 
-_TASKS = {"asr": TopdownASRTask, "lm": TopdownLMTask}
+class TopdownSTTask(TopdownTask, STTask):
+    """Speech translation."""
+
+
+class TopdownMTTask(TopdownTask, MTTask):
+    """Machine translation."""
+
+
+class TopdownSLUTask(TopdownTask, SLUTask):
+    """Spoken language understanding."""
+
+
+class TopdownS2TTask(TopdownTask, S2TTask):
+    """Speech to text (OWSM)."""
+
+
+_TASKS = {
+    "asr": TopdownASRTask,
+    "lm": TopdownLMTask,
+    "st": TopdownSTTask,
+    "mt": TopdownMTTask,
+    "slu": TopdownSLUTask,
+    "s2t": TopdownS2TTask,
+}
 
 
 def task_of(name: str) -> Any:
-    """The task class for ``asr`` or ``lm``."""
+    """The task class for ESPnet's name of it (``asr`` for ``espnet2.bin.asr_train``).
+
+    Raises:
+        TopdownError: a task that is not trained here.
+    """
+    if name not in _TASKS:
+        raise TopdownError(f"the task '{name}' is not trained top-down; {nearest(name, _TASKS)}")
     return _TASKS[name]

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from espnet_topdown.errors import TopdownError, reported
 
-PRELOAD = ("espnet_topdown.bin.asr_train", "espnet_topdown.bin.lm_train", "espnet2.bin.asr_inference")
+PRELOAD = ("espnet_topdown.bin.train", "espnet2.bin.asr_inference", "espnet2.bin.lm_train")
 
 
 def serve(path: Path, preload: Sequence[str] = PRELOAD) -> None:

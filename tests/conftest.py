@@ -64,10 +64,9 @@ def train(espnet: None, data: Path) -> Train:
     import tiny
 
     def run(directory: Path, config: dict[str, object], *extra: str) -> Path:
-        from espnet_topdown.bin import asr_train, lm_train
+        from espnet_topdown.bin.train import main
 
-        main = lm_train.main if "lm" in config else asr_train.main
-        main(tiny.arguments(data, directory, config, *extra))
+        main(tiny.command(data, directory, config, *extra))
         return directory
 
     return run

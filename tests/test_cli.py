@@ -43,7 +43,7 @@ BAD = {
     "no plan": (["run", "exp", "--plan", "none.yaml"], "cannot read the plan none.yaml"),
     "no config": (["plan", "empty", "--plan", "plan.yaml"], "is no trained experiment: cannot read empty/config.yaml"),
     "config is not YAML": (["plan", "broken", "--plan", "plan.yaml"], "is not YAML"),
-    "config of another task": (["plan", "tts", "--plan", "plan.yaml"], "is of no task that is known here"),
+    "config of another task": (["plan", "tts", "--plan", "plan.yaml"], "is of no task that is trained top-down (asr, lm, st, mt, slu, s2t)"),
     "config without data": (["plan", "nodata", "--plan", "plan.yaml"], "names no training data"),
     "data are gone": (["plan", "exp", "--plan", "plan.yaml"], "names files that are not there"),
     "no cascade": (["status", "exp"], "exp is no cascade"),

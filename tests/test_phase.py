@@ -21,10 +21,10 @@ SEVERAL = dict(keep_nbest_models=[3, 5], best_model_criterion=[["valid", "acc", 
 @pytest.fixture(scope="module")
 def base(espnet, data, tmp_path_factory):
     """A conformer with BatchNorm, averages of 3 and 5 epochs by two criteria."""
-    from espnet_topdown.bin import asr_train
+    from espnet_topdown.bin.train import main as train_main
 
     directory = tmp_path_factory.mktemp("conformer") / "base"
-    asr_train.main(tiny.arguments(data, directory, conformer()))
+    train_main(tiny.command(data, directory, conformer()))
     return directory
 
 
@@ -133,10 +133,10 @@ def test_log_says_once_what_is_frozen(base, train, tmp_path, caplog):
 @pytest.fixture(scope="module")
 def lm_base(espnet, data, tmp_path_factory):
     """A language model with tied embedding and softmax."""
-    from espnet_topdown.bin import lm_train
+    from espnet_topdown.bin.train import main as train_main
 
     directory = tmp_path_factory.mktemp("lm") / "base"
-    lm_train.main(tiny.arguments(data, directory, tiny.lm_config()))
+    train_main(tiny.command(data, directory, tiny.lm_config()))
     return directory
 
 
@@ -288,7 +288,7 @@ def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(base, d
     directory = tmp_path / "killed"
 
     def victim() -> None:
-        from espnet_topdown.bin import asr_train
+        from espnet_topdown.bin.train import main as train_main
         from espnet_topdown.trainer import TopdownTrainer
 
         original = TopdownTrainer.train_one_epoch.__func__
@@ -305,7 +305,7 @@ def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(base, d
             return original(cls, **kwargs)
 
         TopdownTrainer.train_one_epoch = classmethod(dies)
-        asr_train.main(tiny.arguments(data, directory, phase(base)))
+        train_main(tiny.command(data, directory, phase(base)))
 
     process = multiprocessing.get_context("fork").Process(target=victim)
     process.start()

@@ -24,10 +24,10 @@ PLAN = "phases: [{cut: decoder}, {cut: encoder.1}]"
 @pytest.fixture(scope="module")
 def base(warm_process, data, tmp_path_factory):
     """A trained transformer experiment."""
-    from espnet_topdown.bin import asr_train
+    from espnet_topdown.bin.train import main as train_main
 
     directory = tmp_path_factory.mktemp("exp") / "asr"
-    asr_train.main(tiny.arguments(data, directory, tiny.asr_config("transformer", "rnn")))
+    train_main(tiny.command(data, directory, tiny.asr_config("transformer", "rnn")))
     return directory
 
 

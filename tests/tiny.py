@@ -95,6 +95,11 @@ def common() -> dict[str, object]:
     )
 
 
+def command(data: Path, output_dir: Path, config: dict[str, object], *extra: str) -> list[str]:
+    """The words of `espnet_topdown.bin.train`: the task and its arguments."""
+    return ["lm" if "lm" in config else str(config.pop("task", "asr")), *arguments(data, output_dir, config, *extra)]
+
+
 def arguments(data: Path, output_dir: Path, config: dict[str, object], *extra: str) -> list[str]:
     """The command line of one training, `config` written beside `output_dir`."""
     path = output_dir.parent / f"{output_dir.name}.yaml"

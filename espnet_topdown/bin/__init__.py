@@ -1,1 +1,1 @@
-"""Training tools with the names of `espnet2.bin`, each the ESPnet tool with our task."""
+"""Commands that import ESPnet, each run in a process of its own."""
