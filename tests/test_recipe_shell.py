@@ -168,7 +168,7 @@ def test_with_a_checkout_its_asr_sh_is_linked_and_called(tmp_path: Path, monkeyp
     monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "espnet"))
     done = run("topdown.sh", *SETS, "--use_k2", "true", "--stage", "11", "--stop_stage", "14")
     assert done.returncode == 0, done.stderr
-    assert "[--test_sets][dev test][--use_k2][true][--python][python3][--stage][11][--stop_stage][14]" in done.stdout
+    assert "[--test_sets][dev test][--use_k2][true][--python][python3][--ngpu][1][--num_nodes][1][--stage][11][--stop_stage][14]" in done.stdout
     assert Path("utils").resolve() == template / "utils"
     monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "nowhere"))
     assert "has no egs2/TEMPLATE/asr1/asr.sh" in refused("topdown.sh", *SETS, "--stop_stage", "13")
