@@ -27,6 +27,9 @@ setup(
         "soundfile",
         "soxr",
     ],
-    extras_require={"test": ["pytest>=8"]},
+    extras_require={
+        "sphere": ["desphere"],  # shorten-compressed SPHERE audio (the real WSJ discs)
+        "test": ["pytest>=8", "desphere"],
+    },
     entry_points={"console_scripts": ["espnet-topdown = espnet_topdown.cli:main"]},
 )

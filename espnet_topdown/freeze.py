@@ -183,9 +183,6 @@ def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
     for name, module in model.named_modules():
         kinds = [kind.__name__ for kind in type(module).__mro__]
         attribute = "p" if isinstance(module, _DropoutNd) else next((_RATES[k] for k in kinds if k in _RATES), None)
-        rates = getattr(module, "dropout_rates", None)  # AWDLSTM: attribute -> the layers that it serves
-        if rates is not None and attribute is None:
-            yield from (Rate(name, module, a, frozenset(served)) for a, served in rates().items() if getattr(module, a) > 0)
         if attribute is None or not getattr(module, attribute, 0):
             continue
         if isinstance(module, torch.nn.RNNBase) and module.num_layers == 1:

@@ -18,6 +18,8 @@ from espnet2.tasks.st import STTask
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.lm.task import StreamLMTaskMixin
+from espnet_topdown.lm.trainer import StreamTrainerMixin
 from espnet_topdown.phase_files import LOCK
 from espnet_topdown.settings import PhaseSettings
 from espnet_topdown.ties import untie
@@ -49,8 +51,14 @@ class TopdownASRTask(TopdownTask, ASRTask):
     """Speech recognition."""
 
 
-class TopdownLMTask(TopdownTask, LMTask):
-    """Language models."""
+class TopdownLMTrainer(StreamTrainerMixin, TopdownTrainer):
+    """`TopdownTrainer`; with NT-ASGD, averages in validation and saved models."""
+
+
+class TopdownLMTask(TopdownTask, StreamLMTaskMixin, LMTask):
+    """Language models, AWD-LSTM on streams among them."""
+
+    trainer = TopdownLMTrainer
 
 
 class TopdownSTTask(TopdownTask, STTask):

@@ -5,13 +5,14 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from functools import partial
-from multiprocessing.pool import ThreadPool
+from multiprocessing import Pool
 from pathlib import Path
 
 from espnet_topdown.corpora import sphere
 from espnet_topdown.corpora.faults import POLICIES, Faults
 from espnet_topdown.errors import TopdownError
 
+_CHUNK = 512  # files that one process takes at a time
 CHECKS = ("header", "full", "none")
 
 
@@ -37,8 +38,8 @@ def run_command(prepare: Callable[[Namespace], None], options: Namespace) -> int
     return 0
 
 
-def sound_files(paths: Iterable[Path], rate: int, channels: int, check: str, faults: Faults
-                ) -> dict[Path, sphere.SphereHeader | None]:
+def sound_files(paths: Iterable[str], rate: int, channels: int, check: str, faults: Faults
+                ) -> dict[str, sphere.SphereHeader | None]:
     """The files that are sound, with their headers (None where they were not to be read).
 
     Args:
@@ -49,8 +50,12 @@ def sound_files(paths: Iterable[Path], rate: int, channels: int, check: str, fau
         faults: takes the files that are missing, damaged, or of another rate or number of channels.
     """
     paths = list(paths)
-    with ThreadPool() as pool:
-        results = pool.map(partial(_inspect, check=check, rate=rate, channels=channels), paths, chunksize=128)
+    inspect = partial(_inspect, check=check, rate=rate, channels=channels)
+    if len(paths) <= _CHUNK or check == "none":
+        results = map(inspect, paths)
+    else:
+        with Pool() as pool:  # processes, because desphere decodes in Python
+            results = pool.map(inspect, paths, chunksize=_CHUNK)
     sound = {}
     for path, result in zip(paths, results, strict=True):
         if isinstance(result, str):
@@ -60,7 +65,7 @@ def sound_files(paths: Iterable[Path], rate: int, channels: int, check: str, fau
     return sound
 
 
-def _inspect(path: Path, *, check: str, rate: int, channels: int) -> sphere.SphereHeader | str | None:
+def _inspect(path: str, *, check: str, rate: int, channels: int) -> sphere.SphereHeader | str | None:
     """The header, None where it was not to be read, or what is wrong."""
     if check == "none":
         return None

@@ -44,7 +44,7 @@ def read(speech: Path, transcripts: Path, check: str, faults: Faults) -> Evaluat
         TopdownError: a list is missing, or segments and references do not name the same utterances.
     """
     reference = find_reference(transcripts)
-    files = {path.stem: path for path in map(Path, files_below(speech / "english", ".sph"))}
+    files = {Path(path).stem: path for path in files_below(speech / "english", ".sph")}
     if len(files) != FILES:
         faults.add(f"LDC2002S09: expected {FILES} .sph files in {speech / 'english'}, found", str(len(files)))
     headers = sound_files(files.values(), SAMPLE_RATE, 2, check, faults)

@@ -1,4 +1,4 @@
-"""Fisher transcripts (LDC2004T19, LDC2005T19) as further text for the Switchboard language model; audio is not needed."""
+"""Fisher transcripts (LDC2004T19, LDC2005T19) as further text for the Switchboard language model, without audio."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

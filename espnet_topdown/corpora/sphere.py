@@ -11,14 +11,14 @@ import functools
 import importlib.util
 import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import wave
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from espnet_topdown.errors import TopdownError
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MAGIC = b"NIST_1A\n"
+_FIELD = re.compile(rb"^(\w+) -\S+ (.*)$", re.MULTILINE)  # name -type value
 
 
-@dataclass(frozen=True)
-class SphereHeader:
+class SphereHeader(NamedTuple):
     """What a SPHERE header says.
 
-    Args:
+    Attributes:
         size: bytes of the header.
         rate: samples per second.
         channels: 1 or 2.
@@ -50,10 +50,6 @@ class SphereHeader:
     coding: str
     compression: str
 
-    @property
-    def is_compressed(self) -> bool:
-        return bool(self.compression)
-
 
 def read_header(path: str | Path) -> SphereHeader:
     """The header of `path`, checked against the size of the file.
@@ -63,31 +59,30 @@ def read_header(path: str | Path) -> SphereHeader:
             says. Whether a compressed file is whole shows only when it is decoded.
     """
     try:
-        with open(path, "rb", buffering=0) as stream:
-            head = stream.read(1024)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            head = os.read(descriptor, 1024)
             size = int(head[8:16]) if head.startswith(_MAGIC) else 0
-            head += stream.read(size - len(head)) if size > len(head) else b""
-            file_size = stream.seek(0, 2)
+            if size > 1024:
+                head += os.read(descriptor, size - 1024)
+            file_size = os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise TopdownError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise TopdownError(f"{path}: damaged SPHERE header (no size in its second line)") from None
     if not size or len(head) < size:
         raise TopdownError(f"{path}: not a whole SPHERE header (expected NIST_1A and {size or 1024} bytes)")
-    header = _parse(path, size, head[:size])
+    header = _parse(path, size, head)
     needed = size + header.samples * header.channels * header.width
-    if not header.is_compressed and file_size < needed:
+    if not header.compression and file_size < needed:
         raise TopdownError(f"{path}: truncated ({file_size} bytes, its header needs {needed})")
     return header
 
 
 def _parse(path: str | Path, size: int, head: bytes) -> SphereHeader:
-    fields = {}
-    for line in head[16:].split(b"\n"):
-        name, _, typed = line.partition(b" ")
-        if name == b"end_head":
-            break
-        fields[name] = typed.partition(b" ")[2]
+    fields = dict(_FIELD.findall(head, 16, head.find(b"end_head")))
     coding, _, compression = fields.get(b"sample_coding", b"pcm").decode("ascii", "replace").partition(",")
     try:
         rate, channels, samples = (int(fields[k]) for k in (b"sample_rate", b"channel_count", b"sample_count"))
@@ -111,7 +106,7 @@ def wav_entry(path: str | Path, header: SphereHeader | None, channel: int | None
     """
     if _on_path("sph2pipe", os.environ.get("PATH", "")):
         return f"sph2pipe -f wav {f'-p -c {channel} ' if channel else ''}{shlex.quote(str(path))} |"
-    if channel is None and header is not None and not header.is_compressed:
+    if channel is None and header is not None and not header.compression:
         return str(path)
     option = f"--channel {channel} " if channel else ""
     return f"python3 -m espnet_topdown.corpora.sphere {option}{shlex.quote(str(path))} |"
@@ -132,7 +127,7 @@ def decode(path: str | Path) -> tuple["np.ndarray", int]:
         TopdownError: the file is damaged, holds fewer samples than its header says, or no decoder is installed.
     """
     header = read_header(path)
-    if header.is_compressed:
+    if header.compression:
         samples = _decompress(path, header)
     else:
         samples = _read_plain(path)

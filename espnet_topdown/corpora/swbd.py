@@ -42,9 +42,9 @@ class Turn:
         return self.recording, f"{self.start / 100:.6g}", f"{self.end / 100:.6g}"
 
 
-def find_sphere_files(directory: Path) -> dict[str, Path]:
+def find_sphere_files(directory: Path) -> dict[str, str]:
     """SPHERE files below `directory` by their name without ``.sph``."""
-    return {path.stem: path for path in map(Path, files_below(directory, ".sph"))}
+    return {path[path.rindex("/") + 1 : -4]: path for path in files_below(directory, ".sph")}
 
 
 def read_turns(path: Path) -> list[Turn]:
@@ -76,9 +76,9 @@ def find_transcripts(corpus: Path, given: str) -> Path:
     for place in places:
         if (place / "sw-ms98-dict.text").is_file():
             return place.resolve()
-    raise TopdownError(f"no Mississippi State transcripts for LDC97S62: expected sw-ms98-dict.text in {places[0]}. They "
-                       "are free (switchboard_word_alignments.tar.gz, openslr.org/5): unpack them there, or say where "
-                       "they are with --transcripts")
+    raise TopdownError(f"no Mississippi State transcripts for LDC97S62: expected sw-ms98-dict.text in {places[0]}. "
+                       "They are free (switchboard_word_alignments.tar.gz, openslr.org/5): unpack them there, or say "
+                       "where they are with --transcripts")
 
 
 def read_corpus(corpus: Path, transcripts: Path, check: str, faults: Faults) -> DataDir:
@@ -159,7 +159,7 @@ def prepare(options: Namespace) -> None:
     """Write train_nodup, train_dev, eval2000 and ``lm_train.txt`` under ``options.output``.
 
     Raises:
-        TopdownError: a corpus is incomplete or inconsistent; nothing has been written then.
+        TopdownError: a corpus is incomplete or inconsistent; no set has been written then.
     """
     root = find_root(options.swbd)
     faults = Faults(options.faults)
@@ -169,10 +169,10 @@ def prepare(options: Namespace) -> None:
     corpus = read_corpus(root / "LDC97S62", transcripts, options.audio_check, faults)
     faults.settle()
     nodup, dev = split(corpus, options.train_dev_size)
+    write_lines(options.output / "lm_train.txt", fisher.lm_lines(conversations, nodup.text))
     for name, part in (("train_nodup", nodup), ("train_dev", dev), ("eval2000", test.lists)):
         logging.info("%s: %d utterances", name, part.write(options.output / name))
     eval2000.write_references(test, options.output / "eval2000")
-    write_lines(options.output / "lm_train.txt", fisher.lm_lines(conversations, nodup.text))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Switchboard-1 transcripts of Mississippi State: word forms, acronyms, and how often one sentence may occur.
 
-Source of the rules: the annotation guide of the 1998 transcripts, and what Kaldi's and ESPnet's Switchboard recipes make
-of them. The times and ids around the words are swbd's.
+Source of the rules: the annotation guide of the 1998 transcripts, and what Kaldi's and ESPnet's Switchboard recipes
+make of them. The times and ids around the words are swbd's.
 """
 
 import functools
@@ -76,7 +76,7 @@ def _spell(word: str, phones: list[str]) -> str:
         return ""
     letters, ending = match[1], match[2] or ""
     if word.endswith("s"):
-        if not ending or phones[-1][-1] not in "sz":
+        if phones[-1][-1] not in "sz":
             return ""
         phones = phones[:-1]
     if " ".join(phones) != " ".join(LETTERS[letter] for letter in letters.upper()):

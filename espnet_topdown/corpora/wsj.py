@@ -33,14 +33,14 @@ class Listed:
     Args:
         name: name of the set.
         indices: index files, disc first.
-        expected: utterances in the real corpus.
+        expected: utterances in the full corpus, None where not known.
         suffix: what the entries lack at their end.
         wrong_disc: (disc id in the index, disc that really holds the files).
     """
 
     name: str
     indices: tuple[str, ...]
-    expected: int
+    expected: int | None
     suffix: str = ""
     wrong_disc: tuple[str, str] | None = None
 
@@ -54,7 +54,7 @@ LISTED = (
     Listed("test_eval92", (f"{_TEST}/si_et_20.ndx",), 333, suffix=".wv1"),
     Listed("test_eval92_5k", (f"{_TEST}/si_et_05.ndx",), 330, suffix=".wv1"),
     Listed("test_eval93", (f"{_EVAL}/h1_p0.ndx",), 213, wrong_disc=_MISNAMED),
-    Listed("test_eval93_5k", (f"{_EVAL}/h2_p0.ndx",), 213, wrong_disc=_MISNAMED),
+    Listed("test_eval93_5k", (f"{_EVAL}/h2_p0.ndx",), None, wrong_disc=_MISNAMED),
     Listed("test_dev93", (f"{_WSJ1}/h1_p0.ndx",), 503),
     Listed("test_dev93_5k", (f"{_WSJ1}/h2_p0.ndx",), 513),
 )
@@ -105,7 +105,7 @@ def find_discs(wsj0: str, wsj1: str) -> Discs:
     return discs
 
 
-def read_indices(discs: Discs) -> dict[str, list[Path]]:
+def read_indices(discs: Discs) -> dict[str, list[str]]:
     """The audio files of every set that index files define, in no particular order.
 
     Raises:
@@ -120,8 +120,9 @@ def read_indices(discs: Discs) -> dict[str, list[Path]]:
     return files
 
 
-def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]) -> Iterator[Path]:
+def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]) -> Iterator[str]:
     path = discs.file(index)
+    roots = {disc: str(root) for disc, root in discs.paths.items()}
     for number, line in enumerate(read_lines(path), 1):
         if line.startswith(";"):
             continue
@@ -131,15 +132,15 @@ def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]
         named, relative = match[1], match[2]
         if listed.wrong_disc and named == listed.wrong_disc[0]:
             named = listed.wrong_disc[1]
-        disc = re.sub("_", "-", named, count=1).replace("_", ".")  # 13_34_1 -> 13-34.1
-        if disc not in discs.paths:
+        disc = named.replace("_", "-", 1).replace("_", ".")  # 13_34_1 -> 13-34.1
+        if disc not in roots:
             absent.setdefault(disc, str(path))
         elif WITHDRAWN not in f"{disc}/{relative}".lower():
-            yield discs.paths[disc] / (relative + listed.suffix)
+            yield f"{roots[disc]}/{relative}{listed.suffix}"
 
 
-def scan(discs: Discs) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """The audio files of the sets without an index, and every ``.dot`` file by the 6 characters that it is named for."""
+def scan(discs: Discs) -> tuple[dict[str, list[str]], dict[str, Path]]:
+    """The audio files of the sets without an index, and every ``.dot`` file by the 6 characters before its 00."""
     dots = {}
     for root in discs.paths.values():
         for path in map(Path, files_below(root, ".dot")):
@@ -149,16 +150,16 @@ def scan(discs: Discs) -> tuple[dict[str, list[Path]], dict[str, Path]]:
     audio = {}
     for name, (vocabulary, _) in SCANNED.items():
         places = sorted(discs.paths["13-16.1"].glob(f"???1/??_??_{vocabulary}"))
-        audio[name] = [Path(path) for place in places for path in files_below(place, ".wv1")]
+        audio[name] = [path for place in places for path in files_below(place, ".wv1")]
     return audio, dots
 
 
-def utterance_id(path: Path) -> str:
+def utterance_id(path: str) -> str:
     """The id of an utterance: the lower-cased name of its file."""
-    return path.stem.lower()
+    return path[path.rindex("/") + 1 : -4].lower()
 
 
-def read_texts(files: Iterable[Path], dots: dict[str, Path], faults: Faults) -> dict[str, str]:
+def read_texts(files: Iterable[str], dots: dict[str, Path], faults: Faults) -> dict[str, str]:
     """The normalised transcripts of `files` by utterance id; an utterance without one is a fault."""
     cache: dict[str, dict[str, str]] = {}
     texts = {}
@@ -166,15 +167,15 @@ def read_texts(files: Iterable[Path], dots: dict[str, Path], faults: Faults) -> 
         utterance = utterance_id(path)
         prefix = utterance[:6]
         if prefix not in dots:
-            faults.add(f"no transcript file {prefix}00.dot on any disc (for 11-* see {LDC['wsj0']}, 13-* "
-                       f"{LDC['wsj1']}) for", str(path))
+            faults.add("no transcript file on any disc of " + " or ".join(LDC.values()),
+                       f"{path} (expected {prefix}00.dot)")
             continue
         if prefix not in cache:
             cache[prefix] = wsj_text.read_dot(dots[prefix])
         if utterance in cache[prefix]:
             texts[utterance] = wsj_text.normalize(cache[prefix][utterance])
         else:
-            faults.add(f"no transcript in {dots[prefix]} for", str(path))
+            faults.add("no transcript in the .dot file of", f"{path} ({dots[prefix]})")
     return texts
 
 
@@ -182,7 +183,7 @@ def prepare(options: Namespace) -> None:
     """Write every set, ``nlsyms.txt`` and ``local/other_text/text`` under ``options.output``.
 
     Raises:
-        TopdownError: the corpus is incomplete or inconsistent; nothing has been written then.
+        TopdownError: the corpus is incomplete or inconsistent; no set has been written then.
     """
     discs = find_discs(options.wsj0, options.wsj1)
     files = read_indices(discs)
@@ -193,6 +194,9 @@ def prepare(options: Namespace) -> None:
     texts = read_texts(sorted(every), dots, faults)
     headers = sound_files(sorted(every), SAMPLE_RATE, 1, options.audio_check, faults)
     faults.settle()
+    np_data = discs.file("13-32.1/wsj1/doc/lng_modl/lm_train/np_data")
+    count = wsj_text.write_lm_text(np_data, options.output / "local/other_text/text")
+    logging.info("language-model text: %d sentences", count)
     expected = {s.name: s.expected for s in LISTED} | {name: count for name, (_, count) in SCANNED.items()}
     for name, paths in files.items():
         by_id = {utterance_id(path): path for path in paths}
@@ -200,13 +204,10 @@ def prepare(options: Namespace) -> None:
         text = {u: texts[u] for u in by_id if u in texts}
         count = DataDir(audio, text, {u: u[:3] for u in by_id}).write(options.output / name)
         logging.info("%s: %d utterances", name, count)
-        if count != expected[name]:
+        if expected[name] not in (None, count):
             logging.warning("%s: the full corpus has %d utterances, found %d", name, expected[name], count)
         if name == "train_si284":
             write_lines(options.output / "nlsyms.txt", wsj_text.non_linguistic_symbols(text.values()))
-    np_data = discs.file("13-32.1/wsj1/doc/lng_modl/lm_train/np_data")
-    count = wsj_text.write_lm_text(np_data, options.output / "local/other_text/text")
-    logging.info("language-model text: %d sentences", count)
 
 
 def main(arguments: list[str] | None = None) -> int:

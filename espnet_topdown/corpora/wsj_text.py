@@ -7,10 +7,11 @@ import functools
 import re
 import string
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
-from espnet_topdown.corpora.lists import read_lines, write_lines
+from espnet_topdown.corpora.lists import read_lines, renamed
 from espnet_topdown.errors import TopdownError
 
 NOISE = "<NOISE>"
@@ -76,29 +77,23 @@ def write_lm_text(directory: Path, output: Path) -> int:
         if not found:
             raise TopdownError(f"LDC94S13B (or LDC94S13A): no *.z in {directory / year}, the language-model text")
         files += found
+    with renamed(output) as temporary, temporary.open("wb") as stream:
+        return _write_sentences(files, stream)
+
+
+def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
+    # gzip also reads the compress(1) format of the real discs, which Python's gzip module does not. Bytes, for speed.
     count = 0
-
-    def sentences() -> Iterator[str]:
-        nonlocal count
-        for line in _decompressed(files):
-            if "<" not in line:
-                count += 1
-                yield f"wsj1_lng_{count:07d} {line.translate(_UPPER)}"
-
-    write_lines(output, sentences())
-    return count
-
-
-def _decompressed(files: list[Path]) -> Iterator[str]:
-    # gzip also reads the compress(1) format of the real discs, which Python's gzip module does not.
-    command = ["gzip", "-dc", *map(str, files)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="ascii", errors="surrogateescape",
-                          stderr=subprocess.PIPE) as process:
-        for line in process.stdout:
-            yield line.rstrip("\n")
-        complaint = process.stderr.read().strip()
+    with subprocess.Popen(["gzip", "-dc", *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          bufsize=1 << 20, pipesize=1 << 20) as process:
+        while lines := process.stdout.readlines(1 << 20):
+            kept = [line.upper() for line in lines if b"<" not in line]
+            stream.write(b"".join([b"wsj1_lng_%07d %b" % pair for pair in enumerate(kept, count + 1)]))
+            count += len(kept)
+        complaint = process.stderr.read().decode("ascii", "replace").strip()
     if process.returncode:
         raise TopdownError(f"the language-model text cannot be decompressed: {complaint}")
+    return count
 
 
 def non_linguistic_symbols(texts: Iterable[str]) -> list[str]:

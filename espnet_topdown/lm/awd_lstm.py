@@ -1,7 +1,7 @@
 """AWD-LSTM as an ESPnet2 language model: layers with their dropouts, and the scorer for beam search.
 
 The layers are `lm.encoder` (embedding), `lm.rnns.{k}` (one LSTM each) and `lm.decoder` (softmax). Every dropout is an
-attribute of the layer whose output or weight it acts on. Loss and the state between windows are in `stream_model`.
+module of the layer whose output or weight it acts on. Loss and the state between windows are in `stream_model`.
 """
 
 from typing import Any
@@ -34,30 +34,29 @@ class RowDropEmbedding(nn.Embedding):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, row_dropout: float, output_dropout: float) -> None:
         super().__init__(num_embeddings, embedding_dim)
-        self.row_dropout = row_dropout
+        self.drop_rows = nn.Dropout(row_dropout)
         self.drop = LockedDropout(output_dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Vectors (frames, batch, dim) of the word ids (frames, batch)."""
         x = super().forward(tokens)
-        if self.training and self.row_dropout > 0:
+        if self.training and self.drop_rows.p > 0:
             # A mask over the vocabulary, applied to what was looked up: the same as dropping rows of the matrix.
-            rows = F.dropout(x.new_ones(self.num_embeddings, 1), self.row_dropout, training=True)
-            x = x * rows[tokens]
+            x = x * self.drop_rows(x.new_ones(self.num_embeddings, 1))[tokens]
         return self.drop(x)
 
 
 class WeightDropLSTM(nn.Module):
     """One LSTM layer whose hidden-to-hidden weight is dropped element-wise, one mask for a window.
 
-    It owns the four parameters under nn.LSTM's names and hands the dropped copy to the same kernel as nn.LSTM (oneDNN or
-    cuDNN), so that gradients reach the raw weight, and neither evaluation nor copying ever sees a dropped one.
+    It owns the four parameters under nn.LSTM's names and hands the dropped copy to the same kernel as nn.LSTM (oneDNN
+    or cuDNN), so that gradients reach the raw weight, and neither evaluation nor copying ever sees a dropped one.
     """
 
     def __init__(self, input_size: int, hidden_size: int, weight_dropout: float, output_dropout: float) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.weight_dropout = weight_dropout
+        self.drop_weight = nn.Dropout(weight_dropout)
         self.weight_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size, input_size))
         self.weight_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
         self.bias_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size))
@@ -81,8 +80,7 @@ class WeightDropLSTM(nn.Module):
         if state is None:
             zeros = x.new_zeros(1, x.size(1), self.hidden_size)
             state = (zeros, zeros)
-        recurrent = F.dropout(self.weight_hh_l0, self.weight_dropout, self.training)
-        weights = [self.weight_ih_l0, recurrent, self.bias_ih_l0, self.bias_hh_l0]
+        weights = [self.weight_ih_l0, self.drop_weight(self.weight_hh_l0), self.bias_ih_l0, self.bias_hh_l0]
         output, h, c = torch.lstm(x, state, weights, True, 1, 0.0, self.training, False, False)
         return output, (h, c)
 
@@ -166,13 +164,14 @@ class AWDLSTM(AbsLM):
         return logits.log_softmax(dim=-1).view(-1), state
 
     def batch_score(self, ys: Tensor, states: list[Any], xs: Tensor) -> tuple[Tensor, list[State]]:
-        """Log probabilities (hypotheses, vocabulary) after the prefixes `ys` (hypotheses, length), and a state for each.
+        """Log probabilities (hypotheses, vocabulary) after the prefixes `ys` (hypotheses, length), and their states.
 
         A hypothesis's state has the shapes of a batch of one, so that `score` and `batch_score` may share it.
         """
         state = None
         if states[0] is not None:
-            state = tuple(tuple(torch.cat(parts, dim=1) for parts in zip(*layer)) for layer in zip(*states))
+            layers = zip(*states, strict=True)
+            state = tuple(tuple(torch.cat(parts, dim=1) for parts in zip(*layer, strict=True)) for layer in layers)
         logits, state = self(ys[:, -1:], state)
         each = [tuple((h[:, i : i + 1], c[:, i : i + 1]) for h, c in state) for i in range(len(ys))]
         return logits.squeeze(1).log_softmax(dim=-1), each

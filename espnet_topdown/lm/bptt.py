@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from torch import Tensor
 
@@ -35,7 +34,8 @@ class Windows:
     def __post_init__(self) -> None:
         if self.bptt < 1 or self.min_frames < 1 or self.sigma < 0 or not 0 <= self.short_probability <= 1:
             raise TopdownError(
-                f"bptt_conf: {self}; bptt and min_frames are at least 1, sigma at least 0, short_probability within [0, 1]."
+                f"bptt_conf: {self}; bptt and min_frames are at least 1, sigma at least 0, short_probability within "
+                "[0, 1]."
             )
 
     def draw(self, rng: np.random.RandomState) -> int:
@@ -53,8 +53,8 @@ def columns(ids: Tensor, count: int) -> Tensor:
 class BpttIterFactory(AbsIterFactory):
     """Builds an epoch's windows.
 
-    The lengths of epoch e come from the seed and e alone, so that a resumed run sees what it would have seen. A window is
-    ``{"tokens", "targets"}``, each (frames, columns), and ``{"reset": bool}``; in training also ``{"lr_scale": float}``,
+    The lengths of epoch e come from the seed and e alone, so that a resumed run sees what it would have seen. A window
+    is ``{"tokens", "targets"}``, each (frames, columns), and ``{"reset": bool}``; in training also `lr_scale`,
     the drawn length over `bptt`.
 
     Args:

@@ -1,7 +1,7 @@
 """Text corpora: plain text in, text files in ESPnet2's format and a word list out. Needs neither torch nor ESPnet.
 
-Every line ends with ``<eos>``, blank lines included (they are ``<eos>`` alone). In ESPnet2's format a line is an utterance id
-and its words; a blank line is an id alone.
+Every line ends with ``<eos>``, blank lines included (they are ``<eos>`` alone). In ESPnet2's format a line is an
+utterance id and its words; a blank line is an id alone.
 """
 
 import gzip
@@ -66,7 +66,9 @@ def read_text(path: Path) -> Lines:
     lines = read_plain(path)
     bare = next((n for n, words in enumerate(lines, 1) if not words), None)
     if bare is not None:
-        raise TopdownError(f"{path}, line {bare}: no utterance id; a blank line of the corpus is written as its id alone.")
+        raise TopdownError(
+            f"{path}, line {bare}: no utterance id; a blank line of the corpus is written as its id alone."
+        )
     return [words[1:] for words in lines]
 
 
@@ -90,12 +92,14 @@ def cut(lines: Lines, tokens: int) -> Lines:
     ends = list(accumulate(len(words) + 1 for words in lines))
     kept = bisect_right(ends, tokens)
     if kept == 0 or tokens > ends[-1]:
-        raise TopdownError(f"a slice of {tokens} tokens was asked for; the text has {ends[-1]}, its first line {ends[0]}.")
+        raise TopdownError(
+            f"a slice of {tokens} tokens was asked for; the text has {ends[-1]}, its first line {ends[0]}."
+        )
     return lines[:kept]
 
 
 def word_list(lines: Lines, min_count: int = 1) -> list[str]:
-    """The vocabulary: words seen `min_count` times or more in order of appearance, ``<unk>`` if missing, ``<eos>`` last."""
+    """Words seen `min_count` times or more in order of appearance, ``<unk>`` if it is missing, ``<eos>`` last."""
     counts = Counter(word for words in lines for word in words)
     counts[UNK] = max(counts[UNK], min_count)
     return [word for word, n in counts.items() if n >= min_count and word != EOS] + [EOS]

@@ -1,16 +1,15 @@
 """``python3 -m espnet_topdown.lm.data``: prepares plain text corpora for the lm1 recipes.
 
-``prepare`` writes data/{train,valid,test}/text, ``tokens`` a token list, ``lines`` the copy without blank lines that ESPnet2's
-own (per-line) language models need. Reading and writing are `corpus`'s.
+``prepare`` writes data/{train,valid,test}/text, ``tokens`` a token list, ``lines`` the copy without blank lines that
+ESPnet2's own (per-line) language models need. Reading and writing are `corpus`'s.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown import files
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.lm import corpus
 
 
@@ -25,8 +24,8 @@ def prepare(
 ) -> str:
     """Writes ``output/{train,valid,test}/text`` and says what is in them.
 
-    The vocabulary is the (sliced) training text's; other words become ``<unk>`` in all three. The expected counts are those
-    of the untouched source files.
+    The vocabulary is the (sliced) training text's; other words become ``<unk>`` in all three. The expected counts are
+    those of the untouched source files.
 
     Args:
         source: directory with the three plain or gzip text files.
@@ -37,7 +36,8 @@ def prepare(
         expect_vocabulary: distinct words of the training text, ``<unk>`` and ``<eos>`` counted.
 
     Raises:
-        TopdownError: a file that cannot be used, or counts that differ from the expected ones (nothing is written then).
+        TopdownError: a file that cannot be used, or counts that differ from the expected ones (nothing is
+            written then).
     """
     texts = {split: corpus.read_plain(corpus.find_split(source, split)) for split in corpus.SPLITS}
     _check_counts(source, texts, expect_tokens, expect_vocabulary)
@@ -105,10 +105,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Runs one command; a user's fault is printed without traceback."""
     options = vars(get_parser().parse_args(cmd))
     command = {"prepare": prepare, "tokens": write_tokens, "lines": write_lines}[options.pop("command")]
-    try:
+    with reported():
         print(command(**options))
-    except TopdownError as e:
-        sys.exit(f"error: {e}")
 
 
 if __name__ == "__main__":

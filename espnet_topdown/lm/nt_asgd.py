@@ -1,7 +1,7 @@
 """NT-ASGD: SGD that starts averaging its weights once validation stops improving, as one optimiser and its trigger.
 
-Both keep all they know in their `state_dict`, so that ESPnet2's checkpoint resumes them exactly. Who validates and saves
-with the averages is `trainer`'s business.
+Both keep all they know in their `state_dict`, so that ESPnet2's checkpoint resumes them exactly. Who validates and
+saves with the averages is `trainer`'s business.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,10 +18,10 @@ from espnet_topdown.errors import TopdownError
 class NTASGD(torch.optim.Optimizer):
     """SGD with weight decay and, from a flag on, the plain average of its iterates; chosen by ``--optim nt_asgd``.
 
-    The step is ``lr * lr_scale * (gradient + weight_decay * weight)`` in both modes. The average after k steps of averaging
-    is the mean of the weights after steps 2..k (after step 1: those of step 1), as in torch.optim.ASGD with t0 = 0 and
-    lambd = 0, which the reference implementation switches to. A parameter without gradient (frozen) is not touched: no step,
-    no decay, no average, no state.
+    The step is ``lr * lr_scale * (gradient + weight_decay * weight)`` in both modes. The average after k steps of
+    averaging is the mean of the weights after steps 2..k (after step 1: those of step 1), as in torch.optim.ASGD with
+    t0 = 0 and lambd = 0, which the reference implementation switches to. A parameter without gradient (frozen) is not
+    touched: no step, no decay, no average, no state.
 
     Args:
         params: parameters or groups.
@@ -77,7 +77,7 @@ class NTASGD(torch.optim.Optimizer):
 
     @torch.no_grad()
     def use_average(self) -> None:
-        """Puts the averages into the model, bit for bit, and keeps the raw weights; does nothing where there are none."""
+        """Puts the averages, where there are any, into the model bit for bit, and keeps the raw weights."""
         for p, state in self.state.items():
             if "average" in state and "raw" not in state:
                 state["raw"] = p.detach().clone()
@@ -102,10 +102,11 @@ class NTASGD(torch.optim.Optimizer):
 
     def _average(self, p: Tensor, steps: int) -> None:
         """Takes the weights after averaging step number `steps` into the mean."""
-        if steps <= 2:
-            self.state[p]["average"] = p.detach().clone()
+        state = self.state[p]
+        if "average" not in state:
+            state["average"] = p.detach().clone()
         else:
-            self.state[p]["average"].lerp_(p, 1 / (steps - 1))
+            state["average"].lerp_(p, 1 / max(1, steps - 1))
 
 
 class NTASGDTrigger(AbsValEpochStepScheduler):

@@ -1,7 +1,7 @@
 """The softmax layer and its cross entropy in one operation that never holds all logits.
 
-The logits of a window (5,600 x 33,278 for the full recipe) are larger than any cache; most of a small model's time on CPU goes
-into moving them. Rows are taken in chunks, and the gradients are made while a chunk's logits are at hand.
+The logits of a window (5,600 x 33,278 for the full recipe) are larger than any cache; most of a small model's time on
+CPU goes into moving them. Rows are taken in chunks, and the gradients are made while a chunk's logits are at hand.
 """
 
 from typing import Any
@@ -17,27 +17,27 @@ class _MeanCrossEntropy(torch.autograd.Function):
     """Forward makes the mean loss and, where wanted, its gradients; backward only scales them."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        """Mean negative log likelihood; see `mean_cross_entropy`."""
-        wanted = ctx.needs_input_grad[:3]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, training: bool) -> Tensor:
+        """Mean negative log likelihood; see `mean_cross_entropy`. `training` is false under no_grad, which hides it."""
+        wanted = [training and need for need in ctx.needs_input_grad[:3]]
         grads = [torch.zeros_like(t) if want else None for t, want in zip((x, weight, bias), wanted, strict=True)]
         rows = max(1, CHUNK.get(x.device.type, 1 << 28) // len(weight))
         total = x.new_zeros(())
         for start in range(0, len(x), rows):
             part = slice(start, start + rows)
-            logits = F.linear(x[part], weight, bias)
-            total += F.cross_entropy(logits, targets[part], reduction="sum")
+            log_p = F.log_softmax(F.linear(x[part], weight, bias), dim=-1)
+            index = targets[part].unsqueeze(1)
+            total -= log_p.gather(1, index).sum()
             if any(wanted):
-                torch.softmax(logits, dim=-1, out=logits)
-                logits[torch.arange(len(logits), device=x.device), targets[part]] -= 1
-                _add_gradients(grads, logits, x, weight, part)
+                delta = log_p.exp_().scatter_add_(1, index, -torch.ones_like(index, dtype=x.dtype))
+                _add_gradients(grads, delta, x, weight, part)
         ctx.save_for_backward(*(g.div_(len(x)) if g is not None else None for g in grads))
         return total / len(x)
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of `forward`, times the loss's own."""
-        return *(g * outer if g is not None else None for g in ctx.saved_tensors), None
+        return *(g * outer if g is not None else None for g in ctx.saved_tensors), None, None
 
 
 def _add_gradients(grads: list[Tensor | None], delta: Tensor, x: Tensor, weight: Tensor, part: slice) -> None:
@@ -61,4 +61,4 @@ def mean_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor)
         bias: (classes,).
         targets: class of each row, (rows,).
     """
-    return _MeanCrossEntropy.apply(x, weight, bias, targets)
+    return _MeanCrossEntropy.apply(x, weight, bias, targets, torch.is_grad_enabled())

@@ -31,11 +31,11 @@ class StreamLanguageModel(ESPnetLanguageModel):
         TopdownError: another class of language model.
     """
 
-    def __init__(
-        self, lm: AbsLM, vocab_size: int, ignore_id: int = 0, alpha: float = 2.0, beta: float = 1.0
-    ) -> None:
+    def __init__(self, lm: AbsLM, vocab_size: int, ignore_id: int = 0, alpha: float = 2.0, beta: float = 1.0) -> None:
         if not isinstance(lm, AWDLSTM):
-            raise TopdownError(f"--model lm_stream needs --lm awd_lstm, got {type(lm).__name__}; use --model lm for it.")
+            raise TopdownError(
+                f"--model lm_stream needs --lm awd_lstm, got {type(lm).__name__}; use --model lm for it."
+            )
         super().__init__(lm=lm, vocab_size=vocab_size, ignore_id=ignore_id)
         self.alpha = alpha
         self.beta = beta

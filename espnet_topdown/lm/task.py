@@ -1,4 +1,4 @@
-"""What a stream model needs of ESPnet2's `LMTask`: our names among the choices, the BPTT iterator, and early refusals."""
+"""What a stream model needs of ESPnet2's `LMTask`: our names as choices, the BPTT iterator, and early refusals."""
 
 import argparse
 from pathlib import Path
@@ -17,8 +17,8 @@ from espnet_topdown.lm.corpus import EOS, read_text, word_ids
 class StreamLMTaskMixin:
     """Put before ESPnet2's `LMTask`; per-line models are untouched by it.
 
-    Adds ``--bptt_conf`` (see `bptt.Windows`) and ``--iterator_type task`` for ``--model lm_stream``. The data files are in
-    ESPnet2's text format, with blank lines as ids alone; no shape files are needed.
+    Adds ``--bptt_conf`` (see `bptt.Windows`) and ``--iterator_type task`` for ``--model lm_stream``. The data files
+    are in ESPnet2's text format, with blank lines as ids alone; no shape files are needed.
     """
 
     @classmethod
@@ -78,7 +78,9 @@ def read_stream(path: Path, tokens: list[str]) -> torch.Tensor:
         TopdownError: a bad file, a word outside `tokens`, or a token list whose last entry is not ``<eos>``.
     """
     if tokens[-1] != EOS:
-        raise TopdownError(f"the token list ends with {tokens[-1]!r}; a stream model needs {EOS!r} last (stage 5 writes it).")
+        raise TopdownError(
+            f"the token list ends with {tokens[-1]!r}; a stream model needs {EOS!r} last (stage 5 writes it)."
+        )
     return torch.tensor(word_ids(read_text(path), tokens, path))
 
 
@@ -94,6 +96,7 @@ def stream_faults(args: argparse.Namespace) -> list[str]:
         ),
         (args.optim != "nt_asgd", f"--optim {args.optim}: give --optim nt_asgd (plain SGD without its scheduler)"),
         (args.accum_grad != 1, f"--accum_grad {args.accum_grad}: each window is one step; give --accum_grad 1"),
+        (args.use_amp, "--use_amp true: the softmax makes its own gradients; give --use_amp false"),
         (args.num_att_plot != 0 and args.use_matplotlib, "--num_att_plot: a stream has no attention; give 0"),
         (args.init is not None, f"--init {args.init}: it would draw over AWD-LSTM's own start; leave it out"),
         (not set(args.bptt_conf) <= set(known), f"--bptt_conf {args.bptt_conf}: known are {', '.join(known)}"),

@@ -1,4 +1,4 @@
-"""What a stream model needs of ESPnet2's trainer: scaled learning rates, and averages for validation and saved models."""
+"""What a stream model needs of ESPnet2's trainer: scaled learning rates, averages in validation and model files."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from espnet_topdown.lm.nt_asgd import NTASGD
 class StreamTrainerMixin:
     """Put before ESPnet2's `Trainer` (or a subclass of it); with other optimisers than NT-ASGD it changes nothing.
 
-    After an epoch of training the averages, once there are any, take the raw weights' place in the model: validation and
-    the model files then see them, and checkpoint.pth holds the raw weights as optimiser state. The next epoch starts with
-    the raw weights again. Frozen parameters have no average and stay as they are. Source: the order of
+    After an epoch of training the averages, once there are any, take the raw weights' place in the model: validation
+    and the model files then see them, and checkpoint.pth holds the raw weights as optimiser state. The next epoch
+    starts with the raw weights again. Frozen parameters have no average and stay as they are. Source: the order of
     espnet2/train/trainer.py `Trainer.run` (202511, 202611): train, validate, schedulers, save.
     """
 

@@ -28,11 +28,11 @@ TRANSCRIPTS = {
     "4k0c0301": r"the small dog sings",
     "4k0c030a": r"[loud_breath] such new boats as A\. B\. made can sail [door_slam]",
     "4k1c0301": r"four cups of tea",
-    "4k2c0301": r"not in the index of the development set",
+    "4k2c0301": r".",  # nothing but a pause; not in the index
     "4k3c0201": r"five thousand words suffice",
     "440c0401": r"eight evening readers met",
     "440c0402": r"nobody heard it [<cross_talk]",
-    "441c0401": r".",
+    "441c0401": r"six small mice ran home",
     "442c0201": r"short and closed",
     "4oac0201": r"a hub test \.POINT one",
     "4obc0201": r"a small hub test",
@@ -63,6 +63,7 @@ INDICES = {
     "13-32.1/wsj1/doc/indices/wsj1/eval/h2_p0.ndx": (("13-33.1/wsj1/si_et_h2/wsj5k",), ".wv1", "13_32_1"),
 }
 UNLISTED = ("4k2c0301",)
+UNDERSCORES = str.maketrans("-.", "__")
 LM_TEXT = {
     "87": "<s>\nTHE first Line of made up news ,COMMA\n</s>\n",
     "88": "a second one isn't long\n<p.5>\nthird\n",
@@ -76,12 +77,14 @@ def disc_path(root: Path, relative: str) -> Path:
     return root / ("LDC93S6B" if relative.startswith("11-") else "LDC94S13B") / relative
 
 
-def make_wsj(root: Path, utterances: int = 0, *, shorten: bool = False, tiny_audio: bool = False) -> tuple[Path, Path]:
+def make_wsj(root: Path, utterances: int = 0, *, lm_sentences: int = 0, shorten: bool = False,
+             tiny_audio: bool = False) -> tuple[Path, Path]:
     """Write the corpus and return its two roots.
 
     Args:
         root: where ``LDC93S6B`` and ``LDC94S13B`` go.
         utterances: size of train_si284, 0 for the 7 of the table; more are made up from `WORDS`.
+        lm_sentences: sentences of language-model text to add to those of `LM_TEXT`.
         shorten: compress the audio of disc 13-1.1.
         tiny_audio: 10 ms instead of speech.
     """
@@ -96,14 +99,16 @@ def make_wsj(root: Path, utterances: int = 0, *, shorten: bool = False, tiny_aud
         for prefix, lines in texts.items():
             _write(disc_path(root, f"{dots}/{prefix[:3]}/{prefix}00.dot"), "".join(lines))
     for index, (folders, suffix, wrong) in INDICES.items():
-        lines = [f"{wrong + ': ' if wrong else disc.replace('-', '_').replace('.', '_') + ':'}{folder}/{u[:3]}/{u}{suffix}\n"
+        lines = [f"{wrong + ': ' if wrong else disc.translate(UNDERSCORES) + ':'}{folder}/{u[:3]}/{u}{suffix}\n"
                  for (disc, folder, _), ids in places.items() if f"{disc}/{folder}" in folders
                  for u in ids if u not in UNLISTED]
         _write(disc_path(root, index), ";; File: " + Path(index).name + "\n;;\n" + "".join(lines))
+    draw = random.Random(1)
     for year, text in LM_TEXT.items():
         path = disc_path(root, f"13-32.1/wsj1/doc/lng_modl/lm_train/np_data/{year}/w{year}_001.z")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(text.encode()))
+        more = (" ".join(draw.choices(WORDS, k=23)) + "\n" for _ in range(lm_sentences // len(LM_TEXT)))
+        path.write_bytes(gzip.compress("".join([text, *more]).encode(), compresslevel=1))
     for folder in SPEAKER_FILES:
         _write(disc_path(root, f"{folder}/spkrinfo.txt"), "; ID Sex\n46K F 40\n440 M 30\n--- - --\n")
     return root / "LDC93S6B", root / "LDC94S13B"
@@ -119,7 +124,7 @@ def _enlarge(transcripts: dict[str, str], places: dict, more: int) -> None:
         utterance = (f"5{digits[speaker // 36]}{digits[speaker % 36]}c0{session}"
                      f"{digits[number // 36]}{digits[number % 36]}")
         transcripts[utterance] = " ".join(draw.choices(WORDS, k=17)) + r" .PERIOD [loud_breath] isn\'t"
-        places[SETS[5 if i % 2 else 0][:3]].append(utterance)
+        places[SETS[5 if speaker % 2 else 0][:3]].append(utterance)
 
 
 def _write_audio(path: Path, text: str, *, shorten: bool, tiny: bool) -> None:

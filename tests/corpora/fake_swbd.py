@@ -1,0 +1,150 @@
+"""A small corpus in the layout of Switchboard-1 (LDC97S62), eval2000 (LDC2002S09, LDC2002T43) and Fisher's transcripts.
+
+Sentences are made up, speech is tones: 8 kHz, two channels, mu-law. Every form of word that the preparation knows is in
+it, the last conversations say "uh-huh" over and over, and the reference has the slips that need mending.
+
+    python3 tests/corpora/fake_swbd.py OUT [--conversations 2438 --turns 52 --tiny_audio]
+"""
+
+import argparse
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from fake_audio import header, speak, write_sphere
+
+RATE = 8000
+WORDS = "apple boats crossed deep fjords going home in June keeping low most nights over quiet reefs".split()
+# Said at the beginning of every side. Forms of words, acronyms, silences and asides.
+SPECIAL = (
+    "[laughter-story] and [laughter-wo[rd]-]- so",
+    "it [it'n/isn't] here [lem[guini]-/linguini]",
+    "-[an]y way -[a]b[out]- five",
+    "ab[solute]- trust ex[specially]-/especially] now",
+    "{yuppiedom} ammu[n]it- them_1 them_1's",
+    "I work at IBM and I B M",
+    "the TV's on and CDs play",
+    "A I and I said i and a",
+    "I D card NAACP",
+    "[silence] hello [SILENCE] [silence]",
+    "[silence]",
+    "<b_aside> come here <e_aside> yes",
+    "[noise] [vocalized-noise] [laughter] right",
+    "[noise]",
+    "uh-huh",
+    "bs ATM's s us",
+    "<B_ASIDE> <E_ASIDE>",
+    "don't e[ven]-",
+)
+DICTIONARY = (
+    "#  word pronunciation", "", "I ay", "i ay", "a ax", "a ey", "IBM ay b iy eh m", "TV's t iy v iy z",
+    "CDs s iy d iy z", "ATM's ey t iy eh m z", "bs b iy eh s", "s eh s", "us ah s", "story s t ao r iy",
+    "{yuppiedom} y ah p iy d ax m", "[laughter-KP] k ey p iy",
+)
+# Words of the stm: the first needs mending, the last two give no text.
+REFERENCE = (
+    "((WELL I) THINK SO", "HE'S (%HESITATION) A <B_ASIDE> POLICE <E_ASIDE> OFFICER (%UH)",
+    "DON'T KNOW (%UH) REALLY (%UM) NO", "YES (OF-) COURSE (NOT)", "TRUE <NOISE>", "(%HESITATION)",
+    "IGNORE_TIME_SEGMENT_IN_SCORING",
+)
+STM_HEADER = (
+    ';; CATEGORY "0" "" ""', ';; LABEL "O" "Overall" "Overall"', ';; LABEL "en" "CallHome" "CallHome"',
+    ';; LABEL "sw" "Switchboard" "Switchboard"', ';; LABEL "en-F" "" ""', ';; LABEL "en-M" "" ""',
+    ';; LABEL "sw-F" "" ""', ';; LABEL "sw-M" "" ""', ';; LABEL "F" "Female" "Female"', ';; LABEL "M" "Male" "Male"',
+)
+GLM = (";; alternatives", "UH => %HESITATION / [ ] __ [ ]", "UM => %HESITATION / [ ] __ [ ]",
+       "HE'S => {HE'S / HE IS} / [ ] __ [ ]")
+TURN_S = 1.2
+
+
+def make_swbd(root: Path, conversations: int = 3, turns: int = 22, *, fisher: bool = False, tiny_audio: bool = False
+              ) -> Path:
+    """Write the corpora below `root` and return it.
+
+    Args:
+        root: gets ``LDC97S62``, ``LDC2002S09``, ``LDC2002T43`` and, with `fisher`, ``LDC2004T19`` and ``LDC2005T19``.
+        conversations: two-channel files of Switchboard-1.
+        turns: transcribed turns of each side, those of `SPECIAL` first.
+        fisher: add two calls of Fisher.
+        tiny_audio: 10 ms instead of speech.
+    """
+    draw = random.Random(0)
+    corpus = root / "LDC97S62"
+    transcripts = corpus / "transcriptions/swb_ms98_transcriptions"
+    _write(transcripts / "sw-ms98-dict.text", DICTIONARY)
+    for i in range(conversations):
+        number = 2001 + i
+        repeats = i >= max(conversations - 2, 1)
+        sides = {side: [*SPECIAL, *("uh-huh" if repeats else " ".join(draw.choices(WORDS, k=4)) for _ in range(turns))]
+                 for side in "AB"}
+        for side, texts in sides.items():
+            name = f"sw{number}{side}-ms98-a"
+            _write(transcripts / f"{number // 100}/{number}/{name}-trans.text",
+                   (f"{name}-{n + 1:04d} {n * TURN_S:.6f} {(n + 1) * TURN_S - 0.1:.6f} {text}"
+                    for n, text in enumerate(texts[:turns])))
+        audio = corpus / f"swb1_d{1 + i % 4}/data/sw0{number}.sph"
+        _write_audio(audio, [texts[:turns] for texts in sides.values()], tiny_audio)
+    _make_eval2000(root, tiny_audio)
+    if fisher:
+        _make_fisher(root)
+    return root
+
+
+def _make_eval2000(root: Path, tiny_audio: bool) -> None:
+    english = root / "LDC2002S09/hub5e_00/english"
+    pem, stm = [";; a comment"], list(STM_HEADER)
+    for i in range(40):
+        name = f"en_{4100 + i}" if i < 20 else f"sw_{4300 + i}"
+        for side in "AB":
+            for n, words in enumerate(REFERENCE[: 2 + (i % 2) * 5]):
+                start, end = 0.05 + n * TURN_S, (n + 1) * TURN_S - (0.04 if n % 2 else 0.3)
+                pem.append(f"{name} {side} unknown_speaker {start:.2f} {end:.2f}")
+                label = f"<O,{name[:2]},{'FM'[i % 2]},{name[:2]}-{'FM'[i % 2]}>"
+                stm.append(f"{name} {side} {name}_{side} {start:.2f} {end:.2f} {label}  {words}")
+        _write_audio(english / f"{name}.sph", [["well i think so"]] * 2, tiny_audio, seconds=7 * TURN_S)
+    _write(english / "hub5e_00.pem", pem)
+    reference = root / "LDC2002T43/2000_hub5_eng_eval_tr/reference"
+    _write(reference / "hub5e00.english.000405.stm", stm)
+    _write(reference / "en20000405_hub5.glm", GLM)
+
+
+def _make_fisher(root: Path) -> None:
+    lines = ("", "1.10 2.35 A: so [laugh] the topic is", "2.40 3.00 B: oh", "3.05 4.70 B: i._b._m. [lipsmack] yeah",
+             "4.80 5.00 A: ((what))", "5.10 5.20 A: i")
+    for corpus, part, call in (("LDC2004T19", "p1", "fe_03_00002"), ("LDC2005T19", "p2", "fe_03_05851")):
+        _write(root / corpus / f"fe_03_{part}_tran/data/trans/000/{call}.txt",
+               (f"# {call}.sph", "# Transcribed at the LDC", *lines))
+
+
+def _write_audio(path: Path, sides: list[list[str]], tiny: bool, seconds: float | None = None) -> None:
+    if tiny:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(header(80, 2, RATE, "ulaw") + bytes(160))
+        return
+    length = int((seconds or len(sides[0]) * TURN_S) * RATE)
+    samples = np.zeros((length, 2), dtype=np.int16)
+    for channel, texts in enumerate(sides):
+        for n, text in enumerate(texts):
+            tones = speak(text[:18], RATE)
+            start = int(n * TURN_S * RATE)
+            tones = tones[: length - start]
+            samples[start : start + len(tones), channel] = tones
+    write_sphere(path, samples, RATE, "ulaw")
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--conversations", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=22)
+    parser.add_argument("--fisher", action="store_true")
+    parser.add_argument("--tiny_audio", action="store_true")
+    options = parser.parse_args()
+    print(make_swbd(options.root, options.conversations, options.turns, fisher=options.fisher,
+                    tiny_audio=options.tiny_audio))

@@ -1,0 +1,190 @@
+"""WSJ: every list of the fake discs is as written out here, and bad input names what is missing."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_audio import speak, write_sphere
+from fake_wsj import disc_path, make_wsj
+
+from espnet_topdown.corpora import wsj
+from espnet_topdown.corpora.wsj_text import normalize, normalize_word
+
+UTTERANCES = {
+    "train_si284": "011c0201 011c0202 01ac0301 20bc0301 46kc0301 46kc0302 46lc0301",
+    "test_dev93": "4k0c0301 4k0c030a 4k1c0301",
+    "test_eval92": "440c0401 440c0402 441c0401",
+    "test_eval93": "4oac0201",
+    "test_dev93_5k": "4k3c0201",
+    "test_eval92_5k": "442c0201",
+    "test_eval93_5k": "4obc0201",
+    "dev_dt_20": "4k0c0301 4k0c030a 4k1c0301 4k2c0301",
+    "dev_dt_05": "4k3c0201",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_sph2pipe(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PATH with gzip only, so that entries do not depend on the machine."""
+    bare = tmp_path_factory.mktemp("bin")
+    (bare / "gzip").symlink_to(shutil.which("gzip"))
+    monkeypatch.setenv("PATH", str(bare))
+
+
+def prepare(tree: Path, output: Path, *options: str) -> int:
+    roots = ["--wsj0", str(tree / "LDC93S6B"), "--wsj1", str(tree / "LDC94S13B")]
+    return wsj.main([*roots, "--output", str(output), *options])
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    make_wsj(tmp_path / "corpus", tiny_audio=True)
+    return tmp_path / "corpus"
+
+
+def refusal(tree: Path, output: Path, capsys: pytest.CaptureFixture, *options: str) -> str:
+    """The message of a preparation that must fail and write nothing."""
+    assert prepare(tree, output, *options) == 1
+    assert not output.exists()
+    return capsys.readouterr().err
+
+
+def test_every_set_has_its_utterances_and_lists(tree: Path, tmp_path: Path) -> None:
+    assert prepare(tree, tmp_path / "data") == 0
+    for name, utterances in UTTERANCES.items():
+        lists = {f: (tmp_path / "data" / name / f).read_text().splitlines() for f in ("text", "utt2spk", "wav.scp")}
+        for lines in lists.values():
+            assert [line.split()[0] for line in lines] == utterances.split()
+        assert lists["utt2spk"] == [f"{u} {u[:3]}" for u in utterances.split()]
+
+
+def test_training_lists_are_these(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "data")
+    train = tmp_path / "data/train_si284"
+    assert (train / "text").read_text() == (
+        "011c0201 SEVEN ,COMMA QUIET RIVERS DON'T SLEEP .PERIOD\n"
+        "011c0202 <NOISE> A *PLAIN* WALK TOOK TEN POINT FIVE MINUTES\n"
+        "01ac0301 GREY CLOUDS CAME BACK LATE\n"
+        "20bc0301 AND THEN THEY DIDN'T COUNT -DASH NINE PERCENT I. B. OF IT\n"
+        "46kc0301 GREEN <NOISE> LAMPS GLOW\n"
+        "46kc0302 WORD:WITH:COLONS A-B-C -DASH --DASHES <TWO WORDS> [NOT A NOISE] <NOISE>\n"
+        "46lc0301 PRICES ROSE PERCENT POINT POINT\n"
+    )
+    assert (train / "spk2utt").read_text() == (
+        "011 011c0201 011c0202\n01a 01ac0301\n20b 20bc0301\n46k 46kc0301 46kc0302\n46l 46lc0301\n"
+    )
+    audio = disc_path(tree, "13-1.1/wsj1/si_tr_s/46k/46kc0301.wv1")
+    assert (train / "wav.scp").read_text().splitlines()[4] == f"46kc0301 {audio}"
+    assert (tmp_path / "data/nlsyms.txt").read_text() == "<NOISE>\n<TWO\n"
+    assert (tmp_path / "data/dev_dt_20/text").read_text().splitlines()[3] == "4k2c0301"  # nothing but a pause
+
+
+def test_lm_text_is_upper_case_numbered_and_without_markup(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "data")
+    assert (tmp_path / "data/local/other_text/text").read_text() == (
+        "wsj1_lng_0000001 THE FIRST LINE OF MADE UP NEWS ,COMMA\n"
+        "wsj1_lng_0000002 A SECOND ONE ISN'T LONG\n"
+        "wsj1_lng_0000003 THIRD\n"
+        "wsj1_lng_0000004 THE LAST\n"
+        "wsj1_lng_0000005 WORDS 'QUOTED' AND \"MORE\"\n"
+    )
+
+
+def test_bytes_outside_ascii_pass_unchanged(tree: Path, tmp_path: Path) -> None:
+    dot = disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46l/46lc0300.dot")
+    dot.write_bytes(b"caf\xe9 \xa0x (46lc0301)\n")
+    assert prepare(tree, tmp_path / "data") == 0
+    assert (tmp_path / "data/train_si284/text").read_bytes().endswith(b"46lc0301 CAF\xe9 \xa0X\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("[<x]", ""), ("[x>]", ""), ("[x/]", ""), ("[/x]", ""), ("foo[x/]", ""), ("~", ""), (".", ""), ("..", ".."),
+     ("[tongue_click]", "<NOISE>"), ("a[b]c", "<NOISE>"), ("[a-b]", "[A-B]"), ("<it's>", "IT'S"), ("<a-b>", "<A-B>"),
+     (r"\%PERCENT", "PERCENT"), (r"\.POINT", "POINT"), ("--DASH", "-DASH"), (r"I\.", "I."), ("\\.", "")],
+)
+def test_each_form_of_word(word: str, expected: str) -> None:
+    assert normalize_word(word) == expected
+
+
+def test_dropped_words_leave_no_blanks() -> None:
+    assert normalize("  a [<x]   b ~ ") == "A B"
+
+
+def test_compressed_discs_are_read_through_this_package(tmp_path: Path) -> None:
+    pytest.importorskip("desphere")
+    make_wsj(tmp_path / "corpus", shorten=True)
+    assert prepare(tmp_path / "corpus", tmp_path / "data", "--audio_check", "full") == 0
+    lines = (tmp_path / "data/train_si284/wav.scp").read_text().splitlines()
+    assert [line.endswith("|") for line in lines] == [False, False, False, False, True, True, False]
+    assert lines[4].startswith("46kc0301 python3 -m espnet_topdown.corpora.sphere /")
+
+
+def test_unset_roots_name_variable_corpus_and_discs(capsys: pytest.CaptureFixture) -> None:
+    assert wsj.main(["--wsj0", "", "--wsj1", ""]) == 1
+    assert "WSJ0 is not set: set it in db.sh to the directory of LDC93S6B (or LDC93S6A)" in capsys.readouterr().err
+    assert wsj.main(["--wsj0", "/", "--wsj1", "/nowhere"]) == 1
+    assert "WSJ1=/nowhere is no directory: set it in db.sh to the directory of LDC94S13B" in capsys.readouterr().err
+
+
+def test_missing_discs_are_named_together(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.rmtree(disc_path(tree, "11-2.1"))
+    shutil.rmtree(disc_path(tree, "13-34.1"))
+    message = refusal(tree, tmp_path / "data", capsys)
+    assert f"disc 11-2.1 of LDC93S6B (or LDC93S6A): no directory {tree}/LDC93S6B/11-2.1" in message
+    assert f"disc 13-34.1 of LDC94S13B (or LDC94S13A): no directory {tree}/LDC94S13B/13-34.1" in message
+
+
+def test_an_index_that_names_a_missing_disc_is_refused(tree: Path, tmp_path: Path, capsys) -> None:
+    shutil.rmtree(disc_path(tree, "13-2.1"))
+    message = refusal(tree, tmp_path / "data", capsys)
+    index = f"{tree}/LDC94S13B/13-34.1/wsj1/doc/indices/si_tr_s.ndx"
+    assert f"no directory {tree}/LDC94S13B/13-2.1 (named by {index})" in message
+
+
+def test_a_line_that_is_no_entry_is_named(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with disc_path(tree, "13-34.1/wsj1/doc/indices/h1_p0.ndx").open("a") as index:
+        index.write("13-16.1 wsj1/x.wv1\n")
+    assert "h1_p0.ndx, line 6: expected 'DISC_ID:path'" in refusal(tree, tmp_path / "data", capsys)
+
+
+def test_missing_transcripts_are_refused_or_skipped(tree: Path, tmp_path: Path, capsys, caplog) -> None:
+    disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46l/46lc0300.dot").unlink()
+    disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46k/46kc0300.dot").write_text("only one (46kc0301)\n")
+    message = refusal(tree, tmp_path / "data", capsys)
+    assert "no transcript file on any disc of LDC93S6B" in message and "(expected 46lc0300.dot)" in message
+    assert "no transcript in the .dot file of (1):" in message and "46kc0302.wv1" in message
+    assert prepare(tree, tmp_path / "data", "--faults", "skip") == 0
+    assert sum("skipped: no transcript" in record.getMessage() for record in caplog.records) == 2
+    for name in ("text", "wav.scp", "utt2spk"):
+        ids = [line.split()[0] for line in (tmp_path / "data/train_si284" / name).read_text().splitlines()]
+        assert ids == ["011c0201", "011c0202", "01ac0301", "20bc0301", "46kc0301"]
+
+
+def test_bad_audio_is_refused_or_skipped(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    audio = [disc_path(tree, f"13-1.1/wsj1/si_tr_s/46k/46kc030{i}.wv1") for i in (1, 2)]
+    audio[0].write_bytes(audio[0].read_bytes()[:-1])
+    write_sphere(audio[1], speak("x", 8000), 8000)
+    disc_path(tree, "13-2.1/wsj1/si_tr_s/46l/46lc0301.wv1").unlink()
+    message = refusal(tree, tmp_path / "data", capsys)
+    assert "46kc0301.wv1: truncated (1343 bytes, its header needs 1344)" in message
+    assert "46kc0302.wv1: 8000 samples per second and 1 channel(s), expected 16000 and 1" in message
+    assert "46lc0301.wv1: cannot be read (No such file or directory)" in message
+    assert prepare(tree, tmp_path / "data", "--faults", "skip") == 0
+    assert (tmp_path / "data/train_si284/spk2utt").read_text().split()[-1] == "20bc0301"
+
+
+def test_missing_lm_text_names_the_directory(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.rmtree(disc_path(tree, "13-32.1/wsj1/doc/lng_modl/lm_train/np_data/88"))
+    assert prepare(tree, tmp_path / "data") == 1
+    assert "LDC94S13B (or LDC94S13A): no *.z in" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_damaged_lm_text_leaves_no_file(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = disc_path(tree, "13-32.1/wsj1/doc/lng_modl/lm_train/np_data/88/w88_001.z")
+    path.write_bytes(gzip.compress(b"some text\n" * 1000)[:-20])
+    assert prepare(tree, tmp_path / "data") == 1
+    assert "cannot be decompressed" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]

@@ -1,0 +1,202 @@
+"""The model: dropouts where they belong and nowhere in evaluation, the softmax, the scorer in a search."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from espnet_topdown.errors import TopdownError
+
+VOCABULARY = 11
+OFF = dict(dropout_rate=0.0, dropouth=0.0, dropouti=0.0, dropoute=0.0, wdrop=0.0)
+
+
+@pytest.fixture
+def lm() -> torch.nn.Module:
+    """A tiny AWD-LSTM with weight drop only."""
+    from espnet_topdown.lm.awd_lstm import AWDLSTM
+
+    torch.manual_seed(0)
+    return AWDLSTM(VOCABULARY, unit=5, nhid=7, nlayers=3, **OFF | dict(wdrop=0.5))
+
+
+def plain(layer: torch.nn.Module) -> torch.nn.LSTM:
+    """An nn.LSTM with the layer's raw weights."""
+    lstm = torch.nn.LSTM(layer.weight_ih_l0.shape[1], layer.hidden_size)
+    lstm.load_state_dict({k: v for k, v in layer.state_dict().items()})
+    return lstm
+
+
+def test_full_size_has_the_published_number_of_parameters() -> None:
+    from espnet_topdown.lm.awd_lstm import AWDLSTM
+
+    with torch.device("meta"):
+        sizes = {name: p.numel() for name, p in AWDLSTM(33278).named_parameters()}
+        untied = AWDLSTM(33278, tie_weights=False)
+    assert sum(sizes.values()) == 33_556_078
+    assert sizes["encoder.weight"] == 13_311_200 and sizes["decoder.bias"] == 33_278
+    assert [sum(n for k, n in sizes.items() if f"rnns.{i}." in k) for i in range(3)] == [
+        7_139_200,
+        10_589_200,
+        2_483_200,
+    ]
+    assert sum(p.numel() for p in untied.parameters()) == 33_556_078 + 13_311_200
+
+
+def test_evaluation_equals_plain_lstms_with_the_raw_weights(lm: torch.nn.Module) -> None:
+    tokens = torch.randint(VOCABULARY, (2, 9))
+    lm.train()(tokens, None)
+    lm.eval()
+    x = lm.encoder.weight[tokens]
+    for layer in lm.rnns:
+        x, _ = plain(layer)(x.transpose(0, 1))
+        x = x.transpose(0, 1)
+    logits, _ = lm(tokens, None)
+    torch.testing.assert_close(logits, x @ lm.encoder.weight.T + lm.decoder.bias)
+
+
+def test_gradient_reaches_the_raw_weight_through_the_drop_and_only_where_it_was_kept(lm: torch.nn.Module) -> None:
+    layer = lm.rnns[0].train()
+    x = torch.randn(6, 3, 5)
+    torch.manual_seed(1)
+    kept = layer.drop_weight(torch.ones_like(layer.weight_hh_l0))
+    torch.manual_seed(1)
+    layer(x, None)[0].sum().backward()
+    reference = plain(layer)
+    with torch.no_grad():
+        reference.weight_hh_l0.mul_(kept)
+    reference(x)[0].sum().backward()
+    torch.testing.assert_close(layer.weight_hh_l0.grad, reference.weight_hh_l0.grad * kept)
+    torch.testing.assert_close(layer.weight_ih_l0.grad, reference.weight_ih_l0.grad)
+    assert 0.3 < (layer.weight_hh_l0.grad != 0).float().mean() < 0.7
+
+
+def test_weight_masks_differ_between_forwards_and_act_from_the_second_frame_on(lm: torch.nn.Module) -> None:
+    layer = lm.rnns[0].train()
+    x = torch.randn(4, 3, 5)
+    first, second = layer(x, None)[0], layer(x, None)[0]
+    assert torch.equal(first[0], second[0])
+    assert not any(torch.allclose(a, b) for a, b in zip(first[1:], second[1:]))
+
+
+def test_locked_dropout_is_the_same_for_all_frames_and_differs_between_columns_and_forwards() -> None:
+    from espnet_topdown.lm.awd_lstm import LockedDropout
+
+    drop = LockedDropout(0.5)
+    x = torch.ones(6, 4, 50)
+    first, second = drop(x), drop(x)
+    assert set(first.unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(first, first[:1].expand_as(first))
+    assert not torch.equal(first, second) and not torch.equal(first[:, 0], first[:, 1])
+    assert torch.equal(drop.eval()(x), x)
+
+
+def test_embedding_drops_whole_words_of_the_look_up_and_the_last_word_learns() -> None:
+    from espnet_topdown.lm.awd_lstm import RowDropEmbedding
+
+    torch.manual_seed(2)
+    embedding = RowDropEmbedding(40, 3, 0.5, 0.0)
+    tokens = torch.arange(40).repeat(2, 1)
+    x = embedding(tokens)
+    rows = (x / embedding.weight).detach()
+    assert torch.equal(rows[0], rows[1])
+    assert {round(v, 4) for v in rows.unique().tolist()} == {0.0, 2.0}
+    assert all(len(row.round(decimals=4).unique()) == 1 for row in rows[0])
+    embedding.eval()(tokens).sum().backward()
+    assert torch.equal(embedding.weight.grad, torch.full((40, 3), 2.0))
+
+
+@pytest.mark.parametrize("frozen", [(), (0,), (1, 2), (0, 1, 2)])
+def test_softmax_in_chunks_equals_pytorch(frozen: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    from espnet_topdown.lm import softmax
+
+    monkeypatch.setitem(softmax.CHUNK, "cpu", 5 * VOCABULARY)
+    ours = [torch.randn(*shape, dtype=torch.float64) for shape in ((23, 6), (VOCABULARY, 6), (VOCABULARY,))]
+    targets = torch.randint(VOCABULARY, (23,))
+    for i, tensor in enumerate(ours):
+        tensor.requires_grad_(i not in frozen)
+    theirs = [t.detach().clone().requires_grad_(t.requires_grad) for t in ours]
+    loss = softmax.mean_cross_entropy(*ours, targets)
+    expected = F.cross_entropy(F.linear(*theirs), targets)
+    torch.testing.assert_close(loss, expected)
+    if len(frozen) < 3:
+        (3 * loss).backward()
+        (3 * expected).backward()
+    for a, b in zip(ours, theirs):
+        assert (a.grad is None) == (b.grad is None)
+        if a.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_state_is_carried_detached_and_dropped_at_a_reset(lm: torch.nn.Module) -> None:
+    from espnet_topdown.lm.stream_model import StreamLanguageModel
+
+    model = StreamLanguageModel(lm, VOCABULARY).eval()
+    tokens = torch.randint(VOCABULARY, (9, 2))
+
+    def loss(start: int, stop: int, reset: bool) -> torch.Tensor:
+        return model(tokens[start:stop], tokens[start + 1 : stop + 1], reset)[0]
+
+    whole = loss(0, 8, True)
+    parts = [loss(0, 3, True), loss(3, 8, False)]
+    torch.testing.assert_close((parts[0] * 3 + parts[1] * 5) / 8, whole)
+    assert not torch.allclose(loss(3, 8, True), parts[1])
+    parts[1].backward()  # would fail, were the graph of the first window still needed
+    assert not any(t.requires_grad for pair in model._state for t in pair)
+
+
+def test_model_copies_after_a_training_forward(lm: torch.nn.Module) -> None:
+    lm.train()(torch.randint(VOCABULARY, (2, 4)), None)
+    assert list(copy.deepcopy(lm).state_dict()) == list(lm.state_dict())
+
+
+def test_bad_sizes_are_all_named() -> None:
+    from espnet_topdown.lm.awd_lstm import AWDLSTM
+
+    with pytest.raises(TopdownError, match="nlayers is 0.*wdrop is 1.5"):
+        AWDLSTM(VOCABULARY, nlayers=0, wdrop=1.5)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_scores_in_espnets_beam_search_equal_those_of_whole_sequences(lm: torch.nn.Module, batched: bool) -> None:
+    try:
+        from espnet.nets.batch_beam_search import BatchBeamSearch
+        from espnet.nets.beam_search import BeamSearch
+    except ImportError:  # moved in 202611
+        from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
+        from espnet2.legacy.nets.beam_search import BeamSearch
+
+    eos = VOCABULARY - 1
+    lm.eval()
+    with torch.no_grad():
+        lm.decoder.bias.normal_(std=2.0)
+        search = (BatchBeamSearch if batched else BeamSearch)(
+            scorers={"lm": lm},
+            weights={"lm": 1.0},
+            beam_size=VOCABULARY,
+            vocab_size=VOCABULARY,
+            sos=eos,
+            eos=eos,
+            token_list=[str(i) for i in range(VOCABULARY)],
+            pre_beam_score_key=None,
+        )
+        found = search(torch.zeros(3, 4), maxlenratio=1.0, minlenratio=0.0)
+        for hypothesis in found:
+            ids = torch.as_tensor(hypothesis.yseq)
+            scored = ids[:-1] if len(ids) == 5 else ids  # the search ends the longest ones itself, without a score
+            log_p = lm(scored[None, :-1], None)[0].log_softmax(-1)[0]
+            assert float(hypothesis.score) == pytest.approx(float(log_p.gather(1, scored[1:, None]).sum()), rel=1e-5)
+    assert len(found) >= 5 and max(len(hypothesis.yseq) for hypothesis in found) == 5
+
+
+def test_stock_espnet_language_model_scores_lines_with_it(lm: torch.nn.Module, tmp_path: Path) -> None:
+    from espnet2.lm.espnet_model import ESPnetLanguageModel
+
+    from espnet_topdown.lm.stream_model import StreamLanguageModel
+
+    text, lengths = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([3, 2])
+    stock = ESPnetLanguageModel(lm, VOCABULARY).eval().nll(text, lengths)[0]
+    ours = StreamLanguageModel(lm, VOCABULARY).eval().nll(text, lengths)[0]
+    assert torch.equal(stock, ours) and stock.shape == (2, 4) and stock[1, 3] == 0

@@ -1,0 +1,164 @@
+"""Streams through the commands: windows, perplexity as the literature counts it, frozen phases, refusals."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from espnet_topdown.errors import TopdownError
+
+DROPOUT = dict(unit=6, nhid=8, nlayers=3, dropout_rate=0.2, dropouth=0.2, dropouti=0.2, dropoute=0.1, wdrop=0.4)
+
+
+def test_columns_are_contiguous_and_windows_cover_them() -> None:
+    from espnet_topdown.lm.bptt import BpttIterFactory, Windows
+
+    factory = BpttIterFactory(torch.arange(23), 2, Windows(bptt=4), seed=None)
+    batches = [batch for _, batch in factory.build_iter(1)]
+    assert batches[0]["tokens"].tolist() == [[0, 11], [1, 12], [2, 13], [3, 14]]
+    assert batches[0]["targets"].tolist() == [[1, 12], [2, 13], [3, 14], [4, 15]]
+    assert [batch["reset"] for batch in batches] == [True, False, False]
+    assert torch.cat([batch["targets"] for batch in batches])[:, 1].tolist() == list(range(12, 22))
+
+
+def test_training_lengths_follow_the_recipe_and_the_epoch() -> None:
+    from espnet_topdown.lm.bptt import BpttIterFactory, Windows
+
+    factory = BpttIterFactory(torch.zeros(2_000_000, dtype=torch.long), 1, Windows(), seed=5)
+
+    def drawn(epoch: int) -> np.ndarray:
+        return np.array([round(batch["lr_scale"] * 70) for _, batch in factory.build_iter(epoch)])
+
+    first = drawn(1)
+    assert np.array_equal(first, drawn(1)) and not np.array_equal(first[:99], drawn(2)[:99])
+    short = first < 52
+    assert 0.045 < short.mean() < 0.055
+    # int() rounds down: half a frame below the means 70 and 35
+    assert first[~short].mean() == pytest.approx(69.5, abs=0.15) and first[short].mean() == pytest.approx(34.5, abs=0.5)
+    assert first[~short].std() == pytest.approx(5, abs=0.1) and first.min() >= 5
+
+
+def test_a_stream_too_short_for_its_columns_is_refused() -> None:
+    from espnet_topdown.lm.bptt import BpttIterFactory, Windows
+
+    with pytest.raises(TopdownError, match="11 tokens in 4 columns has 2 tokens a column; at least 3"):
+        BpttIterFactory(torch.arange(11), 4, Windows(), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(iterator_type="sequence"), "--iterator_type sequence"),
+        (dict(optim="sgd", optim_conf={}), "--optim sgd: give --optim nt_asgd"),
+        (dict(accum_grad=2, init="xavier_uniform"), "(?s)--accum_grad 2.*--init xavier_uniform"),
+        (dict(bptt_conf=dict(lenght=3)), "known are bptt, sigma"),
+    ],
+)
+def test_settings_that_would_train_something_else_are_refused(
+    tmp_path: Path, train: Callable[..., object], changes: dict, message: str
+) -> None:
+    with pytest.raises(TopdownError, match=message):
+        train(tmp_path / "exp", **changes)
+    assert not (tmp_path / "exp/config.yaml").exists()
+
+
+def test_several_gpus_are_refused_with_the_reason() -> None:
+    from espnet_topdown.tasks import TopdownLMTask
+
+    command = "--model lm_stream --iterator_type task --optim nt_asgd --ngpu 2 --output_dir exp --token_list tokens.txt"
+    args = TopdownLMTask.get_parser().parse_args(command.split())
+    with pytest.raises(TopdownError, match="--ngpu 2: the state of a stream cannot be split over GPUs"):
+        TopdownLMTask.check_required_command_args(args)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, train: Callable[..., object]) -> Path:
+    """An experiment of two epochs."""
+    directory = tmp_path_factory.mktemp("trained")
+    train(directory, max_epoch=2, lm_conf=DROPOUT)
+    return directory
+
+
+def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
+    trained: Path, corpus: Path, tmp_path: Path
+) -> None:
+    from espnet_topdown.lm import perplexity
+
+    model_file, text = trained / "valid.loss.best.pth", corpus / "test/text"
+    command = ["--model_file", str(model_file), "--text", str(text), "--window", "7", "--kind", "both"]
+    perplexity.main([*command, "--output", str(tmp_path / "out.json")])
+    stream, line = json.loads((tmp_path / "out.json").read_text())
+    model, tokens = perplexity.load_model(model_file)
+    rows = [row.split()[1:] for row in text.read_text().splitlines()]
+    ids = torch.tensor([tokens.index(w) for words in rows for w in [*words, "<eos>"]])
+    with torch.no_grad():
+        log_p = model.lm(ids[None, :-1], None)[0].log_softmax(-1)[0]
+        nll = -log_p.gather(1, ids[1:, None]).mean().item()
+        eos = ids[-1:]
+        lines = [torch.cat([eos, torch.tensor([tokens.index(w) for w in words]), eos]) for words in rows if words]
+        sums = [line_nll(model, one) for one in lines]
+    assert stream["targets"] == len(ids) - 1 and stream["nll"] == pytest.approx(nll, rel=1e-5)
+    assert stream["perplexity"] == pytest.approx(math.exp(nll), rel=1e-5)
+    assert line["targets"] == sum(len(one) - 1 for one in lines) < stream["targets"]
+    assert line["nll"] == pytest.approx(sum(sums) / line["targets"], rel=1e-4)
+
+
+def line_nll(model: torch.nn.Module, ids: torch.Tensor) -> float:
+    """Summed negative log likelihood of one sentence from a zero state."""
+    log_p = model.lm(ids[None, :-1], None)[0].log_softmax(-1)[0]
+    return -log_p.gather(1, ids[1:, None]).sum().item()
+
+
+def test_weights_of_another_vocabulary_are_refused(trained: Path, corpus: Path, tmp_path: Path) -> None:
+    from espnet_topdown.lm import perplexity
+
+    weights = torch.load(trained / "valid.loss.best.pth", weights_only=True)
+    weights["lm.decoder.bias"] = weights["lm.decoder.bias"][:-1]
+    torch.save(weights, tmp_path / "bad.pth")
+    with pytest.raises(TopdownError, match=r"lm.decoder.bias is \(18,\), the config needs \(19,\)"):
+        perplexity.load_model(tmp_path / "bad.pth", trained / "config.yaml")
+    (tmp_path / "text").write_text("u1 w1 nosuchword\n")
+    with pytest.raises(SystemExit, match="1"):
+        perplexity.main(["--model_file", str(trained / "valid.loss.best.pth"), "--text", str(tmp_path / "text")])
+
+
+def test_a_frozen_softmax_and_embedding_survive_averaging_in_a_real_training(
+    tmp_path: Path, trained: Path, train: Callable[..., object]
+) -> None:
+    """A phase of a cascade through the real trainer, the averages in its last model file."""
+    conf = dict(lr=20.0, weight_decay=1e-2, averaging=True)
+    phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
+    train(tmp_path / "exp", max_epoch=3, lm_conf=DROPOUT, seed=1003, optim_conf=conf, topdown_conf=phase)
+    parent = torch.load(trained / "valid.loss.best.pth", weights_only=True)
+    child = torch.load(tmp_path / "exp/3epoch.pth", weights_only=True)
+    state = torch.load(tmp_path / "exp/checkpoint.pth", weights_only=False)
+    kept = {name for name in child if torch.equal(parent[name], child[name])}
+    assert kept == {"lm.encoder.weight", "lm.decoder.weight", "lm.decoder.bias"}
+    assert len(state["optimizers"][0]["state"]) == 12 and all(
+        "raw" in s for s in state["optimizers"][0]["state"].values()
+    )
+
+
+def test_stock_per_line_model_trains_with_our_names_registered(tmp_path: Path, corpus: Path) -> None:
+    """--model lm with --lm awd_lstm: ESPnet2's own iterator and loss over lines, by our command."""
+    from espnet_topdown.lm import data
+    from espnet_topdown.tasks import TopdownLMTask
+
+    data.write_lines(corpus / "train/text", tmp_path / "text")
+    (tmp_path / "shape").write_text(
+        "".join(f"{r.split()[0]} {len(r.split()) - 1}\n" for r in (tmp_path / "text").read_text().splitlines())
+    )
+    command = f"--lm awd_lstm --lm_conf unit=4 --lm_conf nhid=5 --token_type word --token_list {corpus / 'tokens.txt'}"
+    command += (
+        " --optim adam --max_epoch 1 --batch_type unsorted --batch_size 8 --num_workers 0 --use_tensorboard false"
+    )
+    command += f" --use_matplotlib false --best_model_criterion valid,loss,min --output_dir {tmp_path / 'exp'} --ngpu 0"
+    for split in ("train", "valid"):
+        command += f" --{split}_data_path_and_name_and_type {tmp_path / 'text'},text,text"
+        command += f" --{split}_shape_file {tmp_path / 'shape'}"
+    TopdownLMTask.main(cmd=command.split())
+    assert (tmp_path / "exp/1epoch.pth").exists()
