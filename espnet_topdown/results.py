@@ -6,7 +6,7 @@ Counting and writing are those of `espnet_topdown.tables`; this says what to han
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown import report, tables
+from espnet_topdown import files, report, tables
 from espnet_topdown.cascade import HEADER, Cascade
 from espnet_topdown.comparison import PhaseResult
 from espnet_topdown.errors import TopdownError
@@ -57,6 +57,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
         hours=_hours(cascade),
         directory=cascade.base.directory,
         curve=tuple(cascade.curve(cascade.facts.epochs)),
+        perplexity=_perplexity(cascade.base.directory),
     )
     rows = [base]
     for phase in cascade.phases:
@@ -79,10 +80,19 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
                 hours=record["hours"],
                 directory=cascade.phase_dir(phase),
                 curve=tuple(record["dev"]["curve"]),
+                perplexity=_perplexity(cascade.phase_dir(phase)),
                 frozen=phase.sides(cascade.facts.names).frozen,
             )
         )
     return rows
+
+
+def _perplexity(directory: Path) -> dict[str, float] | None:
+    """Perplexities that `espnet_topdown.lm.perplexity` left, by text and way of counting; None where there are none."""
+    path = directory / "perplexity.json"
+    if not path.exists():
+        return None
+    return {f"{Path(row['text']).parent.name} ({row['kind']})": row["perplexity"] for row in files.read_json(path)}
 
 
 def _hours(cascade: Cascade) -> float | None:

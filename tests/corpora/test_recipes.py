@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,12 @@ def test_corpus_modules_need_neither_torch_nor_espnet() -> None:
     code = ("import sys, espnet_topdown.corpora.wsj, espnet_topdown.corpora.swbd, espnet_topdown.corpora.hub5\n"
             "assert not {'torch', 'espnet2', 'numpy', 'soundfile'} & sys.modules.keys()")
     subprocess.run(["python3", "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+@pytest.mark.recipe
+def test_both_recipes_run_from_stage_1_to_20_on_fake_corpora(tmp_path: Path) -> None:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([ROOT / "tests/corpora/run_recipes.sh", tmp_path], env=environment,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "both recipes ran" in done.stdout
