@@ -66,11 +66,14 @@ class Cascade:
         """
         experiment, parsed = Experiment.read(base), read_plan(plan)
         directory = directory or default_directory(base, plan)
+        if directory.exists() and not directory.is_dir():
+            raise TopdownError(f"{directory} is a file; give a directory")
         if missing := experiment.missing_data():
             raise TopdownError(
                 f"{base}/config.yaml names files that are not there, seen from {Path.cwd()}: {', '.join(missing[:4])}. Run in "
                 "the recipe directory, or prepare the data again"
             )
+        experiment.dev_criterion(parsed)  # its fault is told before the model is built
         cache = directory / FACTS if directory.exists() else None
         facts = find_facts(base / "config.yaml", experiment.task, plan=plan if parsed.layers else None, cache=cache)
         return cls(experiment, parsed, plan, directory, facts, expand(parsed, facts.names, experiment.seed))
@@ -84,7 +87,7 @@ class Cascade:
         """
         if not (directory / HEADER).exists():
             raise TopdownError(f"{directory} is no cascade (no {HEADER}); give the directory of 'espnet-topdown run'")
-        base = Path(os.path.normpath(directory / files.read_json(directory / HEADER)["base"]))
+        base = Path(os.path.normpath(directory / files.read_object(directory / HEADER, base=str)["base"]))
         return cls.open(base, directory / PLAN, directory)
 
     # -- places
@@ -215,7 +218,7 @@ class Cascade:
             TopdownError: a finished phase's key changed (the message shows the difference), or the plan lost it.
         """
         names = {phase.name for phase in self.phases}
-        recorded = [path.parent.name for path in sorted(self.directory.glob("*/record.json"))]
+        recorded = [p.parent.name for p in sorted(self.directory.glob("*/record.json")) if not p.parent.is_symlink()]
         if lost := [name for name in recorded if name not in names]:
             raise TopdownError(
                 f"{self.directory} has finished phases that the plan no longer has: {', '.join(lost)}. Give the plan of that "
@@ -258,14 +261,15 @@ class Cascade:
 
     def _header(self) -> dict[str, Any]:
         path = self.directory / HEADER
-        return files.read_json(path) if path.exists() else {}
+        header = files.read_object(path, base=str) if path.exists() else {}
+        return files.read_object(path, threads=int) if "threads" in header else header
 
     def fixed_threads(self, threads: int) -> int:
         """torch's threads of every training here: those of the first run, since sums differ in the last bit otherwise."""
         header = self._header()
         if "threads" not in header:
             files.write_json(self.directory / HEADER, header | {"threads": threads})
-        return int(header.get("threads", threads))
+        return header.get("threads", threads)
 
     def link_best(self) -> None:
         """Point ``best`` at the winning phase, an ordinary experiment directory."""

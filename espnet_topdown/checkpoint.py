@@ -152,7 +152,7 @@ def keep_safe_copy(directory: Path) -> None:
     """
     source, target = directory / "checkpoint.pth", directory / SAFE_COPY
     if source.exists():
-        with files.replacing(target) as temporary:
+        with files.replacing(target, durable=False) as temporary:
             shutil.copyfile(source, temporary)
 
 

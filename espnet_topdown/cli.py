@@ -1,10 +1,11 @@
-"""The command ``espnet-topdown``: layers, plan, run, status, results, verify, phases.
+"""The command ``espnet-topdown``: layers, plan, run, status, decode, results, verify, prune, phases.
 
 ``--help`` and all reading commands load neither torch nor ESPnet; what needs them runs in processes of its own.
 """
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,8 +24,11 @@ from its cut upward, draws those below anew under its own seed, and retrains the
   espnet-topdown layers exp/asr_train_x                           what can be cut
   espnet-topdown plan exp/asr_train_x --plan conf/topdown/rnn.yaml    what would be trained; refuses what cannot work
   espnet-topdown run exp/asr_train_x --plan conf/topdown/rnn.yaml     train; the same command goes on after any kill
+  espnet-topdown decode exp/asr_train_x_topdown_rnn               stages 12 and 13 of the recipe's run.sh, phase by phase
   espnet-topdown results exp/asr_train_x_topdown_rnn              tables, plots and a report
 """
+
+_KEEP_EPOCHS = "epoch files to keep of each, the best on dev, besides averages and what links point to"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = _parser()
     args = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's
+        signal.signal(signal.SIGHUP, _terminated)
     with reported():
         try:
             args.run(args)
@@ -40,10 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.exit(130)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:  # a full disk, a directory that may not be written
+            raise TopdownError(f"{error.filename or args.run.__name__[1:]}: {error.strerror}; mend that and run again") from error
 
 
 def _terminated(*_: object) -> NoReturn:
-    """SIGTERM ends trainings and leaves a state that the same command resumes."""
+    """SIGTERM, or a closed terminal, ends trainings and leaves a state that the same command resumes."""
     sys.exit(143)
 
 
@@ -61,10 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="where a cascade stands: epochs, dev criterion, time left")
     status.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
     status.set_defaults(run=_status)
+    _add_decode(commands)
     _add_results(commands)
     verify = commands.add_parser("verify", help="re-check a finished cascade from its files; finds one changed weight")
     verify.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
     verify.set_defaults(run=_verify)
+    prune = commands.add_parser("prune", help="remove epoch files and checkpoints that nothing needs from finished phases")
+    prune.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
+    prune.add_argument("--keep_epochs", type=int, required=True, metavar="N", help=_KEEP_EPOCHS)
+    prune.set_defaults(run=_prune)
     phases = commands.add_parser("phases", help="print the directories of finished phases, one a line, for decoding")
     phases.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
     phases.add_argument("--decode", choices=("best", "all"), default="all", help="only the dev-selected phase, or all")
@@ -108,12 +121,26 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--phase", help="go on with this phase (name or number); those before it must be finished")
     run.add_argument("--dry_run", action="store_true", help="print phases, disk and hours; train nothing")
     run.add_argument("--jobs", type=int, default=1, help="independent phases (controls, sweeps) at a time (default 1)")
-    run.add_argument("--threads", type=int, help="torch threads of a training (default: OMP_NUM_THREADS or CPUs / jobs; fixed by the first run)")
+    run.add_argument("--threads", type=int, help="torch threads of a training (default: OMP_NUM_THREADS or CPUs / jobs, 1 with --cmd; fixed by the first run)")
+    run.add_argument("--keep_epochs", type=int, metavar="N", help=f"prune finished phases (default: keep all): {_KEEP_EPOCHS}")
     run.add_argument("--ngpu", type=int, default=0, help="GPUs of one training (default 0)")
     run.add_argument("--num_nodes", type=int, default=1, help="nodes of one training (default 1)")
     run.add_argument("--cmd", help="Kaldi-style command prefix such as \"$cuda_cmd\"; default: on this machine")
     run.add_argument("--python", default="python3", help="interpreter used with --cmd (default python3)")
     run.set_defaults(run=_run)
+
+
+def _add_decode(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    decode = commands.add_parser(
+        "decode",
+        help="decode and score finished phases through the recipe's run.sh",
+        description="In the recipe directory: ./run.sh --stage 12 --stop_stage 13 --skip_train true --asr_exp PHASE for each "
+        "finished phase, so that language model, scoring and RESULTS.md are the recipe's.",
+    )
+    decode.add_argument("--decode", choices=("best", "all"), default="all", help="only the dev-selected phase, or all")
+    decode.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
+    decode.add_argument("options", nargs=argparse.REMAINDER, metavar="OPTION...", help="what follows DIR is passed to run.sh")
+    decode.set_defaults(run=_decode)
 
 
 def _add_results(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -164,9 +191,8 @@ def _run(args: argparse.Namespace) -> None:
     from espnet_topdown import preview
     from espnet_topdown.cascade import Cascade
 
+    _check_launch(args)
     cascade = Cascade.open(args.exp, args.plan, args.dir)
-    if args.jobs < 1:
-        raise TopdownError(f"--jobs must be at least 1, not {args.jobs}")
     if args.dry_run:
         cascade.check_finished()
         _print_plan(cascade)
@@ -177,7 +203,17 @@ def _run(args: argparse.Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
     print(preview.estimate(cascade), file=sys.stderr)
     launch = Launch(args.ngpu, args.num_nodes, args.cmd, args.python, args.jobs, args.threads)
-    run(cascade, launch, first=args.phase)
+    run(cascade, launch, first=args.phase, keep_epochs=args.keep_epochs)
+
+
+def _check_launch(args: argparse.Namespace) -> None:
+    for option, least in (("jobs", 1), ("threads", 1), ("num_nodes", 1), ("ngpu", 0), ("keep_epochs", 0)):
+        if (value := getattr(args, option)) is not None and value < least:
+            raise TopdownError(f"--{option} must be at least {least}, not {value}")
+    if args.num_nodes > 1 and not args.cmd:
+        raise TopdownError(f"--num_nodes {args.num_nodes} needs --cmd, a command that submits to a cluster, such as slurm.pl")
+    if args.cmd and not shutil.which("".join(args.cmd.split()[:1])):
+        raise TopdownError(f"--cmd '{args.cmd}': found no such command; give its path (utils/slurm.pl), or source path.sh")
 
 
 def _status(args: argparse.Namespace) -> None:
@@ -205,15 +241,37 @@ def _verify(args: argparse.Namespace) -> None:
         print(line)
 
 
-def _phases(args: argparse.Namespace) -> None:
+def _prune(args: argparse.Namespace) -> None:
+    from espnet_topdown import files
     from espnet_topdown.cascade import Cascade
-    from espnet_topdown.plan import BASE
+    from espnet_topdown.prune import prune
 
     cascade = Cascade.reopen(args.dir)
+    with files.locked(cascade.directory / ".lock", "prune"):
+        print("\n".join(prune(cascade, args.keep_epochs)) or "nothing to remove")
+
+
+def _phases(args: argparse.Namespace) -> None:
+    from espnet_topdown.cascade import Cascade
+
+    for directory in _finished(Cascade.reopen(args.dir), args.decode):
+        print(directory)
+
+
+def _decode(args: argparse.Namespace) -> None:
+    from espnet_topdown.cascade import Cascade
+    from espnet_topdown.decode import decode
+
+    cascade = Cascade.reopen(args.dir)
+    decode(cascade, _finished(cascade, args.decode), [word for word in args.options if word != "--"])
+
+
+def _finished(cascade: "Cascade", which: str) -> list[Path]:
+    """Directories of the finished phases, or of the best alone, which may be phase 0 and so none of them."""
+    from espnet_topdown.plan import BASE
+
     judgement = cascade.judge()
-    names = [name for name in judgement.dev if name != BASE]
-    for name in [name for name in names if args.decode == "all" or name == judgement.best]:
-        print(cascade.phase_dir(name))
+    return [cascade.phase_dir(n) for n in judgement.dev if n != BASE and (which == "all" or n == judgement.best)]
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ class Experiment:
             raise TopdownError(f"{directory} is not a directory; give a trained experiment such as exp/asr_train_...")
         config = read_config(directory / "config.yaml")
         task = task_of_config(config, directory / "config.yaml")
+        _check_types(config, directory / "config.yaml")
         if not config.get("train_data_path_and_name_and_type"):
             raise TopdownError(f"{directory}/config.yaml names no training data (train_data_path_and_name_and_type)")
         return cls(directory, config, task)
@@ -134,11 +135,26 @@ def read_config(path: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TopdownError(f"{path.parent} is no trained experiment: cannot read {path} ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
         raise TopdownError(f"{path} is not YAML: {error}") from None
     if not isinstance(config, dict):
         raise TopdownError(f"{path} is not a training config")
     return config
+
+
+def _check_types(config: Mapping[str, Any], source: Path) -> None:
+    """Refuse values that this package reads and that are not of ESPnet's types."""
+    for key in ("seed", "max_epoch"):
+        if not isinstance(config.get(key), int | None):
+            raise TopdownError(f"{source}: {key} must be a whole number, not {config[key]!r}")
+    kept = config.get("keep_nbest_models", 1)
+    if not all(isinstance(n, int) for n in (kept if isinstance(kept, list) and kept else [kept])):
+        raise TopdownError(f"{source}: keep_nbest_models must be whole numbers, not {kept!r}")
+    forms = {"train_data_path_and_name_and_type": "(path, name, type)", "valid_data_path_and_name_and_type": "(path, name, type)"}
+    for key, form in (forms | {"best_model_criterion": "(phase, metric, mode)"}).items():
+        rows = config.get(key) or []
+        if not isinstance(rows, list) or not all(isinstance(row, list | tuple) and len(row) == 3 for row in rows):
+            raise TopdownError(f"{source}: {key} must be a list of {form}, not {rows!r}")
 
 
 def task_of_config(config: Mapping[str, Any], source: Path) -> str:

@@ -74,7 +74,7 @@ def find_facts(config: Path, task: str, *, plan: Path | None = None, cache: Path
         TopdownError: the model cannot be built or has layers without an order; the message is describe's.
     """
     stamp = _stamp(config, plan)
-    if cache and cache.exists() and (data := files.read_json(cache)).get("stamp") == stamp:
+    if cache and cache.exists() and (data := files.read_object(cache)).get("stamp") == stamp:
         return Facts(data)
     with tempfile.TemporaryDirectory() as scratch:
         output, log = Path(scratch) / "facts.json", Path(scratch) / "describe.log"

@@ -6,6 +6,7 @@ A file written here is either the old or the new one, never half of each. Needs 
 import contextlib
 import datetime
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -16,6 +17,8 @@ from typing import Any
 
 from espnet_topdown.errors import TopdownError
 
+IN_USE = "is in use"  # by which a runner knows that a training gave way
+
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text`: temporary file beside it, fsync, rename, fsync of the directory."""
@@ -24,18 +27,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path whose file takes the place of `path` when the block ends well, and is removed when it does not."""
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A temporary path whose file takes the place of `path` when the block ends well, and is removed when it does not.
+
+    Args:
+        path: the file to replace.
+        durable: whether it must outlast a power cut, not a kill alone; costs a write to disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if durable:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
         temporary.replace(path)
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+    _sweep(path)
 
 
 def sync_directory(directory: Path) -> None:
@@ -66,12 +77,36 @@ def read_json(path: Path) -> Any:
         raise TopdownError(f"{path} is damaged ({error}); move it away and rerun") from None
 
 
+def read_object(path: Path, **keys: Any) -> dict[str, Any]:
+    """The JSON object in `path`, whose values under `keys` are of the types given.
+
+    Raises:
+        TopdownError: as `read_json`; or a key is missing or of another type.
+    """
+    data = read_json(path)
+    wrong = [key for key, kind in keys.items() if not (isinstance(data, dict) and isinstance(data.get(key), kind))]
+    if wrong or not isinstance(data, dict):
+        raise TopdownError(f"{path} is damaged (no valid {', '.join(wrong) or 'object'}); move it away and rerun")
+    return data
+
+
 def link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to `target` by a rename, so that the link is never missing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.lnk")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(path)
+    _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files that killed processes of this machine left beside `path`."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(ValueError, PermissionError):
+            try:
+                os.kill(int(stale.suffixes[-2][1:]), 0)
+            except ProcessLookupError:
+                stale.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
@@ -99,7 +134,7 @@ def locked(path: Path, purpose: str) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TopdownError(f"{path.parent} is in use: {_holder(path)}. Wait for it, or stop it and rerun") from None
+            raise TopdownError(f"{path.parent} {IN_USE}: {_holder(path)}. Wait for it, or stop it and rerun") from None
         who = {"pid": os.getpid(), "host": socket.gethostname(), "since": now(), "purpose": purpose}
         stream.seek(0)
         stream.truncate()

@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
+from espnet_topdown.errors import TopdownError
 
 RECORD = "record.json"
+_TYPES = {
+    **{"phase": str, "kind": str, "parent": str, "model_sha256": str, "seed": int, "epochs": int, "hours": int | float},
+    **{"key": dict, "dev": dict, "files": dict},
+}
 
 
 class Ledger:
@@ -21,15 +26,22 @@ class Ledger:
         self.path = path
 
     def events(self) -> list[dict[str, Any]]:
-        """All whole lines, oldest first; a line torn by a kill is passed over."""
+        """All whole lines, oldest first; a line torn by a kill is passed over.
+
+        Raises:
+            TopdownError: a line is JSON but no event.
+        """
         if not self.path.exists():
             return []
         found = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_bytes().split(b"\n"):
             try:
-                found.append(json.loads(line))
+                event = json.loads(line)
             except ValueError:
                 continue
+            if not isinstance(event, dict) or not {"event", "phase"} <= event.keys():
+                raise TopdownError(f"{self.path} is damaged ({line[:40]!r} is no event); remove that line and rerun")
+            found.append(event)
         return found
 
     def append(self, event: str, phase: str, **details: Any) -> None:
@@ -48,7 +60,7 @@ class Ledger:
             return stream.read(1) == b"\n"
 
     def close_dangling(self) -> None:
-        """Give every attempt that was killed before its end the outcome `killed`."""
+        """End every attempt that was killed before its end: `done` where its record was written, else `killed`."""
         open_attempts: dict[str, int] = {}
         for event in self.events():
             if event["event"] == "start":
@@ -56,7 +68,8 @@ class Ledger:
             elif event["event"] == "end":
                 open_attempts.pop(event["phase"], None)
         for phase, attempt in open_attempts.items():
-            self.append("end", phase, attempt=attempt, outcome="killed")
+            done = (self.path.parent / phase / RECORD).exists()
+            self.append("end", phase, attempt=attempt, outcome="done" if done else "killed")
 
     def attempts(self, phase: str) -> int:
         """How often the training of `phase` was started."""
@@ -68,9 +81,21 @@ class Ledger:
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
-    """The record of a finished phase, None when it is not finished."""
+    """The record of a finished phase, None when it is not finished.
+
+    Raises:
+        TopdownError: it is damaged, or of another phase.
+    """
     path = directory / RECORD
-    return files.read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    record = files.read_object(path, **_TYPES)
+    if record["phase"] != directory.name:
+        raise TopdownError(f"{path} is of {record['phase']}, not of {directory.name}; move it away and rerun")
+    curve = record["dev"].get("curve")
+    if not curve or not isinstance(curve, list) or not all(isinstance(value, int | float) for value in curve):
+        raise TopdownError(f"{path} is damaged (no valid dev.curve); move it away and rerun")
+    return record
 
 
 def write_record(directory: Path, record: Mapping[str, Any]) -> None:

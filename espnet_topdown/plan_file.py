@@ -3,6 +3,8 @@
 All faults of a plan are reported at once, each with its place and the nearest valid names.
 """
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -35,6 +37,18 @@ def read_plan(path: Path | str) -> Plan:
         raise TopdownError(f"the plan {path} is not UTF-8 text") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without anything that executes, and without a key that stands twice (PyYAML takes the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def parse_plan(text: str, source: str = "plan") -> Plan:
     """Read and check a plan, without a model.
 
@@ -42,8 +56,9 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
         TopdownError: every fault found, one a line, each with the place in the plan and the nearest valid names.
     """
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = yaml.load(text, _Loader)
+        json.dumps(data, default=str, skipkeys=True)  # finds an alias inside its own anchor
+    except (yaml.YAMLError, ValueError) as error:  # PyYAML: ValueError for a date that is none
         raise TopdownError(f"{source} is not YAML: {error}") from None
     plan, faults = _parse(data)
     if faults:
@@ -89,16 +104,22 @@ def _parse(data: Any) -> tuple[Plan | None, list[str]]:
 
 def _check_header(values: Mapping[str, Any], faults: list[str]) -> None:
     dev = values.get("dev_criterion")
-    is_triple = isinstance(dev, Sequence) and not isinstance(dev, str) and len(dev) == 3
+    is_triple = isinstance(dev, Sequence) and not isinstance(dev, str) and len(dev) == 3 and isinstance(dev[1], str)
     if dev is not None and not (is_triple and dev[0] == "valid" and dev[2] in ("min", "max")):
         faults.append(f"dev_criterion must be [valid, METRIC, min|max], not {dev!r}")
-    if not _is_number(values.get("min_gain", 0.0)) or values.get("min_gain", 0.0) < 0:
+    for key in ("parent", "parent_model"):
+        if values.get(key) is not None and not isinstance(values[key], str):
+            faults.append(f"{key} must be a name, not {values[key]!r}")
+        elif "/" in (values.get(key) or ""):
+            faults.append(f"{key} must be a name without a directory, not {values[key]!r}")
+    gain = values.get("min_gain", 0.0)
+    if not _is_number(gain) or not 0 <= gain < math.inf:
         faults.append(f"min_gain must be a number >= 0, not {values['min_gain']!r}")
     patience = values.get("patience")
     if patience is not None and not (_is_int(patience) and patience > 0):
         faults.append(f"patience must be a whole number > 0 or null, not {patience!r}")
     layers = values.get("layers", {})
-    if not isinstance(layers, Mapping) or not all(_is_names(v) for v in layers.values()):
+    if not isinstance(layers, Mapping) or not all(isinstance(k, str) and _is_names(v) for k, v in layers.items()):
         faults.append("layers must be a mapping from layer name to a list of name prefixes, lowest layer first")
 
 
@@ -150,6 +171,8 @@ def _check_settings(values: dict[str, Any], where: str, faults: list[str]) -> No
     if not isinstance(train, Mapping):
         faults.append(f"{where}: train must be a mapping of ESPnet training options, not {train!r}")
         return
+    if not _is_int(epochs := train.get("max_epoch", 1)) or epochs < 1:
+        faults.append(f"{where}: train.max_epoch must be a whole number > 0, not {epochs!r}")
     for key in train:
         if key not in OVERRIDES:
             faults.append(

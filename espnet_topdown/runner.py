@@ -5,6 +5,7 @@ It knows of a phase only its parent's file, its settings and its directory; each
 
 import math
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from espnet_topdown.phase_files import EPOCHS, LOCK, PROOF
 from espnet_topdown.plan import BASE, Phase
 from espnet_topdown.preview import plan_table
 from espnet_topdown.progress import Display
+from espnet_topdown.prune import prune
 
 POLL_S = 0.2
+FULL_BYTES = 1_000_000  # less is left where a training has just died of a full disk
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Launch:
         cmd: a Kaldi-style command prefix (``slurm.pl --mem 8G``); None starts it on this machine from a warm process.
         python: interpreter, used with `cmd`.
         jobs: independent phases at a time.
-        threads: torch's threads of each training on this machine; None: OMP_NUM_THREADS, else the CPUs divided by `jobs`.
+        threads: torch's threads of each training; None: OMP_NUM_THREADS, else 1 with `cmd`, else the CPUs over `jobs`.
     """
 
     ngpu: int = 0
@@ -55,7 +58,7 @@ class Running:
     began: float = field(default_factory=time.monotonic)
 
 
-def run(cascade: Cascade, launch: Launch, *, first: str | None = None) -> Judgement:
+def run(cascade: Cascade, launch: Launch, *, first: str | None = None, keep_epochs: int | None = None) -> Judgement:
     """Train every phase that is not finished, in the plan's order, and return the judgement of all.
 
     A rerun after a finished cascade trains nothing; after an interruption it goes on where it was.
@@ -64,6 +67,7 @@ def run(cascade: Cascade, launch: Launch, *, first: str | None = None) -> Judgem
         cascade: base, plan and directory.
         launch: how to start a training.
         first: name or number of the phase to go on with; those before it must be finished.
+        keep_epochs: finished phases are pruned (see `espnet_topdown.prune`); None keeps every file.
 
     Raises:
         TopdownError: another run holds the directory, a finished phase's key changed, or a phase failed (after the others
@@ -74,15 +78,15 @@ def run(cascade: Cascade, launch: Launch, *, first: str | None = None) -> Judgem
         cascade.check_first(first)
         cascade.store()
         cascade.ledger.close_dangling()
-        return _Run(cascade, launch).run()
+        return _Run(cascade, launch, keep_epochs).run()
 
 
 class _Run:
     """One run over a cascade; holds what is under way."""
 
-    def __init__(self, cascade: Cascade, launch: Launch) -> None:
-        self.cascade, self.launch = cascade, launch
-        self.threads = cascade.fixed_threads(launch.threads or default_threads(launch.jobs))
+    def __init__(self, cascade: Cascade, launch: Launch, keep_epochs: int | None) -> None:
+        self.cascade, self.launch, self.keep_epochs = cascade, launch, keep_epochs
+        self.threads = cascade.fixed_threads(launch.threads or default_threads(launch))
         self.running: dict[str, Running] = {}
         self.failed: dict[str, str] = {}
         self.display = Display(cascade)
@@ -142,10 +146,10 @@ class _Run:
         if self.launch.cmd is None and self.launch.ngpu <= 1:
             return warm.start(warm.Command(module, [*argv, "--ngpu", str(self.launch.ngpu)], log), threads=self.threads)
         words = [*self.launch.python.split(), "-m", "espnet2.bin.launch", "--log", str(log)]
-        words += ["--cmd", self.launch.cmd] if self.launch.cmd else []
+        words += ["--cmd", self.launch.cmd or f"{self.launch.python} -m espnet_topdown.warm"]
         words += ["--ngpu", str(self.launch.ngpu), "--num_nodes", str(self.launch.num_nodes)]
         words += ["--init_file_prefix", str(directory / ".dist_init_"), "--multiprocessing_distributed", "true", "--"]
-        words += [*self.launch.python.split(), "-m", module, *argv]
+        words += ["env", f"OMP_NUM_THREADS={self.threads}", *self.launch.python.split(), "-m", module, *argv]
         return warm.start(warm.Command(None, words, directory / "launch.log"), threads=self.threads)
 
     def _wait_for_orphan(self, directory: Path) -> None:
@@ -171,7 +175,12 @@ class _Run:
         """Record the phase, or what stopped it."""
         phase, code = run.phase, run.handle.poll()
         if code != 0:
-            self.failed[phase.name] = failure(self.cascade.phase_dir(phase))
+            reason = failure(self.cascade.phase_dir(phase))
+            in_use = f"{(self.cascade.phase_dir(phase) / LOCK).parent} {files.IN_USE}"
+            if in_use in reason:  # an earlier run's trainer took the lock after we had looked; `_start` waits for it
+                self._end(run, "gave way")
+                return
+            self.failed[phase.name] = reason
             self._end(run, "failed" if code > 0 else "killed", status=code)
             self.display.failed(phase, self.failed[phase.name])
             return
@@ -184,6 +193,7 @@ class _Run:
             return
         self._end(run, "done", epochs=epochs)
         self.cascade.link_best()
+        self._prune()
         self.display.finished(phase)
 
     def _record(self, phase: Phase, run: Running) -> int:
@@ -219,9 +229,14 @@ class _Run:
         wall_s = round(time.monotonic() - run.began, 3)
         self.cascade.ledger.append("end", run.phase.name, attempt=run.attempt, outcome=outcome, wall_s=wall_s, **details)
 
+    def _prune(self) -> None:
+        if self.keep_epochs is not None:
+            prune(self.cascade, self.keep_epochs)
+
     def _close(self, before: int) -> Judgement:
         judgement = self.cascade.judge()
         self.cascade.link_best()
+        self._prune()
         if self.failed:
             lines = "\n".join(f"  {name}: {reason}" for name, reason in self.failed.items())
             raise TopdownError(f"{len(self.failed)} phase(s) failed:\n{lines}")
@@ -231,14 +246,18 @@ class _Run:
         return judgement
 
 
-def default_threads(jobs: int) -> int:
-    """OMP_NUM_THREADS where it is set, else an equal share of this machine's CPUs."""
-    return int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, len(os.sched_getaffinity(0)) // jobs)
+def default_threads(launch: Launch) -> int:
+    """OMP_NUM_THREADS where it is set, else an equal share of this machine's CPUs; 1 (as ESPnet's path.sh) elsewhere."""
+    share = 1 if launch.cmd else max(1, len(os.sched_getaffinity(0)) // launch.jobs)
+    return int(os.environ.get("OMP_NUM_THREADS") or 0) or share
 
 
 def failure(directory: Path) -> str:
-    """Why a training ended, from its log: our message, else the last lines."""
-    log = directory / "train.log"
+    """Why a training ended: a full disk; else by its log, or its launch's where it never began: our message, or the end."""
+    if (free := shutil.disk_usage(directory).free) < FULL_BYTES:
+        return f"the disk of {directory} is full ({free / 1e6:.1f} MB free); make room and run again"
+    logs = [directory / "train.log", directory / "launch.log"]
+    log = next((log for log in logs if log.exists()), logs[0])
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     marker = ": error: "
     start = next((n for n, line in enumerate(lines) if marker in line), None)

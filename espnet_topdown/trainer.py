@@ -14,7 +14,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from espnet_topdown import checkpoint, phase
+from espnet_topdown import checkpoint, phase, proof
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.settings import PhaseSettings
 
@@ -73,11 +73,11 @@ class TopdownTrainer(Trainer):
             checkpoint.repair(output_dir, options.best_model_criterion, max(nbest))
         if kwargs["distributed_option"].distributed:
             torch.distributed.barrier()
-        # Averages in between would hold rounded frozen tensors; the final ones are written by phase.finish.
+        # Averages in between would hold rounded frozen tensors; the final ones are written by proof.finish.
         options = dataclasses.replace(options, nbest_averaging_interval=0, max_epoch=_last_epoch(options, output_dir))
         super().run(**{**kwargs, "trainer_options": options})
         if writes:
-            phase.finish(begun, output_dir, options.best_model_criterion, nbest)
+            proof.finish(begun, output_dir, options.best_model_criterion, nbest)
 
     @classmethod
     def train_one_epoch(cls, **kwargs: Any) -> bool:

@@ -45,7 +45,11 @@ def verify(cascade: Cascade) -> list[str]:
 
 def _faults(cascade: Cascade, phase: Phase, record: dict[str, Any]) -> Iterator[str]:
     directory = cascade.phase_dir(phase)
-    proof = files.read_json(directory / PROOF)
+    try:
+        proof = files.read_object(directory / PROOF, files=dict, frozen=dict)
+    except TopdownError as error:
+        yield f"{phase.name}: {error}"
+        return
     if proof["files"] != record["files"]:
         yield f"{phase.name}: proof.json and record.json disagree about the model files"
     for name, expected in record["files"].items():

@@ -27,6 +27,7 @@ from espnet_topdown.errors import TopdownError
 
 PREFIXES = ("espnet2.bin.", "espnet_topdown.bin.")
 SOCKET = "ESPNET_TOPDOWN_WARM"
+GRACE_S = 15  # for what a signalled process has to do, such as slurm.pl's scancel
 _own: dict[str, Any] = {}  # the warm process of this Python process, once started
 
 
@@ -78,7 +79,31 @@ class Handle:
             self._code = -signal.SIGTERM
 
 
-def start(command: Command, *, threads: int | None = None) -> Handle | subprocess.Popen[bytes]:
+class Group(subprocess.Popen[bytes]):
+    """A cold command in a process group of its own, with all that it starts."""
+
+    def __init__(self, argv: Sequence[str], **options: Any) -> None:
+        super().__init__(argv, start_new_session=True, **options)
+
+    def terminate(self) -> None:
+        """Ends the group and returns when it is gone.
+
+        Kaldi's slurm.pl and queue.pl then cancel their job. A second SIGTERM follows, since they pass over one that comes
+        before the job has a number; SIGKILL is the last.
+        """
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + GRACE_S
+            while time.monotonic() < deadline:
+                self.poll()
+                try:
+                    os.killpg(self.pid, number)
+                except ProcessLookupError:
+                    return
+                number = 0
+                time.sleep(0.05)
+
+
+def start(command: Command, *, threads: int | None = None) -> Handle | Group:
     """Starts a command and returns at once; environment and working directory are the caller's.
 
     Args:
@@ -96,7 +121,7 @@ def start(command: Command, *, threads: int | None = None) -> Handle | subproces
     if command.module is None:
         environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
         with open(command.log, "wb") as log:
-            return subprocess.Popen(command.argv, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            return Group(command.argv, stdout=log, stderr=subprocess.STDOUT, env=environment)
     connection = _connect()
     request = {"module": command.module, "argv": command.argv, "log": str(command.log), "threads": threads}
     connection.sendall((json.dumps(request | {"cwd": os.getcwd(), "env": dict(os.environ)}) + "\n").encode())

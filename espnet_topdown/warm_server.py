@@ -144,9 +144,11 @@ def _become(module: str, argv: list[str], log: str, threads: int, cwd: str, env:
     except BaseException:
         traceback.print_exc()
     finally:
-        print(f"# Ended (code {code}) at {time.ctime()}", flush=True)
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            print(f"# Ended (code {code}) at {time.ctime()}", flush=True)
+            sys.stderr.flush()
+        finally:  # the log may be on a full disk; a child must never go on as the server
+            os._exit(code)
 
 
 def _call_main(module: str, argv: list[str], threads: int) -> int:

@@ -84,6 +84,17 @@ def test_recurrent_layers_stay_in_train_mode(espnet, data):
     assert all(module.training for module in model.modules() if isinstance(module, torch.nn.RNNBase))
 
 
+def test_stock_freezing_of_one_lstm_freezes_all_its_layers(espnet, data):
+    """ESPnet's --freeze_param (tasks/abs_task.py, main_worker) takes whole modules; a layer inside one has no prefix."""
+    model = build("lm", tiny.lm_config(), data)
+    for asked in ("lm.rnn.l1", "lm.rnn.1"):
+        assert not [name for name, _ in model.named_parameters() if name.startswith(f"{asked}.") or name == asked]
+    for name, parameter in model.named_parameters():
+        if name.startswith("lm.rnn."):
+            parameter.requires_grad_(False)
+    assert not model.lm.rnn.weight_ih_l0.requires_grad  # the layer that should be trained
+
+
 def test_a_cut_inside_one_lstm_freezes_its_upper_layers_alone(espnet, data):
     from espnet_topdown.freeze import freeze, order_of
 
@@ -99,6 +110,27 @@ def test_a_cut_inside_one_lstm_freezes_its_upper_layers_alone(espnet, data):
     optimiser.step()
     moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved == {"lm.encoder.weight", *(f"lm.rnn.{w}_{p}_l0" for w in ("weight", "bias") for p in ("ih", "hh"))}
+
+
+def test_stock_prefixes_take_layer_ten_with_layer_one_where_ours_does_not(espnet, data, tmp_path):
+    """ESPnet's --init_param excludes by bare prefix (torch_utils/load_pretrained_model.py)."""
+    from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
+
+    from espnet_topdown.freeze import copy_tensors, order_of
+
+    config = tiny.asr_config("transformer", encoder_conf=tiny.ENCODERS["transformer"] | {"num_blocks": 12})
+    model = build("asr", config, data)
+    parent = {name: torch.full_like(tensor, 7) for name, tensor in model.state_dict().items()}
+    torch.save(parent, tmp_path / "parent.pth")
+    ten, one = (f"encoder.encoders.{k}.norm1.weight" for k in (10, 1))
+
+    load_pretrained_model(f"{tmp_path}/parent.pth:::encoder.encoders.1", model, False)
+    assert not torch.equal(model.state_dict()[ten], parent[ten])  # stock left layer 10 out as well
+
+    layers = order_of(model).layers
+    copy_tensors(model, parent, [t for layer in layers if layer.name != "encoder.1" for t in layer.tensors])
+    assert torch.equal(model.state_dict()[ten], parent[ten])
+    assert not torch.equal(model.state_dict()[one], parent[one])
 
 
 def test_ties_are_found_by_storage_where_stock_freezing_leaves_the_matrix_trainable(espnet, data):

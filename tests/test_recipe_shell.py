@@ -163,7 +163,8 @@ def test_with_a_checkout_its_asr_sh_is_linked_and_called(tmp_path: Path, monkeyp
     (tmp_path / "espnet" / "tools" / "extra_path.sh").touch()
     for name in ("utils", "scripts", "pyscripts", "steps"):
         (template / name).mkdir(parents=True)
-    (template / "asr.sh").write_text('#!/usr/bin/env bash\nprintf "[%s]" "$@"\n')
+    options = "".join(f"{name}=\n" for name in "python ngpu num_nodes skip_train asr_exp inference_asr_model".split())
+    (template / "asr.sh").write_text(f'#!/usr/bin/env bash\n{options}printf "[%s]" "$@"\n')
     (template / "asr.sh").chmod(0o755)
     monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "espnet"))
     done = run("topdown.sh", *SETS, "--use_k2", "true", "--stage", "11", "--stop_stage", "14")

@@ -159,6 +159,17 @@ def test_failed_phase_does_not_stop_the_independent_ones(base, tmp_path, capsys)
     assert outcomes(tmp_path / "cascade") == [("phase1", "failed"), ("phase2", "done")]
 
 
+def test_phase_with_a_non_finite_dev_criterion_is_not_recorded(base, tmp_path, capsys):
+    plan = """
+    dev_criterion: [valid, loss, min]
+    parent_model: valid.acc.ave.pth
+    phases: [{cut: decoder, train: {max_epoch: 1, optim: sgd, optim_conf: {lr: 1.0e+38}, grad_clip: 1.0e+38}}]
+    """
+    (tmp_path / "plan.yaml").write_text(plan)
+    assert "the dev criterion valid loss min is not finite in epoch 1" in fails(capsys, *words(base, tmp_path))
+    assert not (tmp_path / "cascade" / "phase1" / "record.json").exists()
+
+
 def test_dry_run_prints_phases_and_cost_and_trains_nothing(base, tmp_path, capsys):
     cascade = run(base, tmp_path, PLAN, "--dry_run")
     out = capsys.readouterr().out
@@ -198,6 +209,15 @@ def test_verify_finds_a_planted_change_of_one_weight(finished, base, tmp_path, c
     torch.save(state, path)
     error = fails(capsys, "verify", str(copy))
     assert "2epoch.pth is not what was recorded (frozen tensors changed: encoder.encoders.2.norm1.weight)" in error
+
+
+def test_link_to_the_best_phase_is_no_phase(finished, base, tmp_path, capsys):
+    copy = shutil.copytree(finished, tmp_path / "cascade", symlinks=True)
+    relink(copy, base)
+    (copy / "best").unlink()
+    (copy / "best").symlink_to("phase1")
+    main(["verify", str(copy)])
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["phase1", "phase2"]
 
 
 def test_cascade_can_be_moved(finished, base, tmp_path, capsys):

@@ -133,6 +133,28 @@ def test_threads_reach_a_command_that_is_run_as_it_stands(tmp_path: Path) -> Non
     assert (tmp_path / "a.log").read_text() == "3\n"
 
 
+@pytest.mark.parametrize("heeded", [1, 2])  # slurm.pl passes over a SIGTERM that comes before its job has a number
+def test_ending_a_command_lets_what_it_started_cancel_its_job(
+    heeded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm, "GRACE_S", 2)
+    log = tmp_path / "a.log"
+    submit = f"n=0; trap '((++n < {heeded})) || {{ echo cancelled; exit 2; }}' TERM; echo ready; while :; do sleep 0.05; done"
+    handle = warm.start(warm.Command(None, ["bash", "-c", 'bash -c "$1" & wait', "launch", submit], log))
+    wait_for(lambda: log.read_text() == "ready\n")
+    handle.terminate()
+    assert "cancelled" in log.read_text().split() and gone(handle.pid)
+
+
+def test_what_heeds_no_signal_is_killed_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm, "GRACE_S", 0.2)
+    log = tmp_path / "a.log"
+    handle = warm.start(warm.Command(None, ["bash", "-c", "trap '' TERM; echo ready; sleep 60 & wait; sleep 60"], log))
+    wait_for(lambda: log.read_text() == "ready\n")
+    handle.terminate()
+    assert handle.poll() == -signal.SIGKILL
+
+
 def test_a_line_is_in_the_grammar_of_run_pl() -> None:
     line = ["JOB=2:3", "l/s.JOB.log", "python3", "-m", "espnet2.bin.x", "--key", "k.JOB.scp"]
     expected = [warm.Command("espnet2.bin.x", ["--key", f"k.{n}.scp"], Path(f"l/s.{n}.log")) for n in (2, 3)]

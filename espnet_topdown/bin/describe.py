@@ -10,9 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import checkpoint, files, freeze, phase
+from espnet_topdown import checkpoint, files, freeze, proof
 from espnet_topdown.errors import reported
 from espnet_topdown.experiment import read_config
+from espnet_topdown.phase_files import EPOCHS
 from espnet_topdown.plan_file import read_plan
 from espnet_topdown.tasks import task_of
 from espnet_topdown.trainlog import read_progress
@@ -69,10 +70,12 @@ def _options(task: Any, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _history(directory: Path) -> dict[str, Any]:
-    """Epochs that the experiment was trained for, from its last checkpoint or, where that is gone, its log."""
+    """Epochs that the experiment was trained for: a phase's own list, else from its last checkpoint, else from its log."""
     path = directory / "checkpoint.pth"
-    if path.exists():
-        epochs = phase.epochs(checkpoint.reporter_of(checkpoint.load(path)))
+    if (directory / EPOCHS).exists():
+        epochs = files.read_json(directory / EPOCHS)
+    elif path.exists():
+        epochs = proof.epochs(checkpoint.reporter_of(checkpoint.load(path)))
     else:
         progress = read_progress(directory / "train.log")
         epochs = [] if progress is None else list(progress.results)

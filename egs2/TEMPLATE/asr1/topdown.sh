@@ -43,7 +43,14 @@ asr() {
 # link_checkout: ESPnet's asr.sh and what it calls, linked into the recipe directory.
 link_checkout() {
     local name source=${ESPNET_ROOT}/egs2/TEMPLATE/asr1
-    [ -f "${source}/asr.sh" ] || die "ESPNET_ROOT is ${ESPNET_ROOT}, but it has no egs2/TEMPLATE/asr1/asr.sh"
+    for name in egs2/TEMPLATE/asr1/{asr.sh,utils,scripts,pyscripts} tools/extra_path.sh; do
+        [ -e "${ESPNET_ROOT}/${name}" ] || die "ESPNET_ROOT is ${ESPNET_ROOT}, but it has no ${name};" \
+            "set it to an ESPnet git checkout, or unset it"
+    done
+    for name in python ngpu num_nodes skip_train asr_exp inference_asr_model; do
+        grep -q "^${name}=" "${source}/asr.sh" || die "${source}/asr.sh has no option --${name};" \
+            "set ESPNET_ROOT to ESPnet 202301 or later, or unset it"
+    done
     for name in asr.sh utils scripts pyscripts steps; do
         [ ! -e "${name}" ] || [ -L "${name}" ] || die "${PWD}/${name} is in the way of a link to ${source}/${name}; move it"
         ln -sfn "${source}/${name}" "${name}"
@@ -66,7 +73,7 @@ for file in path.sh cmd.sh; do
 done
 asr_end=13
 if [ -n "${ESPNET_ROOT:-}" ]; then
-    ESPNET_ROOT=$(readlink -f "${ESPNET_ROOT}")
+    ESPNET_ROOT=$(readlink -m "${ESPNET_ROOT}")
     export ESPNET_ROOT
     link_checkout
     asr_end=16

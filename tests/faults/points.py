@@ -1,0 +1,129 @@
+"""Write points: every place where a process of a cascade changes a file, and the death of a process at one of them.
+
+A point is one of Python's audit events (open for writing, rename, remove, symlink, mkdir) or a `torch.save`, below one
+directory. Each process counts its own, from 0. All processes of a trial are forked from the one that armed it.
+"""
+
+import os
+import resource
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_EVENTS = {"os.rename": 1, "os.remove": 0, "os.symlink": 1, "os.mkdir": 0, "torch.save": 0}  # which argument is changed
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The death of one process, by SIGKILL at a write point.
+
+    Args:
+        role: ``runner`` or the name of a phase, for its trainer.
+        number: the write point.
+        limit: None: before the write; else in its middle, when the file has this many bytes.
+        both: for a trainer: the runner dies first.
+    """
+
+    role: str
+    number: int
+    limit: int | None = None
+    both: bool = False
+
+    def strike(self, runner: int) -> None:
+        """Die now, or once the file that is about to be written reaches `limit` bytes."""
+        if self.both:
+            os.kill(runner, signal.SIGKILL)
+        if self.limit is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # ends the process without any handler, as SIGKILL does
+
+
+@dataclass
+class _Trial:
+    """What the processes of one trial share by fork; `role` and the count are each process's own."""
+
+    below: str
+    trace: int
+    fault: Fault | None
+    runner: int
+    role: str = ""
+    pid: int = 0
+    count: int = 0
+    last: tuple[int, str, int] | None = None
+
+
+_trial: _Trial | None = None
+_installed: list[bool] = []
+
+
+def arm(below: Path, trace: Path, fault: Fault | None) -> None:
+    """Begin a trial in this process, the runner; points are appended to the file `trace`."""
+    global _trial
+    _install()
+    _trial = _Trial(f"{below}/", os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND), fault, os.getpid())
+    enter("runner")
+
+
+def enter(role: str) -> None:
+    """Count this process's points from now on, under the name `role`."""
+    if _trial is not None:
+        _trial.role, _trial.pid, _trial.count, _trial.last = role, os.getpid(), 0, None
+
+
+def _install() -> None:
+    if not _installed:
+        import torch
+
+        save = torch.save
+
+        def audited(data: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+            if isinstance(path, str | os.PathLike):  # torch opens the file itself, unseen by Python
+                sys.audit("torch.save", path)
+            save(data, path, *args, **kwargs)
+
+        torch.save = audited
+        sys.addaudithook(_seen)
+        _installed.append(True)
+
+
+def _seen(event: str, args: tuple[Any, ...]) -> None:
+    trial = _trial
+    if trial is None or trial.pid != os.getpid():
+        return
+    if event == "open":
+        if not isinstance(args[2], int) or not args[2] & _WRITES:
+            return
+        path = args[0]
+    elif event in _EVENTS:
+        path = args[_EVENTS[event]]
+    else:
+        return
+    if not isinstance(path, str | os.PathLike) or not os.path.abspath(path).startswith(trial.below):
+        return
+    idle = {"os.remove": False, "os.mkdir": True}  # removes nothing, makes what is there
+    if event not in idle or os.path.lexists(path) is not idle[event]:
+        _count(trial, event, os.path.abspath(path))
+
+
+def _count(trial: _Trial, event: str, path: str) -> None:
+    number, trial.count = trial.count, trial.count + 1
+    if trial.last is not None:
+        _write(trial, "wrote", trial.last[0], trial.last[2], _size(trial.last[1]))
+    trial.last = (number, path, _size(path)) if event in ("open", "torch.save") else None
+    struck = trial.fault is not None and (trial.fault.role, trial.fault.number) == (trial.role, number)
+    _write(trial, "struck" if struck else "point", number, event, path[len(trial.below) :])
+    if trial.fault is not None and struck:
+        trial.fault.strike(trial.runner)
+
+
+def _size(path: str) -> int:
+    return os.stat(path).st_size if os.path.exists(path) else 0
+
+
+def _write(trial: _Trial, *words: object) -> None:
+    os.write(trial.trace, (" ".join(map(str, (trial.role, trial.pid, *words))) + "\n").encode())

@@ -1,0 +1,210 @@
+"""Disturbances other than kills: torn checkpoints, a full disk, signals, two runs, a moved directory, a wild clock."""
+
+import datetime
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import harness
+import points
+import pytest
+
+
+def in_phase2(place, trial: harness.Trial, epochs: int = 2) -> None:
+    """Leave the cascade as a kill before the third epoch of phase 2 does: both a checkpoint and its safe copy are there."""
+    saves = [
+        p for p in place.points if (p.role, p.event) == ("phase2", "torch.save") and p.path.endswith("/checkpoint.pth")
+    ]
+    trial.start(points.Fault("phase2", saves[epochs].number)).wait()
+
+
+def truncate(path: Path, size: Callable[[int], int]) -> None:
+    os.truncate(path, size(path.stat().st_size))
+
+
+DAMAGE = {
+    "half": lambda path: truncate(path, lambda size: size // 2),
+    "gone": lambda path: path.unlink(),
+    "empty": lambda path: truncate(path, lambda size: 0),
+    "one byte": lambda path: truncate(path, lambda size: 1),
+    "one byte short": lambda path: truncate(path, lambda size: size - 1),
+    "text": lambda path: path.write_text("no model"),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [*list(DAMAGE)[:2], *(pytest.param(n, marks=pytest.mark.full) for n in list(DAMAGE)[2:])]
+)
+def test_a_damaged_checkpoint_costs_one_epoch(name, place, trial):
+    in_phase2(place, trial)
+    assert (trial.directory / "phase2" / "checkpoint.good.pth").exists()
+    DAMAGE[name](trial.directory / "phase2" / "checkpoint.pth")
+    trial.finish()
+    trial.check(place.expected, repeated=2)  # the killed one, and the one whose checkpoint was damaged
+
+
+def test_a_damaged_epoch_file_and_lost_links_are_rebuilt(place, trial):
+    in_phase2(place, trial)
+    truncate(trial.directory / "phase2" / "2epoch.pth", lambda size: size // 2)
+    for link in (trial.directory / "phase2").glob("*.best.pth"):
+        link.unlink()
+    trial.finish()
+    trial.check(place.expected)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 143)])
+def test_a_signal_ends_the_training_and_the_same_command_goes_on(number, code, place, trial):
+    run = trial.start()
+    wait_until(lambda: (trial.directory / "phase1" / "1epoch.pth").exists())
+    os.kill(run.pid, number)
+    assert run.wait() == code
+    assert run.gone(10)
+    trial.finish()
+    trial.check(place.expected)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_of_two_runs_at_once_one_is_told_who_runs(place, trial):
+    first = trial.start()
+    wait_until(lambda: (trial.directory / "phase1" / "phase.yaml").exists())
+    second = trial.start()
+    assert second.wait() == 1
+    assert f"is in use: process {first.pid} on" in second.output.read_text()
+    assert "Traceback" not in second.output.read_text()
+    assert first.wait() == 0
+    trial.finish()
+    trial.check(place.expected, repeated=0)
+
+
+def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
+    """A trainer that an earlier run had queued takes the lock after the new runner has looked."""
+    from espnet_topdown import files, runner
+    from espnet_topdown.phase_files import LOCK
+
+    def late() -> None:
+        launch = runner._Run._launch
+
+        def launched(self, directory: Path) -> object:
+            runner._Run._launch = launch
+            pid = os.fork()
+            if pid == 0:
+                with files.locked(directory / LOCK, "training"):
+                    time.sleep(1.5)
+                os._exit(0)
+            wait_until(lambda: files.holder(directory / LOCK) is not None)
+            return launch(self, directory)
+
+        runner._Run._launch = launched
+
+    run = trial.start(before=late)
+    assert run.wait() == 0, run.output.read_text()
+    assert "still trained by" in run.output.read_text()
+    trial.finish()
+    assert trial.result() == place.expected
+    ledger = [json.loads(line) for line in (trial.directory / "ledger.jsonl").read_text().splitlines()]
+    assert [e["outcome"] for e in ledger if e["event"] == "end"] == ["gave way", "done", "done"]
+
+
+def test_a_late_trainer_does_not_touch_a_finished_phase(place, trial, capfd):
+    from espnet_topdown import warm
+
+    trial.finish()
+    directory = trial.directory / "phase1"
+    before = {p.name: p.read_bytes() for p in directory.glob("*.pth")}
+    words = ["asr", "--config", str(directory / "phase.yaml"), "--output_dir", str(directory), "--resume", "true"]
+    log = trial.place / "late.log"
+    assert harness.Direct(warm.Command("espnet_topdown.bin.train", words, log)).wait() == 1
+    assert "is finished (record.json is there)" in capfd.readouterr().err  # pytest has replaced sys.stderr
+    assert {p.name: p.read_bytes() for p in directory.glob("*.pth")} == before
+
+
+def test_exp_can_be_moved_between_two_runs(place, trial, tmp_path):
+    exp = tmp_path / "exp"
+    exp.mkdir()
+    shutil.copytree(place.base, exp / "base", symlinks=True)
+    trial.base, trial.directory = exp / "base", exp / "cascade"
+    in_phase2(place, trial)
+    moved = exp.rename(tmp_path / "elsewhere")
+    trial.base, trial.directory = moved / "base", moved / "cascade"
+    trial.finish()
+    expected = place.expected | {"phase1": place.expected["phase1"] | {"parent": "../base"}}
+    assert place.expected["best"] == "phase2"
+    trial.check(expected)
+
+
+def test_a_clock_that_jumps_back_does_not_matter(place, trial):
+    def wild() -> None:
+        jumps = iter(range(0, 10**9, 3600))
+        time.time = lambda began=time.time(): began - next(jumps)
+
+        class Clock(datetime.datetime):
+            @classmethod
+            def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+                return cls.fromtimestamp(time.time(), tz)
+
+        datetime.datetime = Clock
+
+    run = trial.start(before=wild)
+    assert run.wait() == 0, run.output.read_text()
+    for path in place.base.glob("*.pth"):
+        os.utime(path, (0, 0), follow_symlinks=False)
+    trial.finish()
+    trial.check(place.expected, repeated=0)
+    assert json.loads((trial.directory / "phase2" / "record.json").read_text())["hours"] > 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 kB, which a cascade outgrows."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True) if shutil.which("mount") else None
+    if done is None or done.returncode:
+        pytest.skip(f"no small file system: {done.stderr.strip() if done else 'no mount command'}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_stops_with_a_message_and_loses_nothing(place, trial, small_disk):
+    trial.directory = small_disk / "cascade"
+    for _ in range(3):  # whatever meets the full disk: the trainer, its log, the runner
+        code = trial.start().wait()
+        said = trial.runs[-1].output.read_text()
+        assert code == 1
+        assert "is full" in said or "No space left on device" in said, said
+        assert "Traceback" not in said.split("the end of")[0], said
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    trial.finish()
+    result, expected = trial.result(), place.expected
+    for phase in harness.PHASES:
+        assert result[phase]["files"] == expected[phase]["files"]
+        assert result[phase]["dev"] == expected[phase]["dev"]
+        assert result[phase]["names"] == expected[phase]["names"]
+
+
+@pytest.mark.parametrize("limit", [20_000, *(pytest.param(n, marks=pytest.mark.full) for n in (30, 300, 60_000))])
+def test_a_quota_stops_with_a_message_and_loses_nothing(limit, place, trial):
+    """No file may be larger than `limit` bytes: each write of more fails half done, as on a full disk."""
+    import resource
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    run = trial.start(before=limited)
+    assert run.wait() == 1
+    said = run.output.read_text()
+    assert "Traceback" not in said.split("the end of")[0], said
+    trial.finish()
+    assert trial.result() == place.expected
