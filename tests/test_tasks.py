@@ -21,24 +21,30 @@ ST = dict(
     src_token_type="char",
 )
 LINEAR = tiny.ENCODERS["transformer"] | dict(input_layer="linear")
-SYMBOLS = ["<sos>", "<eos>", "<na>", "<nospeech>", "<sop>", "<notimestamps>"]
+SYMBOLS = ["<sos>", "<eos>", "<na>", "<nospeech>", "<sop>", "<notimestamps>", "<0.00>", "<30.00>"]
+FRAMES = dict(fs=10, speech_length=9, speech_resolution=0.1, speech_init_silence=1)  # as if features were 10 Hz audio
 # task -> config, further data beside speech and text, names of the layers
 TASKS = {
     "st": (TRANSFORMER | ST, ("src_text",), "encoder.embed"),
     "mt": (SPEECHLESS | dict(src_token_type="char", encoder_conf=LINEAR), ("src_text",), "frontend"),
     "slu": (TRANSFORMER, (), "encoder.embed"),
+    "s2t": (TRANSFORMER | dict(preprocessor_conf=FRAMES), ("text_prev", "text_ctc"), "encoder.embed"),
 }
 
 
 def words(task: str, data, directory, config: dict[str, object]) -> list[str]:
     """Arguments of one training, with the source text where the task reads it."""
     args = tiny.command(data, directory, dict(config, task=task))
+    if task == "s2t":
+        tokens = directory.parent / "tokens.txt"
+        tokens.write_text("\n".join([*tiny.TOKENS[:-1], *SYMBOLS]) + "\n")
+        args[args.index("--token_list") + 1] = str(tokens)
     further = TASKS[task][1]
     if task == "mt":  # text in, text out
         args = [w for pair in zip(args[1::2], args[2::2]) for w in pair if "speech" not in pair[1]]
         args = [task, *args]
     for name in further:
-        args += ["--src_token_list", str(data / "tokens.txt")]
+        args += ["--src_token_list", str(data / "tokens.txt")] if name == "src_text" else []
         for part in ("train", "valid"):
             args += [f"--{part}_data_path_and_name_and_type", f"{data}/{part}/text,{name},text"]
             args += [f"--{part}_shape_file", f"{data}/{part}/text_shape"]
@@ -94,8 +100,17 @@ def test_espnets_own_training_tool_runs_a_phase_by_one_config(espnet, data, tmp_
 
 
 def train_rank(rank: int, store, arguments: list[str]) -> None:
+    """One process of a data-parallel training; leaves its final weights in ``rank<N>.pth``."""
     from espnet_topdown.bin.train import main
+    from espnet_topdown.trainer import TopdownTrainer
 
+    run = TopdownTrainer.run.__func__
+
+    def run_and_save(cls, **kwargs):
+        run(cls, **kwargs)
+        torch.save(kwargs["model"].state_dict(), store.with_name(f"rank{rank}.pth"))
+
+    TopdownTrainer.run = classmethod(run_and_save)
     extra = ["--dist_backend", "gloo", "--dist_init_method", f"file://{store}", "--dist_world_size", "2"]
     main([*arguments, *extra, "--dist_rank", str(rank), "--multiprocessing_distributed", "false"])
     torch.distributed.destroy_process_group()
@@ -115,6 +130,8 @@ def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(espnet, da
     for process in ranks:
         process.join(120)
     assert [process.exitcode for process in ranks] == [0, 0]
+    one, two = load_state(tmp_path / "rank0.pth"), load_state(tmp_path / "rank1.pth")
+    assert all(torch.equal(one[name], two[name]) for name in one)
     proof = json.loads((tmp_path / "p" / "topdown" / "proof.json").read_text())
     parent, final = load_state(base / "valid.acc.ave.pth"), load_state(tmp_path / "p" / "2epoch.pth")
     assert all(torch.equal(final[name], parent[name]) for name in proof["frozen"])
