@@ -19,6 +19,7 @@ setup(
         "torch>=2.11; python_version >= '3.12'",
         "torchaudio",  # ESPnet imports it; 202511 does not declare it
         "editdistance",  # likewise, 202611 (in its extra "asr")
+        "nltk",  # likewise, 202611 (translation scores its validation with it)
         "sentencepiece",
         "kaldiio",
         "pyyaml",
