@@ -1,0 +1,177 @@
+"""FSDD: strings say what their text says, sets share no recording, babble has the level asked for, faults are named."""
+
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_topdown.corpora import fsdd
+
+SPEAKERS = ("ann", "bob", "cy")
+LENGTH = 400  # samples of a fake recording
+
+
+def level(digit: int) -> float:
+    """Fake recordings are constant; the level tells the digit."""
+    return (digit + 1) / 64
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory like a clone of FSDD: 3 speakers, 10 digits, 50 recordings each."""
+    root = tmp_path_factory.mktemp("fsdd")
+    (root / "recordings").mkdir()
+    for speaker in SPEAKERS:
+        for digit in range(10):
+            for take in range(50):
+                path = root / "recordings" / f"{digit}_{speaker}_{take}.wav"
+                soundfile.write(path, np.full(LENGTH, level(digit)), fsdd.RATE, subtype="PCM_16")
+    return root
+
+
+def prepare(source: Path, output: Path, *options: str) -> int:
+    sizes = ["--train_strings", "6", "--dev_strings", "6", "--test_strings", "6"]
+    places = ["--fsdd", str(source), "--output", str(output), "--downloads", str(output / "downloads")]
+    return fsdd.main([*places, *sizes, *options])
+
+
+def read_set(folder: Path) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Utterance -> its words and samples."""
+    audio = dict(line.split() for line in (folder / "wav.scp").read_text().splitlines())
+    texts = [line.split() for line in (folder / "text").read_text().splitlines()]
+    return {name: (words, soundfile.read(audio[name])[0]) for name, *words in texts}
+
+
+def heard(samples: np.ndarray) -> list[str]:
+    """The words of a string without babble, by the levels of its recordings."""
+    levels = np.rint(samples[samples > 0] * 64).astype(int) - 1
+    assert len(levels) % LENGTH == 0
+    return [fsdd.WORDS[digit] for digit in levels[::LENGTH]]
+
+
+def test_strings_say_their_text(clone: Path, tmp_path: Path) -> None:
+    assert prepare(clone, tmp_path, "--snr_db", "none") == 0
+    for name in ("train", "dev", "test"):
+        strings = read_set(tmp_path / name)
+        assert len(strings) == 6
+        for words, samples in strings.values():
+            assert 3 <= len(words) <= 7 and heard(samples) == words
+            assert not samples[: int(0.1 * fsdd.RATE)].any()
+    owners = [line.split()[0] for line in (tmp_path / "test" / "spk2utt").read_text().splitlines()]
+    assert owners == list(SPEAKERS)
+
+
+def test_no_recording_is_heard_in_two_sets(clone: Path, tmp_path: Path) -> None:
+    """With every recording outside a set replaced, babble included, the set stays as it was, bit by bit."""
+    assert prepare(clone, tmp_path / "first") == 0
+    for name, takes in (("train", range(20, 50)), ("dev", range(15, 20)), ("test", range(15))):
+        other = tmp_path / f"other_{name}"
+        shutil.copytree(clone, other)
+        for path in (other / "recordings").iterdir():
+            if int(path.stem.split("_")[2]) not in takes:
+                soundfile.write(path, np.full(LENGTH // 2, -0.3), fsdd.RATE, subtype="PCM_16")
+        assert prepare(other, tmp_path / "second") == 0
+        before, after = (read_set(tmp_path / run / name) for run in ("first", "second"))
+        assert before.keys() == after.keys()
+        assert all(before[u][0] == after[u][0] and np.array_equal(before[u][1], after[u][1]) for u in before)
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 10.0])
+def test_babble_has_the_level_asked_for(snr_db: float) -> None:
+    noise = np.random.default_rng(1)
+    takes = {("ann", digit): [0.05 * noise.standard_normal(LENGTH) for _ in range(3)] for digit in range(10)}
+    clean, noisy = (fsdd.make_string(takes, "ann", snr, np.random.default_rng(2)) for snr in (None, snr_db))
+    assert clean[0] == noisy[0] and noisy[1].shape == clean[1].shape
+    said = clean[1][clean[1] != 0]
+    ratio = 10 * np.log10(np.mean(said**2) / np.mean((noisy[1] - clean[1]) ** 2))
+    assert ratio == pytest.approx(snr_db, abs=1e-6)
+
+
+def test_babble_leaves_the_recordings_of_the_string_out() -> None:
+    """Where ann's said recordings are the only positive ones, nothing is added above zero."""
+    takes = {("ann", digit): [np.full(LENGTH, 0.1)] for digit in range(10)}
+    takes |= {("bob", digit): [np.full(LENGTH, -0.1)] for digit in range(10)}
+    digits, clean = fsdd.make_string(takes, "ann", None, np.random.default_rng(3))
+    takes |= {("ann", digit): [np.zeros(LENGTH)] for digit in range(10) if digit not in digits}
+    _, noisy = fsdd.make_string(takes, "ann", 10.0, np.random.default_rng(3))
+    assert (noisy - clean < 1e-9).all() and (noisy - clean).min() < -0.01
+
+
+def test_seed_decides(clone: Path, tmp_path: Path) -> None:
+    texts = []
+    for run, seed in (("a", "5"), ("b", "5"), ("c", "6")):
+        assert prepare(clone, tmp_path / run, "--seed", seed) == 0
+        texts.append((tmp_path / run / "train" / "text").read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_rotation_holds_speakers_out(clone: Path, tmp_path: Path) -> None:
+    assert prepare(clone, tmp_path, "--rotation", "cy") == 0
+    owners = {
+        name: {line.split()[1] for line in (tmp_path / name / "utt2spk").read_text().splitlines()}
+        for name in ("train", "dev", "test")
+    }
+    assert owners == {"train": {"bob"}, "dev": {"ann"}, "test": {"cy"}}
+
+
+def test_archive_gives_the_same_sets(clone: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "fsdd.tar.xz"
+    with tarfile.open(archive, "w:xz", preset=0) as tar:
+        tar.add(clone / "recordings", "recordings")
+    assert prepare(clone, tmp_path / "a") == prepare(archive, tmp_path / "b") == 0
+    first, second = (read_set(tmp_path / run / "test") for run in "ab")
+    assert all(np.array_equal(first[u][1], second[u][1]) for u in first) and first.keys() == second.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--rotation", "bo"], "no such speaker; did you mean bob?"),
+        (["--snr_db", "loud"], "--snr_db loud: give a number"),
+        (["--dev_strings", "0"], "--dev_strings 0: every set needs"),
+    ],
+)
+def test_bad_options_are_named(
+    clone: Path, tmp_path: Path, options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(clone, tmp_path, *options) == 1
+    assert says in capsys.readouterr().err
+
+
+def damage_nothing(root: Path) -> None:
+    shutil.rmtree(root / "recordings")
+
+
+def lose_one(root: Path) -> None:
+    (root / "recordings" / "7_bob_49.wav").unlink()
+
+
+def wrong_rate(root: Path) -> None:
+    soundfile.write(root / "recordings" / "7_bob_49.wav", np.ones(LENGTH), 16000)
+
+
+def stranger(root: Path) -> None:
+    shutil.copy(root / "recordings" / "7_bob_49.wav", root / "recordings" / "readme.wav")
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (damage_nothing, "has no recordings like 7_theo_0.wav"),
+        (lose_one, "1 recordings are missing (7_bob_49.wav"),
+        (wrong_rate, "7_bob_49.wav: 16000 Hz"),
+        (stranger, "readme.wav: FSDD names its recordings"),
+    ],
+)
+def test_bad_sources_are_named(
+    clone: Path, tmp_path: Path, harm: Callable[[Path], None], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(clone, tmp_path / "copy")
+    harm(tmp_path / "copy")
+    assert prepare(tmp_path / "copy", tmp_path / "data") == 1
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "data" / "test").exists()
