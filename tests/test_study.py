@@ -1,6 +1,7 @@
 """A study's tables follow from its records: contrasts, selection on dev, verdicts, and what was not measured."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -134,7 +135,8 @@ def test_summary_names_what_was_not_measured(tmp_path: Path) -> None:
 def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     write(tmp_path / "records" / "tiny", usual(1), usual(2))
     command = [sys.executable, "-m", "espnet_topdown.study", "table", "records/tiny", "--output", "RESULTS.md"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run(command, cwd=tmp_path, check=True, env=environment)
     text = (tmp_path / "RESULTS.md").read_text()
     assert "`python3 -m espnet_topdown.study table records/tiny`" in text
     assert "|best top-down phase - phase 0|1, 2|5.00 - 10.00|-5.00|" in text
@@ -143,7 +145,7 @@ def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     assert shown == ["tiny_seed1_dev_curves.png", "tiny_seed2_dev_curves.png", "tiny_test_error_by_cut.png"]
     assert all(f"(images/{name})" in text for name in shown)
     first = text
-    subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run(command, cwd=tmp_path, check=True, env=environment)
     assert (tmp_path / "RESULTS.md").read_text() == first
 
 
