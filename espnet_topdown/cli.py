@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:  # a full disk, a directory that may not be written
-            raise TopdownError(f"{error.filename or args.run.__name__[1:]}: {error.strerror}; mend that and run again") from error
+            where = error.filename or args.run.__name__[1:]
+            raise TopdownError(f"{where}: {error.strerror}; mend that and run again") from error
 
 
 def _terminated(*_: object) -> NoReturn:
@@ -121,8 +122,10 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--phase", help="go on with this phase (name or number); those before it must be finished")
     run.add_argument("--dry_run", action="store_true", help="print phases, disk and hours; train nothing")
     run.add_argument("--jobs", type=int, default=1, help="independent phases (controls, sweeps) at a time (default 1)")
-    run.add_argument("--threads", type=int, help="torch threads of a training (default: OMP_NUM_THREADS or CPUs / jobs, 1 with --cmd; fixed by the first run)")
-    run.add_argument("--keep_epochs", type=int, metavar="N", help=f"prune finished phases (default: keep all): {_KEEP_EPOCHS}")
+    threads = "torch threads of a training, fixed by the first run (default: OMP_NUM_THREADS, else CPUs / jobs, 1 with --cmd)"
+    run.add_argument("--threads", type=int, help=threads)
+    keep = f"prune finished phases (default: keep all): {_KEEP_EPOCHS}"
+    run.add_argument("--keep_epochs", type=int, metavar="N", help=keep)
     run.add_argument("--ngpu", type=int, default=0, help="GPUs of one training (default 0)")
     run.add_argument("--num_nodes", type=int, default=1, help="nodes of one training (default 1)")
     run.add_argument("--cmd", help="Kaldi-style command prefix such as \"$cuda_cmd\"; default: on this machine")

@@ -72,7 +72,8 @@ class _Expansion:
         last = cut_index(self.names, entry.stop) if entry.stop else 1
         cuts = [self.names[i] for i in range(first, last - 1, -int(entry.every or 1))]
         if not cuts:
-            self.faults.append(f"every: {entry.every} gives no cut between {self.names[max(first, 0)]} and {self.names[last]}")
+            between = f"{self.names[max(first, 0)]} and {self.names[last]}"
+            self.faults.append(f"every: {entry.every} gives no cut between {between}")
         return cuts
 
     def _top_down(self) -> list[Phase]:

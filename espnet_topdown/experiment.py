@@ -150,7 +150,7 @@ def _check_types(config: Mapping[str, Any], source: Path) -> None:
     kept = config.get("keep_nbest_models", 1)
     if not all(isinstance(n, int) for n in (kept if isinstance(kept, list) and kept else [kept])):
         raise TopdownError(f"{source}: keep_nbest_models must be whole numbers, not {kept!r}")
-    forms = {"train_data_path_and_name_and_type": "(path, name, type)", "valid_data_path_and_name_and_type": "(path, name, type)"}
+    forms = {f"{part}_data_path_and_name_and_type": "(path, name, type)" for part in ("train", "valid")}
     for key, form in (forms | {"best_model_criterion": "(phase, metric, mode)"}).items():
         rows = config.get(key) or []
         if not isinstance(rows, list) or not all(isinstance(row, list | tuple) and len(row) == 3 for row in rows):

@@ -57,7 +57,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _options(task: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """The config over the parser's defaults, as ESPnet's own main would see them; a token list is made where none is given."""
+    """The config over the parser's defaults, as ESPnet's own main sees them; a token list is made where none is given."""
     config = read_config(args.config)
     options = vars(task.get_parser().parse_args([])) | config
     if options.get("token_list") is None:
