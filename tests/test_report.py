@@ -1,6 +1,8 @@
 """The page holds layers, tables and pictures, and needs nothing from elsewhere."""
 
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -34,6 +36,30 @@ def test_page_is_whole_and_self_contained(tmp_path: Path) -> None:
     }
     texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[:4] == ["output (40)", "decoder (300)", "encoder.0 (2,000)", "embed (10)"]  # output on top
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+QUIET = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH")
+def test_page_is_drawn_by_a_real_browser(tmp_path: Path) -> None:
+    """The layer picture's frozen cells and every plot arrive as pixels."""
+    import matplotlib.image
+
+    rows = [
+        phase(tmp_path, "base", "base", wrong=12),
+        phase(tmp_path, "p1", "top_down", cut="decoder", wrong=6, best=True, frozen=("decoder", "output")),
+    ]
+    page, picture = write_html(tmp_path / "out", rows, LAYERS), tmp_path / "page.png"
+    options = ["--headless", "--no-sandbox", *QUIET, f"--user-data-dir={tmp_path}/profile", "--window-size=1200,3000"]
+    command = [BROWSER, *options, f"--screenshot={picture}", page.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    pixels = (matplotlib.image.imread(picture)[..., :3] * 255).round().astype(int)
+    blue = (pixels == (0x00, 0x72, 0xB2)).all(axis=-1)  # Okabe-Ito blue: kept and frozen
+    assert blue[:500].sum() > 2000  # two cells of the layer picture
+    drawn = (pixels < 250).any(axis=-1).any(axis=1)
+    assert drawn[1200:].sum() > 300  # tables and plots further down
 
 
 @pytest.mark.parametrize(
