@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Running:
     phase: Phase
     handle: Any
     attempt: int
+    slot: int
     began: float = field(default_factory=time.monotonic)
 
 
@@ -134,23 +136,26 @@ class _Run:
         directory.mkdir(parents=True, exist_ok=True)
         files.write_text(directory / "phase.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         attempt = self.cascade.ledger.attempts(phase.name) + 1
-        self.cascade.ledger.append("start", phase.name, attempt=attempt, threads=self.threads)
+        slot = min(set(range(self.launch.jobs)) - {run.slot for run in self.running.values()})
+        share = gpu_share(self.launch, slot, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        self.cascade.ledger.append("start", phase.name, attempt=attempt, threads=self.threads, **share)
         warm.rotate(directory / "train.log")
         self.display.started(phase)
-        self.running[phase.name] = Running(phase, self._launch(directory), attempt)
+        self.running[phase.name] = Running(phase, self._launch(directory, share), attempt, slot)
 
-    def _launch(self, directory: Path) -> Any:
+    def _launch(self, directory: Path, share: Mapping[str, str]) -> Any:
         module, task = "espnet_topdown.bin.train", self.cascade.base.task
         argv = [task, "--config", str(directory / "phase.yaml"), "--output_dir", str(directory), "--resume", "true"]
         log = directory / "train.log"
         if self.launch.cmd is None and self.launch.ngpu <= 1:
-            return warm.start(warm.Command(module, [*argv, "--ngpu", str(self.launch.ngpu)], log), threads=self.threads)
+            command = warm.Command(module, [*argv, "--ngpu", str(self.launch.ngpu)], log)
+            return warm.start(command, threads=self.threads, variables=share)
         words = [*self.launch.python.split(), "-m", "espnet2.bin.launch", "--log", str(log)]
         words += ["--cmd", self.launch.cmd or f"{self.launch.python} -m espnet_topdown.warm"]
         words += ["--ngpu", str(self.launch.ngpu), "--num_nodes", str(self.launch.num_nodes)]
         words += ["--init_file_prefix", str(directory / ".dist_init_"), "--multiprocessing_distributed", "true", "--"]
         words += ["env", f"OMP_NUM_THREADS={self.threads}", *self.launch.python.split(), "-m", module, *argv]
-        return warm.start(warm.Command(None, words, directory / "launch.log"), threads=self.threads)
+        return warm.start(warm.Command(None, words, directory / "launch.log"), threads=self.threads, variables=share)
 
     def _wait_for_orphan(self, directory: Path) -> None:
         """A killed runner may have left its trainer alive: let it finish rather than start a second writer."""
@@ -250,6 +255,29 @@ def default_threads(launch: Launch) -> int:
     """OMP_NUM_THREADS where it is set, else an equal share of this machine's CPUs; 1 (as ESPnet's path.sh) elsewhere."""
     share = 1 if launch.cmd else max(1, len(os.sched_getaffinity(0)) // launch.jobs)
     return int(os.environ.get("OMP_NUM_THREADS") or 0) or share
+
+
+def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:
+    """The GPUs of the training in place `slot` of `launch.jobs`, as CUDA_VISIBLE_DEVICES; empty where nothing is shared.
+
+    Args:
+        launch: how trainings are started; with `cmd` the cluster hands out GPUs.
+        slot: 0 for the first of the trainings side by side.
+        visible: CUDA_VISIBLE_DEVICES of this process; None stands for the GPUs from 0 on.
+
+    Raises:
+        TopdownError: too few GPUs are visible for all jobs.
+    """
+    if launch.cmd is not None or launch.ngpu == 0 or launch.jobs == 1:
+        return {}
+    needed = launch.jobs * launch.ngpu
+    names = [str(n) for n in range(needed)] if visible is None else [name for name in visible.split(",") if name]
+    if len(names) < needed:
+        raise TopdownError(
+            f"--jobs {launch.jobs} with --ngpu {launch.ngpu} needs {needed} GPUs, and CUDA_VISIBLE_DEVICES={visible} names "
+            f"{len(names)}; give fewer jobs"
+        )
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names[slot * launch.ngpu : (slot + 1) * launch.ngpu])}
 
 
 def failure(directory: Path) -> str:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,15 @@ class Group(subprocess.Popen[bytes]):
                 time.sleep(0.05)
 
 
-def start(command: Command, *, threads: int | None = None) -> Handle | Group:
+def start(
+    command: Command, *, threads: int | None = None, variables: Mapping[str, str] | None = None
+) -> Handle | Group:
     """Starts a command and returns at once; environment and working directory are the caller's.
 
     Args:
         command: what to run, and its log file, which is written anew.
         threads: torch's threads; None takes OMP_NUM_THREADS, and torch's default where that is not set.
+        variables: environment variables that differ from the caller's.
 
     Returns:
         An object with `pid`, `poll()`, `wait()` and `terminate()`.
@@ -118,13 +121,14 @@ def start(command: Command, *, threads: int | None = None) -> Handle | Group:
     """
     command.log.parent.mkdir(parents=True, exist_ok=True)
     threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
+    environment = dict(os.environ) | dict(variables or {})
     if command.module is None:
-        environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+        environment |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
         with open(command.log, "wb") as log:
             return Group(command.argv, stdout=log, stderr=subprocess.STDOUT, env=environment)
     connection = _connect()
     request = {"module": command.module, "argv": command.argv, "log": str(command.log), "threads": threads}
-    connection.sendall((json.dumps(request | {"cwd": os.getcwd(), "env": dict(os.environ)}) + "\n").encode())
+    connection.sendall((json.dumps(request | {"cwd": os.getcwd(), "env": environment}) + "\n").encode())
     return Handle(connection, command)
 
 

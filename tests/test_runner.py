@@ -141,6 +141,31 @@ def test_every_kind_trains_side_by_side(base, tmp_path):
     assert set(judgement.accepted) == {"phase1"}
 
 
+@pytest.mark.parametrize(
+    ("launch", "visible", "shares"),
+    [
+        (dict(ngpu=1, jobs=2), None, ["0", "1"]),
+        (dict(ngpu=2, jobs=2), "4,5,6,7", ["4,5", "6,7"]),
+        (dict(ngpu=1, jobs=1), None, [None]),
+        (dict(ngpu=0, jobs=2), None, [None, None]),
+        (dict(ngpu=1, jobs=2, cmd="slurm.pl"), None, [None, None]),
+    ],
+)
+def test_trainings_side_by_side_get_gpus_of_their_own(launch, visible, shares):
+    from espnet_topdown.runner import Launch, gpu_share
+
+    found = [gpu_share(Launch(**launch), slot, visible) for slot in range(launch["jobs"])]
+    assert [share.get("CUDA_VISIBLE_DEVICES") for share in found] == shares
+
+
+def test_more_jobs_than_gpus_are_refused():
+    from espnet_topdown.errors import TopdownError
+    from espnet_topdown.runner import Launch, gpu_share
+
+    with pytest.raises(TopdownError, match="needs 4 GPUs, and CUDA_VISIBLE_DEVICES=0,1 names 2"):
+        gpu_share(Launch(ngpu=2, jobs=2), 0, "0,1")
+
+
 def test_cascade_ends_after_rejections_in_a_row(base, tmp_path):
     """No accuracy can gain 1.0, so the first phase is rejected and the others are left out."""
     plan = "{patience: 1, min_gain: 1.0, phases: [{cut: decoder}, {cut: encoder.1}, {control: restart}]}"
