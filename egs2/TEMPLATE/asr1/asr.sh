@@ -464,7 +464,10 @@ if do_stage 13; then
     if [ -f local/score.sh ]; then
         local/score.sh "${score_words[@]}" "${asr_exp}"
     fi
-    python3 -m espnet_topdown.tables "${asr_exp}"
+    read -r -a case_words <<< "${score_opts}"  # -s or nothing
+    python3 -m espnet_topdown.tables "${asr_exp}" "${case_words[@]}" > "${asr_exp}/RESULTS.md.tmp"
+    mv "${asr_exp}/RESULTS.md.tmp" "${asr_exp}/RESULTS.md"
+    cat "${asr_exp}/RESULTS.md"
 fi
 
 log "Stages ${stage} to ${stop_stage}: done in ${SECONDS} s"
