@@ -14,7 +14,8 @@ from espnet_topdown.recipe import datadir
 
 REPOSITORY = Path(__file__).parents[1]
 TEMPLATE = REPOSITORY / "egs2" / "TEMPLATE" / "asr1"
-SCRIPTS = sorted(p for p in REPOSITORY.glob("egs2/**/*.sh") if not p.is_symlink())
+MADE = {"exp", "data", "dump"}  # what recipes leave behind
+SCRIPTS = sorted(p for p in REPOSITORY.glob("egs2/**/*.sh") if not p.is_symlink() and not MADE & set(p.parts))
 SETS = ["--train_set", "train", "--valid_set", "dev", "--test_sets", "dev test"]
 
 

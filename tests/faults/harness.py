@@ -46,7 +46,7 @@ class Point:
 class Direct:
     """A command in a forked process that outlives the runner, as one that a queue has started does."""
 
-    def __init__(self, command: Any, *, threads: int | None = None) -> None:
+    def __init__(self, command: Any, *, threads: int | None = None, variables: object = None) -> None:
         self.code: int | None = None
         self.pid = os.fork()
         if self.pid == 0:

@@ -95,7 +95,7 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
     def late() -> None:
         launch = runner._Run._launch
 
-        def launched(self, directory: Path) -> object:
+        def launched(self, directory: Path, share: object) -> object:
             runner._Run._launch = launch
             pid = os.fork()
             if pid == 0:
@@ -103,7 +103,7 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
                     time.sleep(1.5)
                 os._exit(0)
             wait_until(lambda: files.holder(directory / LOCK) is not None)
-            return launch(self, directory)
+            return launch(self, directory, share)
 
         runner._Run._launch = launched
 
