@@ -30,7 +30,7 @@ def timed(name: str, command: list[str], directory: Path, path: str) -> None:
     """Run `command` in `directory` and print its wall time and the peak memory of its largest process."""
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C", "IRSTLM": "none"}
     with open(directory / "log", "w") as log:
-        done = subprocess.run(["/usr/bin/time", "-f", "%e s wall, %U s user, %M kB", *command], cwd=directory,
+        done = subprocess.run(["/usr/bin/time", "-f", "%e s wall, %U s user, %S s system, %M kB", *command], cwd=directory,
                               stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
     lines = (directory / "log").read_text(errors="replace").splitlines()
     if done.returncode:

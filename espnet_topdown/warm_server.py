@@ -21,7 +21,12 @@ from typing import NoReturn
 
 from espnet_topdown.errors import TopdownError, reported
 
-PRELOAD = ("espnet_topdown.bin.train", "espnet2.bin.asr_inference", "espnet2.bin.lm_train")
+PRELOAD = (
+    "espnet_topdown.bin.train",
+    "espnet2.bin.asr_inference",
+    "espnet2.bin.lm_train",
+    "torch._dynamo",  # the first optimiser of every training imports it (1 to 2 s)
+)
 
 
 def serve(path: Path, preload: Sequence[str] = PRELOAD) -> None:

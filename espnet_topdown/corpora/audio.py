@@ -14,6 +14,8 @@ from espnet_topdown.errors import TopdownError
 
 _CHUNK = 512  # files that one process takes at a time
 CHECKS = ("header", "full", "none")
+# Path -> (the compression that its header names, "" for none, None where it was not to be read; what is wrong, or "").
+Findings = dict[str, tuple[str | None, str]]
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -38,44 +40,55 @@ def run_command(prepare: Callable[[Namespace], None], options: Namespace) -> int
     return 0
 
 
-def sound_files(paths: Iterable[str], rate: int, channels: int, check: str, faults: Faults
-                ) -> dict[str, sphere.SphereHeader | None]:
-    """The files that are sound, with their headers (None where they were not to be read).
+class AudioCheck:
+    """Looks at SPHERE files in other processes, for the length of a ``with`` block.
 
     Args:
-        paths: SPHERE files.
-        rate: samples per second that the corpus must have.
-        channels: channels that every file must have.
-        check: one of `CHECKS`.
-        faults: takes the files that are missing, damaged, or of another rate or number of channels.
+        how: one of `CHECKS`.
     """
-    paths = list(paths)
-    inspect = partial(_inspect, check=check, rate=rate, channels=channels)
-    if len(paths) <= _CHUNK or check == "none":
-        results = map(inspect, paths)
-    else:
-        with Pool() as pool:  # processes, because desphere decodes in Python
-            results = pool.map(inspect, paths, chunksize=_CHUNK)
-    sound = {}
-    for path, result in zip(paths, results, strict=True):
-        if isinstance(result, str):
-            faults.add("audio cannot be used", result)
-        else:
-            sound[path] = result
-    return sound
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        self.pool = Pool()  # processes, because desphere decodes in Python, and because headers take time
+
+    def __enter__(self) -> "AudioCheck":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.terminate()
+
+    def begin(self, paths: Iterable[str], rate: int, channels: int) -> Callable[[], Findings]:
+        """Begins to look at files; what is returned waits for the findings.
+
+        Args:
+            paths: the files.
+            rate: samples per second that the corpus must have.
+            channels: channels that every file must have.
+        """
+        paths = list(paths)
+        if self.how == "none":
+            return lambda: dict.fromkeys(paths, (None, ""))
+        one = partial(_inspect, decode=self.how == "full", rate=rate, channels=channels)
+        found = self.pool.map_async(one, paths, chunksize=_CHUNK)
+        return lambda: dict(zip(paths, found.get(), strict=True))
 
 
-def _inspect(path: str, *, check: str, rate: int, channels: int) -> sphere.SphereHeader | str | None:
-    """The header, None where it was not to be read, or what is wrong."""
-    if check == "none":
-        return None
+def sound_files(findings: Findings, faults: Faults) -> dict[str, str | None]:
+    """The compression of every file that can be used; the others, each with its complaint, go to `faults`."""
+    for _, complaint in findings.values():
+        if complaint:
+            faults.add("audio cannot be used", complaint)
+    return {path: compression for path, (compression, complaint) in findings.items() if not complaint}
+
+
+def _inspect(path: str, *, decode: bool, rate: int, channels: int) -> tuple[str | None, str]:
     try:
         header = sphere.read_header(path)
-        if check == "full":
+        if decode:
             sphere.decode(path)
     except TopdownError as error:
-        return str(error)
+        return None, str(error)
     if (header.rate, header.channels) == (rate, channels):
-        return header
-    return (f"{path}: {header.rate} samples per second and {header.channels} channel(s), expected {rate} and "
-            f"{channels}")
+        return sys.intern(header.compression), ""  # one object, pickled once for many files
+    expected = f"expected {rate} and {channels}"
+    return None, f"{path}: {header.rate} samples per second and {header.channels} channel(s), {expected}"

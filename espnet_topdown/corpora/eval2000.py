@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.corpora import sphere
-from espnet_topdown.corpora.audio import sound_files
+from espnet_topdown.corpora.audio import AudioCheck, sound_files
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
 from espnet_topdown.corpora.lists import files_below, read_lines, write_lines
@@ -31,13 +31,13 @@ class Evaluation:
     glm: list[str]
 
 
-def read(speech: Path, transcripts: Path, check: str, faults: Faults) -> Evaluation:
+def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> Evaluation:
     """The evaluation set.
 
     Args:
         speech: ``hub5e_00`` of LDC2002S09, with ``english/*.sph`` and ``english/hub5e_00.pem``.
         transcripts: LDC2002T43, with ``reference/`` in it or one directory deeper.
-        check: how far to check the audio, one of ``audio.CHECKS``.
+        check: looks at the audio.
         faults: takes unusable audio, and a number of files that is not `FILES`.
 
     Raises:
@@ -47,9 +47,9 @@ def read(speech: Path, transcripts: Path, check: str, faults: Faults) -> Evaluat
     files = {Path(path).stem: path for path in files_below(speech / "english", ".sph")}
     if len(files) != FILES:
         faults.add(f"LDC2002S09: expected {FILES} .sph files in {speech / 'english'}, found", str(len(files)))
-    headers = sound_files(files.values(), SAMPLE_RATE, 2, check, faults)
-    audio = {f"{name}-{side}": sphere.wav_entry(path, headers[path], channel)
-             for name, path in files.items() if path in headers for side, channel in (("A", 1), ("B", 2))}
+    sound = sound_files(check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
+    audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel)
+             for name, path in files.items() if path in sound for side, channel in (("A", 1), ("B", 2))}
     stm = list(read_lines(reference / "hub5e00.english.000405.stm"))
     times = _read_pem(speech / "english/hub5e_00.pem")
     texts = _read_stm(stm)

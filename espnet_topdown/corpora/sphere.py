@@ -92,12 +92,12 @@ def _parse(path: str | Path, size: int, head: bytes) -> SphereHeader:
     return SphereHeader(size, rate, channels, samples, width, coding.replace("mu-law", "ulaw"), compression)
 
 
-def wav_entry(path: str | Path, header: SphereHeader | None, channel: int | None = None) -> str:
+def wav_entry(path: str | Path, compression: str | None, channel: int | None = None) -> str:
     """The ``wav.scp`` entry through which recipes read `path`.
 
     Args:
         path: absolute path of the SPHERE file.
-        header: its header; None where it has not been read.
+        compression: that of its header, "" for none; None where the header has not been read.
         channel: 1 or 2 for one side of a two-channel file, None for a file of one channel.
 
     Returns:
@@ -106,7 +106,7 @@ def wav_entry(path: str | Path, header: SphereHeader | None, channel: int | None
     """
     if _on_path("sph2pipe", os.environ.get("PATH", "")):
         return f"sph2pipe -f wav {f'-p -c {channel} ' if channel else ''}{shlex.quote(str(path))} |"
-    if channel is None and header is not None and not header.compression:
+    if channel is None and compression == "":
         return str(path)
     option = f"--channel {channel} " if channel else ""
     return f"python3 -m espnet_topdown.corpora.sphere {option}{shlex.quote(str(path))} |"

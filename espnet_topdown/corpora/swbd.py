@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.corpora import eval2000, fisher, sphere, swbd_text
-from espnet_topdown.corpora.audio import add_options, run_command, sound_files
+from espnet_topdown.corpora.audio import AudioCheck, add_options, run_command, sound_files
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
 from espnet_topdown.corpora.lists import files_below, read_lines, write_lines
@@ -81,13 +81,13 @@ def find_transcripts(corpus: Path, given: str) -> Path:
                        "where they are with --transcripts")
 
 
-def read_corpus(corpus: Path, transcripts: Path, check: str, faults: Faults) -> DataDir:
+def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> DataDir:
     """Every transcribed turn of Switchboard-1, with acronyms as ``a._b._c.``.
 
     Args:
         corpus: LDC97S62.
         transcripts: directory with the dictionary and ``*/*/*-trans.text``.
-        check: how far to check the audio, one of ``audio.CHECKS``.
+        check: looks at the audio.
         faults: takes unusable audio, and conversations with transcripts but without audio.
 
     Raises:
@@ -101,9 +101,9 @@ def read_corpus(corpus: Path, transcripts: Path, check: str, faults: Faults) -> 
         raise TopdownError(f"LDC97S62: no transcript {transcripts}/20/2001/sw2001A-ms98-a-trans.text or the like")
     if len(files) not in CONVERSATIONS:
         logging.warning("LDC97S62 has 2435 or 2438 conversations, found %d", len(files))
-    headers = sound_files(files.values(), SAMPLE_RATE, 2, check, faults)
-    audio = {f"{name}-{side}": sphere.wav_entry(path, headers[path], channel)
-             for name, path in files.items() if path in headers for side, channel in CHANNELS.items()}
+    sound = sound_files(check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
+    audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel)
+             for name, path in files.items() if path in sound for side, channel in CHANNELS.items()}
     acronym = swbd_text.acronyms(read_lines(transcripts / "sw-ms98-dict.text"))
     text, segments = {}, {}
     for path in texts:
@@ -165,8 +165,9 @@ def prepare(options: Namespace) -> None:
     faults = Faults(options.faults)
     conversations = fisher.find_transcripts(root)
     transcripts = find_transcripts(root / "LDC97S62", options.transcripts)
-    test = eval2000.read(root / "LDC2002S09/hub5e_00", root / "LDC2002T43", options.audio_check, faults)
-    corpus = read_corpus(root / "LDC97S62", transcripts, options.audio_check, faults)
+    with AudioCheck(options.audio_check) as check:
+        test = eval2000.read(root / "LDC2002S09/hub5e_00", root / "LDC2002T43", check, faults)
+        corpus = read_corpus(root / "LDC97S62", transcripts, check, faults)
     faults.settle()
     nodup, dev = split(corpus, options.train_dev_size)
     write_lines(options.output / "lm_train.txt", fisher.lm_lines(conversations, nodup.text))

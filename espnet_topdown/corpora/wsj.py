@@ -6,18 +6,19 @@ Transcript rules are wsj_text's, audio is sphere's.
     python3 -m espnet_topdown.corpora.wsj --wsj0 /corpora/LDC93S6B --wsj1 /corpora/LDC94S13B --output data
 """
 
+import functools
 import logging
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_topdown.corpora import sphere, wsj_text
-from espnet_topdown.corpora.audio import add_options, run_command, sound_files
+from espnet_topdown.corpora.audio import AudioCheck, add_options, run_command, sound_files
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
-from espnet_topdown.corpora.lists import files_below, read_lines, write_lines
+from espnet_topdown.corpora.lists import files_below, read_lines, renamed, write_lines
 from espnet_topdown.errors import TopdownError
 
 SAMPLE_RATE = 16000
@@ -35,26 +36,26 @@ class Listed:
         indices: index files, disc first.
         expected: utterances in the full corpus, None where not known.
         suffix: what the entries lack at their end.
-        wrong_disc: (disc id in the index, disc that really holds the files).
+        wrong_discs: disc id in the index -> that of the disc which really holds the files.
     """
 
     name: str
     indices: tuple[str, ...]
     expected: int | None
     suffix: str = ""
-    wrong_disc: tuple[str, str] | None = None
+    wrong_discs: Mapping[str, str] = field(default_factory=dict)
 
 
 _TEST = "11-13.1/wsj0/doc/indices/test/nvp"
 _EVAL = "13-32.1/wsj1/doc/indices/wsj1/eval"
 _WSJ1 = "13-34.1/wsj1/doc/indices"
-_MISNAMED = ("13_32_1", "13_33_1")
+_MISNAMED = {"13_32_1": "13_33_1"}
 LISTED = (
     Listed("train_si284", (f"{_WSJ1}/si_tr_s.ndx", "11-13.1/wsj0/doc/indices/train/tr_s_wv1.ndx"), 37416),
     Listed("test_eval92", (f"{_TEST}/si_et_20.ndx",), 333, suffix=".wv1"),
     Listed("test_eval92_5k", (f"{_TEST}/si_et_05.ndx",), 330, suffix=".wv1"),
-    Listed("test_eval93", (f"{_EVAL}/h1_p0.ndx",), 213, wrong_disc=_MISNAMED),
-    Listed("test_eval93_5k", (f"{_EVAL}/h2_p0.ndx",), None, wrong_disc=_MISNAMED),
+    Listed("test_eval93", (f"{_EVAL}/h1_p0.ndx",), 213, wrong_discs=_MISNAMED),
+    Listed("test_eval93_5k", (f"{_EVAL}/h2_p0.ndx",), None, wrong_discs=_MISNAMED),
     Listed("test_dev93", (f"{_WSJ1}/h1_p0.ndx",), 503),
     Listed("test_dev93_5k", (f"{_WSJ1}/h2_p0.ndx",), 513),
 )
@@ -129,14 +130,18 @@ def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]
         match = _ENTRY.fullmatch(line)
         if not match:
             raise TopdownError(f"{path}, line {number}: expected 'DISC_ID:path', found {line!r}")
-        named, relative = match[1], match[2]
-        if listed.wrong_disc and named == listed.wrong_disc[0]:
-            named = listed.wrong_disc[1]
-        disc = named.replace("_", "-", 1).replace("_", ".")  # 13_34_1 -> 13-34.1
+        named, relative = match.groups()
+        disc = _disc(listed.wrong_discs.get(named, named))
         if disc not in roots:
             absent.setdefault(disc, str(path))
         elif WITHDRAWN not in f"{disc}/{relative}".lower():
             yield f"{roots[disc]}/{relative}{listed.suffix}"
+
+
+@functools.cache
+def _disc(named: str) -> str:
+    """The directory of a disc by its name in an index: 13_34_1 -> 13-34.1."""
+    return named.replace("_", "-", 1).replace("_", ".")
 
 
 def scan(discs: Discs) -> tuple[dict[str, list[str]], dict[str, Path]]:
@@ -191,16 +196,18 @@ def prepare(options: Namespace) -> None:
     files |= scanned
     faults = Faults(options.faults)
     every = {path for paths in files.values() for path in paths}
-    texts = read_texts(sorted(every), dots, faults)
-    headers = sound_files(sorted(every), SAMPLE_RATE, 1, options.audio_check, faults)
-    faults.settle()
     np_data = discs.file("13-32.1/wsj1/doc/lng_modl/lm_train/np_data")
-    count = wsj_text.write_lm_text(np_data, options.output / "local/other_text/text")
-    logging.info("language-model text: %d sentences", count)
+    with renamed(options.output / "local/other_text/text") as lm_text, AudioCheck(options.audio_check) as check:
+        sentences = check.pool.apply_async(wsj_text.write_lm_text, (np_data, lm_text))  # takes longest
+        findings = check.begin(sorted(every), SAMPLE_RATE, 1)
+        texts = read_texts(sorted(every), dots, faults)
+        sound = sound_files(findings(), faults)
+        faults.settle()
+        logging.info("language-model text: %d sentences", sentences.get())
     expected = {s.name: s.expected for s in LISTED} | {name: count for name, (_, count) in SCANNED.items()}
     for name, paths in files.items():
         by_id = {utterance_id(path): path for path in paths}
-        audio = {u: sphere.wav_entry(path, headers[path]) for u, path in by_id.items() if path in headers}
+        audio = {u: sphere.wav_entry(path, sound[path]) for u, path in by_id.items() if path in sound}
         text = {u: texts[u] for u in by_id if u in texts}
         count = DataDir(audio, text, {u: u[:3] for u in by_id}).write(options.output / name)
         logging.info("%s: %d utterances", name, count)

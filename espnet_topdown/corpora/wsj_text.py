@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from espnet_topdown.corpora.lists import read_lines, renamed
+from espnet_topdown.corpora.lists import read_lines
 from espnet_topdown.errors import TopdownError
 
 NOISE = "<NOISE>"
@@ -77,23 +77,31 @@ def write_lm_text(directory: Path, output: Path) -> int:
         if not found:
             raise TopdownError(f"LDC94S13B (or LDC94S13A): no *.z in {directory / year}, the language-model text")
         files += found
-    with renamed(output) as temporary, temporary.open("wb") as stream:
+    with output.open("wb") as stream:
         return _write_sentences(files, stream)
 
 
 def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
-    # gzip also reads the compress(1) format of the real discs, which Python's gzip module does not. Bytes, for speed.
-    count = 0
+    # gzip also reads the compress(1) format of the real discs, which Python's gzip module does not. Bytes, and as much
+    # as possible at a time, for speed.
+    count, begun = 0, b""
     with subprocess.Popen(["gzip", "-dc", *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           bufsize=1 << 20, pipesize=1 << 20) as process:
-        while lines := process.stdout.readlines(1 << 20):
-            kept = [line.upper() for line in lines if b"<" not in line]
-            stream.write(b"".join([b"wsj1_lng_%07d %b" % pair for pair in enumerate(kept, count + 1)]))
-            count += len(kept)
+        while part := process.stdout.read(1 << 20):
+            *lines, begun = (begun + part).upper().split(b"\n")
+            count += _write_numbered(lines, count, stream)
+        count += _write_numbered([begun] if begun else [], count, stream)
         complaint = process.stderr.read().decode("ascii", "replace").strip()
     if process.returncode:
         raise TopdownError(f"the language-model text cannot be decompressed: {complaint}")
     return count
+
+
+def _write_numbered(lines: list[bytes], count: int, stream: BinaryIO) -> int:
+    """Write the sentences among `lines`, `count` of which came before; how many there were."""
+    kept = [line for line in lines if b"<" not in line]
+    stream.write(b"".join([b"wsj1_lng_%07d %b\n" % pair for pair in enumerate(kept, count + 1)]))
+    return len(kept)
 
 
 def non_linguistic_symbols(texts: Iterable[str]) -> list[str]:

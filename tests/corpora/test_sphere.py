@@ -127,8 +127,7 @@ def test_shorten_is_decoded_without_loss_and_damage_is_named(tmp_path: Path, dec
 
 
 def test_entries_prefer_sph2pipe_then_the_path_then_this_module(tmp_path: Path, bare_path: Path) -> None:
-    plain = sphere.SphereHeader(1024, 16000, 1, 10, 2, "pcm", "")
-    packed = plain._replace(compression="embedded-shorten-v2.00")
+    plain, packed = "", "embedded-shorten-v2.00"
     assert sphere.wav_entry("/d/a.wv1", plain) == "/d/a.wv1"
     assert sphere.wav_entry("/d/a.wv1", packed) == "python3 -m espnet_topdown.corpora.sphere /d/a.wv1 |"
     reader = "python3 -m espnet_topdown.corpora.sphere"
