@@ -100,6 +100,30 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
+def overview_sections(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> list[Section]:
+    """Word error rates of every phase, a column for each set; one table for each way of decoding with several sets."""
+    by_inference: dict[str, list[SetComparison]] = {}
+    for found in sets:
+        if found.metric == "wer":
+            by_inference.setdefault(found.inference, []).append(found)
+    note = "Err; in brackets the difference to phase 0 in percentage points. Intervals: the tables of the single sets."
+    sections = []
+    for inference, several in by_inference.items():
+        if len(several) > 1:
+            header = ("phase", "kind", "cut", "seed", *(found.dataset for found in several))
+            columns = [[_rate(cell) for cell in found.cells] for found in several]
+            body = tuple((*_names(row), str(row.seed), *line) for row, *line in zip(rows, *columns, strict=True))
+            sections.append(Section(f"WER of all sets ({inference})", header, body, (note,)))
+    return sections
+
+
+def _rate(cell: Cell) -> str:
+    if cell.score is None:
+        return "-"
+    rate = cell.score.columns()[COUNTS.index("Err")]
+    return f"{rate} ({cell.change.points:+.2f})" if cell.change else rate
+
+
 def set_section(rows: Sequence[PhaseResult], found: SetComparison, resamples: int) -> Section:
     """Error counts of every phase on one set, and their differences to phase 0."""
     header = ("phase", "kind", "cut", "seed", *COUNTS, "Err - phase 0", "95 % interval")

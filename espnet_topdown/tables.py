@@ -20,6 +20,7 @@ from espnet_topdown.scoring import METRICS, find_scores, score_trn
 from espnet_topdown.sections import (
     COUNTS,
     Tables,
+    overview_sections,
     pair_section,
     phase_data,
     phases_section,
@@ -99,7 +100,8 @@ def cascade_table(
     if not rows:
         raise TopdownError("a cascade table was asked for, but no phase is finished; train phase 0 first (stage 11)")
     sets = compare_sets(rows, case_sensitive=case_sensitive, resamples=resamples) if sets is None else sets
-    sections = [phases_section(rows, decoded=bool(sets)), *(set_section(rows, found, resamples) for found in sets)]
+    sections = [phases_section(rows, decoded=bool(sets)), *overview_sections(rows, sets)]
+    sections += [set_section(rows, found, resamples) for found in sets]
     sections += [seeds_section(found) for found in sets if found.groups]
     data = {"phases": [phase_data(row) for row in rows], "sets": [set_data(rows, found) for found in sets]}
     return Tables("Cascade results", tuple(sections), data)

@@ -107,6 +107,18 @@ def test_p_values_are_corrected_over_all_sets_of_a_page(rows: list[PhaseResult])
     assert (cells["eval"].p_holm, cells["test"].p_holm) == (2 / 2**8, pytest.approx(2 * P_SQRT_11))
 
 
+def test_several_sets_stand_side_by_side(rows: list[PhaseResult]) -> None:
+    """As the parts of eval2000 do."""
+    for row, wrong in ((rows[0], 8), (rows[1], 0)):
+        write_scored(row.directory, "eval", sentences(), sentences(wrong))
+    overview = cascade_table(rows).sections[1]
+    assert overview.heading == f"WER of all sets ({INFERENCE})"
+    assert overview.header == ("phase", "kind", "cut", "seed", "eval", "test")
+    assert [line[4:] for line in overview.rows] == [
+        ("8.3", "12.5"), ("0.0 (-8.33)", "6.3 (-6.25)"), ("-", "18.8 (+6.25)"), ("-", "-")
+    ]
+
+
 def test_equal_segments_are_marked_as_a_sign_test(rows: list[PhaseResult]) -> None:
     for row, wrong in ((rows[0], 8), (rows[1], 0)):
         write_scored(row.directory, "test", sentences(), sentences(wrong))
