@@ -103,10 +103,19 @@ def _sweep(path: Path) -> None:
     """Remove temporary files that killed processes of this machine left beside `path`."""
     for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(ValueError, PermissionError):
-            try:
-                os.kill(int(stale.suffixes[-2][1:]), 0)
-            except ProcessLookupError:
+            if _has_ended(int(stale.suffixes[-2][1:])):
                 stale.unlink(missing_ok=True)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether the process is gone, or dead and only not yet waited for (where there is a /proc to tell)."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "Z"
+    except ProcessLookupError:
+        return True
+    except FileNotFoundError:
+        return False
 
 
 def sha256(path: Path) -> str:

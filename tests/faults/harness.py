@@ -4,6 +4,7 @@ ESPnet is imported once; a trial costs a second or two. Every process of a trial
 its end of file proves that none is left.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -50,6 +51,7 @@ class Direct:
         self.code: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
+            _close_locks()
             where = {"cwd": os.getcwd(), "env": dict(os.environ)}
             warm_server._become(command.module, command.argv, str(command.log), threads or 1, **where)
 
@@ -68,6 +70,14 @@ class Direct:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
             self.wait()
+
+
+def _close_locks() -> None:
+    """Let go of the runner's locks, as exec does in a command that a queue starts; a fork alone would hold them."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(entry).endswith("/.lock"):
+                os.close(int(entry.name))
 
 
 class Run:
@@ -282,13 +292,13 @@ def train_base(data: Path, directory: Path) -> Path:
     return directory
 
 
-def kills(points_of_run: Sequence[Point]) -> list[points.Fault]:
-    """Deaths before and in the middle of every write of a run: runner, trainers, and trainers together with the runner."""
+def kills(points_of_run: Sequence[Point], at: str, victims: str) -> list[points.Fault]:
+    """Deaths of `victims` before every write of the runner or of the trainers (`at`), and in the middle of their own."""
     found = []
     for point in points_of_run:
-        limits: list[int | None] = [None]
-        if point.size_after > point.size_before + 1:
-            limits.append((point.size_before + point.size_after) // 2)
-        for both in (False,) if point.role == "runner" else (False, True):
-            found += [points.Fault(point.role, point.number, limit, both) for limit in limits]
+        if (point.role == "runner") == (at == "runner"):
+            limits: list[int | None] = [None]
+            if point.size_after > point.size_before + 1 and at in victims:
+                limits.append((point.size_before + point.size_after) // 2)
+            found += [points.Fault(point.role, point.number, limit, victims) for limit in limits]
     return found

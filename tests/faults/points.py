@@ -18,24 +18,26 @@ _EVENTS = {"os.rename": 1, "os.remove": 0, "os.symlink": 1, "os.mkdir": 0, "torc
 
 @dataclass(frozen=True)
 class Fault:
-    """The death of one process, by SIGKILL at a write point.
+    """Death by SIGKILL at a write point.
 
     Args:
-        role: ``runner`` or the name of a phase, for its trainer.
+        role: ``runner`` or the name of a phase, for its trainer: whose write point it is.
         number: the write point.
         limit: None: before the write; else in its middle, when the file has this many bytes.
-        both: for a trainer: the runner dies first.
+        victims: who dies, ``runner``, ``trainer`` or ``trainer and runner``; a trainer may outlive its runner.
     """
 
     role: str
     number: int
     limit: int | None = None
-    both: bool = False
+    victims: str = "trainer"
 
     def strike(self, runner: int) -> None:
-        """Die now, or once the file that is about to be written reaches `limit` bytes."""
-        if self.both:
+        """Kill now, or once the file that is about to be written reaches `limit` bytes."""
+        if self.role != "runner" and "runner" in self.victims:
             os.kill(runner, signal.SIGKILL)
+        if self.victims == "runner" != self.role:
+            return
         if self.limit is None:
             os.kill(os.getpid(), signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

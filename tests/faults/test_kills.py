@@ -9,14 +9,15 @@ import random
 import shutil
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterable
 
 import harness
 import points
 import pytest
 
-SMALL = 6  # kills of the tier that always runs, spread over every kind
+# Whose writes are the moments, and who dies then.
+KINDS = [("runner", "runner"), ("trainer", "trainer"), ("trainer", "trainer and runner"), ("trainer", "runner")]
+OUTLIVES = {False: "", True: ", trainers outlive their runner"}
 
 
 def survives(place, faults: Iterable[points.Fault], *, direct: bool = False) -> int:
@@ -25,7 +26,7 @@ def survives(place, faults: Iterable[points.Fault], *, direct: bool = False) -> 
     for fault in faults:
         trial = place.trial(direct=direct)
         code = trial.start(fault).wait()
-        killed = fault.role == "runner" or fault.both
+        killed = "runner" in fault.victims
         assert (code in (-signal.SIGKILL, -signal.SIGXFSZ)) if killed else code == 1, (fault, code)
         trial.finish()
         try:
@@ -63,10 +64,6 @@ def strike(trial: harness.Trial, run: harness.Run, victims: str) -> bool:
     return hit
 
 
-def kinds(faults: Iterable[points.Fault]) -> Counter[str]:
-    return Counter("runner" if f.role == "runner" else "trainer and runner" if f.both else "trainer" for f in faults)
-
-
 def test_every_write_of_a_training_is_a_point(place):
     """The writes that DESIGN names; a harness that does not see them would prove nothing."""
     seen = {(p.role, p.event, p.path.split("/")[-1]) for p in place.points}
@@ -83,32 +80,25 @@ def test_every_write_of_a_training_is_a_point(place):
 
 def test_some_kills_of_every_kind_leave_no_trace(place):
     generator = random.Random(3)
-    everything = harness.kills(place.points)
-    chosen = generator.sample(everything, SMALL)
-    assert survives(place, chosen) == SMALL
+    for at, victims in KINDS:
+        chosen = generator.sample(harness.kills(place.points, at, victims), 2)
+        assert survives(place, chosen) == len(chosen)
 
 
 def test_an_orphaned_trainer_is_the_only_writer(place):
     """The runner dies while its trainer goes on, as a job of a queue does."""
-    after_start = [f for f in harness.kills(place.points) if f.role == "runner"][-30::15]
-    assert survives(place, after_start, direct=True) == len(after_start)
+    chosen = random.Random(3).sample(harness.kills(place.points, "trainer", "runner"), 2)
+    assert survives(place, chosen, direct=True) == len(chosen)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["runner", "trainer", "trainer and runner"])
-def test_every_kill_leaves_no_trace(kind, place, capsys):
-    faults = [f for f in harness.kills(place.points) if kinds([f])[kind]]
-    count = survives(place, faults)
-    report(capsys, f"{count} kills at write points, {kind}: all recovered")
-
-
-@pytest.mark.full
-def test_every_kill_of_the_runner_leaves_an_orphan_that_is_waited_for(place, capsys):
-    faults = [f for f in harness.kills(place.points) if f.role == "runner"]
-    report(
-        capsys,
-        f"{survives(place, faults, direct=True)} kills at write points, runner with orphaned trainer: all recovered",
-    )
+@pytest.mark.parametrize(
+    ("at", "victims", "direct"),
+    [(*kind, direct) for direct in (False, True) for kind in KINDS if not direct or "runner" in kind[1]],
+)
+def test_every_kill_leaves_no_trace(at, victims, direct, place, capsys):
+    count = survives(place, harness.kills(place.points, at, victims), direct=direct)
+    report(capsys, f"{count} kills at writes of the {at}, of the {victims}{OUTLIVES[direct]}: all recovered")
 
 
 @pytest.mark.full
@@ -116,8 +106,7 @@ def test_every_kill_of_the_runner_leaves_an_orphan_that_is_waited_for(place, cap
 @pytest.mark.parametrize("direct", [False, True])
 def test_kills_at_random_moments_leave_no_trace(victims, direct, place, capsys):
     count = survives_at_random(place, victims, 12, direct=direct)
-    how = ", trainer outlives runner" if direct else ""
-    report(capsys, f"{count} kills at random moments, {victims}{how}: all recovered")
+    report(capsys, f"{count} kills at random moments, of the {victims}{OUTLIVES[direct]}: all recovered")
     assert count >= 8
 
 
