@@ -47,11 +47,11 @@ class Facts:
         """(frozen, all) parameters of a phase; untying gives the lower end a matrix of its own."""
         sides: Sides = phase.sides(self.names)
         frozen, total = sum(self.parameters[name] for name in sides.frozen), self.total
-        for layer in self.data["layers"]:
-            shared = sum(n for other, n in layer["tied_to"].items() if other in sides.frozen and layer["name"] in sides.fresh)
-            frozen += shared
-            if phase.tied in ("untie_draw", "untie_copy"):
-                total += shared
+        for place, layer in enumerate(self.data["layers"]):
+            if layer["name"] in sides.fresh:
+                held = {other: n for other, n in layer["tied_to"].items() if other in sides.frozen}
+                frozen += sum(n for other, n in held.items() if self.names.index(other) > place)  # counted in this layer
+                total += sum(held.values()) if phase.tied in ("untie_draw", "untie_copy") else 0
         return frozen, total
 
     def seconds_per_epoch(self) -> float | None:

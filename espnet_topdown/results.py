@@ -14,6 +14,8 @@ from espnet_topdown.ledger import read_record
 from espnet_topdown.plan import BASE
 from espnet_topdown.sections import Tables
 
+PERPLEXITY = "perplexity.json"  # what `espnet_topdown.lm.perplexity` leaves in an experiment
+
 
 def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Tables | str:
     """The tables that suit the directories: one cascade, several, one experiment, or two experiments.
@@ -88,8 +90,8 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
 
 
 def _perplexity(directory: Path) -> dict[str, float] | None:
-    """Perplexities that `espnet_topdown.lm.perplexity` left, by text and way of counting; None where there are none."""
-    path = directory / "perplexity.json"
+    """Perplexities by text and way of counting; None where there are none."""
+    path = directory / PERPLEXITY
     if not path.exists():
         return None
     return {f"{Path(row['text']).parent.name} ({row['kind']})": row["perplexity"] for row in files.read_json(path)}

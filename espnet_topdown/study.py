@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from espnet_topdown import files
 from espnet_topdown.cascade import Cascade
@@ -23,7 +23,7 @@ from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.expansion import expand
 from espnet_topdown.plan import BASE
 from espnet_topdown.plan_file import plan_text, read_plan
-from espnet_topdown.results import phase_results
+from espnet_topdown.results import PERPLEXITY, phase_results
 from espnet_topdown.scoring import find_scores
 from espnet_topdown.trn import read_trn
 
@@ -32,10 +32,10 @@ OPTIONS = "options.json"  # what a corpus command may leave in data/: the option
 
 @dataclass(frozen=True)
 class Study:
-    """Names of one study in a recipe directory.
+    """One study in a recipe directory: its names and its commands; `AsrStudy` and `LmStudy` fill in the recipe's.
 
     Args:
-        model: ``conf/train_asr_MODEL.yaml`` and ``conf/study/MODEL.yaml`` are its baseline and its plan.
+        model: ``conf/train_KIND_MODEL.yaml`` and ``conf/study/MODEL.yaml`` are its baseline and its plan.
         seeds: of the baselines.
         jobs: trainings, or decodings, at a time, each with one thread.
         model_file: the model that is decoded.
@@ -48,6 +48,13 @@ class Study:
     model_file: str
     test_sets: str
 
+    KIND: ClassVar[str]
+
+    @property
+    def config(self) -> Path:
+        """Config of the baseline."""
+        return Path(f"conf/train_{self.KIND}_{self.model}.yaml")
+
     @property
     def plan(self) -> Path:
         """Plan of the cascade and its controls."""
@@ -55,7 +62,7 @@ class Study:
 
     def base(self, seed: int) -> Path:
         """Experiment of a seed's baseline."""
-        return Path(f"exp/asr_study_{self.model}_seed{seed}")
+        return Path(f"exp/{self.KIND}_study_{self.model}_seed{seed}")
 
     def cascade(self, seed: int) -> Path:
         """Directory of a seed's cascade."""
@@ -65,25 +72,22 @@ class Study:
         """Record of a finished seed."""
         return Path(f"records/{self.model}/seed{seed}.json")
 
-    def recipe(self, *options: str) -> list[str]:
-        """The recipe's command with the model's config and statistics."""
-        config = ["--asr_config", f"conf/train_asr_{self.model}.yaml", "--asr_stats_dir", f"exp/asr_stats_{self.model}"]
-        return ["./run.sh", *config, "--inference_asr_model", self.model_file, *options]
-
     def train_command(self, seed: int) -> list[str]:
         """Trains the baseline of `seed`, or goes on with it."""
-        tag = f"study_{self.model}_seed{seed}"
-        return self.recipe("--stage", "11", "--stop_stage", "11", "--asr_tag", tag, "--asr_args", f"--seed {seed}")
+        raise NotImplementedError
+
+    def decode_command(self, experiment: Path) -> list[str]:
+        """Decodes and scores one experiment."""
+        raise NotImplementedError
+
+    def is_decoded(self, experiment: Path) -> bool:
+        """Whether `decode_command` has done its work."""
+        raise NotImplementedError
 
     def cascade_command(self, seed: int) -> list[str]:
         """Trains every phase of `seed` that is not finished."""
         words = [sys.executable, "-m", "espnet_topdown", "run", str(self.base(seed)), "--plan", str(self.plan)]
         return [*words, "--dir", str(self.cascade(seed)), "--jobs", str(self.jobs), "--threads", "1"]
-
-    def decode_command(self, experiment: Path) -> list[str]:
-        """Decodes and scores one experiment."""
-        stages = ["--stage", "12", "--stop_stage", "13", "--skip_train", "true", "--inference_nj", "1"]
-        return self.recipe(*stages, "--test_sets", self.test_sets, "--asr_exp", str(experiment))
 
     def is_recorded(self, seed: int) -> bool:
         """Whether the record of every phase is there, of the plan as it is now (phases may have been appended)."""
@@ -91,6 +95,60 @@ class Study:
             return False
         record = files.read_json(self.record(seed))
         return record["complete"] and record["plan"] == plan_text(read_plan(self.plan))
+
+
+class AsrStudy(Study):
+    """A study with the recipe's asr1 stages."""
+
+    KIND = "asr"
+
+    def recipe(self, *options: str) -> list[str]:
+        """The recipe's command with the model's config and statistics."""
+        config = ["--asr_config", str(self.config), "--asr_stats_dir", f"exp/asr_stats_{self.model}"]
+        return ["./run.sh", *config, "--inference_asr_model", self.model_file, *options]
+
+    def train_command(self, seed: int) -> list[str]:
+        tag = self.base(seed).name.removeprefix("asr_")
+        return self.recipe("--stage", "11", "--stop_stage", "11", "--asr_tag", tag, "--asr_args", f"--seed {seed}")
+
+    def decode_command(self, experiment: Path) -> list[str]:
+        stages = ["--stage", "12", "--stop_stage", "13", "--skip_train", "true", "--inference_nj", "1"]
+        return self.recipe(*stages, "--test_sets", self.test_sets, "--asr_exp", str(experiment))
+
+    def is_decoded(self, experiment: Path) -> bool:  # result.txt is the last file that stage 13 writes for a metric
+        words = [ref for (*_, metric), (ref, _) in find_scores(experiment).items() if metric == "wer"]
+        return any((ref.parent / "result.txt").exists() for ref in words)
+
+
+class LmStudy(Study):
+    """A study with the recipe's lm1 stages: perplexities in the place of error rates."""
+
+    KIND = "lm"
+
+    def recipe(self, stage: int, experiment: Path, *options: str) -> list[str]:
+        """One stage of the recipe's command for one experiment."""
+        stages = ["--stage", str(stage), "--stop_stage", str(stage), "--ngpu", "0"]
+        names = ["--lm_config", str(self.config), "--lm_exp", str(experiment), "--inference_lm", self.model_file]
+        return ["./run.sh", *stages, *names, *options]
+
+    def train_command(self, seed: int) -> list[str]:
+        return self.recipe(7, self.base(seed), "--lm_args", f"--seed {seed}")
+
+    def decode_command(self, experiment: Path) -> list[str]:
+        return self.recipe(8, experiment)
+
+    def is_decoded(self, experiment: Path) -> bool:
+        return (experiment / PERPLEXITY).exists()
+
+
+def choose(model: str, seeds: Sequence[int], jobs: int, model_file: str | None, test_sets: str) -> Study:
+    """The study of a model: of a language model where ``conf/train_lm_MODEL.yaml`` is there, else of an ASR model.
+
+    `model_file` None: ``valid.loss.ave.pth`` of a language model, ``valid.acc.ave.pth`` of an ASR model.
+    """
+    is_lm = Path(f"conf/train_lm_{model}.yaml").exists()
+    kind, default = (LmStudy, "valid.loss.ave.pth") if is_lm else (AsrStudy, "valid.acc.ave.pth")
+    return kind(model, tuple(seeds), jobs, model_file or default, test_sets)
 
 
 def run(study: Study) -> None:
@@ -108,7 +166,7 @@ def run(study: Study) -> None:
     for seed in open_seeds:
         _run_all([study.cascade_command(seed)], 1)
         rows = phase_results(Cascade.reopen(study.cascade(seed)))
-        _run_all([study.decode_command(row.directory) for row in rows if not is_scored(row.directory)], study.jobs)
+        _run_all([study.decode_command(row.directory) for row in rows if not study.is_decoded(row.directory)], study.jobs)
         write_record(study, seed)
 
 
@@ -136,14 +194,8 @@ def _run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
         raise TopdownError(f"a command of the study failed (its output stands above): {failed[0]}\nRun again to go on")
 
 
-def is_scored(experiment: Path) -> bool:
-    """Whether stage 13 has ended for some set: result.txt is the last file that it writes for a metric."""
-    words = [ref for (*_, metric), (ref, _) in find_scores(experiment).items() if metric == "wer"]
-    return any((ref.parent / "result.txt").exists() for ref in words)
-
-
 def make_record(study: Study, seed: int) -> dict[str, Any]:
-    """All that the tables need of one seed, without a model: numbers, hashes, references and hypotheses.
+    """All that the tables need of one seed, without a model: numbers, hashes, references and hypotheses or perplexities.
 
     A hypothesis that is equal to its reference is left out.
     """
@@ -152,7 +204,7 @@ def make_record(study: Study, seed: int) -> dict[str, Any]:
     phases = [_phase_record(cascade, row, study.model_file, references) for row in phase_results(cascade)]
     plan, skipped = read_plan(study.plan), cascade.judge().skipped
     expected = {phase.name for phase in expand(plan, cascade.facts.names, cascade.base.seed)} - skipped
-    complete = expected <= {phase["name"] for phase in phases if phase["hypotheses"]}
+    complete = expected <= {phase["name"] for phase in phases if phase["hypotheses"] or phase["perplexity"]}
     header: dict[str, Any] = {"model": study.model, "seed": seed, "plan": plan_text(plan)}
     header |= {"dev_name": cascade.dev_name, "complete": complete, "made": _made(), "data": _data()}
     return {**header, "references": references, "phases": phases}
@@ -171,7 +223,7 @@ def _phase_record(
         if references.setdefault(name, ref) != ref:
             raise TopdownError(f"{pair[0]} differs from {BASE}'s references; decode and score {row.directory} again")
         hypotheses[name] = {utterance: text for utterance, text in hyp.items() if text != ref[utterance]}
-    numbers = {key: value for key, value in vars(row).items() if key not in ("directory", "perplexity", "dev_name")}
+    numbers = {key: value for key, value in vars(row).items() if key not in ("directory", "dev_name")}
     dropout = "keep" if row.name == BASE else cascade.phase(row.name).dropout
     sha256 = files.sha256(row.directory / model_file)
     return {**numbers, "dropout": dropout, "model_sha256": sha256, "hypotheses": hypotheses}
@@ -226,11 +278,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, text in helps.items():
         command = commands.add_parser(name, help=text)
         add = command.add_argument
-        add("model", help="conf/train_asr_MODEL.yaml and conf/study/MODEL.yaml")
+        add("model", help="conf/train_asr_MODEL.yaml or conf/train_lm_MODEL.yaml, and conf/study/MODEL.yaml")
         add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the baselines (1 2 3)")
         add("--jobs", type=int, default=2, help="single-threaded trainings at a time (2)")
-        add("--model_file", default="valid.acc.ave.pth", help="model to decode (valid.acc.ave.pth)")
-        add("--test_sets", default="test", help="sets to decode, such as \"dev test\" (test)")
+        add("--model_file", help="model to decode (valid.acc.ave.pth; valid.loss.ave.pth of a language model)")
+        add("--test_sets", default="test", help="ASR: sets to decode, such as \"dev test\" (test)")
     table = commands.add_parser("table", help="RESULTS.md from records, without the models")
     table.add_argument("records", type=Path, nargs="+", metavar="RECORDS", help="records, or directories of them")
     table.add_argument("--output", type=Path, help="file to write, with its images/ beside it (default: print)")
@@ -241,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             study_tables.show(find_records(options.records), options.records, options.output)
             return
-        study = Study(options.model, tuple(options.seeds), options.jobs, options.model_file, options.test_sets)
+        study = choose(options.model, options.seeds, options.jobs, options.model_file, options.test_sets)
         if options.command == "run":
             run(study)
         else:

@@ -80,13 +80,20 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
         for name, phase in phases.items():
             kind = phase["kind"]
             answered = phases.get(name.removeprefix(f"{kind}_"))
-            if kind in CONTROLS and answered and kind != "restart":
+            if kind in CONTROLS and not name.startswith(f"{kind}_"):  # a control of its own kind, such as fine-tuning
+                ask(f"best top-down phase - {name}", record, top, phase)
+            elif kind in CONTROLS and answered and kind != "restart":
                 ask(f"{answered['name']} (cut {answered['cut']}) - its {kind}, one run each", record, answered, phase)
             if phase["dropout"] == "off":
                 alike = {**record, "phases": [p for p in record["phases"] if p["cut"] == phase["cut"]]}
                 kept = selected(alike, (TOP_DOWN,))
                 ask(f"cut {phase['cut']}: dropout off in the frozen layers - dropout kept", record, phase, kept)
     return asked
+
+
+def experiment(folder: Path, seed: int, phase: str) -> Path:
+    """Directory that stands for the experiment of a phase."""
+    return folder / f"seed{seed}" / phase
 
 
 class Decoded:
@@ -104,13 +111,9 @@ class Decoded:
                         write_trn(self.path(record["seed"], phase["name"]) / f"{name}.trn", _trn_rows(lines))
                     self.scores[record["seed"], phase["name"]] = score_trn(*self.pair(record["seed"], phase["name"]))
 
-    def experiment(self, seed: int, phase: str) -> Path:
-        """Directory that stands for an experiment."""
-        return self.folder / f"seed{seed}" / phase
-
     def path(self, seed: int, phase: str) -> Path:
-        """Its score directory."""
-        return self.experiment(seed, phase) / self.dataset / "score_wer"
+        """Score directory of a phase."""
+        return experiment(self.folder, seed, phase) / self.dataset / "score_wer"
 
     def pair(self, seed: int, phase: str) -> tuple[Path, Path]:
         """Its ref.trn and hyp.trn."""

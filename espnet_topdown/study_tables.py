@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from espnet_topdown import plots, significance
+from espnet_topdown import study_perplexity as perplexity
 from espnet_topdown.comparison import PhaseResult, compare_sets
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.plan import CONTROLS, TOP_DOWN
 from espnet_topdown.sections import Section, Tables, phases_section, seeds_section, set_section
-from espnet_topdown.study_contrasts import Contrast, Decoded, Record, questions, selected
+from espnet_topdown.study_contrasts import Contrast, Decoded, Record, experiment, questions, selected
 
 def contrast_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
     """All questions over seeds, with their verdicts."""
@@ -70,8 +71,8 @@ def cost_section(records: Sequence[Record]) -> Section:
     return Section("Training cost", ("kind", "runs", "mean epochs", "mean minutes"), tuple(rows), notes)
 
 
-def summary(contrasts: Sequence[Contrast], records: Sequence[Record]) -> list[str]:
-    """The verdicts as sentences, what was not measured among them."""
+def summary(contrasts: Sequence[Contrast]) -> list[str]:
+    """The verdicts as sentences."""
     lines = []
     for contrast in contrasts:
         many = len(contrast.pairs)
@@ -80,12 +81,17 @@ def summary(contrasts: Sequence[Contrast], records: Sequence[Record]) -> list[st
             f"- {contrast.question}: {contrast.points:+.2f} points ({contrast.verdict}); the first has fewer errors in "
             f"{better} of {many} seed{'s' if many > 1 else ''}."
         )
+    return lines
+
+
+def coverage(records: Sequence[Record]) -> list[str]:
+    """Which cuts were selected and what was not measured, as sentences."""
     cuts = []
     for record in records:
         trained = {p["cut"] for p in record["phases"] if p["kind"] == TOP_DOWN and p["dropout"] == "keep"}
         best = selected(record, (TOP_DOWN,))
         cuts.append(f"{best['cut']} of {len(trained)} trained" if best else "none trained")
-    lines.append(f"- Cut selected on dev, by seed: {', '.join(cuts)}.")
+    lines = [f"- Cut selected on dev, by seed: {', '.join(cuts)}."]
     kinds = {phase["kind"] for record in records for phase in record["phases"]}
     lines += [f"- Control {kind}: not measured." for kind in CONTROLS if kind not in kinds]
     if not any(phase["dropout"] == "off" for record in records for phase in record["phases"]):
@@ -93,12 +99,15 @@ def summary(contrasts: Sequence[Contrast], records: Sequence[Record]) -> list[st
     return lines
 
 
-def result_rows(records: Sequence[Record], decoded: Decoded) -> list[PhaseResult]:
-    """The phases of all seeds as the tables and plots of cascades take them; names begin with the seed."""
+def result_rows(records: Sequence[Record], folder: Path) -> list[PhaseResult]:
+    """The phases of all seeds as the tables and plots of cascades take them; names begin with the seed.
+
+    `folder` gets a directory for each, where `Decoded` puts its hypotheses.
+    """
     rows = []
     for record in records:
         for phase in record["phases"]:
-            directory = decoded.experiment(record["seed"], phase["name"])
+            directory = experiment(folder, record["seed"], phase["name"])
             directory.mkdir(parents=True, exist_ok=True)
             given = {k: v for k, v in phase.items() if k not in ("name", "dropout", "model_sha256", "hypotheses")}
             given |= {"curve": tuple(phase["curve"]), "frozen": tuple(phase["frozen"]), "directory": directory}
@@ -124,21 +133,31 @@ def model_text(model: str, records: Sequence[Record]) -> tuple[str, dict[str, by
     sections: list[Section] = []
     lines: list[str] = []
     pictures: dict[str, bytes] = {}
-    for dataset in records[0]["references"]:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = result_rows(records, Path(folder))
+        for dataset in records[0]["references"]:
             decoded = Decoded(records, dataset, Path(folder))
             answers = [decoded.contrast(question, pairs) for question, pairs in questions(records).items()]
             contrasts = [answer for answer in answers if answer]
-            rows = result_rows(records, decoded)
-            sets = compare_sets(rows)
-            lines += [f"On {dataset.rpartition('/')[2]}:", "", *summary(contrasts, records), ""]
+            name = dataset.rpartition("/")[2]
+            lines += [f"On {name}:", "", *summary(contrasts), ""]
             sections += [contrast_section(dataset, contrasts), seed_section(dataset, contrasts)]
-            for found in sets:
-                sections += [seeds_section(found)] if found.groups else []
-                sections.append(set_section(rows, found, significance.RESAMPLES))
-            name = f"{model}_{dataset.rpartition('/')[2]}_error_by_cut.png"
-            pictures[name] = plots.draw(rows, sets)["error_by_cut.png"]
-    sections += [cost_section(records), phases_section(rows, decoded=True)]
+        sets = compare_sets(rows)
+        for found in sets:
+            sections += [seeds_section(found)] if found.groups else []
+            sections.append(set_section(rows, found, significance.RESAMPLES))
+            name = f"{model}_{found.dataset}_error_by_cut.png"
+            pictures[name] = plots.draw(rows, [found])["error_by_cut.png"]
+        for text in perplexity.texts(records):
+            if "stream" in text:
+                answers = perplexity.contrasts(records, text)
+                lines += [f"On {text}:", "", *perplexity.summary(answers), ""]
+                sections.append(perplexity.contrast_section(text, answers))
+        if perplexity.texts(records):
+            sections.append(perplexity.phases_section(records))
+            pictures[f"{model}_perplexity_by_cut.png"] = plots.draw(rows, [])["error_by_cut.png"]
+    lines += ["Cuts and controls:", "", *coverage(records), ""]
+    sections += [cost_section(records), phases_section(rows, decoded=bool(sets))]
     for record in records:
         mine = [row for row in rows if row.name.startswith(f"{record['seed']}/")]
         pictures[f"{model}_seed{record['seed']}_dev_curves.png"] = plots.draw(mine, [])["dev_curves.png"]
@@ -158,7 +177,7 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
         yield f"- {key}: {', '.join(dict.fromkeys(record['made'][key] for record in records))}"
     yield from _convergence(records)
     data = records[0]["data"]
-    sizes = [f"{name} {size['strings']} strings, {size['words']} words" for name, size in data["sets"].items()]
+    sizes = [f"{name} {size['strings']} lines, {size['words']} words" for name, size in data["sets"].items()]
     yield "- data: " + "; ".join(sizes)
     if data["options"]:
         yield "- options of the data: " + ", ".join(f"{key} {value}" for key, value in data["options"].items())

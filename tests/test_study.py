@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown import study, study_contrasts, study_tables
+from espnet_topdown import study, study_contrasts, study_perplexity, study_tables
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan import Entry, Plan
 from espnet_topdown.plan_file import plan_text
@@ -121,7 +121,8 @@ def test_dropout_off_is_a_question_of_its_own(tmp_path: Path) -> None:
 
 def test_summary_names_what_was_not_measured(tmp_path: Path) -> None:
     records = [usual(1)]
-    lines = study_tables.summary(list(answers(tmp_path, *records).values()), records)
+    lines = study_tables.summary(list(answers(tmp_path, *records).values()))
+    lines += study_tables.coverage(records)
     first = "- best top-down phase - phase 0: -5.00 points (fewer errors); the first has fewer errors in 1 of 1 seed."
     assert first in lines
     assert "- Cut selected on dev, by seed: decoder of 2 trained." in lines
@@ -140,7 +141,7 @@ def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     text = (tmp_path / "RESULTS.md").read_text()
     assert "`python3 -m espnet_topdown.study table records/tiny`" in text
     assert "|best top-down phase - phase 0|1, 2|5.00 - 10.00|-5.00|" in text
-    assert "- data: test 60 strings, 240 words" in text and "- options of the data: snr_db 10" in text
+    assert "- data: test 60 lines, 240 words" in text and "- options of the data: snr_db 10" in text
     shown = sorted(path.name for path in (tmp_path / "images").iterdir())
     assert shown == ["tiny_seed1_dev_curves.png", "tiny_seed2_dev_curves.png", "tiny_test_error_by_cut.png"]
     assert all(f"(images/{name})" in text for name in shown)
@@ -180,6 +181,47 @@ def test_a_seed_given_twice_is_refused(tmp_path: Path) -> None:
         study.find_records([folder, folder])
 
 
+def lm_record(seed: int, *perplexities: float) -> dict:
+    """Phase 0, a top-down phase, its restart and a fine-tuning run, with these perplexities on the test stream."""
+    kinds = {"phase0": "base", "phase1": "top_down", "restart_phase1": "restart", "finetune_phase1": "continue"}
+    phases = []
+    for (name, kind), value in zip(kinds.items(), perplexities, strict=True):
+        cut = "output" if kind == "top_down" else None
+        given = {"hypotheses": {}, "perplexity": {"test (stream)": value, "test (per-line)": value + 5}}
+        phases.append({**phase(name, kind, value / 100, (), cut=cut), **given})
+    return {**record(seed, phases), "references": {}, "dev_name": "valid loss min"}
+
+
+def test_perplexities_of_a_language_model_by_hand() -> None:
+    records = [lm_record(1, 60, 58, 61, 59), lm_record(2, 62, 59, 61, 63), lm_record(3, 61, 60, 61, 60)]
+    found = {c.question: c for c in study_perplexity.contrasts(records, "test (stream)")}
+    top = found["best top-down phase - phase 0"]
+    # mean -2, standard deviation 1, t of 2 degrees of freedom 4.3027: 2.4842 to each side
+    assert top.differences == [-2, -3, -1] and top.interval == pytest.approx((-4.4842, 0.4842), abs=1e-4)
+    assert top.verdict == "not shown"
+    lower = study_perplexity.PerplexityContrast("q", "t", top.pairs, ((58, 60), (59, 61.1), (60, 62.2)))
+    assert lower.verdict == "lower"
+    assert found["best top-down phase - finetune_phase1"].differences == [-1, -4, 0]
+    assert study_perplexity.t_interval([1.0]) is None
+    text, pictures = study_tables.model_text("tiny", records)
+    assert "|best top-down phase - phase 0|1, 2, 3|59.00 - 61.00|-2.00|-4.48 to +0.48|not shown|" in text
+    assert "|phase1|top_down|output|3|59.00 (58.00 to 60.00)|-2.00 (-4.48 to +0.48)|64.00 (" in text
+    assert "the first has the lower perplexity in 3 of 3 seeds." in text
+    assert sorted(pictures)[0] == "tiny_perplexity_by_cut.png"
+
+
+def test_a_language_model_is_studied_by_its_own_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/train_lm_tiny.yaml").touch()
+    here = study.choose("tiny", [1], 1, None, "test")
+    train, decode = here.train_command(1), here.decode_command(Path("exp/x"))
+    assert train[:3] == ["./run.sh", "--stage", "7"] and "exp/lm_study_tiny_seed1" in train
+    assert train[-2:] == ["--lm_args", "--seed 1"]
+    assert decode[:3] == ["./run.sh", "--stage", "8"] and "valid.loss.ave.pth" in decode
+    assert not here.is_decoded(tmp_path)
+
+
 def test_failed_command_stops_the_study_with_its_words() -> None:
     with pytest.raises(TopdownError, match="failed .*: false --seed 1"):
         study._run_all([["false", "--seed", "1"], ["true"]], 1)
@@ -187,7 +229,7 @@ def test_failed_command_stops_the_study_with_its_words() -> None:
 
 def test_appended_phases_open_a_recorded_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    here = study.Study("tiny", (1,), 1, "valid.acc.ave.pth", "test")
+    here = study.choose("tiny", [1], 1, None, "test")
     here.plan.parent.mkdir(parents=True)
     here.plan.write_text("phases:\n- cut: decoder  # a comment changes nothing\n")
     assert not here.is_recorded(1)

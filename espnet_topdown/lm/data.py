@@ -22,7 +22,7 @@ def prepare(
     expect_tokens: Sequence[int] | None = None,
     expect_vocabulary: int | None = None,
 ) -> str:
-    """Writes ``output/{train,valid,test}/text`` and says what is in them.
+    """Writes ``output/{train,valid,test}/text`` and the options as ``output/options.json``; says what is in them.
 
     The vocabulary is the (sliced) training text's; other words become ``<unk>`` in all three. The expected counts are
     those of the untouched source files.
@@ -50,6 +50,7 @@ def prepare(
         corpus.write_text(output / split / "text", split, lines)
         tokens = corpus.count_tokens(lines)
         report.append(f"{split}: {len(lines)} lines, {tokens} tokens, {unknown} words mapped to {corpus.UNK}")
+    files.write_json(output / "options.json", {"train_tokens": train_tokens or "all", "min_count": min_count})
     return "\n".join(report)
 
 

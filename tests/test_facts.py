@@ -1,0 +1,22 @@
+"""Counts that the previews show."""
+
+import pytest
+
+from espnet_topdown.facts import Facts
+from espnet_topdown.plan import Phase
+
+LAYERS = [("embed", 100, {"output": 90}), ("rnn", 30, {}), ("output", 10, {"embed": 90})]  # lowest first, 90 tied
+
+
+@pytest.mark.parametrize(
+    ("kind", "tied", "expected"),
+    [
+        ("top_down", None, (10 + 90, 140)),  # the tied matrix, which is counted below, is frozen too
+        ("top_down", "untie_draw", (10 + 90, 140 + 90)),
+        ("bottom_up", None, (100 + 30, 140)),
+        ("bottom_up", "untie_copy", (100 + 30, 140 + 90)),
+    ],
+)
+def test_a_tied_matrix_is_frozen_once(kind: str, tied: str | None, expected: tuple[int, int]) -> None:
+    facts = Facts({"layers": [{"name": n, "parameters": p, "tied_to": t} for n, p, t in LAYERS]})
+    assert facts.frozen_parameters(Phase("phase1", kind, "output", "phase0", 1, tied=tied)) == expected
