@@ -187,3 +187,10 @@ def test_decoder_as_a_cut_of_a_ctc_model_says_that_it_is_one():
     order = layer_order({"encoder": "transformer"}, ["encoder.embed.w", "encoder.encoders.0.w", "ctc.ctc_lo.w"])
     with pytest.raises(TopdownError, match="CTC-only model, whose top layer is 'ctc'"):
         order.index("decoder")
+
+
+@pytest.mark.parametrize(("part", "choice"), [("decoder", "s4"), ("decoder", "transducer"), ("encoder", "whisper")])
+def test_parts_outside_the_table_are_refused_by_name(part, choice):
+    parts = {"encoder": "transformer", "decoder": "transformer"} | {part: choice}
+    with pytest.raises(TopdownError, match=f"no layer order is known for the {part} '{choice}' .known: .*'layers:'"):
+        layer_order(parts, ["encoder.embed.conv.0.weight"])
