@@ -25,6 +25,7 @@ setup(
         "pyyaml",
         "kaldialign>=0.9",
         "matplotlib",
+        "scipy",
         "soundfile",
         "soxr",
     ],

@@ -44,7 +44,7 @@ class PerplexityContrast:
 
 def t_interval(values: Sequence[float]) -> Interval | None:
     """95 % interval of the mean of independent normal values; None for fewer than two."""
-    from scipy.stats import t  # ESPnet brings it
+    from scipy.stats import t
 
     if len(values) < 2:
         return None
