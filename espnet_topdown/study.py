@@ -135,7 +135,7 @@ class LmStudy(Study):
         return self.recipe(7, self.base(seed), "--lm_args", f"--seed {seed}")
 
     def decode_command(self, experiment: Path) -> list[str]:
-        return self.recipe(8, experiment)
+        return self.recipe(8, experiment, "--per_line", "false")  # the stream's alone, as the literature counts
 
     def is_decoded(self, experiment: Path) -> bool:
         return (experiment / PERPLEXITY).exists()

@@ -187,7 +187,7 @@ def lm_record(seed: int, *perplexities: float) -> dict:
     phases = []
     for (name, kind), value in zip(kinds.items(), perplexities, strict=True):
         cut = "output" if kind == "top_down" else None
-        given = {"hypotheses": {}, "perplexity": {"test (stream)": value, "test (per-line)": value + 5}}
+        given = {"hypotheses": {}, "perplexity": {"test (stream)": value, "valid (stream)": value + 5}}
         phases.append({**phase(name, kind, value / 100, (), cut=cut), **given})
     return {**record(seed, phases), "references": {}, "dev_name": "valid loss min"}
 
