@@ -112,7 +112,9 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Cell
         axes.set_ylabel(name)
     axes.set_xlabel("cut, or the kind of phase where there is none")
     handles = {label: handle for handle, label in zip(*_handles(figure))}
-    caption = "bars: 95 % interval of the difference to phase 0; line: phase 0; ringed: selected on dev"
+    caption = "line: phase 0; ringed: selected on dev"
+    if any(isinstance(value, Cell) for values in panels.values() for value in values):
+        caption = f"bars: 95 % interval of the difference to phase 0; {caption}"
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, title=caption)
     return figure
 

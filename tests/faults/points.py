@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,28 @@ _EVENTS = {"os.rename": 1, "os.remove": 0, "os.symlink": 1, "os.mkdir": 0, "torc
 
 @dataclass(frozen=True)
 class Fault:
-    """Death by SIGKILL at a write point.
+    """Death by SIGKILL at a write point, or a pause there.
 
     Args:
         role: ``runner`` or the name of a phase, for its trainer: whose write point it is.
         number: the write point.
         limit: None: before the write; else in its middle, when the file has this many bytes.
         victims: who dies, ``runner``, ``trainer`` or ``trainer and runner``; a trainer may outlive its runner.
+        hold: nobody dies; the process waits before the write until this file is there.
     """
 
     role: str
     number: int
     limit: int | None = None
     victims: str = "trainer"
+    hold: Path | None = None
 
     def strike(self, runner: int) -> None:
-        """Kill now, or once the file that is about to be written reaches `limit` bytes."""
+        """Wait, or kill now, or once the file that is about to be written reaches `limit` bytes."""
+        if self.hold is not None:
+            while not self.hold.exists():
+                time.sleep(0.01)
+            return
         if self.role != "runner" and "runner" in self.victims:
             os.kill(runner, signal.SIGKILL)
         if self.victims == "runner" != self.role:

@@ -15,12 +15,22 @@ import points
 import pytest
 
 
-def in_phase2(place, trial: harness.Trial, epochs: int = 2) -> None:
-    """Leave the cascade as a kill before the third epoch of phase 2 does: both a checkpoint and its safe copy are there."""
-    saves = [
-        p for p in place.points if (p.role, p.event) == ("phase2", "torch.save") and p.path.endswith("/checkpoint.pth")
-    ]
-    trial.start(points.Fault("phase2", saves[epochs].number)).wait()
+def third_checkpoint(place, phase: str) -> int:
+    """The write point of a phase's last checkpoint: an earlier one and its safe copy are there."""
+    saves = [p for p in place.points if (p.role, p.event, p.path) == (phase, "torch.save", f"{phase}/checkpoint.pth")]
+    return saves[2].number
+
+
+def in_phase2(place, trial: harness.Trial) -> None:
+    """Leave the cascade as a kill in the third epoch of phase 2 does."""
+    trial.start(points.Fault("phase2", third_checkpoint(place, "phase2"))).wait()
+
+
+def start_and_hold(place, trial: harness.Trial, until: str) -> harness.Run:
+    """A run whose trainer of phase 1 waits before its third checkpoint until the file `until` is made."""
+    run = trial.start(points.Fault("phase1", third_checkpoint(place, "phase1"), hold=trial.place / until))
+    wait_until(lambda: "struck" in trial.trace.read_text() if trial.trace.exists() else False)
+    return run
 
 
 def truncate(path: Path, size: Callable[[int], int]) -> None:
@@ -59,8 +69,7 @@ def test_a_damaged_epoch_file_and_lost_links_are_rebuilt(place, trial):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 143)])
 def test_a_signal_ends_the_training_and_the_same_command_goes_on(number, code, place, trial):
-    run = trial.start()
-    wait_until(lambda: (trial.directory / "phase1" / "1epoch.pth").exists())
+    run = start_and_hold(place, trial, "never")
     os.kill(run.pid, number)
     assert run.wait() == code
     assert run.gone(10)
@@ -76,12 +85,12 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
 
 
 def test_of_two_runs_at_once_one_is_told_who_runs(place, trial):
-    first = trial.start()
-    wait_until(lambda: (trial.directory / "phase1" / "phase.yaml").exists())
+    first = start_and_hold(place, trial, "go")
     second = trial.start()
     assert second.wait() == 1
     assert f"is in use: process {first.pid} on" in second.output.read_text()
     assert "Traceback" not in second.output.read_text()
+    (trial.place / "go").touch()
     assert first.wait() == 0
     trial.finish()
     trial.check(place.expected, repeated=0)
