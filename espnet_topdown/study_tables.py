@@ -19,6 +19,7 @@ from espnet_topdown.plan import CONTROLS, TOP_DOWN
 from espnet_topdown.sections import Section, Tables, phases_section, seeds_section, set_section
 from espnet_topdown.study_contrasts import Contrast, Decoded, Record, experiment, questions, selected
 
+
 def contrast_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
     """All questions over seeds, with their verdicts."""
     header = ("question", "seeds", "mean Err", "difference", "95 %, utterances", "95 %, speakers", "verdict")

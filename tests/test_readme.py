@@ -50,3 +50,11 @@ def test_make_target_exists(target):
 def test_files_that_it_names_exist():
     for path in re.findall(r"\]\(([\w/.]+)\)", TEXT) + [f"egs2/{name}" for name in re.findall(r"^\| `egs2/([\w/]+)`", TEXT, re.M)]:
         assert (ROOT / path).exists(), path
+
+
+def test_results_come_from_the_generated_tables():
+    section = TEXT.partition("\n## Results\n")[2].partition("\n## ")[0]
+    found = [line for path in re.findall(r"\]\((egs2/[\w/]+RESULTS\.md)\)", section) for line in (ROOT / path).read_text().splitlines()]
+    rows = [line for line in section.splitlines() if line.startswith("|") and not line.startswith("|---")]
+    assert len(rows) > 4
+    assert set(rows) <= set(found), set(rows) - set(found)

@@ -14,6 +14,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan import Entry, Plan
 from espnet_topdown.plan_file import plan_text
 
+RESULTS = sorted((Path(__file__).parent.parent / "egs2").glob("*/*/RESULTS.md"))
 SPEAKERS, EACH = 6, 10
 SET = "decode/test"
 WORDS = 4 * SPEAKERS * EACH
@@ -148,6 +149,15 @@ def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     first = text
     subprocess.run(command, cwd=tmp_path, check=True, env=environment)
     assert (tmp_path / "RESULTS.md").read_text() == first
+
+
+@pytest.mark.parametrize("results", RESULTS, ids=lambda path: path.parent.parent.name)
+def test_committed_results_are_what_the_records_say(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(results.parent)
+    study.main(["table", *map(str, sorted(Path("records").iterdir()))])
+    assert capsys.readouterr().out.rstrip() == results.read_text().rstrip()
 
 
 def test_a_baseline_that_was_cut_short_is_named() -> None:
