@@ -14,6 +14,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.scoring import Score, alignments, find_scores, score_trn
 
 FEWEST_SPEAKERS = 5  # fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails
+MANY_SPEAKERS = 20  # with fewer, resampling speakers alone gives intervals that are too narrow (some 86 % cover for 6)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class PhaseResult:
         curve: dev criterion of each epoch.
         perplexity: test perplexity by data set (language models).
         frozen: names of its frozen layers.
+        settings: what else makes phases of one kind and cut the same experiment under another seed (parent, dropout,
+            tied weights, training options).
     """
 
     name: str
@@ -53,6 +56,7 @@ class PhaseResult:
     curve: tuple[float | None, ...] = ()
     perplexity: Mapping[str, float] | None = None
     frozen: tuple[str, ...] = ()
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """Phases of one kind and cut under several seeds, read together; `error_rates` in the order of `seeds`."""
+    """One experiment under several seeds, read together; `error_rates` in the order of `seeds`."""
 
+    names: tuple[str, ...]
     kind: str
     cut: str | None
     seeds: tuple[int, ...]
@@ -86,13 +91,12 @@ class Group:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """All phases on one scored set: `cells` in the order of the rows; the bootstrap draws `units` of `unit`."""
+    """All phases on one scored set: `cells` in the order of the rows; the bootstrap draws `units`."""
 
     inference: str
     dataset: str
     metric: str
-    unit: str
-    units: int
+    units: tuple[str, ...]
     speakers: int
     cells: tuple[Cell, ...]
     groups: tuple[Group, ...]
@@ -150,18 +154,18 @@ def _compare(
     columns = list(pairs.values()) + [
         np.mean([pairs[p] for p in places], axis=0) for places in groups if all(p in pairs for p in places)
     ]
-    unit, names = _units(example)
-    changes = iter(_changes(columns, example, names, resamples))
+    units = _units(example)
+    changes = iter(_changes(columns, example, units, resamples))
     change = {place: next(changes) for place in pairs}
     tests = {place: _test(files[base], files[place], case_sensitive) for place, base in _tested(key, rows, pairs)}
     return SetComparison(
         *key,
-        unit=unit,
-        units=len(set(names)),
+        units=units,
         speakers=len({u.speaker for u in example.utterances}),
         cells=tuple(Cell(score, change.get(place), tests.get(place)) for place, score in enumerate(scores)),
         groups=tuple(
             Group(
+                tuple(dict.fromkeys(rows[p].name.rpartition("/")[2] for p in places)),
                 rows[places[0]].kind,
                 rows[places[0]].cut,
                 tuple(rows[p].seed for p in places),
@@ -174,14 +178,16 @@ def _compare(
 
 
 def _same_reference(key: tuple[str, str, str], scores: Sequence[Score | None], files: Sequence) -> Score:
-    """The first score, once all are known to hold the same utterances with as many reference words each."""
+    """The first score, once all are known to have the same reference."""
     present = [(score, pair[0]) for score, pair in zip(scores, files) if score]
-    sizes = [{u.name: u.words for u in score.utterances} for score, _ in present]
-    for size, (_, path) in zip(sizes, present):
-        if size != sizes[0]:
+    texts = [{u.name: u.reference for u in score.utterances} for score, _ in present]
+    for text, (_, path) in zip(texts, present):
+        if text != texts[0]:
+            differing = [name for name in {**texts[0], **text} if text.get(name) != texts[0].get(name)]
             raise TopdownError(
-                f"{path} and {present[0][1]} are not the same reference ({len(size)} and {len(sizes[0])} utterances), "
-                f"so {key[1]} cannot be compared by utterance; decode and score both on one data set (stages 12, 13)"
+                f"{path} and {present[0][1]} are not the same reference ({len(text)} and {len(texts[0])} utterances; "
+                f"{differing[0]} differs), so {key[1]} cannot be compared by utterance; decode and score both on one data "
+                "set (stages 12, 13)"
             )
     return present[0][0]
 
@@ -192,28 +198,31 @@ def _errors(score: Score, example: Score) -> np.ndarray:
     return np.array([counts[u.name] for u in example.utterances], dtype=float)
 
 
-def _units(score: Score) -> tuple[str, list[str]]:
-    """What the bootstrap draws: speakers where there are enough of them, else utterances."""
-    speakers = [u.speaker for u in score.utterances]
-    if FEWEST_SPEAKERS <= len(set(speakers)) < len(speakers):
-        return "speakers", speakers
-    return "utterances", [u.name for u in score.utterances]
+def _units(score: Score) -> tuple[str, ...]:
+    """What the bootstrap draws: utterances, speakers where there are many of them, both where there are some."""
+    speakers = len({u.speaker for u in score.utterances})
+    if speakers < FEWEST_SPEAKERS or speakers == len(score.utterances):
+        return ("utterances",)
+    return ("speakers",) if speakers >= MANY_SPEAKERS else ("utterances", "speakers")
 
 
 def _changes(columns: Sequence[np.ndarray], score: Score, units: Sequence[str], resamples: int) -> list[Change]:
+    """Mean differences with their intervals; where two units are drawn, from the lower to the upper of their ends."""
     if not columns:
         return []
     words = np.array([u.words for u in score.utterances], dtype=float)
-    intervals = significance.bootstrap_intervals(np.column_stack(columns), words, units, resamples=resamples)
-    return [Change(float(100 * column.sum() / words.sum()), interval) for column, interval in zip(columns, intervals)]
+    names = {"utterances": [u.name for u in score.utterances], "speakers": [u.speaker for u in score.utterances]}
+    drawn = [significance.bootstrap_intervals(np.column_stack(columns), words, names[u], resamples=resamples) for u in units]
+    ends = [(min(low), max(high)) for low, high in (zip(*intervals) for intervals in zip(*drawn))]
+    return [Change(float(100 * column.sum() / words.sum()), end) for column, end in zip(columns, ends, strict=True)]
 
 
 def _groups(rows: Sequence[PhaseResult], scores: Sequence[Score | None]) -> list[list[int]]:
-    """Places of the decoded rows of one kind and cut that have several seeds."""
-    groups: dict[tuple[str, str | None], list[int]] = {}
+    """Places of the decoded rows of one experiment that has several seeds."""
+    groups: dict[tuple[str, str | None, str], list[int]] = {}
     for place, row in enumerate(rows):
         if scores[place]:
-            groups.setdefault((row.kind, row.cut), []).append(place)
+            groups.setdefault((row.kind, row.cut, row.settings), []).append(place)
     return [places for places in groups.values() if len({rows[p].seed for p in places}) > 1]
 
 

@@ -43,6 +43,13 @@ class Facts:
         """The base's epochs, a row each, with ``train`` and ``valid`` metrics."""
         return self.data["epochs"]
 
+    def frozen_layers(self, phase: Phase) -> tuple[str, ...]:
+        """Layers of which nothing is trained: those kept and frozen, and below the cut one whose tied matrix is its all."""
+        sides, untied = phase.sides(self.names), phase.tied in ("untie_draw", "untie_copy")
+        held = {layer["name"]: sum(n for other, n in layer["tied_to"].items() if other in sides.frozen)
+                for layer in self.data["layers"] if layer["name"] in sides.fresh and not untied}
+        return tuple(n for n in self.names if n in sides.frozen or held.get(n) and held[n] == self.parameters[n])
+
     def frozen_parameters(self, phase: Phase) -> tuple[int, int]:
         """(frozen, all) parameters of a phase; untying gives the lower end a matrix of its own."""
         sides: Sides = phase.sides(self.names)

@@ -3,6 +3,7 @@
 Counting and writing are those of `espnet_topdown.tables`; this says what to hand over.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from espnet_topdown.cascade import HEADER, Cascade
 from espnet_topdown.comparison import PhaseResult
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.ledger import read_record
-from espnet_topdown.plan import BASE
+from espnet_topdown.plan import BASE, Phase
 from espnet_topdown.sections import Tables
 
 PERPLEXITY = "perplexity.json"  # what `espnet_topdown.lm.perplexity` leaves in an experiment
@@ -83,10 +84,17 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
                 directory=cascade.phase_dir(phase),
                 curve=tuple(record["dev"]["curve"]),
                 perplexity=_perplexity(cascade.phase_dir(phase)),
-                frozen=phase.sides(cascade.facts.names).frozen,
+                frozen=cascade.facts.frozen_layers(phase),
+                settings=_settings(phase),
             )
         )
     return rows
+
+
+def _settings(phase: Phase) -> str:
+    """What makes two phases of one kind and cut the same experiment, their seeds apart; a restart has no parent."""
+    names = ("dropout", "tied", "init_param", "train", *(() if phase.kind == "restart" else ("parent",)))
+    return json.dumps({name: getattr(phase, name) for name in names}, sort_keys=True, default=str)
 
 
 def _perplexity(directory: Path) -> dict[str, float] | None:

@@ -32,11 +32,16 @@ class Utterance:
 
     name: str
     speaker: str
-    words: int
+    reference: tuple[str, ...]
     substitutions: int
     deletions: int
     insertions: int
     tie: bool
+
+    @property
+    def words(self) -> int:
+        """Reference words."""
+        return len(self.reference)
 
     @property
     def correct(self) -> int:
@@ -162,7 +167,7 @@ def _count(ref: Transcript, hyp: Transcript) -> Utterance:
     if tie:
         path = align(ref.tokens, hyp.tokens)
         subs, dels, ins = path.count("S"), path.count("D"), path.count("I")
-    return Utterance(ref.utterance, ref.speaker, len(ref.tokens), subs, dels, ins, tie)
+    return Utterance(ref.utterance, ref.speaker, tuple(ref.tokens), subs, dels, ins, tie)
 
 
 def _fewest_and_most_errors_differ(ref: Sequence[str], hyp: Sequence[str]) -> bool:

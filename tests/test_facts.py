@@ -20,3 +20,10 @@ LAYERS = [("embed", 100, {"output": 90}), ("rnn", 30, {}), ("output", 10, {"embe
 def test_a_tied_matrix_is_frozen_once(kind: str, tied: str | None, expected: tuple[int, int]) -> None:
     facts = Facts({"layers": [{"name": n, "parameters": p, "tied_to": t} for n, p, t in LAYERS]})
     assert facts.frozen_parameters(Phase("phase1", kind, "output", "phase0", 1, tied=tied)) == expected
+
+
+@pytest.mark.parametrize(("tied", "frozen"), [(None, ("embed", "output")), ("untie_draw", ("output",))])
+def test_a_layer_that_is_all_tied_matrix_is_frozen_with_it(tied: str | None, frozen: tuple[str, ...]) -> None:
+    layers = [("embed", 90, {"output": 90}), *LAYERS[1:]]
+    facts = Facts({"layers": [{"name": n, "parameters": p, "tied_to": t} for n, p, t in layers]})
+    assert facts.frozen_layers(Phase("phase1", "top_down", "output", "phase0", 1, tied=tied)) == frozen

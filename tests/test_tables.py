@@ -53,17 +53,20 @@ def test_cascade_by_hand(rows: list[PhaseResult]) -> None:
     phases, words, characters = tables.sections
     assert phases.rows[1] == ("p1", "top_down", "decoder", "25.0 %", "0.5000", "yes", "best", "1000", "3", "0.5")
     counts = ("24", "96", "93.8", "6.3", "0.0", "0.0", "6.3", "25.0")
-    # 6 utterances with one error fewer, one per speaker: 6.25 points in every resample.
+    # 6 of 24 utterances with one error fewer, of 4 words each: k of them in a resample give -k / 0.96 points, and
+    # binomial(24, 1/4) has 2.5 % and less below 2 and above 10. One per speaker: 6.25 points in every resample of them.
     # 12 segments, differences six times 1 and six times 0: mean 1/2, variance 3/11, z = sqrt(11)
-    assert words.rows[1] == ("p1", "top_down", "decoder", "1000", *counts, "-6.25", "-6.25 to -6.25", "<0.001 (<0.001)")
+    assert words.rows[1] == ("p1", "top_down", "decoder", "1000", *counts, "-6.25", "-10.42 to -2.08", "<0.001 (<0.001)")
     assert words.rows[0][-3:] == ("-", "-", "-") and words.rows[2][-1] == "-"
     assert words.rows[3] == ("r1", "restart", "-", "1000", "not decoded", *["-"] * 10)
     assert characters.heading == f"CER: test ({INFERENCE})"
     assert words.notes[0] == "96 reference words, 24 utterances, 6 speakers."
     assert "proves that the commands work" in words.notes[1]
-    assert "10000 resamples of the 6 speakers" in words.notes[2]
+    assert "10000 resamples of the 24 utterances and of the 6 speakers, the wider of each end" in words.notes[2]
+    assert "there are as few as 12" in words.notes[-1]
     data = json.loads(tables.json())
-    assert data["sets"][0]["cells"][1]["change"] == {"points": -6.25, "interval": [-6.25, -6.25]}
+    assert data["sets"][0]["cells"][1]["change"]["points"] == -6.25
+    assert data["sets"][0]["cells"][1]["change"]["interval"] == pytest.approx([-10 / 0.96, -2 / 0.96])
     assert data["sets"][0]["cells"][1]["score"]["errors"] == 6
     assert data["sets"][0]["cells"][3]["score"] is None
 
@@ -79,7 +82,16 @@ def test_few_speakers_are_not_resampled(tmp_path: Path) -> None:
     rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
     for row in rows:
         write_scored(row.directory, "test", few, few)
-    assert [(found.unit, found.units, found.speakers) for found in compare_sets(rows)] == [("utterances", 6, 2)] * 2
+    assert [(found.units, found.speakers) for found in compare_sets(rows)] == [(("utterances",), 2)] * 2
+
+
+def test_many_speakers_are_resampled_alone(tmp_path: Path) -> None:
+    many = [(f"s{k % 20:02d}-u{k:02d}", f"s{k % 20:02d}", ["A"]) for k in range(40)]
+    rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
+    for row in rows:
+        write_scored(row.directory, "test", many, many)
+    assert [(found.units, found.speakers) for found in compare_sets(rows)] == [(("speakers",), 20)] * 2
+    assert "of the 20 speakers;" in cascade_table(rows).markdown()
 
 
 def test_each_cascade_has_its_own_phase_0_and_seeds_are_read_together(tmp_path: Path) -> None:
@@ -92,11 +104,24 @@ def test_each_cascade_has_its_own_phase_0_and_seeds_are_read_together(tmp_path: 
     assert [cell.change and cell.change.points for cell in found.cells] == [None, -6.25, None, 0.0]
     base, group = found.groups
     assert (base.kind, base.error_rates, base.change) == ("base", (12.5, 18.75), None)
-    assert (group.seeds, group.change.points, group.change.interval) == ((1000, 1002), -3.125, (-3.125, -3.125))
+    assert (group.names, group.seeds, group.change.points) == (("p1",), (1000, 1002), -3.125)
     assert found.cells[1].test.z == pytest.approx(math.sqrt(11))
     assert found.cells[1].p_holm == pytest.approx(2 * P_SQRT_11)
     assert (found.cells[3].test.segments, found.cells[3].p_holm) == (18, 1.0)
     assert "seeds together" in cascade_table(rows).markdown()
+
+
+def test_only_seeds_of_one_experiment_are_read_together(tmp_path: Path) -> None:
+    """Controls of one kind with other settings, or another parent, are other experiments."""
+    rows = []
+    for name in ("one", "two"):
+        seed = len(rows)
+        rows.append(phase(tmp_path / name, "base", "base", wrong=12, seed=seed))
+        for number, settings in enumerate(("plain", "asgd", "parent phase2")):
+            directory = tmp_path / name
+            rows.append(phase(directory, f"c{number}", "continue", wrong=6, seed=seed + 1000, settings=settings))
+    groups = compare_sets(rows)[0].groups
+    assert [(g.names, len(g.seeds)) for g in groups] == [(("base",), 2), (("c0",), 2), (("c1",), 2), (("c2",), 2)]
 
 
 def test_p_values_are_corrected_over_all_sets_of_a_page(rows: list[PhaseResult]) -> None:
@@ -141,7 +166,14 @@ def test_cascades_are_compared_by_words_and_characters_alone(rows: list[PhaseRes
 
 def test_different_utterances_cannot_be_compared(rows: list[PhaseResult]) -> None:
     write_scored(rows[1].directory, "test", sentences()[1:], sentences()[1:])
-    with pytest.raises(TopdownError, match=r"are not the same reference \(23 and 24 utterances\), so test cannot"):
+    with pytest.raises(TopdownError, match=r"are not the same reference \(23 and 24 utterances; .* differs\)"):
+        compare_sets(rows)
+
+
+def test_another_text_of_the_same_length_cannot_be_compared(rows: list[PhaseResult]) -> None:
+    other = [(name, speaker, ["FIVE", *words[1:]]) for name, speaker, words in sentences()]
+    write_scored(rows[1].directory, "test", other, other)
+    with pytest.raises(TopdownError, match=r"not the same reference .* differs\), so test cannot be compared"):
         compare_sets(rows)
 
 
@@ -195,7 +227,7 @@ def test_experiment_results_have_espnets_layout(tmp_path: Path, rows: list[Phase
 def test_two_experiments_side_by_side(rows: list[PhaseResult]) -> None:
     tables = compare(rows[0].directory, rows[1].directory)
     assert tables.sections[0].rows[1][0] == "p1"
-    assert tables.sections[0].rows[1][-3:] == ("-6.25", "-6.25 to -6.25", "<0.001 (<0.001)")
+    assert tables.sections[0].rows[1][-3:] == ("-6.25", "-10.42 to -2.08", "<0.001 (<0.001)")
     with pytest.raises(TopdownError, match=f"share no scored set.*found {INFERENCE}/test and none"):
         compare(rows[0].directory, rows[3].directory)
 

@@ -51,8 +51,13 @@ def test_corpus_modules_need_neither_torch_nor_espnet() -> None:
 
 
 @pytest.mark.recipe
-def test_both_recipes_run_from_stage_1_to_20_on_fake_corpora(tmp_path: Path) -> None:
+@pytest.mark.parametrize("checkout", [False, True], ids=["alone", "over a checkout"])
+def test_both_recipes_run_from_stage_1_to_20_on_fake_corpora(tmp_path: Path, checkout: bool) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    root = environment.pop("ESPNET_ROOT", "")
+    if checkout and not root:
+        pytest.skip("ESPNET_ROOT names no ESPnet checkout")
+    environment |= {"ESPNET_ROOT": root} if checkout else {}
     done = subprocess.run([ROOT / "tests/corpora/run_recipes.sh", tmp_path], env=environment,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
