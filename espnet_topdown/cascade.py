@@ -215,7 +215,7 @@ class Cascade:
         """Compare every finished phase with what the plan asks for now.
 
         Raises:
-            TopdownError: a finished phase's key changed (the message shows the difference), or the plan lost it.
+            TopdownError: keys of finished phases changed (the message shows all differences), or the plan lost a phase.
         """
         names = {phase.name for phase in self.phases}
         recorded = [p.parent.name for p in sorted(self.directory.glob("*/record.json")) if not p.parent.is_symlink()]
@@ -224,15 +224,14 @@ class Cascade:
                 f"{self.directory} has finished phases that the plan no longer has: {', '.join(lost)}. Give the plan of that "
                 "directory (phases may be appended), or another --dir"
             )
+        changed = []
         for phase in self.phases:
             record = read_record(self.phase_dir(phase))
-            if record is None:
-                continue
-            if lines := files.differences(record["key"], self.key(phase)):
-                raise TopdownError(
-                    f"{phase.name} is finished, but what it depends on changed (recorded -> now); undo that, or give "
-                    f"another --dir:\n  " + "\n  ".join(lines)
-                )
+            if record and (lines := files.differences(record["key"], self.key(phase))):
+                changed.append("\n  ".join([f"{phase.name} is finished, but what it depends on changed (recorded -> now); "
+                                           "undo that, or give another --dir:", *lines]))
+        if changed:
+            raise TopdownError("\n".join(changed))
 
     def check_first(self, first: str | None) -> None:
         """Check that the phases before `first` (a name or a number) are finished.

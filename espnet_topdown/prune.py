@@ -4,6 +4,7 @@ Kept are all averages and links, the files that they stand for, and so all that 
 base and unfinished phases are left alone. Neither torch nor ESPnet is needed.
 """
 
+import re
 from pathlib import Path
 
 from espnet_topdown.cascade import Cascade
@@ -48,6 +49,11 @@ def removable(cascade: Cascade, phase: Phase, keep_epochs: int) -> list[Path]:
     kept |= {f"{epoch}epoch.pth" for epoch in _best_epochs(record["dev"]["curve"], cascade.dev[2])[:keep_epochs]}
     candidates = [directory / "checkpoint.pth", *sorted(directory.glob("[0-9]*epoch.pth"))]
     return [path for path in candidates if path.is_file() and not path.is_symlink() and path.name not in kept]
+
+
+def is_prunable(name: str) -> bool:
+    """Whether `prune` can have removed a model file of this name."""
+    return re.fullmatch(r"checkpoint\.pth|\d+epoch\.pth", name) is not None
 
 
 def _best_epochs(curve: list[float], mode: str) -> list[int]:

@@ -10,8 +10,9 @@ from espnet_topdown import checkpoint, files
 from espnet_topdown.cascade import Cascade
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.ledger import read_record
-from espnet_topdown.phase_files import PROOF
+from espnet_topdown.phase_files import EPOCHS, PROOF
 from espnet_topdown.plan import Phase
+from espnet_topdown.prune import is_prunable
 
 
 def verify(cascade: Cascade) -> list[str]:
@@ -35,7 +36,9 @@ def verify(cascade: Cascade) -> list[str]:
         found = list(_faults(cascade, phase, record))
         faults += found
         if not found:
-            passed.append(f"{phase.name}: {len(record['files'])} model files, frozen tensors and parent as recorded")
+            there = sum((cascade.phase_dir(phase) / name).exists() for name in record["files"])
+            gone = f" ({len(record['files']) - there} pruned)" if there < len(record["files"]) else ""
+            passed.append(f"{phase.name}: {there} model files{gone}, frozen tensors and parent as recorded")
     if faults:
         raise TopdownError(f"{cascade.directory}: {len(faults)} fault(s):\n" + "\n".join(f"  {fault}" for fault in faults))
     if not passed:
@@ -53,8 +56,8 @@ def _faults(cascade: Cascade, phase: Phase, record: dict[str, Any]) -> Iterator[
     if proof["files"] != record["files"]:
         yield f"{phase.name}: proof.json and record.json disagree about the model files"
     for name, expected in record["files"].items():
-        if not (directory / name).exists() and name != cascade.parent_model:
-            continue  # pruned
+        if not (directory / name).exists() and is_prunable(name):
+            continue
         try:
             state = checkpoint.load_state(directory / name)
         except TopdownError as error:
@@ -65,6 +68,9 @@ def _faults(cascade: Cascade, phase: Phase, record: dict[str, Any]) -> Iterator[
             moved = [tensor for tensor, digest in proof["frozen"].items() if prints.get(tensor) != digest]
             what = f"frozen tensors changed: {', '.join(moved[:4])}" if moved else "a trained tensor changed"
             yield f"{phase.name}: {name} is not what was recorded ({what})"
+    epochs = directory / EPOCHS
+    if epochs.exists() and cascade.curve(files.read_json(epochs)) != record["dev"]["curve"]:
+        yield f"{phase.name}: record.json and {epochs} disagree about the dev curve"
     path = directory / cascade.parent_model
     if not path.exists():
         yield f"{phase.name}: {path} is gone"

@@ -236,6 +236,23 @@ def test_verify_finds_a_planted_change_of_one_weight(finished, base, tmp_path, c
     assert "2epoch.pth is not what was recorded (frozen tensors changed: encoder.encoders.2.norm1.weight)" in error
 
 
+def test_verify_tells_pruned_files_from_lost_ones(finished, base, tmp_path, capsys):
+    copy = shutil.copytree(finished, tmp_path / "cascade", symlinks=True)
+    relink(copy, base)
+    (copy / "phase1" / "checkpoint.pth").unlink()  # as `prune` does
+    main(["verify", str(copy)])
+    assert re.search(r"phase1: \d model files \(1 pruned\)", capsys.readouterr().out)
+    for path in (copy / "phase2" / "record.json", copy / "phase2" / "topdown" / "proof.json"):
+        data = json.loads(path.read_text())
+        data["files"]["valid.loss.ave_2best.pth"] = "0" * 64
+        path.write_text(json.dumps(data))
+    record = json.loads((copy / "phase1" / "record.json").read_text())
+    record["dev"]["curve"][0] += 0.25
+    (copy / "phase1" / "record.json").write_text(json.dumps(record))
+    error = fails(capsys, "verify", str(copy))
+    assert "valid.loss.ave_2best.pth" in error and "disagree about the dev curve" in error
+
+
 def test_link_to_the_best_phase_is_no_phase(finished, base, tmp_path, capsys):
     copy = shutil.copytree(finished, tmp_path / "cascade", symlinks=True)
     relink(copy, base)
