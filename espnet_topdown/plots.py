@@ -5,8 +5,9 @@ colour-blind readers can tell them apart. matplotlib is imported inside, and onl
 """
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.comparison import Cell, PhaseResult, SetComparison
 
@@ -69,28 +70,59 @@ def _label(row: PhaseResult) -> str:
 
 
 def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
-    """Dev criterion of every phase by epoch; the selected phase is drawn thicker and starred."""
+    """Dev criterion of every phase by epoch, and the same around the best values, where phases are told apart.
+
+    The selected phase is drawn thicker and starred.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(4.5)
-    axes = figure.subplots()
-    for place, row in enumerate(rows):
-        points = _points(row.curve)
-        if points:
-            style = {
-                "color": COLOURS[place % len(COLOURS)],
-                "marker": MARKERS[place % len(MARKERS)],
-                "linestyle": LINES[place % len(LINES)],
-                "linewidth": 2.6 if row.best else 1.4,
-                "markevery": max(1, len(points) // 12),
-            }
+    shown = [row for row in rows if _points(row.curve)]
+    figure = _figure(4.2 + 0.17 * len(shown))
+    panels = figure.subplots(1, 2)
+    for axes in panels:
+        drawn: Counter[str] = Counter()
+        for row in shown:
+            points = _points(row.curve)
+            style = _look(row, drawn[row.kind]) | {"markevery": max(1, len(points) // 12)}
+            drawn[row.kind] += 1
             axes.plot(*zip(*points), label=_label(row), **style)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(", ".join(dict.fromkeys(row.dev_name for row in rows)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(axes, "both")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, title="* selected on dev")
+        axes.set_xlabel("epoch")
+        axes.set_xlim(left=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _tidy(axes, "both")
+    panels[0].set_ylabel(", ".join(dict.fromkeys(map(_criterion, rows))))
+    panels[1].set_title("around the best values", fontsize=10)
+    panels[1].set_ylim(*_tail(shown))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False,
+                  title="* selected on dev")
     return figure
+
+
+def _look(row: PhaseResult, before: int) -> dict[str, Any]:
+    """Colour and marker of its kind, line style by the number of phases of that kind `before` it."""
+    kind = KINDS.index(row.kind)
+    return {
+        "color": COLOURS[kind],
+        "marker": MARKERS[kind],
+        "markersize": 4,
+        "fillstyle": ("full", "none")[before // len(LINES) % 2],
+        "linestyle": LINES[before % len(LINES)],
+        "linewidth": 2.6 if row.best else 1.3,
+    }
+
+
+def _criterion(row: PhaseResult) -> str:
+    """The dev criterion as an axis is labelled."""
+    name, _, mode = row.dev_name.rpartition(" ")
+    return f"{name} ({'higher' if mode == 'max' else 'lower'} is better)"
+
+
+def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
+    """Limits that hold the best value of every curve, with room around them."""
+    bests = [(max if row.dev_name.endswith("max") else min)(value for _, value in _points(row.curve)) for row in rows]
+    low, high = min(bests), max(bests)
+    room = 0.6 * (high - low) or 0.02 * abs(high) or 1.0
+    return low - room, high + room
 
 
 def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, list[Cell | float | None]]:
@@ -105,14 +137,15 @@ def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> 
 
 def error_by_cut(rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Cell | float | None]]) -> "Figure":
     """Error rate of every phase at its cut, one panel a set; bars are 95 % intervals of the difference to phase 0."""
-    places = dict.fromkeys(_category(row) for row in rows)
+    places = _places(rows)
     figure = _figure(0.9 + 2.9 * len(panels))
     for axes, (name, values) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
-        _error_panel(axes, rows, values, list(places))
+        _error_panel(axes, rows, values, places)
         axes.set_ylabel(name)
     axes.set_xlabel("cut, or the kind of phase where there is none")
+    several = sum(row.kind == "base" for row in rows) > 1
     handles = {label: handle for handle, label in zip(*_handles(figure))}
-    caption = "line: phase 0; ringed: selected on dev"
+    caption = f"{'band: phase 0 of all seeds' if several else 'line: phase 0'}; ringed: selected on dev"
     if any(isinstance(value, Cell) for values in panels.values() for value in values):
         caption = f"bars: 95 % interval of the difference to phase 0; {caption}"
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, title=caption)
@@ -127,6 +160,14 @@ def _handles(figure: "Figure") -> tuple[list, list[str]]:
 
 def _category(row: PhaseResult) -> str:
     return row.cut or row.kind
+
+
+def _places(rows: Sequence[PhaseResult]) -> list[str]:
+    """Categories from left to right: phase 0, cuts from the top of the model down, kinds without a cut."""
+    depth = {row.cut: row.frozen_share for row in rows if row.cut and row.kind == "top_down"}  # a lower cut freezes more
+    places = dict.fromkeys(_category(row) for row in rows)
+    cuts = {row.cut for row in rows if row.cut}
+    return sorted(places, key=lambda p: (p in KINDS and p != "base", p in cuts, KINDS.index(p) if p in KINDS else depth.get(p, 1)))
 
 
 def _error_panel(
@@ -146,8 +187,11 @@ def _error_panel(
         axes.errorbar([x], [y], yerr=bars, capsize=4, label=row.kind, **style)
         if row.best:
             axes.plot([x], [y], marker="o", markersize=16, fillstyle="none", color="0.3", linestyle="none")
-        if row.kind == "base":
-            axes.axhline(y, color="0.4", linestyle="--", linewidth=1)
+    bases = [_value_and_bars(v)[0] for row, v in zip(rows, values, strict=True) if row.kind == "base" and v is not None]
+    if len(bases) == 1:
+        axes.axhline(bases[0], color="0.4", linestyle="--", linewidth=1)
+    elif bases:
+        axes.axhspan(min(bases), max(bases), color="0.9", zorder=0)
     axes.set_xticks(range(len(places)), places, rotation=20 if len(places) > 5 else 0)
     axes.set_xlim(-0.5, len(places) - 0.5)
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))  # an interval of a difference can reach below an error rate of 0
@@ -182,7 +226,7 @@ def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
     left.set_xlabel("parameters frozen, % (* selected on dev)")
     left.set_xlim(0, 112)
     right.set_xlabel("training, hours")
-    right.set_xlim(0, 1.7 * (max(row.hours or 0 for row in rows) or 1))
+    right.set_xlim(0, 2 * (max(row.hours or 0 for row in rows) or 1))
     for axes in (left, right):
         _tidy(axes, "x")
     return figure

@@ -4,52 +4,66 @@ Nothing is loaded from elsewhere: pictures are data URIs and the layer picture i
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 
-from espnet_topdown import plots
-from espnet_topdown.comparison import PhaseResult, compare_sets
-from espnet_topdown.files import write_text
-from espnet_topdown.sections import Section
-from espnet_topdown.tables import cascade_table
+from espnet_topdown.comparison import PhaseResult
+from espnet_topdown.plan import Sides
+from espnet_topdown.sections import Section, Tables
 
 LAYER_HEIGHT, PHASE_WIDTH, GAP = 22, 96, 8  # pixels
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#111}
+STYLE = """body{font:14px/1.5 system-ui,sans-serif;max-width:90rem;margin:2rem auto;padding:0 1rem;color:#111}
 .scroll{overflow-x:auto}table{border-collapse:collapse;margin:.5rem 0;white-space:nowrap}
-th,td{border-bottom:1px solid #bbb;padding:.15rem .6rem;text-align:right}th:first-child,td:first-child{text-align:left}
+th,td{border-bottom:1px solid #bbb;padding:.15rem .5rem;text-align:right}th:first-child,td:first-child{text-align:left}
 thead th{border-bottom:2px solid #333}ul{margin-top:0;color:#333}img{max-width:100%;height:auto}
-svg text{font:12px system-ui,sans-serif}"""
+svg text{font:12px system-ui,sans-serif}summary{font-weight:bold;font-size:1.3em;margin:1rem 0}
+@page{size:A4 landscape;margin:10mm}
+@media print{body{font-size:9px;max-width:none;margin:0}.scroll{overflow:visible}th,td{padding:.1rem .3rem}
+svg{max-width:100%;height:auto}img{max-width:80%}h2,img,tr,svg{break-inside:avoid}h2{break-after:avoid}}"""
 FILLS = {"frozen": "#0072B2", "kept": "url(#kept)", "fresh": "#ffffff"}
 WORDS = {"frozen": "kept and frozen", "kept": "kept and trained", "fresh": "fresh and trained"}
 
 
-def write_html(
-    directory: Path, rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]], *, case_sensitive: bool = False
-) -> Path:
-    """Write report.html into `directory`, whole or not at all, and return its path.
+def page(
+    name: str,
+    rows: Sequence[PhaseResult],
+    layer_rows: Sequence[tuple[str, int]],
+    tables: Tables,
+    pictures: Mapping[str, bytes],
+) -> str:
+    """The page of a cascade.
 
     Args:
-        directory: where to write.
+        name: of the cascade.
         rows: phases in their order.
         layer_rows: (layer name, parameters), from the bottom to the top.
-        case_sensitive: sclite's ``-s``.
-
-    Raises:
-        TopdownError: as `tables.cascade_table` does.
+        tables: what `tables.cascade_table` gave.
+        pictures: what `plots.draw` gave, file name -> PNG.
     """
-    sets = compare_sets(rows, case_sensitive=case_sensitive)
-    tables = cascade_table(rows, sets=sets)
-    pictures = "".join(_image(name, png) for name, png in plots.draw(rows, sets).items())
-    body = f"<h1>{tables.title}</h1>{_layers(rows, layer_rows)}{''.join(map(_table, tables.sections))}{pictures}"
-    page = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{tables.title}</title>'
+    first = [_image(key, png) for key, png in pictures.items() if key == "error_by_cut.png"]
+    others = [_image(key, png) for key, png in pictures.items() if key != "error_by_cut.png"]
+    parts = [f"<h1>{escape(name)}</h1><p>{escape(verdict(rows))}</p>", *first, _layers(rows, layer_rows)]
+    parts += [*map(_table, tables.sections), *others]
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(name)}: {escape(tables.title)}</title>'
         f'<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><style>{STYLE}</style>'
-        f"</head><body>{body}</body></html>\n"
+        f"</head><body>{''.join(parts)}</body></html>\n"
     )
-    path = Path(directory) / "report.html"
-    write_text(path, page)
-    return path
+
+
+def verdict(rows: Sequence[PhaseResult]) -> str:
+    """What dev decided, as a sentence."""
+    tried = [row for row in rows if row.kind == "top_down"]
+    best = next((row for row in rows if row.best), None)
+    if best is None or best.dev is None or not tried:
+        return f"Phases finished: {len(tried)}; nothing is selected yet."
+    controls = len(rows) - len(tried) - 1
+    counted = f"{len(tried)} top-down phase{'s' if len(tried) > 1 else ''}, {controls} control{'' if controls == 1 else 's'}"
+    if best.kind == "base":
+        return f"{counted}: none is better than phase 0 on dev ({best.dev_name} {best.dev:.4f})."
+    base = rows[0].dev
+    against = f", phase 0 {base:.4f}" if base is not None else ""
+    return f"{counted}: dev selects {best.name}, cut {best.cut} ({best.dev_name} {best.dev:.4f}{against})."
 
 
 def _image(name: str, png: bytes) -> str:
@@ -63,15 +77,19 @@ def _table(section: Section) -> str:
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in section.rows)
     notes = "".join(f"<li>{escape(note)}</li>" for note in section.notes)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<h2>{escape(section.heading)}</h2><div class="scroll">{table}</div>{f"<ul>{notes}</ul>" if notes else ""}'
+    body = f'<div class="scroll">{table}</div>{f"<ul>{notes}</ul>" if notes else ""}'
+    if section.heading.startswith("CER"):
+        return f"<details><summary>{escape(section.heading)}</summary>{body}</details>"
+    return f"<h2>{escape(section.heading)}</h2>{body}"
 
 
 def layer_state(row: PhaseResult, layers: Sequence[str], layer: str) -> str:
     """What a phase did with a layer: "frozen", "kept" (copied and trained on) or "fresh"."""
     if layer in row.frozen:
         return "frozen"
-    above_cut = row.cut in layers and layers.index(layer) >= layers.index(row.cut)
-    return "kept" if row.kind == "continue" or (row.kind == "unfrozen" and above_cut) else "fresh"
+    if row.kind not in ("continue", "unfrozen"):
+        return "fresh"
+    return "kept" if layer in Sides.of(row.kind, row.cut, layers).kept else "fresh"
 
 
 def _layers(rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]]) -> str:
@@ -100,9 +118,10 @@ def _layers(rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]]) 
         '<defs><pattern id="kept" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<rect width="7" height="7" fill="#fff"/><rect width="3" height="7" fill="#E69F00"/></pattern></defs>'
     )
+    full = max(width, left + 580)
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="layers of each phase" '
-        f'width="{max(width, left + 580)}" height="{height}">{pattern}{"".join(marks)}</svg>'
+        f'width="{full}" height="{height}" viewBox="0 0 {full} {height}">{pattern}{"".join(marks)}</svg>'
     )
     return f'<h2>Layers (parameters), output on top</h2><div class="scroll">{svg}</div>'
 

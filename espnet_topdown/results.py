@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown import files, report, tables
+from espnet_topdown import files, tables
 from espnet_topdown.cascade import HEADER, Cascade
 from espnet_topdown.comparison import PhaseResult
 from espnet_topdown.errors import TopdownError
@@ -32,10 +32,8 @@ def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> T
         rows = [row for cascade in cascades for row in phase_results(cascade)]
         if len(cascades) > 1:
             return tables.cascade_table(rows, case_sensitive=case_sensitive)
-        written = tables.write_cascade(directories[0], rows, case_sensitive=case_sensitive)
         layers = list(cascades[0].facts.parameters.items())
-        report.write_html(directories[0], rows, layers, case_sensitive=case_sensitive)
-        return written
+        return tables.write_cascade(directories[0], rows, layers, case_sensitive=case_sensitive)
     if any(are_cascades) or len(directories) > 2:
         raise TopdownError("results takes cascades only, one experiment, or two experiments")
     if len(directories) == 2:

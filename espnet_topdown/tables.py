@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from espnet_topdown import significance
+from espnet_topdown import report, significance
 from espnet_topdown.comparison import PhaseResult, SetComparison, compare_sets
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_json, write_text
@@ -107,8 +107,16 @@ def cascade_table(
     return Tables("Cascade results", tuple(sections), data)
 
 
-def write_cascade(directory: Path, rows: Sequence[PhaseResult], *, case_sensitive: bool = False) -> Tables:
-    """Write RESULTS.md, results.json and images/*.png of a cascade into `directory`, each file whole or not at all.
+def write_cascade(
+    directory: Path, rows: Sequence[PhaseResult], layers: Sequence[tuple[str, int]], *, case_sensitive: bool = False
+) -> Tables:
+    """Write RESULTS.md, results.json, report.html and images/*.png into `directory`, each file whole or not at all.
+
+    Args:
+        directory: of the cascade.
+        rows: phases in their order.
+        layers: (layer name, parameters), from the bottom to the top.
+        case_sensitive: sclite's ``-s``.
 
     Returns what `cascade_table` gives; raises as it does.
     """
@@ -123,6 +131,7 @@ def write_cascade(directory: Path, rows: Sequence[PhaseResult], *, case_sensitiv
     images = "".join(f"\n![{name.removesuffix('.png').replace('_', ' ')}](images/{name})\n" for name in pictures)
     write_text(Path(directory) / "RESULTS.md", tables.markdown() + images)
     write_json(Path(directory) / "results.json", tables.data)
+    write_text(Path(directory) / "report.html", report.page(Path(directory).resolve().name, rows, layers, tables, pictures))
     return tables
 
 

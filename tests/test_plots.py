@@ -23,16 +23,27 @@ def rows(tmp_path: Path) -> list[PhaseResult]:
 
 
 def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:
-    (axes,) = plots.dev_curves(rows).axes
-    assert [line.get_xydata().tolist() for line in axes.lines] == [[[1, 0.3], [3, 0.5]]] * 3
-    styles = {(line.get_marker(), line.get_linestyle()) for line in axes.lines}
-    assert len(styles) == 3 and axes.get_ylabel() == "valid acc max"
-    assert [line.get_linewidth() > 2 for line in axes.lines] == [False, True, False]
+    whole, tail = plots.dev_curves(rows).axes
+    for axes in (whole, tail):
+        assert [line.get_xydata().tolist() for line in axes.lines] == [[[1, 0.3], [3, 0.5]]] * 3
+        assert [line.get_linewidth() > 2 for line in axes.lines] == [False, True, False]
+    assert len({(line.get_marker(), line.get_color()) for line in whole.lines}) == 3
+    assert whole.get_ylabel() == "valid acc (higher is better)"
+    low, high = tail.get_ylim()
+    assert 0.3 < low < 0.5 < high  # around the best value of all, 0.5
 
 
-def test_seven_times_as_many_phases_still_differ_without_colour() -> None:
-    looks = {(k % len(plots.MARKERS), k % len(plots.LINES), k % len(plots.COLOURS)) for k in range(28)}
-    assert len(looks) == 28
+def test_phases_of_one_kind_differ_without_colour(rows: list[PhaseResult]) -> None:
+    looks = [plots._look(rows[1], before) for before in range(8)]
+    assert len({(look["linestyle"], look["fillstyle"]) for look in looks}) == 8
+
+
+def test_cuts_go_down_from_left_to_right(rows: list[PhaseResult]) -> None:
+    from dataclasses import replace
+
+    shares = {"encoder.0": 0.8, "decoder": 0.25, "encoder.2": 0.5}
+    cuts = [replace(rows[1], cut=cut, frozen_share=share) for cut, share in shares.items()]
+    assert plots._places([rows[3], *cuts, rows[0]]) == ["base", "decoder", "encoder.2", "encoder.0", "restart"]
 
 
 def test_error_bars_are_the_interval_of_the_difference(rows: list[PhaseResult]) -> None:

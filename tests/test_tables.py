@@ -195,15 +195,15 @@ def test_nothing_decoded_is_said(tmp_path: Path) -> None:
 def test_written_files_replace_older_ones(rows: list[PhaseResult], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "cascade"
-    write_cascade(out, rows)
-    write_cascade(out, rows[:2])
+    write_cascade(out, rows, [("decoder", 10)])
+    write_cascade(out, rows[:2], [("decoder", 10)])
     text = (out / "RESULTS.md").read_text()
     assert "|p1|" in text and "|p2|" not in text and "](images/error_by_cut.png)" in text
     assert [row["name"] for row in json.loads((out / "results.json").read_text())["phases"]] == ["base", "p1"]
     assert str(tmp_path) not in (out / "results.json").read_text()
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     images = [f"images/{name}.png" for name in ("dev_curves", "error_by_cut", "share_and_cost")]
-    assert names == ["RESULTS.md", *images, "results.json"]
+    assert names == ["RESULTS.md", *images, "report.html", "results.json"]
 
 
 def test_experiment_results_have_espnets_layout(tmp_path: Path, rows: list[PhaseResult]) -> None:
