@@ -231,6 +231,8 @@ def _results(args: argparse.Namespace) -> None:
 
     tables = results.tables_of(args.dirs, case_sensitive=args.case_sensitive)
     if isinstance(tables, str):
+        if args.json:
+            raise TopdownError("--json is for cascades and for two experiments; one experiment has ESPnet's RESULTS.md alone")
         print(tables, end="")
     else:
         print(tables.json() if args.json else tables.terminal(), end="")

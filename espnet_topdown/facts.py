@@ -81,7 +81,7 @@ def find_facts(config: Path, task: str, *, plan: Path | None = None, cache: Path
         TopdownError: the model cannot be built or has layers without an order; the message is describe's.
     """
     stamp = _stamp(config, plan)
-    if cache and cache.exists() and (data := files.read_object(cache)).get("stamp") == stamp:
+    if cache and cache.exists() and (data := files.read_object(cache)).get("stamp") == stamp and _is_whole(data):
         return Facts(data)
     with tempfile.TemporaryDirectory() as scratch:
         output, log = Path(scratch) / "facts.json", Path(scratch) / "describe.log"
@@ -96,6 +96,16 @@ def find_facts(config: Path, task: str, *, plan: Path | None = None, cache: Path
     if cache:
         files.write_json(cache, data)
     return Facts(data)
+
+
+def _is_whole(data: dict[str, Any]) -> bool:
+    """Whether cached facts have what they had when they were written; else they are found again."""
+    lists = all(isinstance(data.get(key), list) for key in ("layers", "epochs", "notes", "parser_keys"))
+    types = {"name": str, "parameters": int, "notes": str, "tied_to": dict}
+    layers = data.get("layers") if lists else []
+    return lists and all(isinstance(row, dict) for row in data["epochs"]) and bool(layers) and all(
+        isinstance(layer, dict) and all(isinstance(layer.get(key), kind) for key, kind in types.items()) for layer in layers
+    )
 
 
 def _reason(log: Sequence[str], config: Path) -> str:

@@ -4,13 +4,16 @@ A phase is done only when its record is there; the record is written last, by re
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.trainlog import read_progress
 
 RECORD = "record.json"
 _TYPES = {
@@ -39,7 +42,7 @@ class Ledger:
                 event = json.loads(line)
             except ValueError:
                 continue
-            if not isinstance(event, dict) or not {"event", "phase"} <= event.keys():
+            if not isinstance(event, dict) or not _is_event(event):
                 raise TopdownError(f"{self.path} is damaged ({line[:40]!r} is no event); remove that line and rerun")
             found.append(event)
         return found
@@ -60,16 +63,23 @@ class Ledger:
             return stream.read(1) == b"\n"
 
     def close_dangling(self) -> None:
-        """End every attempt that was killed before its end: `done` where its record was written, else `killed`."""
-        open_attempts: dict[str, int] = {}
+        """End every attempt that was killed before its end: `done` where its record was written, else `killed`.
+
+        Its wall time is told by the last line of its log.
+        """
+        open_attempts: dict[str, dict[str, Any]] = {}
         for event in self.events():
             if event["event"] == "start":
-                open_attempts[event["phase"]] = event["attempt"]
+                open_attempts[event["phase"]] = event
             elif event["event"] == "end":
                 open_attempts.pop(event["phase"], None)
-        for phase, attempt in open_attempts.items():
-            done = (self.path.parent / phase / RECORD).exists()
-            self.append("end", phase, attempt=attempt, outcome="done" if done else "killed")
+        for phase, start in open_attempts.items():
+            directory = self.path.parent / phase
+            done, wall_s = (directory / RECORD).exists(), 0.0
+            if (log := directory / "train.log").exists():
+                wall_s = max(0.0, log.stat().st_mtime - datetime.fromisoformat(start["time"]).timestamp())
+            details = {"wall_s": round(wall_s, 3), "epochs": finished_epochs(directory)}
+            self.append("end", phase, attempt=start["attempt"], outcome="done" if done else "killed", **details)
 
     def attempts(self, phase: str) -> int:
         """How often the training of `phase` was started."""
@@ -78,6 +88,24 @@ class Ledger:
     def hours(self, phase: str) -> float:
         """Wall time of all attempts of `phase` that ended, in hours."""
         return sum(e.get("wall_s", 0.0) for e in self.events() if e["event"] == "end" and e["phase"] == phase) / 3600
+
+
+def _is_event(event: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is a line of a ledger."""
+    if not all(isinstance(event.get(key), str) for key in ("time", "event", "phase")):
+        return False
+    try:
+        datetime.fromisoformat(event["time"])
+    except ValueError:
+        return False
+    is_number = isinstance(event.get("wall_s", 0.0), int | float)
+    return is_number and (event["event"] != "start" or isinstance(event.get("attempt"), int))
+
+
+def finished_epochs(directory: Path) -> int:
+    """The last epoch that a phase's log reports as finished, 0 for none."""
+    progress = read_progress(directory / "train.log")
+    return progress.results[-1]["epoch"] if progress and progress.results else 0
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
@@ -93,9 +121,13 @@ def read_record(directory: Path) -> dict[str, Any] | None:
     if record["phase"] != directory.name:
         raise TopdownError(f"{path} is of {record['phase']}, not of {directory.name}; move it away and rerun")
     curve = record["dev"].get("curve")
-    if not curve or not isinstance(curve, list) or not all(isinstance(value, int | float) for value in curve):
+    if not curve or not isinstance(curve, list) or not all(_is_finite(value) for value in curve):
         raise TopdownError(f"{path} is damaged (no valid dev.curve); move it away and rerun")
     return record
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def write_record(directory: Path, record: Mapping[str, Any]) -> None:

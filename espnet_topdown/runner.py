@@ -89,6 +89,11 @@ class _Run:
     def __init__(self, cascade: Cascade, launch: Launch, keep_epochs: int | None) -> None:
         self.cascade, self.launch, self.keep_epochs = cascade, launch, keep_epochs
         self.threads = cascade.fixed_threads(launch.threads or default_threads(launch))
+        if launch.threads not in (None, self.threads):
+            raise TopdownError(
+                f"--threads {launch.threads}: every training in {cascade.directory} has {self.threads}, fixed by its first run, "
+                "since other sums are rounded otherwise; leave the option out, or give another --dir"
+            )
         self.running: dict[str, Running] = {}
         self.failed: dict[str, str] = {}
         self.display = Display(cascade)
@@ -102,7 +107,10 @@ class _Run:
                 self._wait()
         finally:
             for run in self.running.values():
-                run.handle.terminate()
+                try:
+                    run.handle.terminate()
+                except TopdownError as error:  # the warm process died, and its children with it
+                    print(error, file=sys.stderr)
                 self._end(run, "interrupted")
             self.display.close()
         return self._close(before)
@@ -231,6 +239,7 @@ class _Run:
         return len(rows)
 
     def _end(self, run: Running, outcome: str, **details: Any) -> None:
+        details = {"epochs": ledger.finished_epochs(self.cascade.phase_dir(run.phase))} | details
         wall_s = round(time.monotonic() - run.began, 3)
         self.cascade.ledger.append("end", run.phase.name, attempt=run.attempt, outcome=outcome, wall_s=wall_s, **details)
 

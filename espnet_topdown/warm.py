@@ -56,8 +56,8 @@ class Handle:
         line = self._reader.readline()
         if not line:
             raise TopdownError(
-                f"asked the warm process for {self.command.module}, but it ended (is espnet installed for "
-                f"{sys.executable}? what it said stands above); run again"
+                f"asked the warm process for {self.command.module}, but it ended: either it was killed, by the kernel for want "
+                f"of memory or by hand, or espnet is not installed for {sys.executable} (what it said stands above); run again"
             )
         return json.loads(line)[key]
 

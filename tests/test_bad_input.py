@@ -5,6 +5,7 @@ or a trainer finds are in test_plan.py, test_phase.py, test_trn.py and test_cli.
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -265,6 +266,7 @@ PLACES = {
     "record without a key": (edit(RECORD, key=...), RUN, f"{RECORD} is damaged"),
     "record without a curve": (edit(RECORD, dev={}), "status cascade", f"{RECORD} is damaged"),
     "curve in words": (edit(RECORD, dev={"curve": ["a"]}), "results cascade", f"{RECORD} is damaged"),
+    "curve not finite": (edit(RECORD, dev={"curve": [math.nan]}), "status cascade", f"{RECORD} is damaged"),
     "files a list": (edit(RECORD, files=[]), "verify cascade", f"{RECORD} is damaged"),
     "record of another phase": (
         lambda place: shutil.copy(place / "cascade/phase2/record.json", place / RECORD),
@@ -310,11 +312,31 @@ PLACES = {
         "status cascade",
         "cascade/ledger.jsonl is damaged",
     ),
+    "ledger of a phase without a name": (
+        write("cascade/ledger.jsonl", '{"time": "2026-01-01T00:00:00+00:00", "event": "end", "phase": 3}\n'),
+        "status cascade",
+        "cascade/ledger.jsonl is damaged",
+    ),
+    "ledger with an attempt without a number": (
+        write("cascade/ledger.jsonl", '{"time": "2026-01-01T00:00:00+00:00", "event": "start", "phase": "phase1"}\n'),
+        RUN,
+        "cascade/ledger.jsonl is damaged",
+    ),
+    "ledger without times": (
+        write("cascade/ledger.jsonl", '{"time": "noon", "event": "end", "phase": "phase1"}\n'),
+        RUN,
+        "cascade/ledger.jsonl is damaged",
+    ),
     "ledger a directory": (directory_at("cascade/ledger.jsonl"), RUN, "ledger.jsonl: Is a directory"),
 }
 OPTIONS = {
     "no jobs": (nothing, f"{RUN} --jobs 0", "--jobs must be at least 1, not 0"),
     "negative jobs": (nothing, f"{RUN} --jobs -2", "--jobs must be at least 1, not -2"),
+    "other threads than before": (
+        write("cascade/cascade.json", '{\n "base": "../exp",\n "threads": 1\n}\n'),
+        f"{RUN} --threads 2",
+        "fixed by its first run",
+    ),
     "no threads": (nothing, f"{RUN} --threads 0", "--threads must be at least 1, not 0"),
     "negative GPUs": (nothing, f"{RUN} --ngpu -1", "--ngpu must be at least 0, not -1"),
     "no nodes": (nothing, f"{RUN} --num_nodes 0", "--num_nodes must be at least 1, not 0"),

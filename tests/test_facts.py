@@ -2,7 +2,7 @@
 
 import pytest
 
-from espnet_topdown.facts import Facts
+from espnet_topdown.facts import Facts, _is_whole
 from espnet_topdown.plan import Phase
 
 LAYERS = [("embed", 100, {"output": 90}), ("rnn", 30, {}), ("output", 10, {"embed": 90})]  # lowest first, 90 tied
@@ -27,3 +27,10 @@ def test_a_layer_that_is_all_tied_matrix_is_frozen_with_it(tied: str | None, fro
     layers = [("embed", 90, {"output": 90}), *LAYERS[1:]]
     facts = Facts({"layers": [{"name": n, "parameters": p, "tied_to": t} for n, p, t in layers]})
     assert facts.frozen_layers(Phase("phase1", "top_down", "output", "phase0", 1, tied=tied)) == frozen
+
+
+@pytest.mark.parametrize("damage", [{"layers": []}, {"layers": [{"name": "a"}]}, {"epochs": [3]}, {"notes": None}])
+def test_damaged_facts_are_found_again(damage: dict) -> None:
+    layers = [{"name": "a", "parameters": 1, "notes": "", "tied_to": {}}]
+    whole = {"layers": layers, "epochs": [], "notes": [], "parser_keys": []}
+    assert _is_whole(whole) and not _is_whole(whole | damage)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import datetime
 
 import pytest
 
@@ -67,11 +68,17 @@ def test_ledger_closes_attempts_that_were_killed(tmp_path):
     ledger.append("start", "phase1", attempt=1)
     ledger.append("end", "phase1", attempt=1, outcome="done", wall_s=7200.0)
     ledger.append("start", "phase2", attempt=1)
+    (tmp_path / "phase2").mkdir()
+    log = tmp_path / "phase2" / "train.log"
+    log.write_text("1/3epoch started\n1epoch results: [train] loss=1.0\n2/3epoch started\n")
+    began = datetime.fromisoformat(ledger.events()[-1]["time"]).timestamp()
+    os.utime(log, (began + 90, began + 90))
     ledger.close_dangling()
     ledger.close_dangling()
     ends = [(e["phase"], e["outcome"]) for e in ledger.events() if e["event"] == "end"]
     assert ends == [("phase1", "done"), ("phase2", "killed")]
     assert ledger.attempts("phase2") == 1
+    assert (ledger.events()[-1]["epochs"], ledger.hours("phase2")) == (1, 90 / 3600)
     assert ledger.hours("phase1") == 2.0
 
 
