@@ -129,10 +129,20 @@ def test_speed_agrees_with_sox(tmp_path: Path, factor: float) -> None:
 def test_sph2pipe_lines_are_read_without_sph2pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     two = np.stack([tone(0.1), tone(0.1, hertz=880)], axis=1)
-    soundfile.write(tmp_path / "a.wav", two, RATE, subtype="PCM_16")
-    samples, rate = audio.read_audio(f"sph2pipe -f wav -p -c 2 {tmp_path}/a.wav |")
+    soundfile.write(tmp_path / "a.sph", two, RATE, subtype="PCM_16", format="NIST")
+    samples, rate = audio.read_audio(f"sph2pipe -f wav -p -c 2 {tmp_path}/a.sph |")
     assert rate == RATE
     np.testing.assert_array_equal(samples, two[:, 1])
+
+
+def test_half_a_file_is_named_and_not_half_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.sph", tone(0.1), RATE, subtype="PCM_16", format="NIST")
+    soundfile.write(tmp_path / "a.wav", tone(0.1), RATE, subtype="PCM_16")
+    for path in (tmp_path / "a.sph", tmp_path / "a.wav"):
+        path.write_bytes(path.read_bytes()[:-200])
+    for source in (f"{tmp_path}/a.sph", f"sph2pipe -f wav {tmp_path}/a.sph |", f"{tmp_path}/a.wav", f"cat {tmp_path}/a.wav |"):
+        with pytest.raises(TopdownError, match="truncated"):
+            audio.read_audio(source)
 
 
 def test_a_command_is_run_and_a_failing_one_is_named(tmp_path: Path) -> None:

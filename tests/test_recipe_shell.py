@@ -90,7 +90,7 @@ def test_bpe_speeds_and_arks_have_espnets_names() -> None:
         (["--asr_config", "conf/train_x.yaml", "--lang", "en", "--nbpe", "500"], "exp/asr_train_x_raw_en_bpe500"),
         (["--token_type", "char", "--asr_args", "--max_epoch 1 --optim=a"], "exp/asr_train_raw_char_max_epoch1_optima"),
         (["--speed_perturb_factors", "0.9 1.1", "--expdir", "e"], "e/asr_train_raw_bpe30_sp"),
-        (["--asr_tag", "mine", "--use-k2", "true", "--new_option", "x"], "exp/asr_mine"),
+        (["--asr_tag", "mine", "--use-k2", "false"], "exp/asr_mine"),
         (["--asr_exp", "exp/here"], "exp/here"),
     ],
 )
@@ -124,6 +124,27 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
 def test_what_cannot_work_is_refused_before_any_work(recipe: Path, options: list[str], said: str) -> None:
     assert said in refused("asr.sh", *SETS, *options)
     assert not (recipe / "dump").exists() and not (recipe / "exp").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_names_are_told_for_options_that_a_checkout_alone_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESPNET_ROOT", "/a/checkout")
+    options = ["--asr_tag", "mine", "--use-k2", "true", "--new_option", "x", "--print_asr_exp", "true"]
+    assert run("asr.sh", *SETS, *options).stdout.endswith("exp/asr_mine\n")
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--stage", "18", "--phse", "3"], "unknown option --phse"),
+        (["--stage", "21"], "nothing to do: --stage 21"),
+        (["--stage", "13", "--stop_stage", "12"], "nothing to do: --stage 13 --stop_stage 12"),
+    ],
+)
+@pytest.mark.usefixtures("recipe")
+def test_a_mistyped_option_stops_before_the_cascade(options: list[str], said: str) -> None:
+    Path("plan.yaml").write_text("phases: [{cut: decoder}]")
+    assert said in refused("topdown.sh", *SETS, "--topdown_plan", "plan.yaml", *options)
 
 
 @pytest.mark.usefixtures("recipe")
@@ -164,7 +185,8 @@ def test_with_a_checkout_its_asr_sh_is_linked_and_called(tmp_path: Path, monkeyp
     (tmp_path / "espnet" / "tools" / "extra_path.sh").touch()
     for name in ("utils", "scripts", "pyscripts", "steps"):
         (template / name).mkdir(parents=True)
-    options = "".join(f"{name}=\n" for name in "python ngpu num_nodes skip_train asr_exp inference_asr_model".split())
+    names = "python ngpu num_nodes skip_train asr_exp inference_asr_model train_set valid_set test_sets use_k2"
+    options = "".join(f"{name}=\n" for name in names.split())
     (template / "asr.sh").write_text(f'#!/usr/bin/env bash\n{options}printf "[%s]" "$@"\n')
     (template / "asr.sh").chmod(0o755)
     monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "espnet"))
@@ -172,6 +194,8 @@ def test_with_a_checkout_its_asr_sh_is_linked_and_called(tmp_path: Path, monkeyp
     assert done.returncode == 0, done.stderr
     assert "[--test_sets][dev test][--use_k2][true][--python][python3][--ngpu][1][--num_nodes][1][--stage][11][--stop_stage][14]" in done.stdout
     assert Path("utils").resolve() == template / "utils"
+    assert f"unknown option --use_k3: neither of this script (see --help) nor of {template}/asr.sh" in refused(
+        "topdown.sh", *SETS, "--use_k3", "true", "--stage", "11", "--stop_stage", "13")
     monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "nowhere"))
     assert "has no egs2/TEMPLATE/asr1/asr.sh" in refused("topdown.sh", *SETS, "--stop_stage", "13")
 

@@ -73,11 +73,11 @@ class AudioCheck:
         return lambda: dict(zip(paths, found.get(), strict=True))
 
 
-def sound_files(findings: Findings, faults: Faults) -> dict[str, str | None]:
-    """The compression of every file that can be used; the others, each with its complaint, go to `faults`."""
+def sound_files(corpus: str, findings: Findings, faults: Faults) -> dict[str, str | None]:
+    """The compression of every file of `corpus` that can be used; the others, each with its complaint, go to `faults`."""
     for _, complaint in findings.values():
         if complaint:
-            faults.add("audio cannot be used", complaint)
+            faults.add(f"{corpus}: audio cannot be used", complaint)
     return {path: compression for path, (compression, complaint) in findings.items() if not complaint}
 
 

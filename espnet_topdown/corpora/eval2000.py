@@ -47,7 +47,7 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
     files = {Path(path).stem: path for path in files_below(speech / "english", ".sph")}
     if len(files) != FILES:
         faults.add(f"LDC2002S09: expected {FILES} .sph files in {speech / 'english'}, found", str(len(files)))
-    sound = sound_files(check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
+    sound = sound_files("LDC2002S09", check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
     audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel)
              for name, path in files.items() if path in sound for side, channel in (("A", 1), ("B", 2))}
     stm = list(read_lines(reference / "hub5e00.english.000405.stm"))
@@ -88,7 +88,7 @@ def _read_pem(path: Path) -> dict[str, tuple[str, float, float]]:
             name, side, _, start, end = line.split()[:5]
             times = float(start), float(end)
         except ValueError:
-            raise TopdownError(f"{path}: expected 'en_4156 A speaker start end', found {line!r}") from None
+            raise TopdownError(f"LDC2002S09: {path}: expected 'en_4156 A speaker start end', found {line!r}") from None
         segments[utterance_id(f"{name}-{side}", *times)] = (f"{name}-{side}", *times)
     return segments
 

@@ -156,7 +156,12 @@ def main(arguments: list[str] | None = None) -> int:
     if not find_hubscr():
         print("hubscr.pl (SCTK; Debian package sctk) is not installed: plain word errors instead of the hub5 rules")
     try:
-        for scored in sorted(options.exp.glob(f"*/{SET}/score_wer")):
+        if not options.exp.is_dir():
+            raise TopdownError(f"no directory {options.exp}; give an experiment that was decoded and scored")
+        decoded = sorted(options.exp.glob(f"*/{SET}/score_wer"))
+        if not decoded:
+            print(f"found no {options.exp}/*/{SET}/score_wer: {SET} was not decoded, so nothing is scored by the hub5 rules")
+        for scored in decoded:
             for name, counts in score(scored, options.data).items():
                 errors, words = _counts(counts)
                 rate = 100 * errors / max(1, words)

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MAGIC = b"NIST_1A\n"
-_FIELD = re.compile(rb"^(\w+) -\S+ (.*)$", re.MULTILINE)  # name -type value
+_NAMES = b"sample_coding|sample_rate|channel_count|sample_count|sample_n_bytes|sample_checksum"
+_FIELD = re.compile(rb"^(" + _NAMES + rb") -\S+ (.*)$", re.MULTILINE)  # name -type value
+
+
+_ENTRY = re.compile(
+    r"(?:sph2pipe -f wav(?: -p)?(?: -c (?P<pipe>\d+))?|python3 -m espnet_topdown\.corpora\.sphere(?: --channel (?P<own>\d+))?)"
+    r" (?P<path>'[^']*'|[^\s'\"|]+) \|"
+)
 
 
 class SphereHeader(NamedTuple):
@@ -40,6 +47,7 @@ class SphereHeader(NamedTuple):
         width: bytes of one sample before compression.
         coding: ``pcm``, ``ulaw`` or ``alaw``.
         compression: ``""``, or its name, e.g. ``embedded-shorten-v2.00``.
+        checksum: sum of all samples modulo 65536; None where the header has none, or for other codings than PCM.
     """
 
     size: int
@@ -49,6 +57,7 @@ class SphereHeader(NamedTuple):
     width: int
     coding: str
     compression: str
+    checksum: int | None
 
 
 def read_header(path: str | Path) -> SphereHeader:
@@ -87,9 +96,10 @@ def _parse(path: str | Path, size: int, head: bytes) -> SphereHeader:
     try:
         rate, channels, samples = (int(fields[k]) for k in (b"sample_rate", b"channel_count", b"sample_count"))
         width = int(fields.get(b"sample_n_bytes", b"2" if coding == "pcm" else b"1"))
+        checksum = int(fields[b"sample_checksum"]) if coding == "pcm" and b"sample_checksum" in fields else None
     except (KeyError, ValueError):
         raise TopdownError(f"{path}: damaged SPHERE header (sample_rate, channel_count or sample_count)") from None
-    return SphereHeader(size, rate, channels, samples, width, coding.replace("mu-law", "ulaw"), compression)
+    return SphereHeader(size, rate, channels, samples, width, coding.replace("mu-law", "ulaw"), compression, checksum)
 
 
 def wav_entry(path: str | Path, compression: str | None, channel: int | None = None) -> str:
@@ -124,7 +134,8 @@ def decode(path: str | Path) -> tuple["np.ndarray", int]:
         int16 samples of shape (samples, channels), and samples per second.
 
     Raises:
-        TopdownError: the file is damaged, holds fewer samples than its header says, or no decoder is installed.
+        TopdownError: the file is damaged, holds fewer samples than its header says, its samples do not have the header's
+            checksum, or no decoder is installed.
     """
     header = read_header(path)
     if header.compression:
@@ -133,7 +144,10 @@ def decode(path: str | Path) -> tuple["np.ndarray", int]:
         samples = _read_plain(path)
     if len(samples) < header.samples:
         raise TopdownError(f"{path}: truncated or corrupt ({len(samples)} samples, header says {header.samples})")
-    return samples[: header.samples], header.rate
+    samples = samples[: header.samples]
+    if header.checksum not in (None, found := int(samples.sum(dtype="int64")) % 65536):
+        raise TopdownError(f"{path}: corrupt (its samples sum up to {found}, its header's sample_checksum is {header.checksum})")
+    return samples, header.rate
 
 
 def _read_plain(path: str | Path) -> "np.ndarray":
@@ -180,17 +194,49 @@ def _run_desphere(path: str | Path) -> bytes:
         raise TopdownError(f"{path}: desphere cannot decode it ({error})") from None
 
 
+def read_wav_entry(entry: str) -> tuple["np.ndarray", int] | None:
+    """What an entry of ``wav.scp`` that is `wav_entry`'s stands for, decoded in this process and checked whole.
+
+    Args:
+        entry: a path, or a command of sph2pipe or of this module.
+
+    Returns:
+        as `decode`, of the channel that the command names; None where `entry` is no SPHERE file and no such command.
+
+    Raises:
+        TopdownError: as `decode`; or there is no such channel.
+    """
+    if command := _ENTRY.fullmatch(entry):
+        path = shlex.split(command["path"])[0]
+        return _decode_channel(path, int(command["pipe"] or command["own"] or 0) or None)
+    return decode(entry) if not entry.endswith("|") and is_sphere(entry) else None
+
+
+def is_sphere(path: str | Path) -> bool:
+    """Whether a file is there that begins as SPHERE files do."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
+def _decode_channel(path: str | Path, channel: int | None) -> tuple["np.ndarray", int]:
+    samples, rate = decode(path)
+    if channel is not None:
+        if not 1 <= channel <= samples.shape[1]:
+            raise TopdownError(f"{path}: has no channel {channel}, it has {samples.shape[1]}")
+        samples = samples[:, channel - 1 : channel]
+    return samples, rate
+
+
 def to_wav(path: str | Path, channel: int | None) -> bytes:
     """`path`, or one `channel` of it (counted from 1), as a 16-bit WAV file.
 
     Raises:
         TopdownError: as `decode`; or there is no such channel.
     """
-    samples, rate = decode(path)
-    if channel is not None:
-        if not 1 <= channel <= samples.shape[1]:
-            raise TopdownError(f"{path}: has no channel {channel}, it has {samples.shape[1]}")
-        samples = samples[:, channel - 1 : channel]
+    samples, rate = _decode_channel(path, channel)
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as wav:
         wav.setparams((samples.shape[1], 2, rate, len(samples), "NONE", "not compressed"))

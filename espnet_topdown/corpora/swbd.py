@@ -101,7 +101,7 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
         raise TopdownError(f"LDC97S62: no transcript {transcripts}/20/2001/sw2001A-ms98-a-trans.text or the like")
     if len(files) not in CONVERSATIONS:
         logging.warning("LDC97S62 has 2435 or 2438 conversations, found %d", len(files))
-    sound = sound_files(check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
+    sound = sound_files("LDC97S62", check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
     audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel)
              for name, path in files.items() if path in sound for side, channel in CHANNELS.items()}
     acronym = swbd_text.acronyms(read_lines(transcripts / "sw-ms98-dict.text"))
@@ -116,6 +116,10 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
             if words and turn.utterance not in text:
                 text[turn.utterance] = swbd_text.expand(words, acronym)
                 segments[turn.utterance] = turn.segment
+    silent = sorted(audio.keys() - {u[:9] for u in text})
+    if silent:
+        some = ", ".join(silent[:6]) + (", ..." if len(silent) > 6 else "")
+        logging.warning("LDC97S62: %d sides have audio but no transcript in %s: %s", len(silent), transcripts, some)
     return DataDir(audio, text, {u: u[:9] for u in text}, segments)
 
 
@@ -170,6 +174,8 @@ def prepare(options: Namespace) -> None:
         corpus = read_corpus(root / "LDC97S62", transcripts, check, faults)
     faults.settle()
     nodup, dev = split(corpus, options.train_dev_size)
+    if not nodup.utterances():
+        raise TopdownError("LDC97S62: no utterance for training has both audio and transcript; nothing was written")
     write_lines(options.output / "lm_train.txt", fisher.lm_lines(conversations, nodup.text))
     for name, part in (("train_nodup", nodup), ("train_dev", dev), ("eval2000", test.lists)):
         logging.info("%s: %d utterances", name, part.write(options.output / name))

@@ -23,6 +23,7 @@ from espnet_topdown.errors import TopdownError
 
 SAMPLE_RATE = 16000
 LDC = {"wsj0": "LDC93S6B (or LDC93S6A)", "wsj1": "LDC94S13B (or LDC94S13A)"}
+BOTH = " or ".join(LDC.values())
 NEEDED = ("11-2.1", "11-13.1", "13-16.1", "13-32.1", "13-34.1")  # indices, dev_dt sets, language-model text
 WITHDRAWN = "11-2.1/wsj0/si_tr_s/401"  # a speaker whose data the training index lists but nobody uses
 
@@ -123,6 +124,9 @@ def read_indices(discs: Discs) -> dict[str, list[str]]:
 
 def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]) -> Iterator[str]:
     path = discs.file(index)
+    if not path.is_file():
+        corpus = "wsj1" if index.startswith("13-") else "wsj0"
+        raise TopdownError(f"{LDC[corpus]}: no index file {path}")
     roots = {disc: str(root) for disc, root in discs.paths.items()}
     for number, line in enumerate(read_lines(path), 1):
         if line.startswith(";"):
@@ -172,15 +176,14 @@ def read_texts(files: Iterable[str], dots: dict[str, Path], faults: Faults) -> d
         utterance = utterance_id(path)
         prefix = utterance[:6]
         if prefix not in dots:
-            faults.add("no transcript file on any disc of " + " or ".join(LDC.values()),
-                       f"{path} (expected {prefix}00.dot)")
+            faults.add(f"{BOTH}: no transcript file on any disc for", f"{path} (expected {prefix}00.dot)")
             continue
         if prefix not in cache:
             cache[prefix] = wsj_text.read_dot(dots[prefix])
         if utterance in cache[prefix]:
             texts[utterance] = wsj_text.normalize(cache[prefix][utterance])
         else:
-            faults.add("no transcript in the .dot file of", f"{path} ({dots[prefix]})")
+            faults.add(f"{BOTH}: no transcript in its .dot file for", f"{path} ({dots[prefix]})")
     return texts
 
 
@@ -191,30 +194,36 @@ def prepare(options: Namespace) -> None:
         TopdownError: the corpus is incomplete or inconsistent; no set has been written then.
     """
     discs = find_discs(options.wsj0, options.wsj1)
-    files = read_indices(discs)
-    scanned, dots = scan(discs)
-    files |= scanned
     faults = Faults(options.faults)
-    every = {path for paths in files.values() for path in paths}
     np_data = discs.file("13-32.1/wsj1/doc/lng_modl/lm_train/np_data")
     with renamed(options.output / "local/other_text/text") as lm_text, AudioCheck(options.audio_check) as check:
         sentences = check.pool.apply_async(wsj_text.write_lm_text, (np_data, lm_text))  # takes longest
-        findings = check.begin(sorted(every), SAMPLE_RATE, 1)
-        texts = read_texts(sorted(every), dots, faults)
-        sound = sound_files(findings(), faults)
+        files = read_indices(discs)
+        scanned, dots = scan(discs)
+        files |= scanned
+        every = sorted({path for paths in files.values() for path in paths})
+        findings = check.begin(every, SAMPLE_RATE, 1)
+        texts = read_texts(every, dots, faults)
+        sound = sound_files(BOTH, findings(), faults)
         faults.settle()
+        sets = {name: _data_dir(paths, texts, sound) for name, paths in files.items()}
+        if not sets["train_si284"].utterances():
+            raise TopdownError(f"{BOTH}: no utterance of train_si284 has both audio and transcript; nothing was written")
         logging.info("language-model text: %d sentences", sentences.get())
     expected = {s.name: s.expected for s in LISTED} | {name: count for name, (_, count) in SCANNED.items()}
-    for name, paths in files.items():
-        by_id = {utterance_id(path): path for path in paths}
-        audio = {u: sphere.wav_entry(path, sound[path]) for u, path in by_id.items() if path in sound}
-        text = {u: texts[u] for u in by_id if u in texts}
-        count = DataDir(audio, text, {u: u[:3] for u in by_id}).write(options.output / name)
+    for name, data in sets.items():
+        count = data.write(options.output / name)
         logging.info("%s: %d utterances", name, count)
         if expected[name] not in (None, count):
             logging.warning("%s: the full corpus has %d utterances, found %d", name, expected[name], count)
-        if name == "train_si284":
-            write_lines(options.output / "nlsyms.txt", wsj_text.non_linguistic_symbols(text.values()))
+    write_lines(options.output / "nlsyms.txt", wsj_text.non_linguistic_symbols(sets["train_si284"].text.values()))
+
+
+def _data_dir(paths: Iterable[str], texts: Mapping[str, str], sound: Mapping[str, str | None]) -> DataDir:
+    """The lists of a set with these audio files."""
+    by_id = {utterance_id(path): path for path in paths}
+    audio = {u: sphere.wav_entry(path, sound[path]) for u, path in by_id.items() if path in sound}
+    return DataDir(audio, {u: texts[u] for u in by_id if u in texts}, {u: u[:3] for u in by_id})
 
 
 def main(arguments: list[str] | None = None) -> int:

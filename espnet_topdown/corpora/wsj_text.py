@@ -15,6 +15,8 @@ from espnet_topdown.corpora.lists import read_lines
 from espnet_topdown.errors import TopdownError
 
 NOISE = "<NOISE>"
+_FORMS = b"".join(b"wsj1_lng_####%03d %%b\n" % number for number in range(1000))  # of the lines of a thousand
+_FORM = len(_FORMS) // 1000
 _UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 _LINE = re.compile(r"(.+)\((\w{8})\)\s*", re.ASCII)
 # A sound within a word's neighbour ([<x] before, [x>] after), the ends of a longer sound ([x/], [/x]; the word that
@@ -85,8 +87,12 @@ def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
     # gzip also reads the compress(1) format of the real discs, which Python's gzip module does not. Bytes, and as much
     # as possible at a time, for speed.
     count, begun = 0, b""
-    with subprocess.Popen(["gzip", "-dc", *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          bufsize=1 << 20, pipesize=1 << 20) as process:
+    try:
+        process = subprocess.Popen(["gzip", "-dc", *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   bufsize=1 << 20, pipesize=1 << 20)
+    except FileNotFoundError:
+        raise TopdownError("the language-model text is compressed, and no gzip is on PATH; install it") from None
+    with process:
         while part := process.stdout.read(1 << 20):
             *lines, begun = (begun + part).upper().split(b"\n")
             count += _write_numbered(lines, count, stream)
@@ -100,7 +106,13 @@ def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
 def _write_numbered(lines: list[bytes], count: int, stream: BinaryIO) -> int:
     """Write the sentences among `lines`, `count` of which came before; how many there were."""
     kept = [line for line in lines if b"<" not in line]
-    stream.write(b"".join([b"wsj1_lng_%07d %b\n" % pair for pair in enumerate(kept, count + 1)]))
+    done = 0
+    while done < len(kept):  # up to the next full thousand; a thousand lines are formatted at once
+        thousands, first = divmod(count + done + 1, 1000)
+        some = kept[done : done + 1000 - first]
+        form = _FORMS[first * _FORM : (first + len(some)) * _FORM].replace(b"####", b"%04d" % thousands)
+        stream.write(form % tuple(some))
+        done += len(some)
     return len(kept)
 
 

@@ -1,13 +1,14 @@
 """Audio as Kaldi's wav.scp names it, read as 16-bit samples, and stages 2 and 3: speed perturbation and formatting.
 
-Read are: a file that soundfile knows (uncompressed SPHERE among them), ``FILE.ark:OFFSET``, and ``COMMAND |``. A plain
-``sph2pipe -f wav [-p] [-c N] FILE |`` needs no sph2pipe while soundfile reads FILE, and sox's ``speed`` at the end of a
-line is done by soxr, without sox.
+Read are: a file that soundfile knows, SPHERE files, ``FILE.ark:OFFSET``, and ``COMMAND |``. A plain ``sph2pipe -f wav [-p]
+[-c N] FILE |`` needs no sph2pipe, and sox's ``speed`` at the end of a line is done by soxr, without sox.
 """
 
+import contextlib
 import io
 import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,12 +19,13 @@ import numpy as np
 import soundfile
 import soxr
 
+from espnet_topdown.corpora import sphere
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, jobs
 
 FORMATS = ("flac", "wav", "flac.ark", "wav.ark")
 _SPEED = re.compile(r"(?:sox (?P<file>\S+)|(?P<pipe>.*\|) *sox -t wav -) -t wav - speed (?P<factor>[\d.]+) \|")
-_SPH2PIPE = re.compile(r"sph2pipe -f wav(?: -p)?(?: -c (?P<channel>[12]))? (?P<file>\S+) \|")
+_UNKNOWN_LENGTH = 0x7FFF0000  # what programs that write WAV to a pipe put in the place of a length, or more
 Row = tuple[str, str, float, float]  # utterance, wav.scp's value, start and end in seconds (-1: the end of the file)
 
 
@@ -34,18 +36,15 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
         ``int16`` samples, shape ``(samples,)``, with several channels ``(samples, channels)``; and the rate in Hz.
 
     Raises:
-        TopdownError: nothing readable is there, or the command failed.
+        TopdownError: nothing readable is there, it holds less than its header says, or the command failed.
     """
     if match := _SPEED.fullmatch(source):
         samples, rate = read_audio(match["file"] or match["pipe"])
         return resample(samples, rate * float(match["factor"]), rate), rate
+    if (decoded := sphere.read_wav_entry(source)) is not None:
+        samples, rate = decoded
+        return (samples[:, 0] if samples.shape[1] == 1 else samples), rate
     try:
-        if match := _SPH2PIPE.fullmatch(source):
-            if not shutil.which("sph2pipe"):
-                samples, rate = _decode(match["file"])
-                if match["channel"] and samples.ndim > 1:
-                    samples = samples[:, int(match["channel"]) - 1]
-                return samples, rate
         if source.endswith("|"):
             done = subprocess.run(["bash", "-c", source[:-1]], stdout=subprocess.PIPE, check=True)
             return _decode(io.BytesIO(done.stdout))
@@ -58,9 +57,26 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
 
 
 def _decode(file: str | io.BytesIO) -> tuple[np.ndarray, int]:
+    _check_wav(file)
     with soundfile.SoundFile(file) as sound:  # whole numbers stay exact; libsndfile does not scale floats to int16
         exact = sound.subtype.startswith(("PCM", "ULAW", "ALAW"))
         return _int16(sound.read(dtype="int16" if exact else "float64")), sound.samplerate
+
+
+def _check_wav(file: str | io.BytesIO) -> None:
+    """Refuses a WAV file that is shorter than its data chunk says; libsndfile reads what is there and says nothing."""
+    with contextlib.nullcontext(file) if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
+        head, size = stream.read(12), stream.seek(0, io.SEEK_END)
+        at = 12
+        while head[:4] == b"RIFF" and at + 8 <= size:
+            stream.seek(at)
+            name, length = struct.unpack("<4sI", stream.read(8))
+            if name == b"data":
+                if at + 8 + length > size and length < _UNKNOWN_LENGTH:
+                    raise ValueError(f"truncated, {size - at - 8} of {length} bytes of samples")
+                break
+            at += 8 + length + length % 2
+        stream.seek(0)
 
 
 def _int16(samples: np.ndarray) -> np.ndarray:

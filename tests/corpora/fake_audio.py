@@ -21,16 +21,18 @@ def write_sphere(path: Path, samples: np.ndarray, rate: int, coding: str = "pcm"
     if shorten:
         body, name = to_shorten(samples[:, 0]), f"{coding},embedded-shorten-v2.00"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(header(len(samples), samples.shape[1], rate, name) + body)
+    total = int(samples.sum(dtype=np.int64)) % 65536 if coding == "pcm" else None
+    path.write_bytes(header(len(samples), samples.shape[1], rate, name, total) + body)
 
 
-def header(samples: int, channels: int, rate: int, coding: str) -> bytes:
+def header(samples: int, channels: int, rate: int, coding: str, checksum: int | None = None) -> bytes:
     """A SPHERE header of 1024 bytes."""
     width = 2 if coding.startswith("pcm") else 1
     order = "sample_byte_format -s2 01\n" if width == 2 else "sample_byte_format -s1 1\n"
     text = (f"NIST_1A\n   1024\nchannel_count -i {channels}\nsample_count -i {samples}\nsample_rate -i {rate}\n"
             f"sample_n_bytes -i {width}\n{order}sample_sig_bits -i {8 * width}\n"
-            f"sample_coding -s{len(coding)} {coding}\nend_head\n")
+            f"sample_coding -s{len(coding)} {coding}\n")
+    text += "end_head\n" if checksum is None else f"sample_checksum -i {checksum}\nend_head\n"
     return text.encode().ljust(1024, b" ")
 
 

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-scratch=${1:-$(mktemp -d)}
+scratch=$(realpath -m "${1:-$(mktemp -d)}")
 export WSJ0=${scratch}/wsj/LDC93S6B WSJ1=${scratch}/wsj/LDC94S13B SWBD=${scratch}/swbd
 mkdir -p "${scratch}"
 cp -r "${root}/egs2" "${scratch}"
@@ -49,5 +49,9 @@ run swbd transformer --nbpe 60 --local_data_opts "--train_dev_size 18"
 for corpus in wsj swbd; do
     results=("${scratch}/egs2/${corpus}/asr1"/exp/*_topdown_tiny/RESULTS.md)
     [ -s "${results[0]}" ] || { echo "run_recipes.sh: ${results[0]} is missing" >&2 && exit 1; }
+done
+parts=$(command -v hubscr.pl > /dev/null || [ -d /usr/lib/sctk/bin ] && echo eval2000_hub5 eval2000_hub5_swbd eval2000_hub5_callhm)
+for part in ${parts:-eval2000_swbd eval2000_callhm}; do
+    grep -q "|cut|seed|.*|${part}|" "${results[0]}" || { echo "run_recipes.sh: ${results[0]} has no column ${part}" >&2 && exit 1; }
 done
 echo "both recipes ran; results: ${scratch}/egs2/{wsj,swbd}/asr1/exp"

@@ -81,6 +81,13 @@ def test_missing_references_are_named(decoded: Path, capsys: pytest.CaptureFixtu
     assert "eval2000/glm; prepare the data (stage 1)" in capsys.readouterr().err
 
 
+def test_an_experiment_without_eval2000_says_so(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert hub5.main([str(tmp_path)]) == 0
+    assert f"found no {tmp_path}/*/eval2000/score_wer" in capsys.readouterr().out
+    assert hub5.main([str(tmp_path / "none")]) == 1
+    assert f"no directory {tmp_path / 'none'}" in capsys.readouterr().err
+
+
 def test_without_hubscr_the_parts_are_plain_and_a_message_says_so(decoded: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(hub5, "find_hubscr", lambda: None)
     assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 0

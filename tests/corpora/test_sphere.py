@@ -126,6 +126,33 @@ def test_shorten_is_decoded_without_loss_and_damage_is_named(tmp_path: Path, dec
         sphere.decode(path)
 
 
+@pytest.mark.parametrize("shorten", [False, True])
+def test_a_flipped_bit_is_found_by_the_headers_checksum(tmp_path: Path, bare_path: Path, shorten: bool) -> None:
+    path = tmp_path / "c.wv1"
+    write_sphere(path, SAMPLES, 16000, shorten=shorten)
+    content = bytearray(path.read_bytes())
+    content[3000] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(TopdownError, match=f"{path}: .*(sample_checksum|corrupt|cannot decode)"):
+        sphere.decode(path)
+
+
+def test_entries_are_read_without_a_process(tmp_path: Path, bare_path: Path) -> None:
+    sides = np.stack([speak("aaaa", 8000), speak("zzzz", 8000)], axis=1)
+    write_sphere(tmp_path / "a b.sph", sides, 8000)
+    entry = sphere.wav_entry(tmp_path / "a b.sph", "", 2)
+    np.testing.assert_array_equal(sphere.read_wav_entry(entry)[0][:, 0], sides[:, 1])
+    path = tmp_path / "c.sph"
+    write_sphere(path, SAMPLES, 16000)
+    for text in (str(path), f"sph2pipe -f wav -p {path} |", f"python3 -m espnet_topdown.corpora.sphere {path} |"):
+        np.testing.assert_array_equal(sphere.read_wav_entry(text)[0][:, 0], SAMPLES)
+    path.write_bytes(path.read_bytes()[:5000])
+    for text in (str(path), f"sph2pipe -f wav -p -c 1 {path} |"):
+        with pytest.raises(TopdownError, match="truncated"):
+            sphere.read_wav_entry(text)
+    assert sphere.read_wav_entry(f"sox {path} -t wav - |") is None and sphere.read_wav_entry(str(tmp_path / "none")) is None
+
+
 def test_entries_prefer_sph2pipe_then_the_path_then_this_module(tmp_path: Path, bare_path: Path) -> None:
     plain, packed = "", "embedded-shorten-v2.00"
     assert sphere.wav_entry("/d/a.wv1", plain) == "/d/a.wv1"

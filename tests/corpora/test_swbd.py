@@ -190,6 +190,12 @@ def test_audio_of_another_rate_or_one_channel_is_refused(damaged: Path, tmp_path
     assert "sw02001.sph: 16000 samples per second and 1 channel(s), expected 8000 and 2" in message
 
 
+def test_audio_without_transcripts_is_told(damaged: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    next((damaged / "LDC97S62/transcriptions").rglob("sw2001A-ms98-a-trans.text")).unlink()
+    assert prepare(damaged, tmp_path / "data") == 0
+    assert "LDC97S62: 1 sides have audio but no transcript in" in caplog.text and caplog.text.count("sw02001-A") == 1
+
+
 def test_a_line_that_is_no_turn_is_named(damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = next((damaged / "LDC97S62/transcriptions").rglob("sw2001A-ms98-a-trans.text"))
     path.write_text("sw2001A-ms98-a-0001 zero 1.0 hello\n")

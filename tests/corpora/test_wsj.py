@@ -158,10 +158,10 @@ def test_missing_transcripts_are_refused_or_skipped(tree: Path, tmp_path: Path, 
     disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46l/46lc0300.dot").unlink()
     disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46k/46kc0300.dot").write_text("only one (46kc0301)\n")
     message = refusal(tree, tmp_path / "data", capsys)
-    assert "no transcript file on any disc of LDC93S6B" in message and "(expected 46lc0300.dot)" in message
-    assert "no transcript in the .dot file of (1):" in message and "46kc0302.wv1" in message
+    assert "LDC94S13B (or LDC94S13A): no transcript file on any disc for" in message and "(expected 46lc0300.dot)" in message
+    assert "no transcript in its .dot file for (1):" in message and "46kc0302.wv1" in message
     assert prepare(tree, tmp_path / "data", "--faults", "skip") == 0
-    assert sum("skipped: no transcript" in record.getMessage() for record in caplog.records) == 2
+    assert sum(": no transcript" in record.getMessage() for record in caplog.records) == 2
     for name in ("text", "wav.scp", "utt2spk"):
         ids = [line.split()[0] for line in (tmp_path / "data/train_si284" / name).read_text().splitlines()]
         assert ids == ["011c0201", "011c0202", "01ac0301", "20bc0301", "46kc0301"]
@@ -173,11 +173,27 @@ def test_bad_audio_is_refused_or_skipped(tree: Path, tmp_path: Path, capsys: pyt
     write_sphere(audio[1], speak("x", 8000), 8000)
     disc_path(tree, "13-2.1/wsj1/si_tr_s/46l/46lc0301.wv1").unlink()
     message = refusal(tree, tmp_path / "data", capsys)
+    assert message.startswith("LDC93S6B (or LDC93S6A) or LDC94S13B (or LDC94S13A): audio cannot be used (3):")
     assert "46kc0301.wv1: truncated (1343 bytes, its header needs 1344)" in message
     assert "46kc0302.wv1: 8000 samples per second and 1 channel(s), expected 16000 and 1" in message
     assert "46lc0301.wv1: cannot be read (No such file or directory)" in message
     assert prepare(tree, tmp_path / "data", "--faults", "skip") == 0
     assert (tmp_path / "data/train_si284/spk2utt").read_text().split()[-1] == "20bc0301"
+
+
+def test_a_missing_index_names_its_corpus(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    index = disc_path(tree, "13-34.1/wsj1/doc/indices/si_tr_s.ndx")
+    index.unlink()
+    assert refusal(tree, tmp_path / "data", capsys).strip() == f"LDC94S13B (or LDC94S13A): no index file {index}"
+
+
+def test_a_corpus_without_any_training_audio_is_refused(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for disc in ("11-1.1", "11-2.1", "13-1.1", "13-2.1"):
+        for path in disc_path(tree, disc).rglob("*.wv1"):
+            path.write_bytes(b"")
+    assert prepare(tree, tmp_path / "data", "--faults", "skip") == 1
+    assert "no utterance of train_si284 has both audio and transcript" in capsys.readouterr().err
+    assert not files_of(tmp_path / "data")
 
 
 def test_missing_lm_text_names_the_directory(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -101,15 +101,16 @@ here=$(realpath --relative-to=. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=egs2/TEMPLATE/asr1/common.sh
 . "${here}/common.sh"
 
+# With ESPNET_ROOT this script is only asked for names, and options that the checkout's asr.sh alone knows are passed over.
 unknown_option() {
     local pair
     for pair in "${checkout_only[@]}"; do
         [ "${pair%%=*}" = "$1" ] || continue
-        [ "${pair#*=}" = "$2" ] || [ "${print_asr_exp}" = true ] || die "--$1 $2 needs ESPnet's own asr.sh:" \
+        [ "${pair#*=}" = "$2" ] || [ -n "${ESPNET_ROOT:-}" ] || die "--$1 $2 needs ESPnet's own asr.sh:" \
             "set ESPNET_ROOT to an ESPnet checkout and run again, or leave the option out"
         return 0
     done
-    [ "${print_asr_exp}" = true ] || die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help"
+    [ -n "${ESPNET_ROOT:-}" ] || die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help"
 }
 
 has_word() {
@@ -176,11 +177,7 @@ collect() {
 }
 
 run_args=$(printf '%q ' "$0" "$@")
-if has_word "$*" "--print_asr_exp true"; then
-    print_asr_exp=true # then options that only a checkout's asr.sh knows are passed over
-else
-    log "$0 $*"
-fi
+has_word "$*" "--print_asr_exp true" || log "$0 $*"
 parse_options "${BASH_SOURCE[0]}" "$@"
 
 # ---- names: ESPnet2's ----

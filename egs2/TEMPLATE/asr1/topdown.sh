@@ -51,6 +51,10 @@ link_checkout() {
         grep -q "^${name}=" "${source}/asr.sh" || die "${source}/asr.sh has no option --${name};" \
             "set ESPNET_ROOT to ESPnet 202301 or later, or unset it"
     done
+    for name in "${asr_options[@]}"; do
+        [[ ${name} != --* ]] || grep -q "^${name#--}=" "${source}/asr.sh" || die "unknown option ${name}: neither of this" \
+            "script (see --help) nor of ${source}/asr.sh"
+    done
     for name in asr.sh utils scripts pyscripts steps; do
         [ ! -e "${name}" ] || [ -L "${name}" ] || die "${PWD}/${name} is in the way of a link to ${source}/${name}; move it"
         ln -sfn "${source}/${name}" "${name}"
@@ -67,6 +71,9 @@ asr_options+=(--python "${python}" --ngpu "${ngpu}" --num_nodes "${num_nodes}")
 read -r -a python_cmd <<< "${python}"
 
 # ---- checks ----
+if [ "${stage}" -gt "${stop_stage}" ] || [ "${stage}" -gt 20 ]; then
+    die "nothing to do: --stage ${stage} --stop_stage ${stop_stage}; stages are 1 to 20"
+fi
 [[ ${decode} =~ ^(best|all)$ ]] || die "--decode is best or all, not '${decode}'"
 for file in path.sh cmd.sh; do
     [ -f "${file}" ] || die "found no ${file} in ${PWD}; run in a recipe directory"
@@ -88,6 +95,8 @@ exp=$("${here}/asr.sh" "${asr_options[@]}" --print_asr_exp true)
 topdown_dir=${topdown_dir:-${exp}_topdown_$(basename "${topdown_plan:-none}" .yaml)}
 . ./path.sh
 . ./cmd.sh
+"${python_cmd[0]}" -c "import espnet_topdown" 2> /dev/null || die "$(command -v "${python_cmd[0]}") has no" \
+    "espnet_topdown; install it there (pip install), since path.sh chose that Python"
 if [ "${python}" = python3 ] && [[ ${cuda_cmd} = *espnet_topdown.warm* ]] && [ "${stop_stage}" -ge 6 ]; then
     start_warm
 fi
