@@ -1,7 +1,8 @@
 """``python3 -m espnet_topdown``: the command line, or, with ``-m MODULE`` or a script, any ESPnet tool with our tasks.
 
 The second form is for ESPnet's ``asr.sh --python "python3 -m espnet_topdown"``: training tools run with `topdown_conf`,
-every other module or script runs as it is. Nothing is printed on its standard output.
+inference tools know our language models, every other module or script runs as it is. Nothing is printed on its standard
+output.
 """
 
 import importlib
@@ -42,6 +43,8 @@ def run_module(words: Sequence[str]) -> None:
     if tool and tool[1] in TASKS:
         importlib.import_module("espnet_topdown.bin.train").main([tool[1], *rest])
     else:
+        if re.fullmatch(r"espnet2\.bin\.\w+_(inference\w*|perplexity)", name):
+            importlib.import_module("espnet_topdown.lm").register()
         runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 

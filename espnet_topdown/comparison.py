@@ -39,6 +39,7 @@ class PhaseResult:
         frozen: names of its frozen layers.
         settings: what else makes phases of one kind and cut the same experiment under another seed (parent, dropout,
             tied weights, training options).
+        parameters: of the whole model; None where that was not recorded.
     """
 
     name: str
@@ -57,6 +58,7 @@ class PhaseResult:
     perplexity: Mapping[str, float] | None = None
     frozen: tuple[str, ...] = ()
     settings: str = ""
+    parameters: int | None = None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
         directory=cascade.base.directory,
         curve=tuple(cascade.curve(cascade.facts.epochs)),
         perplexity=_perplexity(cascade.base.directory),
+        parameters=cascade.facts.total,
     )
     rows = [base]
     for phase in cascade.phases:
@@ -84,6 +85,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
                 perplexity=_perplexity(cascade.phase_dir(phase)),
                 frozen=cascade.facts.frozen_layers(phase),
                 settings=_settings(phase),
+                parameters=total,
             )
         )
     return rows

@@ -75,6 +75,8 @@ def phases_section(rows: Sequence[PhaseResult], *, decoded: bool) -> Section:
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
     if any(row.kind not in ("base", "top_down") for row in rows):
         notes.append("Controls (restart, continue, unfrozen, bottom_up) are never accepted or best.")
+    if len({row.parameters for row in rows}) > 1:
+        notes.append("The models differ in size (untied weights): their results are not those of equal models.")
     if not decoded and not datasets:
         notes.append("No phase was decoded, so there are no error rates.")
     return Section("Phases", (*header, *(f"ppl {name}" for name in datasets)), body, tuple(notes))
@@ -83,7 +85,7 @@ def phases_section(rows: Sequence[PhaseResult], *, decoded: bool) -> Section:
 def _phase_cells(row: PhaseResult) -> tuple[str, ...]:
     return (
         *_names(row),
-        f"{100 * row.frozen_share:.1f} %",
+        f"{100 * row.frozen_share:.1f} %" + (f" of {row.parameters:,}" if row.parameters else ""),
         _number(row.dev, ".4f"),
         {True: "yes", False: "no", None: "-"}[row.accepted],
         "best" if row.best else "",

@@ -4,7 +4,9 @@ Every line ends with ``<eos>``, blank lines included (they are ``<eos>`` alone).
 utterance id and its words; a blank line is an id alone.
 """
 
+import codecs
 import gzip
+import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -40,14 +42,17 @@ def read_plain(path: Path) -> Lines:
     """The words of every line of a plain or gzip text file.
 
     Raises:
-        TopdownError: missing, unreadable or empty file, or bytes that are not UTF-8 (with the line number).
+        TopdownError: missing, unreadable or empty file, a byte order mark, or bytes that are not UTF-8 (with the line
+            number).
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as e:
+    except (OSError, EOFError, zlib.error) as e:
         raise TopdownError(f"{path}: cannot be read ({e}).") from e
     if not data.strip():
         raise TopdownError(f"{path}: the file is empty; give a text with at least one word.")
+    if data.startswith(codecs.BOM_UTF8):
+        raise TopdownError(f"{path}, line 1: begins with a byte order mark, which would become part of a word; remove it.")
     lines = []
     for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), 1):
         try:

@@ -77,9 +77,16 @@ def write_tokens(text: Path, output: Path) -> str:
 
 
 def write_lines(text: Path, output: Path) -> str:
-    """Writes `text` without its blank lines, which ESPnet2's own text reader refuses, and says what was dropped."""
+    """Writes `text` without its blank lines, which ESPnet2's own text reader refuses, and says what was dropped.
+
+    Raises:
+        TopdownError: as `corpus.read_text`; or there is no other line.
+    """
+    corpus.read_text(text)
     rows = text.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     kept = [row for row in rows if len(row.split()) > 1]
+    if not kept:
+        raise TopdownError(f"{text}: all of its {len(rows)} lines are blank; give a text with at least one word.")
     files.write_text(output, "".join(f"{row}\n" for row in kept))
     return f"{output}: {len(kept)} lines, {len(rows) - len(kept)} blank ones dropped"
 

@@ -8,18 +8,19 @@ zero state, blank lines left out) can be printed beside it: the two are not comp
 import argparse
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from espnet_topdown import checkpoint, files
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.experiment import read_config
 from espnet_topdown.lm.bptt import BpttIterFactory, Windows
+from espnet_topdown.lm.corpus import read_text, word_ids
 from espnet_topdown.lm.data import write_lines
 from espnet_topdown.lm.stream_model import StreamLanguageModel
 from espnet_topdown.lm.task import read_stream
@@ -56,10 +57,7 @@ def load_model(model_file: Path, config: Path | None = None) -> tuple[StreamLang
         TopdownError: no such files, another kind of model, or weights that do not fit the config, vocabulary included.
     """
     config = config or model_file.parent / "config.yaml"
-    try:
-        args = argparse.Namespace(**yaml.safe_load(config.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, TypeError) as e:
-        raise TopdownError(f"{config}: not the config of an experiment ({e}).") from e
+    args = argparse.Namespace(**read_config(config))
     if getattr(args, "model", None) != "lm_stream":
         raise TopdownError(f"{config}: stream perplexity needs --model lm_stream, got {getattr(args, 'model', None)}.")
     model = TopdownLMTask.build_model(args)
@@ -96,7 +94,9 @@ def stream_perplexity(
     return Perplexity(text, "stream" if columns == 1 else f"stream ({columns} columns)", targets, total / targets)
 
 
-def line_perplexity(text: Path, model_file: Path, config: Path | None, *, batch_size: int = 100) -> Perplexity:
+def line_perplexity(
+    text: Path, model_file: Path, config: Path | None, *, batch_size: int = 100, ngpu: int = 0
+) -> Perplexity:
     """ESPnet2's own perplexity of the file without its blank lines (espnet2/bin/lm_calc_perplexity.py, 202511)."""
     from espnet2.bin import lm_calc_perplexity
 
@@ -113,6 +113,7 @@ def line_perplexity(text: Path, model_file: Path, config: Path | None, *, batch_
             model_file=model_file,
             batch_size=batch_size,
             num_workers=0,
+            ngpu=ngpu,
             log_level="WARNING",
         )
         lm_calc_perplexity.main([word for k, v in options.items() for word in (f"--{k}", str(v))])
@@ -123,6 +124,8 @@ def line_perplexity(text: Path, model_file: Path, config: Path | None, *, batch_
 def measure(options: argparse.Namespace) -> list[Perplexity]:
     """All that was asked for, in order, printed as it comes."""
     jobs: list[Callable[[], Perplexity]] = []
+    config = options.train_config or options.model_file.parent / "config.yaml"
+    _check_texts(options.text, read_config(config), config, options.token_list)
     if options.kind != "line":
         model, tokens = load_model(options.model_file, options.train_config)
         model.to("cuda" if options.ngpu else "cpu")
@@ -132,7 +135,7 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
             width = dict(columns=options.batch_size, window=options.window)
             jobs.append(partial(stream_perplexity, model, streams[text], str(text), **width))
         if options.kind != "stream":
-            jobs.append(partial(line_perplexity, text, options.model_file, options.train_config))
+            jobs.append(partial(line_perplexity, text, options.model_file, config, ngpu=options.ngpu))
     results = []
     for job in jobs:
         results.append(job())
@@ -140,11 +143,30 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
     return results
 
 
+def _check_texts(texts: Sequence[Path], trained: Mapping[str, Any], config: Path, token_list: Path | None) -> None:
+    """Refuses texts of another preparation than the one that the model was trained on.
+
+    Raises:
+        TopdownError: `token_list` is not the model's, or a word of the texts is not in it.
+    """
+    tokens = trained.get("token_list")
+    if trained.get("token_type") != "word" or not isinstance(tokens, list):
+        return
+    if token_list is not None and (given := token_list.read_text(encoding="utf-8").splitlines()) != tokens:
+        raise TopdownError(
+            f"{token_list} ({len(given)} words) is not the vocabulary that {config} was trained with ({len(tokens)} words): "
+            "data/ was prepared anew since. Prepare it as it was (stages 1 and 5), or train again"
+        )
+    for text in texts:
+        word_ids(read_text(text), tokens, text)
+
+
 def get_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="python3 -m espnet_topdown.lm.perplexity", description=__doc__)
     parser.add_argument("--model_file", type=Path, required=True, help="weights, e.g. exp/lm_.../valid.loss.best.pth")
     parser.add_argument("--train_config", type=Path, help="config.yaml; default: the one beside the weights")
+    parser.add_argument("--token_list", type=Path, help="the token list of the texts; refused where it is not the model's")
     parser.add_argument("--text", type=Path, nargs="+", required=True, help="text files in ESPnet2's format")
     parser.add_argument("--batch_size", type=int, default=1, help="columns; the literature's test perplexity has 1")
     parser.add_argument("--window", type=int, default=70, help="frames at a time; changes nothing but speed")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.utils.nested_dict_action import NestedDictAction
 
@@ -49,6 +50,8 @@ class StreamLMTaskMixin:
         faults = stream_faults(args) if args.model == "lm_stream" else []
         if faults:
             raise TopdownError("--model lm_stream cannot be trained like this:\n" + "\n".join(f"  {f}" for f in faults))
+        if args.model == "lm_stream" and args.resume:
+            _check_vocabulary(Path(args.output_dir), args.token_list)
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
@@ -84,6 +87,21 @@ def read_stream(path: Path, tokens: list[str]) -> torch.Tensor:
     return torch.tensor(word_ids(read_text(path), tokens, path))
 
 
+def _check_vocabulary(output_dir: Path, token_list: str | list[str]) -> None:
+    """Refuses to resume a training with another token list, before ESPnet2 writes config.yaml anew."""
+    config = output_dir / "config.yaml"
+    if not (output_dir / "checkpoint.pth").exists() or not config.exists():
+        return
+    old = yaml.safe_load(config.read_text(encoding="utf-8"))["token_list"]
+    new = token_list if isinstance(token_list, list) else Path(token_list).read_text(encoding="utf-8").splitlines()
+    if old != new:
+        place = next((n for n, pair in enumerate(zip(old, new)) if pair[0] != pair[1]), min(len(old), len(new)))
+        raise TopdownError(
+            f"{output_dir} was trained with a vocabulary of {len(old)} words, and the token list has {len(new)} and differs "
+            f"from entry {place + 1} on. Give the old token list, or another --output_dir for a new training"
+        )
+
+
 def stream_faults(args: argparse.Namespace) -> list[str]:
     """What is wrong with the options of a stream model's training, with what to give instead."""
     known = Windows.__dataclass_fields__
@@ -98,6 +116,10 @@ def stream_faults(args: argparse.Namespace) -> list[str]:
         (args.accum_grad != 1, f"--accum_grad {args.accum_grad}: each window is one step; give --accum_grad 1"),
         (args.use_amp, "--use_amp true: the softmax makes its own gradients; give --use_amp false"),
         (args.num_att_plot != 0 and args.use_matplotlib, "--num_att_plot: a stream has no attention; give 0"),
+        (args.num_iters_per_epoch is not None, "--num_iters_per_epoch: an epoch is the whole stream; leave it out"),
+        (args.token_type != "word", f"--token_type {args.token_type}: a stream is read word by word; give --token_type word"),
+        (args.cleaner not in (None, "none"), f"--cleaner {args.cleaner}: a stream is read as it stands; leave it out"),
+        ((args.dist_world_size or 1) > 1, f"--dist_world_size {args.dist_world_size}: a stream is trained by one process"),
         (args.init is not None, f"--init {args.init}: it would draw over AWD-LSTM's own start; leave it out"),
         (not set(args.bptt_conf) <= set(known), f"--bptt_conf {args.bptt_conf}: known are {', '.join(known)}"),
     ]

@@ -77,8 +77,9 @@ def train(corpus: Path) -> Callable[..., Trace]:
     def run(directory: Path, **changes: object) -> Trace:
         trace = Trace()
         directory.mkdir(exist_ok=True)
+        tokens = str(changes.pop("token_list", corpus / "tokens.txt"))
         (directory / "train.yaml").write_text(yaml.safe_dump(config(**changes)), encoding="utf-8")
-        command = ["--config", str(directory / "train.yaml"), "--token_list", str(corpus / "tokens.txt"), "--ngpu", "0"]
+        command = ["--config", str(directory / "train.yaml"), "--token_list", tokens, "--ngpu", "0"]
         for split in ("train", "valid"):
             command += [f"--{split}_data_path_and_name_and_type", f"{corpus / split / 'text'},text,text"]
         clip, forward = torch.nn.utils.clip_grad_norm_, StreamLanguageModel.forward

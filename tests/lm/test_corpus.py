@@ -1,8 +1,11 @@
 """Corpora: counts, vocabularies, slices and streams; every refusal names the file and what to do."""
 
 import gzip
+import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,14 @@ def test_stream_has_eos_after_every_line_and_for_a_blank_one(tmp_path: Path) -> 
     assert corpus.word_ids(lines, ["a", "b", "<eos>"], tmp_path) == [1, 0, 2, 2, 1, 2]
 
 
+def flip_a_bit(directory: Path) -> None:
+    """Compresses the training text and damages the stream."""
+    packed = bytearray(gzip.compress((directory / "train.txt").read_bytes() * 50))
+    packed[20] ^= 64
+    (directory / "train.txt").unlink()
+    (directory / "train.txt.gz").write_bytes(packed)
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
@@ -84,6 +95,8 @@ def test_stream_has_eos_after_every_line_and_for_a_blank_one(tmp_path: Path) -> 
         (lambda d: (d / "train.txt").write_bytes(b" \n\n"), {}, "train.txt: the file is empty"),
         (lambda d: (d / "test.txt").write_bytes(b"a\nb \xff\n"), {}, "test.txt, line 2: not UTF-8"),
         (lambda d: (d / "train.txt").rename(d / "train.txt.gz"), {}, "train.txt.gz: cannot be read"),
+        (flip_a_bit, {}, "train.txt.gz: cannot be read"),
+        (lambda d: (d / "test.txt").write_bytes(b"\xef\xbb\xbfa\n"), {}, "test.txt, line 1: begins with a byte order mark"),
         (lambda d: None, {"expect_tokens": [14, 5, 4]}, "tokens of valid: 4, expected 5"),
         (lambda d: None, {"expect_vocabulary": 6, "expect_tokens": [1, 4, 4]}, "tokens of train: 14, expected 1"),
         (lambda d: None, {"train_tokens": 15}, "a slice of 15 tokens was asked for; the text has 14"),
@@ -115,6 +128,30 @@ def test_text_that_does_not_fit_is_refused(tmp_path: Path, text: str, tokens: li
 def test_preparation_needs_neither_torch_nor_espnet() -> None:
     code = "import sys, espnet_topdown.lm.data; sys.exit(any(m in sys.modules for m in ('torch', 'espnet2', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_lines_refuses_what_the_stream_refuses(tmp_path: Path) -> None:
+    for content, message in ((b"", "the file is empty"), (b"u1 \xff\n", "line 1: not UTF-8"), (b"u1\n", "1 lines are blank")):
+        (tmp_path / "text").write_bytes(content)
+        with pytest.raises(TopdownError, match=message):
+            data.write_lines(tmp_path / "text", tmp_path / "lines")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on PATH")
+def test_the_archive_is_unpacked_even_after_a_killed_attempt(tmp_path: Path) -> None:
+    recipe = Path(__file__).parents[2] / "egs2/wikitext2/lm1"
+    shutil.copytree(recipe / "local", tmp_path / "local")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for split in ("train", "valid", "test"):
+            archive.writestr(f"wikitext-2/wiki.{split}.tokens", " a b \n")
+    (tmp_path / "no.zip").write_text("<html>")
+    (tmp_path / "downloads/unpacking/wikitext-2").mkdir(parents=True)
+    environment = {k: v for k, v in os.environ.items() if k not in ("WIKITEXT2", "TEXT_CORPUS")}
+    environment |= {"PYTHONPATH": str(recipe.parents[2])}
+    for name, said in (("no.zip", "gave no zip archive"), ("archive.zip", "tokens of train: 3, expected 2088628")):
+        url = {"WIKITEXT2_URL": (tmp_path / name).as_uri()}
+        done = subprocess.run(["local/data.sh"], cwd=tmp_path, env=environment | url, capture_output=True, text=True)
+        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_command_prints_a_fault_without_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

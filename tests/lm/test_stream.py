@@ -2,12 +2,14 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from espnet_topdown.errors import TopdownError
 
@@ -56,6 +58,9 @@ def test_a_stream_too_short_for_its_columns_is_refused() -> None:
         (dict(optim="sgd", optim_conf={}), "--optim sgd: give --optim nt_asgd"),
         (dict(accum_grad=2, init="xavier_uniform"), "(?s)--accum_grad 2.*--init xavier_uniform"),
         (dict(bptt_conf=dict(lenght=3)), "known are bptt, sigma"),
+        (dict(num_iters_per_epoch=3), "--num_iters_per_epoch: an epoch is the whole stream"),
+        (dict(token_type="char", cleaner="tacotron"), "(?s)--token_type char.*--cleaner tacotron"),
+        (dict(dist_world_size=2, dist_rank=0), "--dist_world_size 2: a stream is trained by one process"),
     ],
 )
 def test_settings_that_would_train_something_else_are_refused(
@@ -124,6 +129,80 @@ def test_weights_of_another_vocabulary_are_refused(trained: Path, corpus: Path, 
     (tmp_path / "text").write_text("u1 w1 nosuchword\n")
     with pytest.raises(SystemExit, match="1"):
         perplexity.main(["--model_file", str(trained / "valid.loss.best.pth"), "--text", str(tmp_path / "text")])
+
+
+def test_a_training_is_not_resumed_with_another_vocabulary(
+    trained: Path, corpus: Path, tmp_path: Path, train: Callable[..., object]
+) -> None:
+    """Of another size or only in another order; config.yaml stays what it was."""
+    exp = Path(shutil.copytree(trained, tmp_path / "exp", symlinks=True))
+    before = (exp / "config.yaml").read_bytes()
+    words = (corpus / "tokens.txt").read_text().splitlines()
+    for changed, place in (([words[1], words[0], *words[2:]], 1), ([*words[:-1], "w99", words[-1]], len(words))):
+        (tmp_path / "tokens.txt").write_text("".join(f"{word}\n" for word in changed))
+        with pytest.raises(TopdownError, match=f"vocabulary of {len(words)} words, .* differs from entry {place} on"):
+            train(exp, max_epoch=3, lm_conf=DROPOUT, token_list=str(tmp_path / "tokens.txt"))
+    assert (exp / "config.yaml").read_bytes() == before
+
+
+def test_texts_of_another_preparation_are_refused(trained: Path, corpus: Path, tmp_path: Path, capsys) -> None:
+    from espnet_topdown.lm import perplexity
+
+    (tmp_path / "tokens.txt").write_text("a\n<unk>\n<eos>\n")
+    (tmp_path / "strange").write_text("u1 w1 nosuchword\n")
+    (tmp_path / "blank").write_text("u1\nu2\n")
+    command = ["--model_file", str(trained / "valid.loss.best.pth"), "--text"]
+    for words, said in (
+        ([str(corpus / "test/text"), "--token_list", str(tmp_path / "tokens.txt")], "tokens.txt (3 words) is not the vocabulary"),
+        ([str(tmp_path / "strange"), "--kind", "line"], "1 words are not in the vocabulary"),
+        ([str(tmp_path / "blank"), "--kind", "line"], "all of its 2 lines are blank"),
+    ):
+        with pytest.raises(SystemExit, match="1"):
+            perplexity.main([*command, *words])
+        assert said in capsys.readouterr().err
+
+
+def test_inference_tools_run_by_us_know_our_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``asr.sh --python "python3 -m espnet_topdown"``: a stock tool, our names among its choices."""
+    import runpy
+
+    from espnet2.tasks.lm import lm_choices
+
+    from espnet_topdown.__main__ import run_module
+
+    known: list[bool] = []
+    monkeypatch.setattr(runpy, "run_module", lambda *_, **__: known.append("awd_lstm" in lm_choices.classes))
+    monkeypatch.setattr("sys.argv", ["espnet_topdown"])
+    for tool in ("espnet2.bin.tokenize_text", "espnet2.bin.asr_inference", "espnet2.bin.lm_calc_perplexity"):
+        lm_choices.classes.pop("awd_lstm", None)
+        run_module([tool])
+    assert known == [False, True, True]
+
+
+@pytest.mark.parametrize("tied", ["untie_draw", "untie_copy"])
+def test_an_untied_embedding_trains_below_a_frozen_softmax(
+    tmp_path: Path, trained: Path, train: Callable[..., object], tied: str
+) -> None:
+    phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth", tied=tied)
+    train(tmp_path / "exp", max_epoch=1, lm_conf=DROPOUT, seed=1003, topdown_conf=phase)
+    parent = torch.load(trained / "valid.loss.best.pth", weights_only=True)
+    child = torch.load(tmp_path / "exp/1epoch.pth", weights_only=True)
+    assert torch.equal(parent["lm.decoder.weight"], child["lm.decoder.weight"])
+    assert not torch.equal(parent["lm.encoder.weight"], child["lm.encoder.weight"])
+    assert yaml.safe_load((tmp_path / "exp/config.yaml").read_text())["lm_conf"]["tie_weights"] is False
+
+
+def test_a_resumed_frozen_phase_ends_bit_identical(tmp_path: Path, trained: Path, train: Callable[..., object]) -> None:
+    """While averaging, killed between any two epochs."""
+    conf = dict(lr=20.0, weight_decay=1e-2, averaging=True)
+    phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
+    options = dict(lm_conf=DROPOUT, seed=1003, optim_conf=conf, topdown_conf=phase)
+    train(tmp_path / "whole", max_epoch=3, **options)
+    for stop in (1, 2):
+        train(tmp_path / f"stop{stop}", max_epoch=stop, **options)
+        train(tmp_path / f"stop{stop}", max_epoch=3, **options)
+        whole, resumed = (torch.load(tmp_path / d / "3epoch.pth", weights_only=True) for d in ("whole", f"stop{stop}"))
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_frozen_softmax_and_embedding_survive_averaging_in_a_real_training(

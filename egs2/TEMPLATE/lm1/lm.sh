@@ -59,8 +59,8 @@ need() {
 # perplexity DIR: perplexities of valid and test -> DIR/perplexity.json
 perplexity() {
     local log=$1/perplexity.log
-    ${cuda_cmd} --gpu "${ngpu}" "${log}" python3 -m espnet_topdown.lm.perplexity --model_file "$1/${inference_lm}" \
-        --text data/valid/text data/test/text --ngpu "${ngpu}" --output "$1/perplexity.json" --kind "${kind}" ||
+    ${cuda_cmd} --gpu "$((ngpu > 0))" "${log}" python3 -m espnet_topdown.lm.perplexity --model_file "$1/${inference_lm}" \
+        --text data/valid/text data/test/text --token_list "${token_list}" --ngpu "$((ngpu > 0))" --output "$1/perplexity.json" --kind "${kind}" ||
         die "perplexity failed; see ${log}"
     log "$1"
     grep ' perplexity ' "${log}"
@@ -83,6 +83,10 @@ read -r -a data_words <<< "${local_data_opts}"
 kind=both
 "${use_stream}" || kind=line
 "${per_line}" || kind=stream
+"${use_stream}" || "${per_line}" || die "--use_stream false --per_line false leaves no perplexity to measure; leave one out"
+if "${use_stream}" && [ "${ngpu}" -gt 1 ]; then
+    die "--ngpu ${ngpu}: the state of a stream cannot be split over GPUs; give --ngpu 0 or 1"
+fi
 [[ ${decode} =~ ^(best|all)$ ]] || die "--decode is best or all, not '${decode}'"
 for file in "${lm_config}" path.sh cmd.sh local/data.sh; do
     [ -z "${file}" ] || [ -f "${file}" ] || die "found no ${file} in ${PWD}; run in a recipe directory"
@@ -136,7 +140,8 @@ fi
 at=7
 if do_stage 7; then
     log "Stage 7: LM training -> ${lm_exp}; log: ${lm_exp}/train.log"
-    need 5 "${token_list}" data/valid/text
+    need 1 data/train/text data/valid/text
+    need 5 "${token_list}"
     shape_options=()
     if ! "${use_stream}"; then
         need 6 "${lm_stats_dir}"/{train,valid}/text_shape
@@ -152,6 +157,8 @@ fi
 at=8
 if do_stage 8; then
     log "Stage 8: perplexity of data/valid and data/test -> ${lm_exp}/perplexity.json"
+    need 1 data/valid/text data/test/text
+    need 5 "${token_list}"
     need 7 "${lm_exp}/${inference_lm}"
     perplexity "${lm_exp}"
 fi

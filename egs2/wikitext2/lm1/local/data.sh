@@ -24,7 +24,12 @@ if [ -z "${WIKITEXT2:-}" ]; then
         curl --fail --location --silent --show-error --output downloads/wikitext-2-v1.zip "${url}" || {
             echo "local/data.sh: cannot download ${url}; set WIKITEXT2 to a directory with the three texts" >&2 && exit 1
         }
-        python3 -m zipfile -e downloads/wikitext-2-v1.zip downloads
+        rm -rf downloads/unpacking
+        python3 -m zipfile -e downloads/wikitext-2-v1.zip downloads/unpacking 2> /dev/null || {
+            echo "local/data.sh: ${url} gave no zip archive; set WIKITEXT2 to a directory with the three texts" >&2 && exit 1
+        }
+        mv downloads/unpacking/wikitext-2 "${WIKITEXT2}"
+        rm -rf downloads/unpacking
     fi
 fi
 # Tokens with one <eos> a line, and the vocabulary with <unk> and <eos>, of Merity et al.'s release.
