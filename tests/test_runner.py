@@ -174,14 +174,18 @@ def test_cascade_ends_after_rejections_in_a_row(base, tmp_path):
     assert Cascade.reopen(cascade).judge().skipped == {"phase2", "restart_phase2"}
 
 
-def test_failed_phase_does_not_stop_the_independent_ones(base, tmp_path, capsys):
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_failed_phase_does_not_stop_the_independent_ones(base, tmp_path, capsys, jobs):
     diverging = "train: {optim: sgd, optim_conf: {lr: 1.0e+38}, grad_clip: 1.0e+38}"
     plan = f"phases: [{{sweep: [decoder], {diverging}}}, {{sweep: [encoder.1]}}, {{cut: encoder.0, parent: phase1}}]"
     (tmp_path / "plan.yaml").write_text(plan)
-    error = fails(capsys, *words(base, tmp_path))
+    error = fails(capsys, *words(base, tmp_path), "--jobs", jobs)
     assert "1 phase(s) failed" in error
     assert "diverged" in error
-    assert outcomes(tmp_path / "cascade") == [("phase1", "failed"), ("phase2", "done")]
+    assert sorted(outcomes(tmp_path / "cascade")) == [("phase1", "failed"), ("phase2", "done")]
+    events = ledger.Ledger(tmp_path / "cascade" / "ledger.jsonl").events()
+    assert [(e["attempt"], e["threads"]) for e in events if e["event"] == "start"] == [(1, 1), (1, 1)]
+    assert all(e["wall_s"] > 0 and "epochs" in e for e in events if e["event"] == "end")
 
 
 def test_phase_with_a_non_finite_dev_criterion_is_not_recorded(base, tmp_path, capsys):
@@ -286,6 +290,26 @@ def test_sigkill_of_the_runner_and_a_rerun_end_bit_identical(finished, base, tmp
     run(base, tmp_path, PLAN)
     assert hashes(tmp_path / "cascade") == hashes(finished)
     assert outcomes(tmp_path / "cascade")[0] == ("phase1", "killed")
+
+
+def test_sigkill_of_a_runner_with_two_trainers_and_a_rerun_end_bit_identical(base, tmp_path):
+    plan = "phases: [{sweep: [decoder, encoder.1]}]"
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    for place in (undisturbed, killed):
+        place.mkdir()
+        (place / "plan.yaml").write_text(plan)
+    run(base, undisturbed, plan, "--jobs", "2")
+    command = [sys.executable, "-m", "espnet_topdown", *words(base, killed), "--jobs", "2"]
+    runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    checkpoints = [killed / "cascade" / phase / "checkpoint.pth" for phase in ("phase1", "phase2")]
+    while not all(path.exists() for path in checkpoints) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    runner.kill()
+    runner.wait()
+    run(base, killed, plan, "--jobs", "2")
+    assert hashes(killed / "cascade") == hashes(undisturbed / "cascade")
+    assert sorted(outcomes(killed / "cascade"))[::2] == [("phase1", "done"), ("phase2", "done")]
 
 
 def test_orphaned_trainer_is_waited_for_not_joined_by_a_second_writer(finished, base, tmp_path, capsys):

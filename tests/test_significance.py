@@ -1,10 +1,12 @@
 """Significance agrees with NIST's sc_stats, with enumeration, and with numbers worked out by hand."""
 
 import itertools
+import json
 import math
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,9 @@ import transcripts
 
 from espnet_topdown.scoring import alignments, write_trn
 from espnet_topdown.significance import bootstrap_intervals, holm, mapsswe, segment_errors, sign_test
+
+
+RECIPES = Path(__file__).parents[1] / "egs2"
 
 
 @pytest.mark.parametrize(
@@ -35,13 +40,34 @@ def test_segments_are_parted_by_two_words_right_on_both_sides(first: str, second
     assert segment_errors(first, second) == segments
 
 
-@pytest.mark.parametrize(("seed", "words", "share"), [(1, 4, 0.2), (2, 60, 0.1), (3, 12, 0.04), (5, 30, 0.15)])
-def test_mapsswe_agrees_with_sc_stats(tmp_path: Path, seed: int, words: int, share: float) -> None:
+def synthetic(directory: Path, seed: int, words: int, share: float) -> None:
+    """ref.trn, and two systems' a.trn and b.trn, of made-up words."""
     ref = transcripts.reference(seed, utterances=400, words=words, speakers=7)
-    write_trn(tmp_path / "ref.trn", ref)
+    write_trn(directory / "ref.trn", ref)
     for name, extra in (("a", 0.0), ("b", 0.01)):
         heard = transcripts.garbled(ref, seed + ord(name), share=share + extra, words=words)
-        write_trn(tmp_path / f"{name}.trn", heard)
+        write_trn(directory / f"{name}.trn", heard)
+
+
+def real(directory: Path, first: str, second: str) -> None:
+    """The same from the records of connected digits: what two trained models heard in real speech."""
+    record = json.loads(next((RECIPES / "fsdd/asr1/records").glob("*/seed1.json")).read_text())
+    dataset, references = next(iter(record["references"].items()))
+    heard = {phase["name"]: references | phase["hypotheses"][dataset] for phase in record["phases"]}
+    for name, texts in (("ref", references), ("a", heard[first]), ("b", heard[second])):
+        write_trn(directory / f"{name}.trn", ((u, u.split("-")[0], text.split()) for u, text in texts.items()))
+
+
+@pytest.mark.parametrize(
+    ("make", "given"),
+    [
+        *((synthetic, given) for given in ((1, 4, 0.2), (2, 60, 0.1), (3, 12, 0.04), (5, 30, 0.15))),
+        *((real, ("phase0", other)) for other in ("phase1", "restart_phase1", "bottom_up_phase1")),
+    ],
+    ids=lambda value: getattr(value, "__name__", "-".join(map(str, value)) if isinstance(value, tuple) else None),
+)
+def test_mapsswe_agrees_with_sc_stats(tmp_path: Path, make: Callable, given: tuple) -> None:
+    make(tmp_path, *given)
     systems = ["-h", "a.trn", "trn", "-h", "b.trn", "trn"]
     command = [transcripts.sctk("sclite"), "-r", "ref.trn", "trn", *systems, "-i", "rm", "-o", "sgml", "-O", "."]
     subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
