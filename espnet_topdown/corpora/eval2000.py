@@ -50,14 +50,14 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
     sound = sound_files("LDC2002S09", check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
     audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel)
              for name, path in files.items() if path in sound for side, channel in (("A", 1), ("B", 2))}
-    stm = list(read_lines(reference / "hub5e00.english.000405.stm"))
+    stm = read_lines(reference / "hub5e00.english.000405.stm")
     times = _read_pem(speech / "english/hub5e_00.pem")
     texts = _read_stm(stm)
     _compare(sorted(times), sorted(u for u, _ in texts))
     text = {u: words for u, spoken in sorted(texts) if IGNORED not in spoken and (words := plain(spoken)).strip()}
     segments = {u: (r, f"{start:.2f}", f"{end:.2f}") for u, (r, start, end) in widen(times).items()}
     lists = DataDir(audio, text, {u: r for u, (r, _, _) in segments.items()}, segments)
-    return Evaluation(lists, [mend(line) for line in stm], list(read_lines(reference / "en20000405_hub5.glm")))
+    return Evaluation(lists, [mend(line) for line in stm], read_lines(reference / "en20000405_hub5.glm"))
 
 
 def find_reference(transcripts: Path) -> Path:

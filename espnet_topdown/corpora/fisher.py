@@ -41,10 +41,10 @@ def read_call(path: Path) -> Iterator[tuple[str, str]]:
         TopdownError: the first line does not name the call.
     """
     lines = read_lines(path)
-    first = next(lines, "")
+    first = lines[0] if lines else ""
     if f"# {path.stem}.sph" not in first:
         raise TopdownError(f"{path}: expected '# {path.stem}.sph' in its first line, found {first!r}")
-    for line in lines:
+    for line in lines[1:]:
         turn = _TURN.search(line)
         if turn and "((" not in turn[4]:
             start, end = (int(float(time) * 100.0) for time in turn.groups()[:2])

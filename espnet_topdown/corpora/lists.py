@@ -11,18 +11,18 @@ from espnet_topdown.errors import TopdownError
 C_LOCALE = {"encoding": "ascii", "errors": "surrogateescape", "newline": "\n"}
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of `path` without their line ends.
+def read_lines(path: Path) -> list[str]:
+    """The lines of `path` without their line ends, read at once.
 
     Raises:
         TopdownError: the file cannot be read.
     """
     try:
-        with path.open(**C_LOCALE) as stream:
-            for line in stream:
-                yield line.rstrip("\r\n")
+        text = path.read_bytes().decode(C_LOCALE["encoding"], C_LOCALE["errors"])
     except OSError as error:
         raise TopdownError(f"cannot read {path}: {error.strerror}") from None
+    lines = text.split("\n")
+    return [line.rstrip("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def files_below(root: Path, suffix: str) -> Iterator[str]:
