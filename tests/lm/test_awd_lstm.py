@@ -13,20 +13,28 @@ VOCABULARY = 11
 OFF = dict(dropout_rate=0.0, dropouth=0.0, dropouti=0.0, dropoute=0.0, wdrop=0.0)
 
 
+@pytest.fixture(params=["cpu", "cuda"])  # cuDNN has a kernel of its own for what weight drop must reach
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device that is there."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return request.param
+
+
 @pytest.fixture
-def lm() -> torch.nn.Module:
+def lm(device: str) -> torch.nn.Module:
     """A tiny AWD-LSTM with weight drop only."""
     from espnet_topdown.lm.awd_lstm import AWDLSTM
 
     torch.manual_seed(0)
-    return AWDLSTM(VOCABULARY, unit=5, nhid=7, nlayers=3, **OFF | dict(wdrop=0.5))
+    return AWDLSTM(VOCABULARY, unit=5, nhid=7, nlayers=3, **OFF | dict(wdrop=0.5)).to(device)
 
 
 def plain(layer: torch.nn.Module) -> torch.nn.LSTM:
     """An nn.LSTM with the layer's raw weights."""
     lstm = torch.nn.LSTM(layer.weight_ih_l0.shape[1], layer.hidden_size)
     lstm.load_state_dict({k: v for k, v in layer.state_dict().items()})
-    return lstm
+    return lstm.to(layer.weight_ih_l0.device)
 
 
 def test_full_size_has_the_published_number_of_parameters() -> None:
@@ -45,8 +53,8 @@ def test_full_size_has_the_published_number_of_parameters() -> None:
     assert sum(p.numel() for p in untied.parameters()) == 33_556_078 + 13_311_200
 
 
-def test_evaluation_equals_plain_lstms_with_the_raw_weights(lm: torch.nn.Module) -> None:
-    tokens = torch.randint(VOCABULARY, (2, 9))
+def test_evaluation_equals_plain_lstms_with_the_raw_weights(lm: torch.nn.Module, device: str) -> None:
+    tokens = torch.randint(VOCABULARY, (2, 9), device=device)
     lm.train()(tokens, None)
     lm.eval()
     x = lm.encoder.weight[tokens]
@@ -57,9 +65,9 @@ def test_evaluation_equals_plain_lstms_with_the_raw_weights(lm: torch.nn.Module)
     torch.testing.assert_close(logits, x @ lm.encoder.weight.T + lm.decoder.bias)
 
 
-def test_gradient_reaches_the_raw_weight_through_the_drop_and_only_where_it_was_kept(lm: torch.nn.Module) -> None:
+def test_gradient_reaches_the_raw_weight_where_the_drop_kept_it(lm: torch.nn.Module, device: str) -> None:
     layer = lm.rnns[0].train()
-    x = torch.randn(6, 3, 5)
+    x = torch.randn(6, 3, 5, device=device)
     torch.manual_seed(1)
     kept = layer.drop_weight(torch.ones_like(layer.weight_hh_l0))
     torch.manual_seed(1)
@@ -73,9 +81,9 @@ def test_gradient_reaches_the_raw_weight_through_the_drop_and_only_where_it_was_
     assert 0.3 < (layer.weight_hh_l0.grad != 0).float().mean() < 0.7
 
 
-def test_weight_masks_differ_between_forwards_and_act_from_the_second_frame_on(lm: torch.nn.Module) -> None:
+def test_weight_masks_differ_between_forwards_and_act_from_the_second_frame_on(lm: torch.nn.Module, device: str) -> None:
     layer = lm.rnns[0].train()
-    x = torch.randn(4, 3, 5)
+    x = torch.randn(4, 3, 5, device=device)
     first, second = layer(x, None)[0], layer(x, None)[0]
     assert torch.equal(first[0], second[0])
     assert not any(torch.allclose(a, b) for a, b in zip(first[1:], second[1:]))
@@ -130,11 +138,11 @@ def test_softmax_in_chunks_equals_pytorch(frozen: tuple[int, ...], monkeypatch: 
             torch.testing.assert_close(a.grad, b.grad)
 
 
-def test_state_is_carried_detached_and_dropped_at_a_reset(lm: torch.nn.Module) -> None:
+def test_state_is_carried_detached_and_dropped_at_a_reset(lm: torch.nn.Module, device: str) -> None:
     from espnet_topdown.lm.stream_model import StreamLanguageModel
 
     model = StreamLanguageModel(lm, VOCABULARY).eval()
-    tokens = torch.randint(VOCABULARY, (9, 2))
+    tokens = torch.randint(VOCABULARY, (9, 2), device=device)
 
     def loss(start: int, stop: int, reset: bool) -> torch.Tensor:
         return model(tokens[start:stop], tokens[start + 1 : stop + 1], reset)[0]
@@ -147,8 +155,8 @@ def test_state_is_carried_detached_and_dropped_at_a_reset(lm: torch.nn.Module) -
     assert not any(t.requires_grad for pair in model._state for t in pair)
 
 
-def test_model_copies_after_a_training_forward(lm: torch.nn.Module) -> None:
-    lm.train()(torch.randint(VOCABULARY, (2, 4)), None)
+def test_model_copies_after_a_training_forward(lm: torch.nn.Module, device: str) -> None:
+    lm.train()(torch.randint(VOCABULARY, (2, 4), device=device), None)
     assert list(copy.deepcopy(lm).state_dict()) == list(lm.state_dict())
 
 
@@ -160,6 +168,7 @@ def test_bad_sizes_are_all_named() -> None:
 
 
 @pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)
 def test_scores_in_espnets_beam_search_equal_those_of_whole_sequences(lm: torch.nn.Module, batched: bool) -> None:
     try:
         from espnet.nets.batch_beam_search import BatchBeamSearch
@@ -191,6 +200,7 @@ def test_scores_in_espnets_beam_search_equal_those_of_whole_sequences(lm: torch.
     assert len(found) >= 5 and max(len(hypothesis.yseq) for hypothesis in found) == 5
 
 
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)
 def test_stock_espnet_language_model_scores_lines_with_it(lm: torch.nn.Module, tmp_path: Path) -> None:
     from espnet2.lm.espnet_model import ESPnetLanguageModel
 
