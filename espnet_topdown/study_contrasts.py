@@ -77,6 +77,13 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
         ask("best top-down phase - best restart, as many runs each", record, selected(matched, (TOP_DOWN,)), restart)
         ask("best top-down phase - best control of any kind", record, top, selected(record, CONTROLS))
         ask("best restart - phase 0", record, restart, base)
+        off = selected(record, (TOP_DOWN,), dropout="off")
+        ask("best phase with dropout off - phase 0", record, off, base)
+        runs = sum(p["dropout"] == "off" for p in record["phases"])
+        restarts = [p for p in record["phases"] if p["kind"] == "restart"][:runs]
+        if len(restarts) == runs:
+            few = selected({**record, "phases": restarts}, ("restart",))
+            ask("best phase with dropout off - best restart, as many runs each", record, off, few)
         for name, phase in phases.items():
             kind = phase["kind"]
             answered = phases.get(name.removeprefix(f"{kind}_"))

@@ -115,6 +115,9 @@ def test_dropout_off_is_a_question_of_its_own(tmp_path: Path) -> None:
     found = answers(tmp_path, record(1, [*usual(1)["phases"], off]))
     assert found["best top-down phase - phase 0"].pairs[0].first["name"] == "phase1"
     assert found["cut decoder: dropout off in the frozen layers - dropout kept"].points == -2.5
+    assert found["best phase with dropout off - phase 0"].points == -7.5
+    equal = found["best phase with dropout off - best restart, as many runs each"]  # one phase, so the first restart
+    assert equal.pairs[0].second["name"] == "restart_phase1" and equal.points == -7.5
     text, _ = study_tables.model_text("tiny", [record(seed, [*usual(seed)["phases"], off]) for seed in (1, 2)])
     assert "|top_down|decoder|2|5.00|" in text and "|top_down|decoder, dropout off|2|2.50|" in text
     assert "decoder of 2 trained" in text

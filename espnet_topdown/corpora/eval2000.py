@@ -48,7 +48,8 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
     if len(files) != FILES:
         faults.add(f"LDC2002S09: expected {FILES} .sph files in {speech / 'english'}, found", str(len(files)))
     sound = sound_files("LDC2002S09", check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
-    audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel)
+    pipe = sphere.has_sph2pipe()
+    audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel, sph2pipe=pipe)
              for name, path in files.items() if path in sound for side, channel in (("A", 1), ("B", 2))}
     stm = read_lines(reference / "hub5e00.english.000405.stm")
     times = _read_pem(speech / "english/hub5e_00.pem")

@@ -7,7 +7,6 @@ sph2pipe, ffmpeg (both on PATH) and the Python package desphere. Resampling is l
 """
 
 import argparse
-import functools
 import importlib.util
 import io
 import os
@@ -102,29 +101,30 @@ def _parse(path: str | Path, size: int, head: bytes) -> SphereHeader:
     return SphereHeader(size, rate, channels, samples, width, coding.replace("mu-law", "ulaw"), compression, checksum)
 
 
-def wav_entry(path: str | Path, compression: str | None, channel: int | None = None) -> str:
+def has_sph2pipe() -> bool:
+    """Whether sph2pipe is on PATH."""
+    return shutil.which("sph2pipe") is not None
+
+
+def wav_entry(path: str | Path, compression: str | None, channel: int | None = None, *, sph2pipe: bool) -> str:
     """The ``wav.scp`` entry through which recipes read `path`.
 
     Args:
         path: absolute path of the SPHERE file.
         compression: that of its header, "" for none; None where the header has not been read.
         channel: 1 or 2 for one side of a two-channel file, None for a file of one channel.
+        sph2pipe: whether to use it (see `has_sph2pipe`).
 
     Returns:
-        a sph2pipe command where sph2pipe is on PATH, the path alone where soundfile reads it as it is, else a command
+        a sph2pipe command if that is wanted, the path alone where soundfile reads it as it is, else a command
         that runs this module.
     """
-    if _on_path("sph2pipe", os.environ.get("PATH", "")):
+    if sph2pipe:
         return f"sph2pipe -f wav {f'-p -c {channel} ' if channel else ''}{shlex.quote(str(path))} |"
     if channel is None and compression == "":
         return str(path)
     option = f"--channel {channel} " if channel else ""
     return f"python3 -m espnet_topdown.corpora.sphere {option}{shlex.quote(str(path))} |"
-
-
-@functools.cache
-def _on_path(program: str, path: str) -> bool:
-    return shutil.which(program, path=path) is not None
 
 
 def decode(path: str | Path) -> tuple["np.ndarray", int]:
@@ -163,7 +163,7 @@ def _decompress(path: str | Path, header: SphereHeader) -> "np.ndarray":
     import numpy as np
 
     # ffmpeg finds no decoder for mu-law inside shorten: only the other two are given such files.
-    if shutil.which("sph2pipe"):
+    if has_sph2pipe():
         raw = _run(path, ["sph2pipe", "-p", "-f", "wav", str(path)])
     elif shutil.which("ffmpeg") and header.coding == "pcm":
         raw = _run(path, ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-f", "wav", "-c:a", "pcm_s16le", "-"])

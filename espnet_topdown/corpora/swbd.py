@@ -102,7 +102,8 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
     if len(files) not in CONVERSATIONS:
         logging.warning("LDC97S62 has 2435 or 2438 conversations, found %d", len(files))
     sound = sound_files("LDC97S62", check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
-    audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel)
+    pipe = sphere.has_sph2pipe()
+    audio = {f"{name}-{side}": sphere.wav_entry(path, sound[path], channel, sph2pipe=pipe)
              for name, path in files.items() if path in sound for side, channel in CHANNELS.items()}
     acronym = swbd_text.acronyms(read_lines(transcripts / "sw-ms98-dict.text"))
     text, segments = {}, {}

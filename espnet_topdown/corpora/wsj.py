@@ -25,7 +25,7 @@ SAMPLE_RATE = 16000
 LDC = {"wsj0": "LDC93S6B (or LDC93S6A)", "wsj1": "LDC94S13B (or LDC94S13A)"}
 BOTH = " or ".join(LDC.values())
 NEEDED = ("11-2.1", "11-13.1", "13-16.1", "13-32.1", "13-34.1")  # indices, dev_dt sets, language-model text
-WITHDRAWN = "11-2.1/wsj0/si_tr_s/401"  # a speaker whose data the training index lists but nobody uses
+WITHDRAWN = ("11-2.1", "wsj0/si_tr_s/401")  # a speaker whose data the training index lists but nobody uses
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]
         disc = _disc(listed.wrong_discs.get(named, named))
         if disc not in roots:
             absent.setdefault(disc, str(path))
-        elif WITHDRAWN not in f"{disc}/{relative}".lower():
+        elif disc != WITHDRAWN[0] or WITHDRAWN[1] not in relative.lower():
             yield f"{roots[disc]}/{relative}{listed.suffix}"
 
 
@@ -222,7 +222,8 @@ def prepare(options: Namespace) -> None:
 def _data_dir(paths: Iterable[str], texts: Mapping[str, str], sound: Mapping[str, str | None]) -> DataDir:
     """The lists of a set with these audio files."""
     by_id = {utterance_id(path): path for path in paths}
-    audio = {u: sphere.wav_entry(path, sound[path]) for u, path in by_id.items() if path in sound}
+    pipe = sphere.has_sph2pipe()
+    audio = {u: sphere.wav_entry(path, sound[path], sph2pipe=pipe) for u, path in by_id.items() if path in sound}
     return DataDir(audio, {u: texts[u] for u in by_id if u in texts}, {u: u[:3] for u in by_id})
 
 

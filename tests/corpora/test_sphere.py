@@ -140,7 +140,7 @@ def test_a_flipped_bit_is_found_by_the_headers_checksum(tmp_path: Path, bare_pat
 def test_entries_are_read_without_a_process(tmp_path: Path, bare_path: Path) -> None:
     sides = np.stack([speak("aaaa", 8000), speak("zzzz", 8000)], axis=1)
     write_sphere(tmp_path / "a b.sph", sides, 8000)
-    entry = sphere.wav_entry(tmp_path / "a b.sph", "", 2)
+    entry = sphere.wav_entry(tmp_path / "a b.sph", "", 2, sph2pipe=False)
     np.testing.assert_array_equal(sphere.read_wav_entry(entry)[0][:, 0], sides[:, 1])
     path = tmp_path / "c.sph"
     write_sphere(path, SAMPLES, 16000)
@@ -153,17 +153,15 @@ def test_entries_are_read_without_a_process(tmp_path: Path, bare_path: Path) -> 
     assert sphere.read_wav_entry(f"sox {path} -t wav - |") is None and sphere.read_wav_entry(str(tmp_path / "none")) is None
 
 
-def test_entries_prefer_sph2pipe_then_the_path_then_this_module(tmp_path: Path, bare_path: Path) -> None:
+def test_entries_prefer_sph2pipe_then_the_path_then_this_module(bare_path: Path) -> None:
     plain, packed = "", "embedded-shorten-v2.00"
-    assert sphere.wav_entry("/d/a.wv1", plain) == "/d/a.wv1"
-    assert sphere.wav_entry("/d/a.wv1", packed) == "python3 -m espnet_topdown.corpora.sphere /d/a.wv1 |"
+    assert not sphere.has_sph2pipe()
+    assert sphere.wav_entry("/d/a.wv1", plain, sph2pipe=False) == "/d/a.wv1"
+    assert sphere.wav_entry("/d/a.wv1", packed, sph2pipe=False) == "python3 -m espnet_topdown.corpora.sphere /d/a.wv1 |"
     reader = "python3 -m espnet_topdown.corpora.sphere"
-    assert sphere.wav_entry("/d/a b.sph", plain, 2) == f"{reader} --channel 2 '/d/a b.sph' |"
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "sph2pipe").write_text("")
-    (other / "sph2pipe").chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", str(other))
-        assert sphere.wav_entry("/d/a.wv1", packed) == "sph2pipe -f wav /d/a.wv1 |"
-        assert sphere.wav_entry("/d/a.sph", plain, 1) == "sph2pipe -f wav -p -c 1 /d/a.sph |"
+    assert sphere.wav_entry("/d/a b.sph", plain, 2, sph2pipe=False) == f"{reader} --channel 2 '/d/a b.sph' |"
+    (bare_path / "sph2pipe").write_text("")
+    (bare_path / "sph2pipe").chmod(0o755)
+    assert sphere.has_sph2pipe()
+    assert sphere.wav_entry("/d/a.wv1", packed, sph2pipe=True) == "sph2pipe -f wav /d/a.wv1 |"
+    assert sphere.wav_entry("/d/a.sph", plain, 1, sph2pipe=True) == "sph2pipe -f wav -p -c 1 /d/a.sph |"
