@@ -263,12 +263,22 @@ class Cascade:
         header = files.read_object(path, base=str) if path.exists() else {}
         return files.read_object(path, threads=int) if "threads" in header else header
 
-    def fixed_threads(self, threads: int) -> int:
-        """torch's threads of every training here: those of the first run, since sums differ in the last bit otherwise."""
+    def fixed_threads(self, asked: int | None, default: int) -> int:
+        """torch's threads of every training here: those of the first run, since sums differ in the last bit otherwise.
+
+        Raises:
+            TopdownError: others are asked for now.
+        """
         header = self._header()
         if "threads" not in header:
-            files.write_json(self.directory / HEADER, header | {"threads": threads})
-        return header.get("threads", threads)
+            files.write_json(self.directory / HEADER, header | {"threads": asked or default})
+            return asked or default
+        if asked not in (None, header["threads"]):
+            raise TopdownError(
+                f"--threads {asked}: every training in {self.directory} has {header['threads']}, fixed by its first run, since "
+                "sums differ in the last bit otherwise; leave the option out, or give another --dir"
+            )
+        return header["threads"]
 
     def link_best(self) -> None:
         """Point ``best`` at the winning phase, an ordinary experiment directory."""

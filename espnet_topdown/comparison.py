@@ -14,7 +14,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.scoring import Score, alignments, find_scores, score_trn
 
 FEWEST_SPEAKERS = 5  # fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails
-MANY_SPEAKERS = 20  # with fewer, resampling speakers alone gives intervals that are too narrow (some 86 % cover for 6)
+MANY_SPEAKERS = 20  # with fewer, resampling speakers alone gives intervals that are too narrow
 
 
 @dataclass(frozen=True)

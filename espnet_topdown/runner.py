@@ -88,12 +88,7 @@ class _Run:
 
     def __init__(self, cascade: Cascade, launch: Launch, keep_epochs: int | None) -> None:
         self.cascade, self.launch, self.keep_epochs = cascade, launch, keep_epochs
-        self.threads = cascade.fixed_threads(launch.threads or default_threads(launch))
-        if launch.threads not in (None, self.threads):
-            raise TopdownError(
-                f"--threads {launch.threads}: every training in {cascade.directory} has {self.threads}, fixed by its first run, "
-                "since other sums are rounded otherwise; leave the option out, or give another --dir"
-            )
+        self.threads = cascade.fixed_threads(launch.threads, default_threads(launch))
         self.running: dict[str, Running] = {}
         self.failed: dict[str, str] = {}
         self.display = Display(cascade)

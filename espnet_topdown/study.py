@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ OPTIONS = "options.json"  # what a corpus command may leave in data/: the option
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(ABC):
     """One study in a recipe directory: its names and its commands; `AsrStudy` and `LmStudy` fill in the recipe's.
 
     Args:
@@ -72,17 +73,17 @@ class Study:
         """Record of a finished seed."""
         return Path(f"records/{self.model}/seed{seed}.json")
 
+    @abstractmethod
     def train_command(self, seed: int) -> list[str]:
         """Trains the baseline of `seed`, or goes on with it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode_command(self, experiment: Path) -> list[str]:
         """Decodes and scores one experiment."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_decoded(self, experiment: Path) -> bool:
         """Whether `decode_command` has done its work."""
-        raise NotImplementedError
 
     def cascade_command(self, seed: int) -> list[str]:
         """Trains every phase of `seed` that is not finished."""

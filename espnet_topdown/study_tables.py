@@ -170,7 +170,9 @@ def model_text(model: str, records: Sequence[Record]) -> tuple[str, dict[str, by
 
 def _facts(records: Sequence[Record]) -> Iterable[str]:
     """Seeds, versions, machine and data of a study."""
-    yield f"- seeds: {', '.join(str(record['seed']) for record in records)}"
+    seeds = [str(record["seed"]) for record in records]
+    yield f"- seeds: {', '.join(seeds)}"
+    yield f"- to train it anew: `python3 -m espnet_topdown.study run {records[0]['model']} --seeds {' '.join(seeds)}`, by run_study.sh"
     unfinished = [str(record["seed"]) for record in records if not record["complete"]]
     if unfinished:
         yield f"- not complete: the plan of seeds {', '.join(unfinished)} has phases not trained or decoded yet"

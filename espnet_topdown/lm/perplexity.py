@@ -8,7 +8,7 @@ zero state, blank lines left out) can be printed beside it: the two are not comp
 import argparse
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -125,7 +125,7 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
     """All that was asked for, in order, printed as it comes."""
     jobs: list[Callable[[], Perplexity]] = []
     config = options.train_config or options.model_file.parent / "config.yaml"
-    _check_texts(options.text, read_config(config), config, options.token_list)
+    _check_vocabulary(config, options.token_list, options.text if options.kind == "line" else ())
     if options.kind != "line":
         model, tokens = load_model(options.model_file, options.train_config)
         model.to("cuda" if options.ngpu else "cpu")
@@ -143,12 +143,13 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
     return results
 
 
-def _check_texts(texts: Sequence[Path], trained: Mapping[str, Any], config: Path, token_list: Path | None) -> None:
-    """Refuses texts of another preparation than the one that the model was trained on.
+def _check_vocabulary(config: Path, token_list: Path | None, texts: Sequence[Path]) -> None:
+    """Refuses another preparation than the one that the model was trained on.
 
     Raises:
-        TopdownError: `token_list` is not the model's, or a word of the texts is not in it.
+        TopdownError: `token_list` is not the model's, or a word of `texts` is not in it; a stream is checked as it is read.
     """
+    trained = read_config(config)
     tokens = trained.get("token_list")
     if trained.get("token_type") != "word" or not isinstance(tokens, list):
         return

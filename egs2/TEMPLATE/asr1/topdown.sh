@@ -95,8 +95,8 @@ exp=$("${here}/asr.sh" "${asr_options[@]}" --print_asr_exp true)
 topdown_dir=${topdown_dir:-${exp}_topdown_$(basename "${topdown_plan:-none}" .yaml)}
 . ./path.sh
 . ./cmd.sh
-"${python_cmd[0]}" -c "import espnet_topdown" 2> /dev/null || die "$(command -v "${python_cmd[0]}") has no" \
-    "espnet_topdown; install it there (pip install), since path.sh chose that Python"
+python3 -c "import espnet_topdown" 2> /dev/null || die "$(command -v python3) has no espnet_topdown; install it there" \
+    "(pip install), since path.sh chose that Python"
 if [ "${python}" = python3 ] && [[ ${cuda_cmd} = *espnet_topdown.warm* ]] && [ "${stop_stage}" -ge 6 ]; then
     start_warm
 fi

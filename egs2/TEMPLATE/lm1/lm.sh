@@ -59,8 +59,10 @@ need() {
 # perplexity DIR: perplexities of valid and test -> DIR/perplexity.json
 perplexity() {
     local log=$1/perplexity.log
-    ${cuda_cmd} --gpu "$((ngpu > 0))" "${log}" python3 -m espnet_topdown.lm.perplexity --model_file "$1/${inference_lm}" \
-        --text data/valid/text data/test/text --token_list "${token_list}" --ngpu "$((ngpu > 0))" --output "$1/perplexity.json" --kind "${kind}" ||
+    local gpus=$((ngpu > 0))
+    ${cuda_cmd} --gpu "${gpus}" "${log}" python3 -m espnet_topdown.lm.perplexity --model_file "$1/${inference_lm}" \
+        --text data/valid/text data/test/text --token_list "${token_list}" --ngpu "${gpus}" \
+        --output "$1/perplexity.json" --kind "${kind}" ||
         die "perplexity failed; see ${log}"
     log "$1"
     grep ' perplexity ' "${log}"
