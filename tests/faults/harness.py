@@ -230,6 +230,7 @@ def _become_runner(
             os.dup2(out, descriptor)
         sys.stdout, sys.stderr = (open(descriptor, "w", closefd=False) for descriptor in (1, 2))
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
         code = _run(trial, fault, before)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
