@@ -3,6 +3,7 @@
 Works on records (see `espnet_topdown.study`) alone; the tables are `espnet_topdown.study_tables`'s part.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from espnet_topdown import significance
-from espnet_topdown.plan import CONTROLS, TOP_DOWN
+from espnet_topdown.plan import BASE, CONTROLS, TOP_DOWN
 from espnet_topdown.scoring import Score, alignments, score_trn
 from espnet_topdown.trn import speaker_of, write_trn
 
@@ -53,11 +54,46 @@ class Contrast:
         return "more errors" if min(bounds) > 0 else "not shown"
 
 
-def selected(record: Record, kinds: Sequence[str], dropout: str = "keep") -> Mapping[str, Any] | None:
-    """The phase of `kinds` that is best by the record's dev criterion; None where there is none."""
+def variant(record: Record, phase: Mapping[str, Any]) -> str:
+    """How a phase differs from `first_of_cut`, such as "dropout off" or "lr 0.001"; "" for that phase and for controls."""
+    first = first_of_cut(record, phase)
+    if first is None or first["name"] == phase["name"]:
+        return ""
+    mine, usual = (_settings(p) for p in (phase, first))
+    changed = [name for name in usual | mine if mine.get(name) != usual.get(name)]
+    return ", ".join(f"{name} {mine.get(name, 'as configured')}" for name in changed) or "again"
+
+
+def first_of_cut(record: Record, phase: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The first top-down phase with the same cut as the top-down `phase`; None for other kinds."""
+    if phase["kind"] != TOP_DOWN:
+        return None
+    return next(p for p in record["phases"] if p["kind"] == TOP_DOWN and p["cut"] == phase["cut"])
+
+
+def _settings(phase: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a phase beside its cut, flat; a record of old has no more than the dropout."""
+    settings = json.loads(phase.get("settings") or "{}") | {"dropout": phase["dropout"]}
+    train = settings.pop("train", {})
+    for name, value in train.items():
+        settings |= value if isinstance(value, dict) else {name: value}
+    return settings
+
+
+def selected(record: Record, kinds: Sequence[str], among: Iterable[Mapping[str, Any]] | None = None) -> Any:
+    """The phase of `kinds` that is best by the record's dev criterion; None where there is none.
+
+    `among`: default: phases of the cascade and controls that answer one, so neither a `variant` nor a control of its own.
+    """
     sign = 1 if record["dev_name"].endswith("max") else -1
-    found = [p for p in record["phases"] if p["kind"] in kinds and p["dropout"] == dropout]
-    return max(found, key=lambda phase: sign * phase["dev"], default=None)
+    if among is None:
+        among = [p for p in record["phases"] if not variant(record, p) and not _is_control_of_its_own(p)]
+    return max((p for p in among if p["kind"] in kinds), key=lambda phase: sign * phase["dev"], default=None)
+
+
+def _is_control_of_its_own(phase: Mapping[str, Any]) -> bool:
+    """Whether a plan gave a control its own name, as for fine-tuning: it is compared, but with no phase's budget."""
+    return phase["kind"] in CONTROLS and not phase["name"].startswith(f"{phase['kind']}_")
 
 
 def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
@@ -72,29 +108,33 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
         base, top = selected(record, ("base",)), selected(record, (TOP_DOWN,))
         phases = {phase["name"]: phase for phase in record["phases"]}
         ask("best top-down phase - phase 0", record, top, base)
-        matched = {**record, "phases": [p for p in record["phases"] if f"restart_{p['name']}" in phases]}
+        matched = [p for name, p in phases.items() if f"restart_{name}" in phases and not variant(record, p)]
         restart = selected(record, ("restart",))
-        ask("best top-down phase - best restart, as many runs each", record, selected(matched, (TOP_DOWN,)), restart)
+        equal = "best top-down phase - best restart, as many runs each"
+        ask(equal, record, selected(record, (TOP_DOWN,), matched), restart)
         ask("best top-down phase - best control of any kind", record, top, selected(record, CONTROLS))
         ask("best restart - phase 0", record, restart, base)
-        off = selected(record, (TOP_DOWN,), dropout="off")
-        ask("best phase with dropout off - phase 0", record, off, base)
-        runs = sum(p["dropout"] == "off" for p in record["phases"])
-        restarts = [p for p in record["phases"] if p["kind"] == "restart"][:runs]
-        if len(restarts) == runs:
-            few = selected({**record, "phases": restarts}, ("restart",))
-            ask("best phase with dropout off - best restart, as many runs each", record, off, few)
+        off = [p for p in record["phases"] if p["kind"] == TOP_DOWN and p["dropout"] == "off"]
+        ask("best phase with dropout off - phase 0", record, selected(record, (TOP_DOWN,), off), base)
+        restarts = [p for p in record["phases"] if p["kind"] == "restart"][: len(off)]
+        if len(restarts) == len(off):
+            few = selected(record, ("restart",), restarts)
+            equal = "best phase with dropout off - best restart, as many runs each"
+            ask(equal, record, selected(record, (TOP_DOWN,), off), few)
         for name, phase in phases.items():
             kind = phase["kind"]
             answered = phases.get(name.removeprefix(f"{kind}_"))
-            if kind in CONTROLS and not name.startswith(f"{kind}_"):  # a control of its own kind, such as fine-tuning
+            if _is_control_of_its_own(phase):
                 ask(f"best top-down phase - {name}", record, top, phase)
+                ask(f"{name} - phase 0", record, phase, base)
+                parent = _settings(phase).get("parent", BASE)
+                if parent != BASE:
+                    ask(f"{name} - its parent {parent}", record, phase, phases.get(parent))
             elif kind in CONTROLS and answered and kind != "restart":
                 ask(f"{answered['name']} (cut {answered['cut']}) - its {kind}, one run each", record, answered, phase)
-            if phase["dropout"] == "off":
-                alike = {**record, "phases": [p for p in record["phases"] if p["cut"] == phase["cut"]]}
-                kept = selected(alike, (TOP_DOWN,))
-                ask(f"cut {phase['cut']}: dropout off in the frozen layers - dropout kept", record, phase, kept)
+            elif how := variant(record, phase):
+                first = first_of_cut(record, phase)
+                ask(f"cut {phase['cut']}: {how} ({name}) - {first['name']}", record, phase, first)
     return asked
 
 

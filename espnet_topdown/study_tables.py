@@ -17,7 +17,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.plan import CONTROLS, TOP_DOWN
 from espnet_topdown.sections import Section, Tables, phases_section, seeds_section, set_section
-from espnet_topdown.study_contrasts import Contrast, Decoded, Record, experiment, questions, selected
+from espnet_topdown.study_contrasts import Contrast, Decoded, Record, experiment, questions, selected, variant
 
 
 def contrast_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
@@ -89,7 +89,7 @@ def coverage(records: Sequence[Record]) -> list[str]:
     """Which cuts were selected and what was not measured, as sentences."""
     cuts = []
     for record in records:
-        trained = {p["cut"] for p in record["phases"] if p["kind"] == TOP_DOWN and p["dropout"] == "keep"}
+        trained = {p["cut"] for p in record["phases"] if p["kind"] == TOP_DOWN}
         best = selected(record, (TOP_DOWN,))
         cuts.append(f"{best['cut']} of {len(trained)} trained" if best else "none trained")
     lines = [f"- Cut selected on dev, by seed: {', '.join(cuts)}."]
@@ -112,8 +112,8 @@ def result_rows(records: Sequence[Record], folder: Path) -> list[PhaseResult]:
             directory.mkdir(parents=True, exist_ok=True)
             given = {k: v for k, v in phase.items() if k not in ("name", "dropout", "model_sha256", "hypotheses")}
             given |= {"curve": tuple(phase["curve"]), "frozen": tuple(phase["frozen"]), "directory": directory}
-            if phase["dropout"] == "off":  # a row of its own where seeds are read together
-                given["cut"] = f"{phase['cut']}, dropout off"
+            if how := variant(record, phase):  # a row of its own where seeds are read together
+                given["cut"] = f"{phase['cut']}, {how}"
             rows.append(PhaseResult(name=f"{record['seed']}/{phase['name']}", dev_name=record["dev_name"], **given))
     return rows
 

@@ -114,13 +114,34 @@ def test_dropout_off_is_a_question_of_its_own(tmp_path: Path) -> None:
     off = phase("off", "top_down", 0.9, range(6), cut="decoder", dropout="off")
     found = answers(tmp_path, record(1, [*usual(1)["phases"], off]))
     assert found["best top-down phase - phase 0"].pairs[0].first["name"] == "phase1"
-    assert found["cut decoder: dropout off in the frozen layers - dropout kept"].points == -2.5
+    assert found["cut decoder: dropout off (off) - phase1"].points == -2.5
     assert found["best phase with dropout off - phase 0"].points == -7.5
     equal = found["best phase with dropout off - best restart, as many runs each"]  # one phase, so the first restart
     assert equal.pairs[0].second["name"] == "restart_phase1" and equal.points == -7.5
     text, _ = study_tables.model_text("tiny", [record(seed, [*usual(seed)["phases"], off]) for seed in (1, 2)])
     assert "|top_down|decoder|2|5.00|" in text and "|top_down|decoder, dropout off|2|2.50|" in text
     assert "decoder of 2 trained" in text
+
+
+def test_phases_of_one_cut_are_told_apart_by_their_settings(tmp_path: Path) -> None:
+    first = phase("phase1", "top_down", 0.7, range(12), cut="decoder")
+    first["settings"] = json.dumps({"parent": "phase0", "train": {"max_epoch": 9}})
+    changed = phase("fast", "top_down", 0.9, range(6), cut="decoder")
+    changed["settings"] = json.dumps({"parent": "phase2", "train": {"optim_conf": {"lr": 0.01}}})
+    again = {**first, "name": "again", "dev": 0.9}
+    found = answers(tmp_path, record(1, [usual(1)["phases"][0], first, changed, again]))
+    assert found["best top-down phase - phase 0"].pairs[0].first["name"] == "phase1"
+    assert found["cut decoder: parent phase2, max_epoch as configured, lr 0.01 (fast) - phase1"].points == -2.5
+    assert found["cut decoder: again (again) - phase1"].points == 0.0
+
+
+def test_a_control_with_a_name_of_its_own_is_compared_by_it(tmp_path: Path) -> None:
+    thaw = phase("thaw_phase1", "continue", 0.9, range(6))
+    thaw["settings"] = json.dumps({"parent": "phase1"})
+    found = answers(tmp_path, record(1, [*usual(1)["phases"], thaw]))
+    assert found["best top-down phase - best control of any kind"].pairs[0].second["name"] == "restart_phase1"
+    assert found["best top-down phase - thaw_phase1"].points == 2.5
+    assert found["thaw_phase1 - phase 0"].points == -7.5 and found["thaw_phase1 - its parent phase1"].points == -2.5
 
 
 def test_summary_names_what_was_not_measured(tmp_path: Path) -> None:
