@@ -20,6 +20,11 @@ INIT_PARAM = ("keep", "drop")
 BASE = "phase0"
 
 
+def has_own_name(kind: str, name: str) -> bool:
+    """Whether `name` is of a control that a plan named itself (``finetune_phase1``), not by its kind (``restart_phase1``)."""
+    return kind in CONTROLS and not name.startswith(f"{kind}_")
+
+
 @dataclass(frozen=True)
 class Sides:
     """Layer names on the two sides of a cut, lowest first: `kept` come from the parent, `fresh` are drawn anew.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.comparison import Cell, PhaseResult, SetComparison
+from espnet_topdown.plan import has_own_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
+FILLS = ("full", "none", "left", "top")
 KINDS = ("base", "top_down", "restart", "continue", "unfrozen", "bottom_up")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---")
 WIDTH = 8.0  # inches
+LEGEND_CHARACTERS = 45  # longest label that two columns of a legend hold
+LEVEL_LABELS = 5  # categories on an axis that have room to be written level
 SPREAD = 0.12  # of a category, between points that share it
 
 
@@ -77,7 +81,8 @@ def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
     from matplotlib.ticker import MaxNLocator
 
     shown = [row for row in rows if _points(row.curve)]
-    figure = _figure(4.2 + 0.17 * len(shown))
+    columns = 2 if max(len(_label(row)) for row in shown) <= LEGEND_CHARACTERS else 1
+    figure = _figure(4.2 + 0.34 * len(shown) / columns)
     panels = figure.subplots(1, 2)
     for axes in panels:
         drawn: Counter[str] = Counter()
@@ -93,8 +98,8 @@ def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
     panels[0].set_ylabel(", ".join(dict.fromkeys(map(_criterion, rows))))
     panels[1].set_title("around the best values", fontsize=10)
     panels[1].set_ylim(*_tail(shown))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False,
-                  title="* selected on dev")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns,
+                  frameon=False, title="* selected on dev")
     return figure
 
 
@@ -105,7 +110,7 @@ def _look(row: PhaseResult, before: int) -> dict[str, Any]:
         "color": COLOURS[kind],
         "marker": MARKERS[kind],
         "markersize": 4,
-        "fillstyle": ("full", "none")[before // len(LINES) % 2],
+        "fillstyle": FILLS[before // len(LINES) % len(FILLS)],
         "linestyle": LINES[before % len(LINES)],
         "linewidth": 2.6 if row.best else 1.3,
     }
@@ -138,7 +143,7 @@ def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> 
 def error_by_cut(rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Cell | float | None]]) -> "Figure":
     """Error rate of every phase at its cut, one panel a set; bars are 95 % intervals of the difference to phase 0."""
     places = _places(rows)
-    figure = _figure(0.9 + 2.9 * len(panels))
+    figure = _figure(0.9 + (2.9 if len(places) <= LEVEL_LABELS else 3.7) * len(panels))
     for axes, (name, values) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
         _error_panel(axes, rows, values, places)
         axes.set_ylabel(name)
@@ -159,7 +164,9 @@ def _handles(figure: "Figure") -> tuple[list, list[str]]:
 
 
 def _category(row: PhaseResult) -> str:
-    return row.cut or row.kind
+    """Cut, or kind where there is none; a control that a plan gave its own name stands by itself."""
+    name = row.name.rpartition("/")[2]
+    return row.cut or (name if has_own_name(row.kind, name) else row.kind)
 
 
 def _places(rows: Sequence[PhaseResult]) -> list[str]:
@@ -167,7 +174,8 @@ def _places(rows: Sequence[PhaseResult]) -> list[str]:
     depth = {row.cut: row.frozen_share for row in rows if row.cut and row.kind == "top_down"}  # a lower cut freezes more
     places = dict.fromkeys(_category(row) for row in rows)
     cuts = {row.cut for row in rows if row.cut}
-    return sorted(places, key=lambda p: (p in KINDS and p != "base", p in cuts, KINDS.index(p) if p in KINDS else depth.get(p, 1)))
+    order = {kind: number for number, kind in enumerate(KINDS)} | depth
+    return sorted(places, key=lambda p: (p not in cuts and p != "base", p in cuts, order.get(p, len(KINDS))))
 
 
 def _error_panel(
@@ -192,7 +200,8 @@ def _error_panel(
         axes.axhline(bases[0], color="0.4", linestyle="--", linewidth=1)
     elif bases:
         axes.axhspan(min(bases), max(bases), color="0.9", zorder=0)
-    axes.set_xticks(range(len(places)), places, rotation=20 if len(places) > 5 else 0)
+    labels = [place.replace(", ", ",\n") for place in places]
+    axes.set_xticks(range(len(places)), labels, rotation=90 if len(places) > LEVEL_LABELS else 0)
     axes.set_xlim(-0.5, len(places) - 0.5)
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))  # an interval of a difference can reach below an error rate of 0
     _tidy(axes, "y")

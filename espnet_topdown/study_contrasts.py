@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from espnet_topdown import significance
-from espnet_topdown.plan import BASE, CONTROLS, TOP_DOWN
+from espnet_topdown.plan import BASE, CONTROLS, TOP_DOWN, has_own_name
 from espnet_topdown.scoring import Score, alignments, score_trn
 from espnet_topdown.trn import speaker_of, write_trn
 
@@ -83,17 +83,13 @@ def _settings(phase: Mapping[str, Any]) -> dict[str, Any]:
 def selected(record: Record, kinds: Sequence[str], among: Iterable[Mapping[str, Any]] | None = None) -> Any:
     """The phase of `kinds` that is best by the record's dev criterion; None where there is none.
 
-    `among`: default: phases of the cascade and controls that answer one, so neither a `variant` nor a control of its own.
+    `among`: default: phases of the cascade and controls that answer one, so neither a `variant` nor a control
+    with a name of its own, such as fine-tuning.
     """
     sign = 1 if record["dev_name"].endswith("max") else -1
     if among is None:
-        among = [p for p in record["phases"] if not variant(record, p) and not _is_control_of_its_own(p)]
+        among = [p for p in record["phases"] if not variant(record, p) and not has_own_name(p["kind"], p["name"])]
     return max((p for p in among if p["kind"] in kinds), key=lambda phase: sign * phase["dev"], default=None)
-
-
-def _is_control_of_its_own(phase: Mapping[str, Any]) -> bool:
-    """Whether a plan gave a control its own name, as for fine-tuning: it is compared, but with no phase's budget."""
-    return phase["kind"] in CONTROLS and not phase["name"].startswith(f"{phase['kind']}_")
 
 
 def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
@@ -124,7 +120,7 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
         for name, phase in phases.items():
             kind = phase["kind"]
             answered = phases.get(name.removeprefix(f"{kind}_"))
-            if _is_control_of_its_own(phase):
+            if has_own_name(kind, name):
                 ask(f"best top-down phase - {name}", record, top, phase)
                 ask(f"{name} - phase 0", record, phase, base)
                 parent = _settings(phase).get("parent", BASE)

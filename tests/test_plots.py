@@ -17,8 +17,8 @@ def rows(tmp_path: Path) -> list[PhaseResult]:
     return [
         phase(tmp_path, "base", "base", wrong=12),
         phase(tmp_path, "p1", "top_down", cut="decoder", wrong=7, best=True),
-        phase(tmp_path, "u1", "unfrozen", cut="decoder", wrong=9),
-        phase(tmp_path, "r1", "restart", hours=None, curve=()),
+        phase(tmp_path, "unfrozen_p1", "unfrozen", cut="decoder", wrong=9),
+        phase(tmp_path, "restart_p1", "restart", hours=None, curve=()),
     ]
 
 
@@ -34,8 +34,15 @@ def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:
 
 
 def test_phases_of_one_kind_differ_without_colour(rows: list[PhaseResult]) -> None:
-    looks = [plots._look(rows[1], before) for before in range(8)]
-    assert len({(look["linestyle"], look["fillstyle"]) for look in looks}) == 8
+    looks = [plots._look(rows[1], before) for before in range(16)]
+    assert len({(look["linestyle"], look["fillstyle"]) for look in looks}) == 16
+
+
+def test_long_labels_of_a_legend_have_a_column_of_their_own(rows: list[PhaseResult]) -> None:
+    from dataclasses import replace
+
+    long = replace(rows[1], cut="encoder.2, dropout off, parent no_dropout, lr 0.001")
+    assert [plots.dev_curves(shown).legends[0]._ncols for shown in (rows, [*rows, long])] == [2, 1]
 
 
 def test_cuts_go_down_from_left_to_right(rows: list[PhaseResult]) -> None:
@@ -43,7 +50,9 @@ def test_cuts_go_down_from_left_to_right(rows: list[PhaseResult]) -> None:
 
     shares = {"encoder.0": 0.8, "decoder": 0.25, "encoder.2": 0.5}
     cuts = [replace(rows[1], cut=cut, frozen_share=share) for cut, share in shares.items()]
-    assert plots._places([rows[3], *cuts, rows[0]]) == ["base", "decoder", "encoder.2", "encoder.0", "restart"]
+    thaw = replace(rows[3], name="1/thaw_p1", kind="continue")
+    places = plots._places([thaw, rows[3], *cuts, rows[0]])
+    assert places == ["base", "decoder", "encoder.2", "encoder.0", "restart", "thaw_p1"]
 
 
 def test_error_bars_are_the_interval_of_the_difference(rows: list[PhaseResult]) -> None:
