@@ -30,7 +30,7 @@ setup(
         "soxr",
     ],
     extras_require={
-        "sphere": ["desphere"],  # shorten-compressed SPHERE audio (the real WSJ discs)
+        "sphere": ["desphere"],  # shorten-compressed SPHERE audio, version 2 alone
         "test": ["pytest>=8", "desphere"],
     },
     entry_points={"console_scripts": ["espnet-topdown = espnet_topdown.cli:main"]},

@@ -74,7 +74,14 @@ class AudioCheck:
 
 
 def sound_files(corpus: str, findings: Findings, faults: Faults) -> dict[str, str | None]:
-    """The compression of every file of `corpus` that can be used; the others, each with its complaint, go to `faults`."""
+    """The compression of every file of `corpus` that can be used; the others, each with its complaint, go to `faults`.
+
+    Raises:
+        TopdownError: files are compressed, and no decoder is installed.
+    """
+    packed = next((path for path, (compression, _) in findings.items() if compression), None)
+    if packed:
+        sphere.find_decoder(packed, sphere.read_header(packed))
     for _, complaint in findings.values():
         if complaint:
             faults.add(f"{corpus}: audio cannot be used", complaint)

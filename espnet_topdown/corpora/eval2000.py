@@ -38,13 +38,14 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
         speech: ``hub5e_00`` of LDC2002S09, with ``english/*.sph`` and ``english/hub5e_00.pem``.
         transcripts: LDC2002T43, with ``reference/`` in it or one directory deeper.
         check: looks at the audio.
-        faults: takes unusable audio, and a number of files that is not `FILES`.
+        faults: takes unusable audio, a number of files that is not `FILES`, and recordings without a file. What is
+            skipped is in no list and not in the stm.
 
     Raises:
         TopdownError: a list is missing, or segments and references do not name the same utterances.
     """
     reference = find_reference(transcripts)
-    files = {Path(path).stem: path for path in files_below(speech / "english", ".sph")}
+    files = {Path(path).stem.lower(): path for path in files_below(speech / "english", ".sph")}
     if len(files) != FILES:
         faults.add(f"LDC2002S09: expected {FILES} .sph files in {speech / 'english'}, found", str(len(files)))
     sound = sound_files("LDC2002S09", check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
@@ -55,10 +56,13 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
     times = _read_pem(speech / "english/hub5e_00.pem")
     texts = _read_stm(stm)
     _compare(sorted(times), sorted(u for u, _ in texts))
+    for name in sorted({recording.rpartition("-")[0] for recording, *_ in times.values()} - files.keys()):
+        faults.add(f"LDC2002S09: hub5e_00.pem names recordings without an .sph file in {speech / 'english'}", name)
     text = {u: words for u, spoken in sorted(texts) if IGNORED not in spoken and (words := plain(spoken)).strip()}
     segments = {u: (r, f"{start:.2f}", f"{end:.2f}") for u, (r, start, end) in widen(times).items()}
     lists = DataDir(audio, text, {u: r for u, (r, _, _) in segments.items()}, segments)
-    return Evaluation(lists, [mend(line) for line in stm], read_lines(reference / "en20000405_hub5.glm"))
+    heard = [line for line in stm if ";;" in line or "-".join(line.split()[:2]) in audio]
+    return Evaluation(lists, [mend(line) for line in heard], read_lines(reference / "en20000405_hub5.glm"))
 
 
 def find_reference(transcripts: Path) -> Path:

@@ -159,19 +159,32 @@ def _read_plain(path: str | Path) -> "np.ndarray":
         raise TopdownError(f"{path}: cannot be decoded ({error})") from None
 
 
+def find_decoder(path: str | Path, header: SphereHeader) -> str:
+    """The program or package that decodes the compressed file `path`: ``sph2pipe``, ``ffmpeg`` or ``desphere``.
+
+    Raises:
+        TopdownError: none that can is installed.
+    """
+    if has_sph2pipe():
+        return "sph2pipe"
+    if shutil.which("ffmpeg") and header.coding == "pcm":  # it finds no decoder for mu-law inside shorten
+        return "ffmpeg"
+    if importlib.util.find_spec("desphere"):
+        return "desphere"
+    raise TopdownError(f"{path} is compressed ({header.compression}) and no decoder for {header.coding} is "
+                       "installed: install sph2pipe, ffmpeg (PCM only) or `pip install desphere`")
+
+
 def _decompress(path: str | Path, header: SphereHeader) -> "np.ndarray":
     import numpy as np
 
-    # ffmpeg finds no decoder for mu-law inside shorten: only the other two are given such files.
-    if has_sph2pipe():
+    decoder = find_decoder(path, header)
+    if decoder == "sph2pipe":
         raw = _run(path, ["sph2pipe", "-p", "-f", "wav", str(path)])
-    elif shutil.which("ffmpeg") and header.coding == "pcm":
+    elif decoder == "ffmpeg":
         raw = _run(path, ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-f", "wav", "-c:a", "pcm_s16le", "-"])
-    elif importlib.util.find_spec("desphere"):
-        raw = _run_desphere(path)
     else:
-        raise TopdownError(f"{path} is compressed ({header.compression}) and no decoder for {header.coding} is "
-                           "installed: install sph2pipe, ffmpeg (PCM only) or `pip install desphere`")
+        raw = _run_desphere(path)
     data = raw[raw.find(b"data", 12) + 8 :]  # a WAV on a pipe does not know its length: take all that came
     whole = len(data) // (2 * header.channels) * 2 * header.channels
     return np.frombuffer(data[:whole], dtype="<i2").reshape(-1, header.channels)
@@ -191,7 +204,8 @@ def _run_desphere(path: str | Path) -> bytes:
     try:
         return desphere.transcode_bytes(Path(path).read_bytes())
     except (desphere.DesphereError, ValueError, IndexError) as error:
-        raise TopdownError(f"{path}: desphere cannot decode it ({error})") from None
+        raise TopdownError(f"{path}: desphere cannot decode it ({error}); of shorten it knows version 2 alone, ffmpeg and "
+                           "sph2pipe the older ones too") from None
 
 
 def read_wav_entry(entry: str) -> tuple["np.ndarray", int] | None:

@@ -79,8 +79,12 @@ class Discs:
 
     def missing(self, disc: str) -> str:
         """What to say about a disc that is not there."""
-        corpus = "wsj1" if disc.startswith("13-") else "wsj0"
+        corpus = _corpus(disc)
         return f"disc {disc} of {LDC[corpus]}: no directory {self.roots[corpus] / disc}"
+
+
+def _corpus(disc: str) -> str:
+    return "wsj1" if disc.startswith("13-") else "wsj0"
 
 
 def find_discs(wsj0: str, wsj1: str) -> Discs:
@@ -103,7 +107,9 @@ def find_discs(wsj0: str, wsj1: str) -> Discs:
     discs = Discs(roots, {path.name: path for path in found})
     absent = [discs.missing(disc) for disc in NEEDED if disc not in discs.paths]
     if absent:
-        raise TopdownError("WSJ is incomplete:\n  " + "\n  ".join(absent))
+        deeper = {disc.parent for root in roots.values() for disc in root.glob("*/[0-9][0-9]-*.[0-9]")}
+        hint = [f"There are discs in {place}: is that the directory to set in db.sh?" for place in sorted(deeper)]
+        raise TopdownError("\n".join(["WSJ is incomplete:", *(f"  {what}" for what in absent), *hint]))
     return discs
 
 
@@ -124,16 +130,16 @@ def read_indices(discs: Discs) -> dict[str, list[str]]:
 
 def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]) -> Iterator[str]:
     path = discs.file(index)
+    corpus = LDC[_corpus(index)]
     if not path.is_file():
-        corpus = "wsj1" if index.startswith("13-") else "wsj0"
-        raise TopdownError(f"{LDC[corpus]}: no index file {path}")
+        raise TopdownError(f"{corpus}: no index file {path}")
     roots = {disc: str(root) for disc, root in discs.paths.items()}
     for number, line in enumerate(read_lines(path), 1):
         if line.startswith(";"):
             continue
         match = _ENTRY.fullmatch(line)
         if not match:
-            raise TopdownError(f"{path}, line {number}: expected 'DISC_ID:path', found {line!r}")
+            raise TopdownError(f"{corpus}: {path}, line {number}: expected 'DISC_ID:path', found {line!r}")
         named, relative = match.groups()
         disc = _disc(listed.wrong_discs.get(named, named))
         if disc not in roots:
@@ -179,7 +185,11 @@ def read_texts(files: Iterable[str], dots: dict[str, Path], faults: Faults) -> d
             faults.add(f"{BOTH}: no transcript file on any disc for", f"{path} (expected {prefix}00.dot)")
             continue
         if prefix not in cache:
-            cache[prefix] = wsj_text.read_dot(dots[prefix])
+            try:
+                cache[prefix] = wsj_text.read_dot(dots[prefix])
+            except TopdownError as error:
+                faults.add(f"{BOTH}: transcripts cannot be read", str(error))
+                cache[prefix] = {}
         if utterance in cache[prefix]:
             texts[utterance] = wsj_text.normalize(cache[prefix][utterance])
         else:

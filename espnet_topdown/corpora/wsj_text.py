@@ -15,6 +15,7 @@ from espnet_topdown.corpora.lists import read_lines
 from espnet_topdown.errors import TopdownError
 
 NOISE = "<NOISE>"
+_LDC = "LDC94S13B (or LDC94S13A)"  # has the language-model text
 _FORMS = b"".join(b"wsj1_lng_####%03d %%b\n" % number for number in range(1000))  # of the lines of a thousand
 _FORM = len(_FORMS) // 1000
 _UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
@@ -75,9 +76,9 @@ def write_lm_text(directory: Path, output: Path) -> int:
     """
     files = []
     for year in ("87", "88", "89"):
-        found = sorted((directory / year).glob("*.z"))
+        found = sorted((directory / year).glob("*.[zZ]"))
         if not found:
-            raise TopdownError(f"LDC94S13B (or LDC94S13A): no *.z in {directory / year}, the language-model text")
+            raise TopdownError(f"{_LDC}: no *.z in {directory / year}, the language-model text")
         files += found
     with output.open("wb") as stream:
         return _write_sentences(files, stream)
@@ -91,7 +92,7 @@ def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
         process = subprocess.Popen(["gzip", "-dc", *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    bufsize=1 << 20, pipesize=1 << 20)
     except FileNotFoundError:
-        raise TopdownError("the language-model text is compressed, and no gzip is on PATH; install it") from None
+        raise TopdownError(f"{_LDC}: the language-model text is compressed, and no gzip is on PATH; install it") from None
     with process:
         while part := process.stdout.read(1 << 20):
             *lines, begun = (begun + part).upper().split(b"\n")
@@ -99,7 +100,7 @@ def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
         count += _write_numbered([begun] if begun else [], count, stream)
         complaint = process.stderr.read().decode("ascii", "replace").strip()
     if process.returncode:
-        raise TopdownError(f"the language-model text cannot be decompressed: {complaint}")
+        raise TopdownError(f"{_LDC}: the language-model text cannot be decompressed: {complaint}")
     return count
 
 

@@ -126,6 +126,15 @@ def test_shorten_is_decoded_without_loss_and_damage_is_named(tmp_path: Path, dec
         sphere.decode(path)
 
 
+def test_a_version_of_shorten_that_desphere_does_not_know_is_told(tmp_path: Path, request) -> None:
+    _use("desphere", request.getfixturevalue("bare_path"), None)
+    path = tmp_path / "c.wv1"
+    write_sphere(path, SAMPLES, 16000, shorten=True)
+    path.write_bytes(path.read_bytes().replace(b"embedded-shorten-v2.00", b"embedded-shorten-v1.09"))
+    with pytest.raises(TopdownError, match="desphere cannot decode it .*v1.09.*of shorten it knows version 2 alone"):
+        sphere.decode(path)
+
+
 @pytest.mark.parametrize("shorten", [False, True])
 def test_a_flipped_bit_is_found_by_the_headers_checksum(tmp_path: Path, bare_path: Path, shorten: bool) -> None:
     path = tmp_path / "c.wv1"

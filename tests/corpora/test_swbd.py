@@ -184,6 +184,22 @@ def test_transcripts_without_audio_are_refused_or_skipped(damaged: Path, tmp_pat
     assert "sw02002" not in (tmp_path / "data/train_nodup/text").read_text()
 
 
+def test_conversations_that_a_release_lacks_are_left_out(damaged: Path, tmp_path: Path, caplog, monkeypatch) -> None:
+    (damaged / "LDC97S62/swb1_d2/data/sw02002.sph").unlink()
+    monkeypatch.setattr(swbd, "CONVERSATIONS", (2, 3))  # as the DVDs: one less than the transcripts
+    assert prepare(damaged, tmp_path / "data") == 0
+    assert "no audio file sw02002.sph" in caplog.text and "left out, as releases with 2 files lack 1" in caplog.text
+    assert "sw02002" not in (tmp_path / "data/train_nodup/text").read_text()
+
+
+def test_names_in_upper_case_are_found(damaged: Path, tmp_path: Path, corpus: Path) -> None:
+    for path in damaged.rglob("*.sph"):
+        path.rename(path.with_name(path.name.upper()))
+    assert prepare(damaged, tmp_path / "upper") == prepare(corpus, tmp_path / "lower") == 0
+    for name in ("train_nodup/text", "train_dev/segments", "eval2000/text", "eval2000/stm"):
+        assert (tmp_path / "upper" / name).read_bytes() == (tmp_path / "lower" / name).read_bytes()
+
+
 def test_audio_of_another_rate_or_one_channel_is_refused(damaged: Path, tmp_path: Path, capsys) -> None:
     write_sphere(damaged / "LDC97S62/swb1_d1/data/sw02001.sph", speak("x", 16000), 16000, "ulaw")
     message = refusal(damaged, tmp_path / "data", capsys)
@@ -213,6 +229,28 @@ def test_segments_that_differ_from_the_references_are_refused(damaged: Path, tmp
 def test_a_missing_file_of_eval2000_is_refused(damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (damaged / "LDC2002S09/hub5e_00/english/en_4100.sph").unlink()
     assert "LDC2002S09: expected 40 .sph files" in refusal(damaged, tmp_path / "data", capsys)
+
+
+def test_a_file_of_eval2000_under_another_name_is_refused(damaged: Path, tmp_path: Path, capsys) -> None:
+    english = damaged / "LDC2002S09/hub5e_00/english"
+    (english / "en_4100.sph").rename(english / "en_9999.sph")
+    message = refusal(damaged, tmp_path / "data", capsys)
+    assert f"LDC2002S09: hub5e_00.pem names recordings without an .sph file in {english} (1):\n  en_4100" in message
+
+
+def test_the_stm_leaves_out_what_is_skipped(damaged: Path, tmp_path: Path) -> None:
+    path = damaged / "LDC2002S09/hub5e_00/english/en_4101.sph"
+    path.write_bytes(path.read_bytes()[:1030])
+    assert prepare(damaged, tmp_path / "data", "--faults", "skip") == 0
+    stm = (tmp_path / "data/eval2000/stm").read_text()
+    assert "en_4101" not in stm and "en_4102" in stm and ";;" in stm
+    assert "en_4101" not in (tmp_path / "data/eval2000/text").read_text()
+
+
+def test_an_empty_eval2000_is_refused(damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (damaged / "LDC2002S09/hub5e_00/english/hub5e_00.pem").write_text(";; nothing\n")
+    next(damaged.rglob("hub5e00.english.000405.stm")).write_text(";; nothing\n")
+    assert "LDC2002S09, LDC2002T43: no utterance" in refusal(damaged, tmp_path / "data", capsys)
 
 
 @pytest.mark.parametrize("size", ["0", "120", "-1"])

@@ -1,6 +1,7 @@
 """WSJ: every list of the fake discs is as written out here, and bad input names what is missing."""
 
 import gzip
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -139,6 +140,28 @@ def test_missing_discs_are_named_together(tree: Path, tmp_path: Path, capsys: py
     message = refusal(tree, tmp_path / "data", capsys)
     assert f"disc 11-2.1 of LDC93S6B (or LDC93S6A): no directory {tree}/LDC93S6B/11-2.1" in message
     assert f"disc 13-34.1 of LDC94S13B (or LDC94S13A): no directory {tree}/LDC94S13B/13-34.1" in message
+
+
+def test_discs_one_directory_deeper_are_pointed_at(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "unpacked").mkdir()
+    (tree / "LDC93S6B").rename(tmp_path / "unpacked/csr_1_senn")
+    assert wsj.main(["--wsj0", str(tmp_path / "unpacked"), "--wsj1", str(tree / "LDC94S13B")]) == 1
+    assert f"There are discs in {tmp_path}/unpacked/csr_1_senn: is that the directory" in capsys.readouterr().err
+
+
+def test_a_transcript_file_that_cannot_be_read_is_refused_or_skipped(tree: Path, tmp_path: Path, capsys) -> None:
+    dot = disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46l/46lc0300.dot")
+    dot.write_text("nothing here\n")
+    message = refusal(tree, tmp_path / "data", capsys)
+    assert "LDC94S13B" in message and f"{dot}, line 1: expected 'transcript (uttid008)'" in message
+    assert prepare(tree, tmp_path / "data", "--faults", "skip") == 0
+    assert "46lc0301" not in (tmp_path / "data/train_si284/text").read_text()
+
+
+def test_compressed_discs_without_a_decoder_are_refused_at_once(tmp_path: Path, capsys, monkeypatch) -> None:
+    make_wsj(tmp_path / "corpus", shorten=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "no decoder for pcm is installed" in refusal(tmp_path / "corpus", tmp_path / "data", capsys)
 
 
 def test_an_index_that_names_a_missing_disc_is_refused(tree: Path, tmp_path: Path, capsys) -> None:
