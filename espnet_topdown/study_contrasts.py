@@ -126,11 +126,13 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
                 parent = _settings(phase).get("parent", BASE)
                 if parent != BASE:
                     ask(f"{name} - its parent {parent}", record, phase, phases.get(parent))
-            elif kind in CONTROLS and answered and kind != "restart":
+            elif kind in CONTROLS and answered:
                 ask(f"{answered['name']} (cut {answered['cut']}) - its {kind}, one run each", record, answered, phase)
             elif how := variant(record, phase):
                 first = first_of_cut(record, phase)
                 ask(f"cut {phase['cut']}: {how} ({name}) - {first['name']}", record, phase, first)
+            elif kind == TOP_DOWN:
+                ask(f"{name} (cut {phase['cut']}) - phase 0", record, phase, base)
     return asked
 
 

@@ -90,7 +90,8 @@ def contrast_section(text: str, found: Iterable[PerplexityContrast]) -> Section:
     notes = (
         "Negative: the first has the lower perplexity. Best: by the dev criterion among the runs of that kind, phase 0 "
         "left out; best control of any kind: chosen among more runs than there are top-down phases.",
-        "95 %: Student's t over the seeds' differences. Verdict: only where it leaves out 0.",
+        "95 %: Student's t over the seeds' differences, not corrected for the number of questions. Verdict: only where it "
+        "leaves out 0.",
     )
     return Section(f"What holds: perplexity, {text}", header, tuple(rows), notes)
 

@@ -35,7 +35,8 @@ def contrast_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
         "that kind, phase 0 left out.",
         "Best control of any kind: chosen among more runs than there are top-down phases, so not at equal budget.",
         f"Paired bootstrap, {significance.RESAMPLES} resamples of utterances, and of speakers, with all their seeds.",
-        "Verdict: only where both intervals lie on one side of 0. No interval covers the choice of the few seeds.",
+        "Verdict: only where both intervals lie on one side of 0. No interval covers the choice of the few seeds, and none is "
+        f"corrected for the {len(contrasts)} questions asked.",
     )
     return Section(f"What holds: WER, {dataset}", header, tuple(rows), notes)
 

@@ -85,6 +85,9 @@ def test_contrasts_by_hand(tmp_path: Path) -> None:
     assert found[EQUAL].rates == ((5.0, 10.0), (5.0, 10.0))
     assert found["best restart - phase 0"].points == 0.0 and found["best restart - phase 0"].verdict == "not shown"
     assert found["phase1 (cut decoder) - its bottom_up, one run each"].points == -20.0
+    assert found["phase1 (cut decoder) - its restart, one run each"].points == -5.0
+    assert found["phase2 (cut encoder.1) - its restart, one run each"].points == 2.5
+    assert found["phase2 (cut encoder.1) - phase 0"].points == 0.0
     assert found["best top-down phase - best control of any kind"].pairs[0].second["name"] == "restart_phase1"
 
 

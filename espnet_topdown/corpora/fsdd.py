@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--output", type=Path, default=Path("data"), help="where the sets go (data)")
     add("--train_strings", type=int, default=1000, help="strings of the training set (1000)")
     add("--dev_strings", type=int, default=180, help="strings of the dev set (180)")
-    add("--test_strings", type=int, default=600, help="strings of the test set (600)")
+    add("--test_strings", type=int, default=1500, help="strings of the test set (1500)")
     add("--snr_db", default="10", help="speech over babble in dB, or none (10)")
     add("--rotation", default="none", help="speaker held out for test, the next one for dev; none: all in all (none)")
     add("--seed", type=int, default=0, help="of the strings, pauses and babble (0)")
