@@ -58,3 +58,10 @@ def test_results_come_from_the_generated_tables():
     rows = [line for line in section.splitlines() if line.startswith("|") and not line.startswith("|---")]
     assert len(rows) > 4
     assert set(rows) <= set(found), set(rows) - set(found)
+
+
+def test_error_rates_of_the_recipe_come_from_its_tables():
+    recipe = ROOT / "egs2/fsdd/asr1"
+    told = set(re.findall(r"\d+\.\d\d(?= %)", (recipe / "README.md").read_text()))
+    assert len(told) > 4
+    assert told <= set(re.findall(r"\d+\.\d\d", (recipe / "RESULTS.md").read_text()))
