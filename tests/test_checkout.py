@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from test_recipe_shell import SETS, refused
+from test_recipe_shell import SETS, refused, run
 from test_recipe_shell import recipe as recipe  # a fixture
 
 from espnet_topdown.cli import main
@@ -127,17 +127,35 @@ def test_an_espnet_root_that_is_no_checkout_is_refused(tmp_path: Path, monkeypat
         assert f"ESPNET_ROOT is {root}, but it has no egs2/TEMPLATE/asr1/{lacks}; set it to an ESPnet git checkout" in said
 
 
-@pytest.mark.usefixtures("recipe")
-def test_a_checkout_whose_asr_sh_lacks_an_option_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template = tmp_path / "old" / "egs2" / "TEMPLATE" / "asr1"
+@pytest.fixture
+def fake_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The asr.sh, still empty, of a checkout that ESPNET_ROOT names."""
+    template = tmp_path / "checkout" / "egs2" / "TEMPLATE" / "asr1"
     for name in ("utils", "scripts", "pyscripts"):
         (template / name).mkdir(parents=True)
-    (tmp_path / "old" / "tools").mkdir()
-    (tmp_path / "old" / "tools" / "extra_path.sh").touch()
-    (template / "asr.sh").write_text("python=python3\nngpu=1\nnum_nodes=1\nasr_exp=\n")
-    monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "old"))
+    (tmp_path / "checkout" / "tools").mkdir()
+    (tmp_path / "checkout" / "tools" / "extra_path.sh").touch()
+    (template / "asr.sh").touch(mode=0o755)
+    monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "checkout"))
+    return template / "asr.sh"
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_checkout_whose_asr_sh_lacks_an_option_is_refused(fake_checkout: Path) -> None:
+    fake_checkout.write_text("python=python3\nngpu=1\nnum_nodes=1\nasr_exp=\n")
     assert "asr.sh has no option --skip_train; set ESPNET_ROOT to ESPnet 202301" in refused("topdown.sh", *SETS)
     assert not Path("asr.sh").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_checkouts_asr_sh_gets_its_options_and_values_that_begin_with_dashes(fake_checkout: Path) -> None:
+    names = ("python", "ngpu", "num_nodes", "skip_train", "asr_exp", "inference_asr_model", "asr_args", *SETS[::2])
+    known = "".join(f"{name.removeprefix('--')}=\n" for name in names)
+    fake_checkout.write_text(f"#!/bin/sh\n{known}printf '<%s>' \"$@\"\n")
+    options = [*SETS, "--stage", "11", "--stop_stage", "11", "--asr_args", "--max_epoch 2"]
+    done = run("topdown.sh", *options)
+    assert done.returncode == 0 and "<--asr_args><--max_epoch 2>" in done.stdout, done.stderr
+    assert "unknown option --asr_arg: neither of this script" in refused("topdown.sh", *options, "--asr_arg", "x")
 
 
 def test_an_experiment_whose_data_are_gone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ asr() {
 
 # link_checkout: ESPnet's asr.sh and what it calls, linked into the recipe directory.
 link_checkout() {
-    local name source=${ESPNET_ROOT}/egs2/TEMPLATE/asr1
+    local name at source=${ESPNET_ROOT}/egs2/TEMPLATE/asr1
     for name in egs2/TEMPLATE/asr1/{asr.sh,utils,scripts,pyscripts} tools/extra_path.sh; do
         [ -e "${ESPNET_ROOT}/${name}" ] || die "ESPNET_ROOT is ${ESPNET_ROOT}, but it has no ${name};" \
             "set it to an ESPnet git checkout, or unset it"
@@ -51,9 +51,10 @@ link_checkout() {
         grep -q "^${name}=" "${source}/asr.sh" || die "${source}/asr.sh has no option --${name};" \
             "set ESPNET_ROOT to ESPnet 202301 or later, or unset it"
     done
-    for name in "${asr_options[@]}"; do
-        [[ ${name} != --* ]] || grep -q "^${name#--}=" "${source}/asr.sh" || die "unknown option ${name}: neither of this" \
-            "script (see --help) nor of ${source}/asr.sh"
+    for ((at = 0; at < ${#asr_options[@]}; at += 2)); do  # names only: a value may begin with -- too
+        name=${asr_options[at]}
+        grep -q "^${name#--}=" "${source}/asr.sh" || die "unknown option ${name}: neither of this script (see --help) nor of" \
+            "${source}/asr.sh"
     done
     for name in asr.sh utils scripts pyscripts steps; do
         [ ! -e "${name}" ] || [ -L "${name}" ] || die "${PWD}/${name} is in the way of a link to ${source}/${name}; move it"
