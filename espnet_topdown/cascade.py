@@ -56,6 +56,8 @@ class Cascade:
     def open(cls, base: Path, plan: Path, directory: Path | None = None) -> "Cascade":
         """A cascade for a trained experiment and a plan; nothing is written except the cached facts.
 
+        A plan that no training could follow is refused here, before the first.
+
         Args:
             base: directory of the trained experiment (phase 0).
             plan: YAML plan.
@@ -64,6 +66,12 @@ class Cascade:
         Raises:
             TopdownError: the base, the plan, or the plan for this model is faulty.
         """
+        cascade = cls._find(base, plan, directory)
+        cascade.facts.check_dropouts(cascade.phases)
+        return cascade
+
+    @classmethod
+    def _find(cls, base: Path, plan: Path, directory: Path | None) -> "Cascade":
         experiment, parsed = Experiment.read(base), read_plan(plan)
         directory = directory or default_directory(base, plan)
         if directory.exists() and not directory.is_dir():
@@ -88,7 +96,7 @@ class Cascade:
         if not (directory / HEADER).exists():
             raise TopdownError(f"{directory} is no cascade (no {HEADER}); give the directory of 'espnet-topdown run'")
         base = Path(os.path.normpath(directory / files.read_object(directory / HEADER, base=str)["base"]))
-        return cls.open(base, directory / PLAN, directory)
+        return cls._find(base, directory / PLAN, directory)
 
     # -- places
 

@@ -6,7 +6,7 @@ The facts are found by `espnet_topdown.bin.describe` in a process of its own.
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from espnet_topdown import files, warm
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.layers import acts_inside
 from espnet_topdown.plan import Phase, Sides
 
 
@@ -61,6 +62,20 @@ class Facts:
                 total += sum(held.values()) if phase.tied in ("untie_draw", "untie_copy") else 0
         return frozen, total
 
+    def check_dropouts(self, phases: Iterable[Phase]) -> None:
+        """Whether dropout can be switched off where `phases` want it off.
+
+        Raises:
+            TopdownError: in one of them one number serves frozen and fresh layers together.
+        """
+        for phase in phases:
+            frozen = phase.sides(self.names).frozen
+            for dropout, served in self.data["dropouts"].items() if phase.dropout == "off" and frozen else ():
+                try:
+                    acts_inside(dropout, served, frozen)
+                except TopdownError as error:
+                    raise TopdownError(f"{phase.name}: {error}") from None
+
     def seconds_per_epoch(self) -> float | None:
         """Median wall time of the base's epochs (training and validation), None where it was not recorded."""
         times = sorted(sum(row.get(p, {}).get("time") or 0.0 for p in ("train", "valid")) for row in self.epochs)
@@ -101,6 +116,7 @@ def find_facts(config: Path, task: str, *, plan: Path | None = None, cache: Path
 def _is_whole(data: dict[str, Any]) -> bool:
     """Whether cached facts have what they had when they were written; else they are found again."""
     lists = all(isinstance(data.get(key), list) for key in ("layers", "epochs", "notes", "parser_keys"))
+    lists = lists and isinstance(data.get("dropouts"), dict)
     types = {"name": str, "parameters": int, "notes": str, "tied_to": dict}
     layers = data.get("layers") if lists else []
     return lists and all(isinstance(row, dict) for row in data["epochs"]) and bool(layers) and all(

@@ -17,7 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from espnet_topdown.checkpoint import State
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.layers import LayerOrder, layer_order
+from espnet_topdown.layers import LayerOrder, acts_inside, layer_order
 
 # Dropout rates that a forward pass reads as a number, ESPnet class -> attribute: CTC (asr/ctc.py), RNNP and attention
 # (nets/pytorch_backend), stochastic depth of the encoder layers, layer drop (transformer/repeat.py).
@@ -43,6 +43,11 @@ class Rate:
     module: torch.nn.Module
     attribute: str
     layers: frozenset[str]
+
+    @property
+    def label(self) -> str:
+        """``module.attribute``."""
+        return f"{self.name}.{self.attribute}"
 
 
 def model_parts(model: torch.nn.Module) -> dict[str, str]:
@@ -206,18 +211,11 @@ def dropout_off(model: torch.nn.Module, order: LayerOrder, layers: Collection[st
     Raises:
         TopdownError: one number serves frozen and fresh layers together.
     """
-    frozen, switched = set(layers), []
+    switched = []
     for rate in dropouts(model, order):
-        label = f"{rate.name}.{rate.attribute}"
-        if rate.layers and rate.layers <= frozen:
+        if acts_inside(rate.label, rate.layers, layers):
             setattr(rate.module, rate.attribute, 0.0)
-            switched.append(label)
-        elif not rate.layers or rate.layers & frozen:
-            served = ", ".join(sorted(rate.layers)) or "layers below and above the cut"
-            raise TopdownError(
-                f"dropout: off is not possible with this cut: the one number {label} serves {served}, frozen and fresh "
-                "together; use dropout: keep, or another cut"
-            )
+            switched.append(rate.label)
     return switched
 
 

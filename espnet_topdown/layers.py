@@ -9,7 +9,7 @@ Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampli
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_topdown.errors import TopdownError, nearest
@@ -152,6 +152,22 @@ def cut_index(names: Sequence[str], cut: str) -> int:
     if cut == "decoder" and "ctc" in names:
         hint = "this is a CTC-only model, whose top layer is 'ctc'; "
     raise TopdownError(f"unknown cut '{cut}': {hint}{nearest(cut, [*reversed(names), *blocks])}")
+
+
+def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) -> bool:
+    """Whether the number `dropout`, which serves the layers `served` (empty: it cannot be told), acts in `frozen` alone.
+
+    Raises:
+        TopdownError: it serves frozen and fresh layers together, so that it cannot be switched off in the frozen ones.
+    """
+    inside = [layer in frozen for layer in served]
+    if any(inside) != all(inside) or not inside:
+        layers = ", ".join(sorted(served)) or "layers below and above the cut"
+        raise TopdownError(
+            f"dropout: off is not possible with this cut: the one number {dropout} serves {layers}, frozen and fresh together; "
+            "use dropout: keep, or another cut"
+        )
+    return all(inside)
 
 
 def layer_order(

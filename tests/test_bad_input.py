@@ -65,7 +65,7 @@ def make_cascade(exp: Path, directory: Path) -> None:
     (directory / "plan.yaml").write_text(PLAN)
     layers = [{"name": name, "parameters": 2, "notes": "", "tied_to": {}} for name in NAMES]
     epochs = [{"epoch": 1, "train": {"time": 1.0}, "valid": {"acc": 0.5, "time": 1.0}}]
-    found = {"layers": layers, "notes": [], "parser_keys": [*CONFIG], "epochs": epochs, "checkpoint_bytes": 0}
+    found = {"layers": layers, "dropouts": {}, "notes": [], "parser_keys": [*CONFIG], "epochs": epochs, "checkpoint_bytes": 0}
     (directory / "model.json").write_text(json.dumps({**found, "stamp": facts._stamp(exp / "config.yaml", None)}))
     cascade = Cascade.open(exp, Path("plan.yaml"), directory)
     cascade.store()

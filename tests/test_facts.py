@@ -2,6 +2,7 @@
 
 import pytest
 
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.facts import Facts, _is_whole
 from espnet_topdown.plan import Phase
 
@@ -29,8 +30,20 @@ def test_a_layer_that_is_all_tied_matrix_is_frozen_with_it(tied: str | None, fro
     assert facts.frozen_layers(Phase("phase1", "top_down", "output", "phase0", 1, tied=tied)) == frozen
 
 
-@pytest.mark.parametrize("damage", [{"layers": []}, {"layers": [{"name": "a"}]}, {"epochs": [3]}, {"notes": None}])
+def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
+    layers = [{"name": n, "parameters": p, "tied_to": {}} for n, p, _ in LAYERS]
+    facts = Facts({"layers": layers, "dropouts": {"lm.drop.p": ["embed", "rnn"], "out.p": ["output"]}})
+    phases = [Phase("phase1", "top_down", "output", "phase0", 1, dropout="off"), Phase("phase2", "top_down", "rnn", "phase1", 2)]
+    facts.check_dropouts(phases)
+    with pytest.raises(TopdownError, match="phase3: dropout: off is not possible with this cut: the one number lm.drop.p serves"):
+        facts.check_dropouts([*phases, Phase("phase3", "top_down", "rnn", "phase2", 3, dropout="off")])
+    unplaced = Facts(facts.data | {"dropouts": {"x.p": []}})
+    with pytest.raises(TopdownError, match="x.p serves layers below and above the cut"):
+        unplaced.check_dropouts(phases)
+
+
+@pytest.mark.parametrize("damage", [{"layers": []}, {"layers": [{"name": "a"}]}, {"epochs": [3]}, {"notes": None}, {"dropouts": None}])
 def test_damaged_facts_are_found_again(damage: dict) -> None:
     layers = [{"name": "a", "parameters": 1, "notes": "", "tied_to": {}}]
-    whole = {"layers": layers, "epochs": [], "notes": [], "parser_keys": []}
+    whole = {"layers": layers, "dropouts": {}, "epochs": [], "notes": [], "parser_keys": []}
     assert _is_whole(whole) and not _is_whole(whole | damage)

@@ -309,7 +309,8 @@ def test_sigkill_of_a_runner_with_two_trainers_and_a_rerun_end_bit_identical(bas
     runner.wait()
     run(base, killed, plan, "--jobs", "2")
     assert hashes(killed / "cascade") == hashes(undisturbed / "cascade")
-    assert sorted(outcomes(killed / "cascade"))[::2] == [("phase1", "done"), ("phase2", "done")]
+    done = [outcome for outcome in sorted(outcomes(killed / "cascade")) if outcome[1] == "done"]
+    assert done == [("phase1", "done"), ("phase2", "done")]  # one of them may have been done before the kill
 
 
 def test_orphaned_trainer_is_waited_for_not_joined_by_a_second_writer(finished, base, tmp_path, capsys):

@@ -49,6 +49,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
             {"name": layer.name, "parameters": counts[layer.name], "notes": notes[layer.name], "tied_to": held[layer.name]}
             for layer in order.layers
         ],
+        "dropouts": {rate.label: sorted(rate.layers) for rate in freeze.dropouts(model, order)},
         "notes": list(order.notes),
         "parser_keys": sorted(vars(task.get_parser().parse_args([]))),
         "versions": {name: version(name) for name in ("espnet", "torch")},
