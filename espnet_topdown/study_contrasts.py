@@ -123,6 +123,7 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
             if has_own_name(kind, name):
                 ask(f"best top-down phase - {name}", record, top, phase)
                 ask(f"{name} - phase 0", record, phase, base)
+                ask(f"{name} - best restart", record, phase, restart)
                 parent = _settings(phase).get("parent", BASE)
                 if parent != BASE:
                     ask(f"{name} - its parent {parent}", record, phase, phases.get(parent))

@@ -144,6 +144,7 @@ def test_a_control_with_a_name_of_its_own_is_compared_by_it(tmp_path: Path) -> N
     found = answers(tmp_path, record(1, [*usual(1)["phases"], thaw]))
     assert found["best top-down phase - best control of any kind"].pairs[0].second["name"] == "restart_phase1"
     assert found["best top-down phase - thaw_phase1"].points == 2.5
+    assert found["thaw_phase1 - best restart"].points == -7.5
     assert found["thaw_phase1 - phase 0"].points == -7.5 and found["thaw_phase1 - its parent phase1"].points == -2.5
 
 
