@@ -148,6 +148,7 @@ class Decoded:
     def __init__(self, records: Sequence[Record], dataset: str, folder: Path) -> None:
         self.dataset, self.folder = dataset, folder
         self.scores: dict[tuple[int, str], Score] = {}
+        self.alignments: dict[tuple[int, str], dict[str, str]] = {}
         for record in records:
             references = record["references"][dataset]
             for phase in record["phases"]:
@@ -155,7 +156,8 @@ class Decoded:
                     texts = {"ref": references, "hyp": {**references, **phase["hypotheses"][dataset]}}
                     for name, lines in texts.items():
                         write_trn(self.path(record["seed"], phase["name"]) / f"{name}.trn", _trn_rows(lines))
-                    self.scores[record["seed"], phase["name"]] = score_trn(*self.pair(record["seed"], phase["name"]))
+                    key = record["seed"], phase["name"]
+                    self.scores[key], self.alignments[key] = score_trn(*self.pair(*key)), alignments(*self.pair(*key))
 
     def path(self, seed: int, phase: str) -> Path:
         """Score directory of a phase."""
@@ -186,7 +188,7 @@ class Decoded:
         )
 
     def _mapsswe(self, pair: Pair) -> significance.Mapsswe:
-        first, second = (alignments(*self.pair(pair.seed, x["name"])) for x in (pair.first, pair.second))
+        first, second = (self.alignments[pair.seed, x["name"]] for x in (pair.first, pair.second))
         return significance.mapsswe((first[name], second[name]) for name in first)
 
 
