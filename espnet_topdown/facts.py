@@ -63,7 +63,7 @@ class Facts:
         return frozen, total
 
     def check_dropouts(self, phases: Iterable[Phase]) -> None:
-        """Whether dropout can be switched off where `phases` want it off.
+        """Refuse `phases` that want a dropout off which cannot be switched off.
 
         Raises:
             TopdownError: in one of them one number serves frozen and fresh layers together.

@@ -80,7 +80,9 @@ def _settings(phase: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def selected(record: Record, kinds: Sequence[str], among: Iterable[Mapping[str, Any]] | None = None) -> Any:
+def selected(
+    record: Record, kinds: Sequence[str], among: Iterable[Mapping[str, Any]] | None = None
+) -> Mapping[str, Any] | None:
     """The phase of `kinds` that is best by the record's dev criterion; None where there is none.
 
     `among`: default: phases of the cascade and controls that answer one, so neither a `variant` nor a control
