@@ -27,8 +27,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from espnet_topdown.freeze import freeze, order_of
-from espnet_topdown.tasks import task_of
+from espnet_topdown.training.freeze import freeze, order_of
+from espnet_topdown.training.tasks import task_of
 
 TOKENS = ["<blank>", "<unk>", *map(str, range(47)), "<sos/eos>"]
 CONFIGS = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from espnet_topdown.errors import TopdownError, reported
 
 if TYPE_CHECKING:
-    from espnet_topdown.cascade import Cascade
+    from espnet_topdown.cascade.cascade import Cascade
 
 _EPILOG = """\
 Top-down cascade training (arXiv 2102.04697): a trained experiment is phase 0; each phase keeps and freezes the layers
@@ -161,9 +161,9 @@ def _add_results(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _layers(args: argparse.Namespace) -> None:
-    from espnet_topdown.experiment import read_config, task_of_config
-    from espnet_topdown.facts import find_facts
-    from espnet_topdown.preview import layer_table
+    from espnet_topdown.cascade.model_facts import find_facts
+    from espnet_topdown.cascade.text import layer_table
+    from espnet_topdown.experiment.config import read_config, task_of_config
 
     config = args.model / "config.yaml" if args.model.is_dir() else args.model
     task = task_of_config(read_config(config), config)
@@ -174,25 +174,25 @@ def _layers(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from espnet_topdown.cascade import Cascade
+    from espnet_topdown.cascade.cascade import Cascade
 
     _print_plan(Cascade.open(args.exp, args.plan, args.dir))
 
 
 def _print_plan(cascade: "Cascade") -> None:
-    from espnet_topdown import preview
+    from espnet_topdown.cascade import text
 
-    print(preview.layer_table(cascade.facts.data["layers"]))
+    print(text.layer_table(cascade.facts.data["layers"]))
     print()
-    print(preview.plan_table(cascade))
-    for note in preview.notes(cascade):
+    print(text.plan_table(cascade))
+    for note in text.notes(cascade):
         print(f"note: {note}")
-    print(preview.estimate(cascade))
+    print(text.estimate(cascade))
 
 
 def _run(args: argparse.Namespace) -> None:
-    from espnet_topdown import preview
-    from espnet_topdown.cascade import Cascade
+    from espnet_topdown.cascade import text
+    from espnet_topdown.cascade.cascade import Cascade
 
     _check_launch(args)
     cascade = Cascade.open(args.exp, args.plan, args.dir)
@@ -200,11 +200,11 @@ def _run(args: argparse.Namespace) -> None:
         cascade.check_finished()
         _print_plan(cascade)
         return
-    from espnet_topdown.runner import Launch, run
+    from espnet_topdown.cascade.runner import Launch, run
 
-    for note in preview.notes(cascade):
+    for note in text.notes(cascade):
         print(f"note: {note}", file=sys.stderr)
-    print(preview.estimate(cascade), file=sys.stderr)
+    print(text.estimate(cascade), file=sys.stderr)
     launch = Launch(args.ngpu, args.num_nodes, args.cmd, args.python, args.jobs, args.threads)
     run(cascade, launch, first=args.phase, keep_epochs=args.keep_epochs)
 
@@ -220,16 +220,16 @@ def _check_launch(args: argparse.Namespace) -> None:
 
 
 def _status(args: argparse.Namespace) -> None:
-    from espnet_topdown.cascade import Cascade
-    from espnet_topdown.preview import status
+    from espnet_topdown.cascade.cascade import Cascade
+    from espnet_topdown.cascade.text import status
 
     print(status(Cascade.reopen(args.dir)))
 
 
 def _results(args: argparse.Namespace) -> None:
-    from espnet_topdown import results
+    from espnet_topdown.results import rows
 
-    tables = results.tables_of(args.dirs, case_sensitive=args.case_sensitive)
+    tables = rows.tables_of(args.dirs, case_sensitive=args.case_sensitive)
     if isinstance(tables, str):
         if args.json:
             raise TopdownError("--json is for cascades and for two experiments; one experiment has ESPnet's RESULTS.md alone")
@@ -239,8 +239,8 @@ def _results(args: argparse.Namespace) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from espnet_topdown.cascade import Cascade
-    from espnet_topdown.verify import verify
+    from espnet_topdown.cascade.cascade import Cascade
+    from espnet_topdown.cascade.verify import verify
 
     for line in verify(Cascade.reopen(args.dir)):
         print(line)
@@ -248,8 +248,8 @@ def _verify(args: argparse.Namespace) -> None:
 
 def _prune(args: argparse.Namespace) -> None:
     from espnet_topdown import files
-    from espnet_topdown.cascade import Cascade
-    from espnet_topdown.prune import prune
+    from espnet_topdown.cascade.cascade import Cascade
+    from espnet_topdown.cascade.prune import prune
 
     cascade = Cascade.reopen(args.dir)
     with files.locked(cascade.directory / ".lock", "prune"):
@@ -257,15 +257,15 @@ def _prune(args: argparse.Namespace) -> None:
 
 
 def _phases(args: argparse.Namespace) -> None:
-    from espnet_topdown.cascade import Cascade
+    from espnet_topdown.cascade.cascade import Cascade
 
     for directory in _finished(Cascade.reopen(args.dir), args.decode):
         print(directory)
 
 
 def _decode(args: argparse.Namespace) -> None:
-    from espnet_topdown.cascade import Cascade
-    from espnet_topdown.decode import decode
+    from espnet_topdown.cascade.cascade import Cascade
+    from espnet_topdown.cascade.decode import decode
 
     cascade = Cascade.reopen(args.dir)
     decode(cascade, _finished(cascade, args.decode), [word for word in args.options if word != "--"])
@@ -273,7 +273,7 @@ def _decode(args: argparse.Namespace) -> None:
 
 def _finished(cascade: "Cascade", which: str) -> list[Path]:
     """Directories of the finished phases, or of the best alone, which may be phase 0 and so none of them."""
-    from espnet_topdown.plan import BASE
+    from espnet_topdown.plan.plan import BASE
 
     judgement = cascade.judge()
     return [cascade.phase_dir(n) for n in judgement.dev if n != BASE and (which == "all" or n == judgement.best)]

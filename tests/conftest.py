@@ -19,7 +19,7 @@ def espnet() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import espnet_topdown.tasks  # noqa: F401
+    import espnet_topdown.training.tasks  # noqa: F401
 
 
 @pytest.fixture(scope="session")

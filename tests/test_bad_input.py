@@ -15,9 +15,12 @@ import pytest
 import torch
 import yaml
 
-from espnet_topdown import checkpoint, facts, files, ledger
+from espnet_topdown import files
 from espnet_topdown.__main__ import main
-from espnet_topdown.cascade import Cascade
+from espnet_topdown.cascade import model_facts
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.experiment import phase_dir
+from espnet_topdown.training import checkpoint
 
 CONFIG = {
     "encoder": "rnn",
@@ -66,7 +69,7 @@ def make_cascade(exp: Path, directory: Path) -> None:
     layers = [{"name": name, "parameters": 2, "notes": "", "tied_to": {}} for name in NAMES]
     epochs = [{"epoch": 1, "train": {"time": 1.0}, "valid": {"acc": 0.5, "time": 1.0}}]
     found = {"layers": layers, "dropouts": {}, "notes": [], "parser_keys": [*CONFIG], "epochs": epochs, "checkpoint_bytes": 0}
-    (directory / "model.json").write_text(json.dumps({**found, "stamp": facts._stamp(exp / "config.yaml", None)}))
+    (directory / "model.json").write_text(json.dumps({**found, "stamp": model_facts._stamp(exp / "config.yaml", None)}))
     cascade = Cascade.open(exp, Path("plan.yaml"), directory)
     cascade.store()
     for number, phase in enumerate(cascade.phases, 1):
@@ -93,7 +96,7 @@ def make_cascade(exp: Path, directory: Path) -> None:
             **{"dev": {"criterion": list(cascade.dev), "curve": [0.6]}, "files": hashes, "threads": 1},
             "model_sha256": files.sha256(where / "valid.acc.ave.pth"),
         }
-        ledger.write_record(where, record)
+        phase_dir.write_record(where, record)
         cascade.ledger.append("start", phase.name, attempt=1)
         cascade.ledger.append("end", phase.name, attempt=1, outcome="done", wall_s=1.0)
     cascade.link_best()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_topdown.expansion import expand
-from espnet_topdown.plan_file import read_plan
+from espnet_topdown.plan.expansion import expand
+from espnet_topdown.plan.plan_file import read_plan
 
 ROOT = Path(__file__).parent.parent
 PLANS = sorted([*ROOT.glob("conf/topdown/*.yaml"), *ROOT.glob("egs2/*/*/conf/topdown/*.yaml")])

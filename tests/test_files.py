@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from espnet_topdown import files
+from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.ledger import Ledger
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.cli import _parser
-from espnet_topdown.expansion import expand
-from espnet_topdown.plan_file import parse_plan
+from espnet_topdown.plan.expansion import expand
+from espnet_topdown.plan.plan_file import parse_plan
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

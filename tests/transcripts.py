@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.scoring import write_trn
+from espnet_topdown.results.scoring import write_trn
 
 INFERENCE = "inference_asr_model_valid.acc.ave"
 SCTK = Path("/usr/lib/sctk/bin")  # where Debian puts it

@@ -1,7 +1,7 @@
 """Describes the model of a training config for the cascade: layers, sizes, ties, and what this ESPnet's parser knows.
 
 Writes JSON, so that the command line and the runner need neither torch nor ESPnet. They are read
-by `espnet_topdown.facts`.
+by `espnet_topdown.cascade.model_facts`.
 """
 
 import argparse
@@ -10,13 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import checkpoint, files, freeze, proof
+from espnet_topdown import files
 from espnet_topdown.errors import reported
-from espnet_topdown.experiment import read_config
-from espnet_topdown.phase_files import EPOCHS
-from espnet_topdown.plan_file import read_plan
-from espnet_topdown.tasks import task_of
-from espnet_topdown.trainlog import read_progress
+from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.phase_dir import EPOCHS
+from espnet_topdown.experiment.train_log import read_progress
+from espnet_topdown.plan.plan_file import read_plan
+from espnet_topdown.training import checkpoint, freeze, phase_end
+from espnet_topdown.training.tasks import task_of
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
@@ -76,7 +77,7 @@ def _history(directory: Path) -> dict[str, Any]:
     if (directory / EPOCHS).exists():
         epochs = files.read_json(directory / EPOCHS)
     elif path.exists():
-        epochs = proof.epochs(checkpoint.reporter_of(checkpoint.load(path)))
+        epochs = phase_end.epochs(checkpoint.reporter_of(checkpoint.load(path)))
     else:
         progress = read_progress(directory / "train.log")
         epochs = [] if progress is None else list(progress.results)

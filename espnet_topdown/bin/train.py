@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from espnet_topdown.errors import TopdownError, reported
-from espnet_topdown.tasks import task_of
+from espnet_topdown.training.tasks import task_of
 
 
 def main(cmd: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.scoring import Score, write_result
+from espnet_topdown.results.scoring import Score, write_result
 
 SET = "eval2000"
 PARTS = {"": "", "_swbd": "sw_", "_callhm": "en_"}  # ending of the set's name -> how its files' names begin

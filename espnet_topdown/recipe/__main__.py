@@ -93,8 +93,8 @@ def join(args: argparse.Namespace) -> None:
 
 def score(args: argparse.Namespace) -> None:
     """Stage 13: score_{cer,wer,ter}/{ref.trn,hyp.trn,result.txt} of each decoded set."""
-    from espnet_topdown import scoring
     from espnet_topdown.recipe import text
+    from espnet_topdown.results import scoring
 
     unknown = set(args.score_opts.split()) - {"-s"}
     if unknown:

@@ -2,7 +2,7 @@
 
 The tokens are ESPnet's (espnet2/text/char_tokenizer.py, word_tokenizer.py, bin/tokenize_text.py, 202511): a space is
 ``<space>`` among characters, and of non-linguistic symbols that begin alike the longest counts. Scoring itself is in
-`espnet_topdown.scoring`.
+`espnet_topdown.results.scoring`.
 """
 
 import re

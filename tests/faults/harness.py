@@ -23,8 +23,9 @@ from typing import Any, NoReturn
 import points
 import tiny
 
-from espnet_topdown import cli, runner, warm, warm_server
-from espnet_topdown.ledger import Ledger
+from espnet_topdown import cli, warm, warm_server
+from espnet_topdown.cascade import runner
+from espnet_topdown.cascade.ledger import Ledger
 
 PHASES, EPOCHS = ("phase1", "phase2"), 3
 PLAN = (

@@ -99,8 +99,9 @@ def test_of_two_runs_at_once_one_is_told_who_runs(place, trial):
 
 def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
     """A trainer that an earlier run had queued takes the lock after the new runner has looked."""
-    from espnet_topdown import files, runner
-    from espnet_topdown.phase_files import LOCK
+    from espnet_topdown import files
+    from espnet_topdown.cascade import runner
+    from espnet_topdown.experiment.phase_dir import LOCK
 
     def late() -> None:
         launch = runner._Run._launch

@@ -72,7 +72,7 @@ def train(corpus: Path) -> Callable[..., Trace]:
     import torch
 
     from espnet_topdown.lm.stream_model import StreamLanguageModel
-    from espnet_topdown.tasks import TopdownLMTask
+    from espnet_topdown.training.tasks import TopdownLMTask
 
     def run(directory: Path, **changes: object) -> Trace:
         trace = Trace()

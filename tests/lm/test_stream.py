@@ -72,7 +72,7 @@ def test_settings_that_would_train_something_else_are_refused(
 
 
 def test_several_gpus_are_refused_with_the_reason() -> None:
-    from espnet_topdown.tasks import TopdownLMTask
+    from espnet_topdown.training.tasks import TopdownLMTask
 
     command = "--model lm_stream --iterator_type task --optim nt_asgd --ngpu 2 --output_dir exp --token_list tokens.txt"
     args = TopdownLMTask.get_parser().parse_args(command.split())
@@ -91,7 +91,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, train: Callable[..., objec
 def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
     trained: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    from espnet_topdown.lm import perplexity
+    from espnet_topdown.bin import perplexity
 
     model_file, text = trained / "valid.loss.best.pth", corpus / "test/text"
     command = ["--model_file", str(model_file), "--text", str(text), "--window", "7", "--kind", "both"]
@@ -119,7 +119,7 @@ def line_nll(model: torch.nn.Module, ids: torch.Tensor) -> float:
 
 
 def test_weights_of_another_vocabulary_are_refused(trained: Path, corpus: Path, tmp_path: Path) -> None:
-    from espnet_topdown.lm import perplexity
+    from espnet_topdown.bin import perplexity
 
     weights = torch.load(trained / "valid.loss.best.pth", weights_only=True)
     weights["lm.decoder.bias"] = weights["lm.decoder.bias"][:-1]
@@ -146,7 +146,7 @@ def test_a_training_is_not_resumed_with_another_vocabulary(
 
 
 def test_texts_of_another_preparation_are_refused(trained: Path, corpus: Path, tmp_path: Path, capsys) -> None:
-    from espnet_topdown.lm import perplexity
+    from espnet_topdown.bin import perplexity
 
     (tmp_path / "tokens.txt").write_text("a\n<unk>\n<eos>\n")
     (tmp_path / "strange").write_text("u1 w1 nosuchword\n")
@@ -225,7 +225,7 @@ def test_a_frozen_softmax_and_embedding_survive_averaging_in_a_real_training(
 def test_stock_per_line_model_trains_with_our_names_registered(tmp_path: Path, corpus: Path) -> None:
     """--model lm with --lm awd_lstm: ESPnet2's own iterator and loss over lines, by our command."""
     from espnet_topdown.lm import data
-    from espnet_topdown.tasks import TopdownLMTask
+    from espnet_topdown.training.tasks import TopdownLMTask
 
     data.write_lines(corpus / "train/text", tmp_path / "text")
     (tmp_path / "shape").write_text(

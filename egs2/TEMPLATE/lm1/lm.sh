@@ -60,7 +60,7 @@ need() {
 perplexity() {
     local log=$1/perplexity.log
     local gpus=$((ngpu > 0))
-    ${cuda_cmd} --gpu "${gpus}" "${log}" python3 -m espnet_topdown.lm.perplexity --model_file "$1/${inference_lm}" \
+    ${cuda_cmd} --gpu "${gpus}" "${log}" python3 -m espnet_topdown.bin.perplexity --model_file "$1/${inference_lm}" \
         --text data/valid/text data/test/text --token_list "${token_list}" --ngpu "${gpus}" \
         --output "$1/perplexity.json" --kind "${kind}" ||
         die "perplexity failed; see ${log}"

@@ -1,0 +1,141 @@
+"""The plan of a cascade: which phases to train, as data.
+
+A plan stores what was decided (cuts, parents, seeds, overrides) and nothing that follows from it: frozen and fresh layers
+are derived from the cut. Files are read in `espnet_topdown.plan.plan_file`, phases listed in `espnet_topdown.plan.expansion`;
+nothing that executes is reachable from here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from espnet_topdown.plan.layers import cut_index
+
+TOP_DOWN = "top_down"
+CONTROLS = ("restart", "continue", "unfrozen", "bottom_up")
+KINDS = (TOP_DOWN, *CONTROLS)
+DROPOUT = ("keep", "off")
+TIED = ("freeze", "untie_draw", "untie_copy")
+INIT_PARAM = ("keep", "drop")
+BASE = "phase0"
+
+
+def has_own_name(kind: str, name: str) -> bool:
+    """Whether `name` is of a control that a plan named itself (``finetune_phase1``), not by its kind (``restart_phase1``)."""
+    return kind in CONTROLS and not name.startswith(f"{kind}_")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Layer names on the two sides of a cut, lowest first: `kept` come from the parent, `fresh` are drawn anew.
+
+    `frozen` are the kept layers that are not updated: all of them, or none in the kinds that freeze nothing.
+    """
+
+    kept: tuple[str, ...]
+    fresh: tuple[str, ...]
+    frozen: tuple[str, ...]
+
+    @classmethod
+    def of(cls, kind: str, cut: str | None, names: Sequence[str]) -> "Sides":
+        """The sides for a phase of `kind`, cut at `cut`, of a model with layers `names`.
+
+        Raises:
+            TopdownError: no layer or block is named `cut`.
+        """
+        if kind == "restart":
+            return cls((), tuple(names), ())
+        if kind == "continue":
+            return cls(tuple(names), (), ())
+        at = cut_index(names, str(cut))
+        lower, upper = tuple(names[:at]), tuple(names[at:])
+        kept, fresh = (lower, upper) if kind == "bottom_up" else (upper, lower)
+        return cls(kept, fresh, () if kind == "unfrozen" else kept)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training run of an expanded plan.
+
+    Args:
+        name: directory name inside the cascade (``phase1``, ``restart_phase1``).
+        kind: one of `KINDS`.
+        cut: lowest layer of the upper part; None for ``restart`` and ``continue``.
+        parent: name of the phase whose weights are kept, or ``best`` (best on dev when this phase starts).
+        seed: ESPnet's ``--seed`` of this run.
+        dropout: ``keep`` or ``off``, in the frozen layers.
+        tied: what happens to weights tied across the cut, one of `TIED`; None: ESPnet's tie is frozen at both ends.
+        init_param: whether fresh layers take the base's ``init_param``.
+        train: training options that differ from the base's.
+        answers: for a control, the phase that it is compared with.
+        in_sweep: independent of its neighbours; does not count for stopping.
+    """
+
+    name: str
+    kind: str
+    cut: str | None
+    parent: str
+    seed: int
+    dropout: str = "keep"
+    tied: str | None = None
+    init_param: str = "keep"
+    train: Mapping[str, Any] = field(default_factory=dict)
+    answers: str | None = None
+    in_sweep: bool = False
+
+    @property
+    def is_control(self) -> bool:
+        """Controls are never the best phase, never a parent, and never count for stopping."""
+        return self.kind != TOP_DOWN
+
+    def sides(self, names: Sequence[str]) -> "Sides":
+        """What the cut makes of the model's layers."""
+        return Sides.of(self.kind, self.cut, names)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item of a plan's ``phases``: exactly one of `cut`, `every`, `sweep`, `control`, and its settings."""
+
+    cut: str | None = None
+    every: int | None = None
+    start: str | None = None
+    stop: str | None = None
+    sweep: tuple[str, ...] | None = None
+    control: str | None = None
+    answers: tuple[str, ...] | None = None
+    name: str | None = None
+    parent: str | None = None
+    seed: int | None = None
+    dropout: str | None = None
+    tied: str | None = None
+    init_param: str | None = None
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cascade as its author wrote it.
+
+    Args:
+        entries: the items of ``phases``.
+        parent: ``previous`` (the phase just trained, accepted or not), ``best``, ``phase0`` or a phase's name.
+        parent_model: file that a parent's weights come from; None: the averaged model of the dev criterion.
+        dev_criterion: (``valid``, metric, ``min`` or ``max``); None: chosen from the base's config.
+        min_gain: least improvement on dev that counts as accepted, in the metric's unit.
+        patience: stop after so many rejections in a row; None: run the whole plan.
+        dropout, tied, init_param, train: defaults of every phase.
+        layers: layer order for models outside the table, layer name -> name prefixes, lowest first.
+    """
+
+    entries: tuple[Entry, ...]
+    parent: str = "previous"
+    parent_model: str | None = None
+    dev_criterion: tuple[str, str, str] | None = None
+    min_gain: float = 0.0
+    patience: int | None = None
+    dropout: str = "keep"
+    tied: str | None = None
+    init_param: str = "keep"
+    train: Mapping[str, Any] = field(default_factory=dict)
+    layers: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -1,0 +1,113 @@
+"""Results of cascades and experiments, from their records: which rows a table has.
+
+Counting and writing are those of `espnet_topdown.results.pages`; this says what to hand over.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_topdown import files
+from espnet_topdown.cascade.cascade import HEADER, Cascade
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_dir import read_record
+from espnet_topdown.plan.plan import BASE, Phase
+from espnet_topdown.results import pages
+from espnet_topdown.results.compare import PhaseResult
+from espnet_topdown.results.tables import Tables
+
+PERPLEXITY = "perplexity.json"  # what `espnet_topdown.bin.perplexity` leaves in an experiment
+
+
+def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Tables | str:
+    """The tables that suit the directories: one cascade, several, one experiment, or two experiments.
+
+    A single cascade also gets its RESULTS.md, results.json, images/ and report.html.
+
+    Raises:
+        TopdownError: cascades and experiments mixed, or more than two experiments.
+    """
+    are_cascades = [(directory / HEADER).exists() for directory in directories]
+    if all(are_cascades):
+        cascades = [Cascade.reopen(directory) for directory in directories]
+        rows = [row for cascade in cascades for row in phase_results(cascade)]
+        if len(cascades) > 1:
+            return pages.cascade_table(rows, case_sensitive=case_sensitive)
+        layers = list(cascades[0].facts.parameters.items())
+        return pages.write_cascade(directories[0], rows, layers, case_sensitive=case_sensitive)
+    if any(are_cascades) or len(directories) > 2:
+        raise TopdownError("results takes cascades only, one experiment, or two experiments")
+    if len(directories) == 2:
+        return pages.compare(*directories, case_sensitive=case_sensitive)
+    return pages.experiment_results(directories[0], case_sensitive=case_sensitive)
+
+
+def phase_results(cascade: Cascade) -> list[PhaseResult]:
+    """Phase 0 and every finished phase, in the plan's order."""
+    judgement = cascade.judge()
+    base = PhaseResult(
+        name=BASE,
+        kind="base",
+        cut=None,
+        frozen_share=0.0,
+        dev=judgement.dev[BASE],
+        dev_name=cascade.dev_name,
+        accepted=None,
+        best=judgement.best == BASE,
+        seed=cascade.base.seed,
+        epochs=len(cascade.facts.epochs),
+        hours=_hours(cascade),
+        directory=cascade.base.directory,
+        curve=tuple(cascade.curve(cascade.facts.epochs)),
+        perplexity=_perplexity(cascade.base.directory),
+        parameters=cascade.facts.total,
+    )
+    rows = [base]
+    for phase in cascade.phases:
+        record = read_record(cascade.phase_dir(phase))
+        if record is None:
+            continue
+        frozen, total = cascade.facts.frozen_parameters(phase)
+        rows.append(
+            PhaseResult(
+                name=phase.name,
+                kind=phase.kind,
+                cut=phase.cut,
+                frozen_share=frozen / total,
+                dev=judgement.dev[phase.name],
+                dev_name=cascade.dev_name,
+                accepted=judgement.accepted.get(phase.name),
+                best=judgement.best == phase.name,
+                seed=phase.seed,
+                epochs=record["epochs"],
+                hours=record["hours"],
+                directory=cascade.phase_dir(phase),
+                curve=tuple(record["dev"]["curve"]),
+                perplexity=_perplexity(cascade.phase_dir(phase)),
+                frozen=cascade.facts.frozen_layers(phase),
+                settings=_settings(phase),
+                parameters=total,
+            )
+        )
+    return rows
+
+
+def _settings(phase: Phase) -> str:
+    """What makes two phases of one kind and cut the same experiment, their seeds apart; a restart has no parent."""
+    names = ("dropout", "tied", "init_param", "train", *(() if phase.kind == "restart" else ("parent",)))
+    return json.dumps({name: getattr(phase, name) for name in names}, sort_keys=True, default=str)
+
+
+def _perplexity(directory: Path) -> dict[str, float] | None:
+    """Perplexities by text and way of counting; None where there are none."""
+    path = directory / PERPLEXITY
+    if not path.exists():
+        return None
+    return {f"{Path(row['text']).parent.name} ({row['kind']})": row["perplexity"] for row in files.read_json(path)}
+
+
+def _hours(cascade: Cascade) -> float | None:
+    """Hours of the base's epochs, None where they were not recorded."""
+    seconds = [row.get(part, {}).get("time") for row in cascade.facts.epochs for part in ("train", "valid")]
+    known = [s for s in seconds if s is not None]
+    return sum(known) / 3600 if known else None

@@ -1,0 +1,117 @@
+"""The seam into ESPnet2: a `Trainer` that prepares one top-down phase and hands over to ESPnet's own epochs.
+
+Adapts espnet2/train/trainer.py (202511 and 202611). Without `topdown_conf` it is ESPnet's trainer, unchanged.
+"""
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.utils.build_dataclass import build_dataclass
+from espnet2.utils.nested_dict_action import NestedDictAction
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.topdown_conf import PhaseSettings
+from espnet_topdown.training import checkpoint, phase_end, phase_start
+
+
+@dataclass
+class TopdownOptions(TrainerOptions):
+    """ESPnet's trainer options, and what a phase needs to know of its training."""
+
+    topdown_conf: dict[str, Any]
+    options: dict[str, Any]
+
+
+class TopdownTrainer(Trainer):
+    """ESPnet's trainer with one phase of a cascade before and after its epochs."""
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Give every task ``--topdown_conf`` (ESPnet's ``_conf`` convention)."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--topdown_conf",
+            action=NestedDictAction,
+            default={},
+            help="One phase of top-down training: parent (experiment directory), cut (lowest layer that is kept and "
+            "frozen), kind, parent_model, dropout, tied, layers. Empty: ordinary training",
+        )
+
+    @classmethod
+    def build_options(cls, args: argparse.Namespace) -> TrainerOptions:
+        """ESPnet's options; with a `topdown_conf` also all of this training's."""
+        if not args.topdown_conf:
+            return super().build_options(args)
+        return build_dataclass(TopdownOptions, argparse.Namespace(**vars(args), options=dict(vars(args))))
+
+    @classmethod
+    def run(cls, **kwargs: Any) -> None:
+        """Train; the phase's model is prepared before ESPnet resumes and wraps it, and proved after the last epoch.
+
+        Args:
+            kwargs: those of `Trainer.run`, which ESPnet passes by name.
+
+        Raises:
+            TopdownError: the phase cannot begin, or fails its proof.
+        """
+        options = kwargs["trainer_options"]
+        if not isinstance(options, TopdownOptions):
+            super().run(**kwargs)
+            return
+        if getattr(options, "use_adapter", False):
+            raise TopdownError("topdown_conf and use_adapter exclude one another: an adapter renames the layers")
+        writes = _writes(kwargs["distributed_option"])
+        output_dir, nbest = Path(options.output_dir), phase_start.as_list(options.keep_nbest_models)
+        settings = PhaseSettings.from_conf(options.topdown_conf)
+        begun = phase_start.begin(kwargs["model"], settings, config=options.options, output_dir=output_dir, writes=writes)
+        if writes:
+            checkpoint.repair(output_dir, options.best_model_criterion, max(nbest))
+        if kwargs["distributed_option"].distributed:
+            torch.distributed.barrier()
+        # Averages in between would hold rounded frozen tensors; the final ones are written by phase_end.finish.
+        options = dataclasses.replace(options, nbest_averaging_interval=0, max_epoch=_last_epoch(options, output_dir))
+        super().run(**{**kwargs, "trainer_options": options})
+        if writes:
+            phase_end.finish(begun, output_dir, options.best_model_criterion, nbest)
+
+    @classmethod
+    def train_one_epoch(cls, **kwargs: Any) -> bool:
+        """ESPnet's epoch; before it the last complete checkpoint is copied, after it an epoch without a step is an error.
+
+        Raises:
+            TopdownError: every step's gradient was non-finite.
+        """
+        options = kwargs["options"]
+        if not isinstance(options, TopdownOptions):
+            return super().train_one_epoch(**kwargs)
+        if _writes(kwargs["distributed_option"]):
+            checkpoint.keep_safe_copy(Path(options.output_dir))
+        all_steps_are_invalid = super().train_one_epoch(**kwargs)
+        if all_steps_are_invalid:
+            raise TopdownError(
+                f"no step of epoch {kwargs['reporter'].get_epoch()} had a finite gradient: training has diverged. Lower the "
+                "learning rate of this phase (train: optim_conf) or clip more (grad_clip)"
+            )
+        return all_steps_are_invalid
+
+
+def _writes(distributed: Any) -> bool:
+    return not distributed.distributed or distributed.dist_rank == 0
+
+
+def _last_epoch(options: TrainerOptions, output_dir: Path) -> int:
+    """`max_epoch`, or the epoch at which an interrupted training had already stopped early.
+
+    ESPnet <= 202511 (train/trainer.py, run) would train one epoch more.
+    """
+    path = output_dir / "checkpoint.pth"
+    if not options.resume or options.patience is None or not path.exists():
+        return options.max_epoch
+    reporter = checkpoint.reporter_of(checkpoint.load(path))
+    stopped = reporter.check_early_stopping(options.patience, *options.early_stopping_criterion)
+    return reporter.get_epoch() if stopped else options.max_epoch

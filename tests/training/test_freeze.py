@@ -1,0 +1,216 @@
+"""What frozen means, module by module: statistics, dropout, ties, state that cannot be held."""
+
+import pytest
+import tiny
+import torch
+from test_layers import CUSTOM, build
+
+from espnet_topdown.errors import TopdownError
+
+
+def batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return dict(
+        speech=torch.randn(2, 70, tiny.DIM, generator=generator),
+        speech_lengths=torch.tensor([70, 60]),
+        text=torch.tensor([[2, 3, 4], [3, 4, 5]]),
+        text_lengths=torch.tensor([3, 3]),
+    )
+
+
+def train_steps(model, steps: int = 3) -> None:
+    """Real updates, with `model.train()` before each as ESPnet's trainer does before each epoch."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1)
+    for _ in range(steps):
+        model.train()
+        optimiser.zero_grad()
+        model(**batch())[0].backward()
+        optimiser.step()
+
+
+def state_of(model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def freeze_from(model, cut: str) -> set[str]:
+    """Freeze from `cut` upward; the names of the frozen tensors."""
+    from espnet_topdown.training.freeze import freeze, order_of
+
+    order = order_of(model)
+    layers = order.layers[order.index(cut) :]
+    tensors = {t for layer in layers for t in layer.tensors}
+    freeze(model, order, {layer.name for layer in layers}, tensors)
+    return tensors
+
+
+@pytest.mark.parametrize("encoder", tiny.ENCODERS)
+def test_frozen_tensors_are_bit_identical_after_updates_and_every_fresh_one_moved(encoder, espnet, data):
+    torch.manual_seed(0)
+    model = build("asr", tiny.asr_config(encoder, "rnn"), data)
+    frozen = freeze_from(model, "encoder.1")
+    before = state_of(model)
+    train_steps(model)
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert not moved & frozen
+    still = {n for n, _ in model.named_parameters()} - frozen - moved
+    assert still <= {f"encoder.encoders.0.{part}.linear_k.bias" for part in ("self_attn", "attn")}  # softmax ignores it
+
+
+@pytest.mark.parametrize("encoder", ["conformer", "contextual_block_conformer"])
+def test_frozen_batchnorm_keeps_its_statistics_where_stock_freezing_moves_them(encoder, espnet, data):
+    model = build("asr", tiny.asr_config(encoder, "rnn"), data)
+    statistics = "encoder.encoders.2.conv_module.norm.running_mean"
+    for parameter in model.parameters():  # ESPnet's --freeze_param
+        parameter.requires_grad_(False)
+    model.ctc.ctc_lo.requires_grad_(True)
+    before = state_of(model)[statistics]
+    train_steps(model, 1)
+    assert not torch.equal(model.state_dict()[statistics], before)
+
+    model = build("asr", tiny.asr_config(encoder, "rnn"), data)
+    freeze_from(model, "encoder.1")
+    before = state_of(model)
+    train_steps(model)
+    assert torch.equal(model.state_dict()[statistics], before[statistics])
+    below = "encoder.encoders.0.conv_module.norm.running_mean"
+    assert not torch.equal(model.state_dict()[below], before[below])
+
+
+def test_recurrent_layers_stay_in_train_mode(espnet, data):
+    """cuDNN cannot back-propagate through an RNN in eval mode."""
+    model = build("asr", tiny.asr_config("vgg_rnn", "rnn"), data)
+    freeze_from(model, "encoder.1")
+    train_steps(model, 1)
+    assert all(module.training for module in model.modules() if isinstance(module, torch.nn.RNNBase))
+
+
+def test_stock_freezing_of_one_lstm_freezes_all_its_layers(espnet, data):
+    """ESPnet's --freeze_param (tasks/abs_task.py, main_worker) takes whole modules; a layer inside one has no prefix."""
+    model = build("lm", tiny.lm_config(), data)
+    for asked in ("lm.rnn.l1", "lm.rnn.1"):
+        assert not [name for name, _ in model.named_parameters() if name.startswith(f"{asked}.") or name == asked]
+    for name, parameter in model.named_parameters():
+        if name.startswith("lm.rnn."):
+            parameter.requires_grad_(False)
+    assert not model.lm.rnn.weight_ih_l0.requires_grad  # the layer that should be trained
+
+
+def test_a_cut_inside_one_lstm_freezes_its_upper_layers_alone(espnet, data):
+    from espnet_topdown.training.freeze import freeze, order_of
+
+    torch.manual_seed(0)
+    model = build("lm", tiny.lm_config(lm_conf={**tiny.LMS["seq_rnn"], "tie_weights": False}), data)
+    order = order_of(model)
+    tensors = {t for layer in order.layers[order.index("rnn.1") :] for t in layer.tensors}
+    freeze(model, order, {"rnn.1", "rnn.2", "output"}, tensors)
+    before = state_of(model)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=0.1)
+    model.train()
+    model(text=torch.tensor([[2, 3, 4, 5]]), text_lengths=torch.tensor([4]))[0].backward()
+    optimiser.step()
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved == {"lm.encoder.weight", *(f"lm.rnn.{w}_{p}_l0" for w in ("weight", "bias") for p in ("ih", "hh"))}
+
+
+def test_stock_prefixes_take_layer_ten_with_layer_one_where_ours_does_not(espnet, data, tmp_path):
+    """ESPnet's --init_param excludes by bare prefix (torch_utils/load_pretrained_model.py)."""
+    from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
+
+    from espnet_topdown.training.freeze import copy_tensors, order_of
+
+    config = tiny.asr_config("transformer", encoder_conf=tiny.ENCODERS["transformer"] | {"num_blocks": 12})
+    model = build("asr", config, data)
+    parent = {name: torch.full_like(tensor, 7) for name, tensor in model.state_dict().items()}
+    torch.save(parent, tmp_path / "parent.pth")
+    ten, one = (f"encoder.encoders.{k}.norm1.weight" for k in (10, 1))
+
+    load_pretrained_model(f"{tmp_path}/parent.pth:::encoder.encoders.1", model, False)
+    assert not torch.equal(model.state_dict()[ten], parent[ten])  # stock left layer 10 out as well
+
+    layers = order_of(model).layers
+    copy_tensors(model, parent, [t for layer in layers if layer.name != "encoder.1" for t in layer.tensors])
+    assert torch.equal(model.state_dict()[ten], parent[ten])
+    assert not torch.equal(model.state_dict()[one], parent[one])
+
+
+def test_ties_are_found_by_storage_where_stock_freezing_leaves_the_matrix_trainable(espnet, data):
+    from espnet_topdown.training.freeze import crossing_ties
+
+    model = build("lm", tiny.lm_config(), data)
+    for name, parameter in model.named_parameters():  # ESPnet's --freeze_param lm.decoder
+        if name.startswith("lm.decoder."):
+            parameter.requires_grad_(False)
+    assert model.lm.decoder.weight.requires_grad
+    kept = ["lm.decoder.weight", "lm.decoder.bias"]
+    assert crossing_ties(model, kept) == [("lm.encoder.weight", "lm.decoder.weight")]
+    assert crossing_ties(model, [*kept, "lm.encoder.weight"]) == []
+
+
+def test_dropout_off_silences_the_frozen_layers_and_no_others(espnet, data):
+    from espnet_topdown.training.freeze import dropout_off, dropouts, order_of
+
+    config = tiny.asr_config("transformer", "transformer", ctc_conf=dict(dropout_rate=0.3))
+    model = build("asr", config, data)
+    order = order_of(model)
+    frozen = set(order.names[order.index("encoder.1") :])
+    switched = dropout_off(model, order, frozen)
+    assert "ctc.dropout_rate" in switched
+    assert model.ctc.dropout_rate == 0.0
+    left = {layer for rate in dropouts(model, order) for layer in rate.layers}
+    assert left == {"encoder.embed", "encoder.0"}
+
+
+@pytest.mark.parametrize("encoder", tiny.ENCODERS)
+def test_every_dropout_of_a_table_model_can_be_placed(encoder, espnet, data):
+    from espnet_topdown.training.freeze import dropouts, order_of
+
+    conf = tiny.ENCODERS[encoder] | ({"dropout": 0.1} if "rnn" in encoder else {"dropout_rate": 0.1})
+    for decoder, rate in (("rnn", {"dropout": 0.1}), ("transformer", {"dropout_rate": 0.1})):
+        config = tiny.asr_config(encoder, decoder, encoder_conf=conf, decoder_conf=tiny.DECODERS[decoder] | rate)
+        model = build("asr", config, data)
+        assert [rate.name for rate in dropouts(model, order_of(model)) if not rate.layers] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "config", "cut", "number"),
+    [
+        ("asr", tiny.asr_config("vgg_rnn", encoder_conf=tiny.ENCODERS["vgg_rnn"] | {"dropout": 0.2}), "encoder.1", "encoder.enc.1.dropout"),
+        ("lm", tiny.lm_config(lm_conf={**tiny.LMS["seq_rnn"], "tie_weights": False}), "rnn.1", "lm.drop.p"),
+    ],
+)
+def test_dropout_off_is_refused_where_one_number_serves_both_sides(task, config, cut, number, espnet, data):
+    from espnet_topdown.training.freeze import dropout_off, order_of
+
+    model = build(task, config, data)
+    order = order_of(model)
+    with pytest.raises(TopdownError, match=f"the one number {number} serves"):
+        dropout_off(model, order, order.names[order.index(cut) :])
+
+
+def test_state_that_a_forward_pass_may_move_is_refused_by_name(espnet, data):
+    from espnet_topdown.training.freeze import freeze, order_of
+
+    model = build("asr", tiny.asr_config("transformer", "rnn"), data)
+    model.encoder.encoders[2].register_buffer("num_updates", torch.tensor(0))
+    order = order_of(model, CUSTOM | {"bottom": ["encoder.embed"]})
+    top = order.layers[1:]
+    with pytest.raises(TopdownError, match="encoder.encoders.2.num_updates: state of a frozen layer"):
+        freeze(model, order, {layer.name for layer in top}, {t for layer in top for t in layer.tensors})
+
+
+def test_freezing_everything_is_refused(espnet, data):
+    from espnet_topdown.training.freeze import freeze, order_of
+
+    model = build("asr", tiny.asr_config("transformer", "rnn"), data)
+    order = order_of(model)
+    with pytest.raises(TopdownError, match="nothing is left to train"):
+        freeze(model, order, order.names, {t for layer in order.layers for t in layer.tensors})
+
+
+def test_frontend_with_parameters_is_refused(espnet, data):
+    from espnet_topdown.training.freeze import order_of
+
+    model = build("asr", tiny.asr_config(), data)
+    model.frontend = torch.nn.Linear(2, 2)
+    with pytest.raises(TopdownError, match="Linear has parameters of its own .*frontend.weight"):
+        order_of(model)
