@@ -1,10 +1,14 @@
-"""Training speed of AWD-LSTM: tokens per second of this package's layers, loss and optimiser on one text.
+"""Training speed of AWD-LSTM.
 
-Times whole steps (window, forward, backward, clipping, update) as training makes them, without ESPnet's logging and
-validation. The windows are drawn as in training, from one seed, so that another implementation can be given the same.
+Tokens per second of this package's layers, loss and optimiser on one text.
 
-    python3 benchmarks/awd_lstm_speed.py --text data/train/text --tokens data/token_list/word/tokens.txt --windows 20
-    python3 benchmarks/awd_lstm_speed.py ... --lm_conf unit=64 nhid=128 --batch_size 10 --bptt 35 --windows 200
+Times whole steps (window, forward, backward, clipping, update) as training makes them, without
+ESPnet's logging and validation. The windows are drawn as in training, from one seed, so that
+another implementation can be given the same.
+
+    python3 benchmarks/awd_lstm_speed.py --text data/train/text --tokens
+    data/token_list/word/tokens.txt --windows 20 python3 benchmarks/awd_lstm_speed.py ... --lm_conf
+    unit=64 nhid=128 --batch_size 10 --bptt 35 --windows 200
 """
 
 import argparse
@@ -32,15 +36,25 @@ def measure(options: argparse.Namespace) -> list[float]:
         read_stream(options.text, tokens), options.batch_size, Windows(options.bptt), options.seed
     )
     conf = {
-        key: float(value) if "drop" in key else int(value) for key, value in (o.split("=") for o in options.lm_conf)
+        key: float(value) if "drop" in key else int(value)
+        for key, value in (o.split("=") for o in options.lm_conf)
     }
-    model = StreamLanguageModel(AWDLSTM(len(tokens), **conf), len(tokens)).to(options.device).train()
-    optimizer = NTASGD(model.parameters(), lr=options.lr, weight_decay=1.2e-6, averaging=options.averaging)
+    model = (
+        StreamLanguageModel(AWDLSTM(len(tokens), **conf), len(tokens)).to(options.device).train()
+    )
+    optimizer = NTASGD(
+        model.parameters(), lr=options.lr, weight_decay=1.2e-6, averaging=options.averaging
+    )
     epoch(model, optimizer, itertools.islice(factory.build_iter(1), options.warmup), options.device)
     speeds = []
     for _ in range(options.repeat):
         start = time.perf_counter()
-        count = epoch(model, optimizer, itertools.islice(factory.build_iter(1), options.windows), options.device)
+        count = epoch(
+            model,
+            optimizer,
+            itertools.islice(factory.build_iter(1), options.windows),
+            options.device,
+        )
         speeds.append(count / (time.perf_counter() - start))
     return speeds
 
@@ -49,7 +63,9 @@ def epoch(model: torch.nn.Module, optimizer: NTASGD, windows: object, device: st
     """Trains on the windows; returns their number of targets once the device has finished."""
     count = 0
     for _, batch in scaled(windows, [optimizer]):
-        loss, _, weight = model(batch["tokens"].to(device), batch["targets"].to(device), batch["reset"])
+        loss, _, weight = model(
+            batch["tokens"].to(device), batch["targets"].to(device), batch["reset"]
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)
         optimizer.step()
@@ -62,14 +78,22 @@ def epoch(model: torch.nn.Module, optimizer: NTASGD, windows: object, device: st
 
 def main() -> None:
     """Prints the median and the range."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", type=Path, required=True, help="training text in ESPnet2's format")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--text", type=Path, required=True, help="training text in ESPnet2's format"
+    )
     parser.add_argument("--tokens", type=Path, required=True, help="token list")
-    parser.add_argument("--lm_conf", nargs="*", default=[], metavar="KEY=VALUE", help="options of AWDLSTM")
+    parser.add_argument(
+        "--lm_conf", nargs="*", default=[], metavar="KEY=VALUE", help="options of AWDLSTM"
+    )
     parser.add_argument("--batch_size", type=int, default=80, help="columns")
     parser.add_argument("--bptt", type=int, default=70, help="mean window in frames")
     parser.add_argument("--lr", type=float, default=30.0, help="base learning rate")
-    parser.add_argument("--averaging", action="store_true", help="time the averaging part of NT-ASGD")
+    parser.add_argument(
+        "--averaging", action="store_true", help="time the averaging part of NT-ASGD"
+    )
     parser.add_argument("--windows", type=int, default=20, help="windows of a repetition")
     parser.add_argument("--warmup", type=int, default=2, help="windows before the clock starts")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions")
@@ -79,9 +103,10 @@ def main() -> None:
     options = parser.parse_args()
     speeds = measure(options)
     print(
-        f"{statistics.median(speeds):.0f} tokens/s (median of {len(speeds)}; {min(speeds):.0f} to {max(speeds):.0f}), "
-        f"{options.windows} windows of about {options.bptt} x {options.batch_size}, torch {torch.__version__}, "
-        f"{options.threads} thread(s), {options.device}"
+        f"{statistics.median(speeds):.0f} tokens/s (median of {len(speeds)}; {min(speeds):.0f} to"
+        f" {max(speeds):.0f}), {options.windows} windows of about {options.bptt} x"
+        f" {options.batch_size}, torch {torch.__version__}, {options.threads} thread(s),"
+        f" {options.device}"
     )
 
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Training step time and peak memory: unfrozen, frozen by ESPnet's --freeze_param, and frozen by us, at three cuts.
+"""Training step time and peak memory.
+
+Unfrozen, frozen by ESPnet's --freeze_param, and frozen by us, at three cuts.
 
   python3 benchmarks/freezing.py [--model rnn|transformer] [--pairs 10] [--steps 6]
 
-Every measurement is a forked child with one thread, so that memory is its own; the ways are interleaved within a pair and
-ratios are taken within it. Printed are medians and 95 % intervals of the median over the pairs (binomial). Exit status 1
-when ours is slower than ESPnet's own freezing by an interval that excludes 1.02, or a middle cut is not faster than
-unfrozen training.
+Every measurement is a forked child with one thread, so that memory is its own; the ways are
+interleaved within a pair and ratios are taken within it. Printed are medians and 95 % intervals of
+the median over the pairs (binomial). Exit status 1 when ours is slower than ESPnet's own freezing
+by an interval that excludes 1.02, or a middle cut is not faster than unfrozen training.
 """
 
 import argparse
@@ -36,7 +38,10 @@ CONFIGS = {
         "encoder": "vgg_rnn",
         "encoder_conf": {"num_layers": 4, "hidden_size": 128, "output_size": 128},
         "decoder": "rnn",
-        "decoder_conf": {"hidden_size": 128, "att_conf": {"atype": "location", "adim": 128, "aconv_chans": 4}},
+        "decoder_conf": {
+            "hidden_size": 128,
+            "att_conf": {"atype": "location", "adim": 128, "aconv_chans": 4},
+        },
     },
     "transformer": {
         "encoder": "transformer",
@@ -45,7 +50,10 @@ CONFIGS = {
         "decoder_conf": {"num_blocks": 3, "linear_units": 512},
     },
 }
-CUTS = {"rnn": ("decoder", "encoder.2", "encoder.0"), "transformer": ("decoder", "encoder.3", "encoder.0")}
+CUTS = {
+    "rnn": ("decoder", "encoder.2", "encoder.0"),
+    "transformer": ("decoder", "encoder.3", "encoder.0"),
+}
 Model = torch.nn.Module
 
 
@@ -53,13 +61,21 @@ def build(name: str) -> Model:
     """A model of a size that people train on a CPU, without a frontend (80-dimensional features)."""
     task = task_of("asr")
     options = vars(task.get_parser().parse_args([])) | CONFIGS[name]
-    options |= {"token_list": TOKENS, "input_size": 80, "normalize": None, "model_conf": {"ctc_weight": 0.3}}
+    options |= {
+        "token_list": TOKENS,
+        "input_size": 80,
+        "normalize": None,
+        "model_conf": {"ctc_weight": 0.3},
+    }
     torch.manual_seed(0)
     return task.build_model(argparse.Namespace(**options))
 
 
 def frozen_by_espnet(model: Model, cut: str) -> None:
-    """As --freeze_param does: no gradient, nothing else (espnet2/tasks/abs_task.py, main_worker)."""
+    """As --freeze_param does.
+
+    No gradient, nothing else (espnet2/tasks/abs_task.py, main_worker).
+    """
     order = order_of(model)
     names = {t for layer in order.layers[order.index(cut) :] for t in layer.tensors}
     for name, parameter in model.named_parameters():
@@ -70,11 +86,15 @@ def frozen_by_us(model: Model, cut: str) -> None:
     """As a phase does."""
     order = order_of(model)
     upper = order.layers[order.index(cut) :]
-    freeze(model, order, {layer.name for layer in upper}, {t for layer in upper for t in layer.tensors})
+    freeze(
+        model, order, {layer.name for layer in upper}, {t for layer in upper for t in layer.tensors}
+    )
 
 
 def steps(model: Model, count: int) -> float:
-    """Seconds of `count` training steps on one batch (4 utterances of 200 frames, 12 tokens), after one to warm up."""
+    """Seconds of `count` training steps on one batch (4 utterances of 200 frames, 12 tokens), after
+    one to warm up.
+    """
     optimiser = torch.optim.Adam(model.parameters())
     generator = torch.Generator().manual_seed(1)
     batch = {
@@ -125,7 +145,9 @@ def median_interval(values: np.ndarray) -> tuple[float, float, float]:
 
 def main() -> int:
     """Measure one model and print a line for each way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", choices=CONFIGS, default="rnn")
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=6)
@@ -147,11 +169,21 @@ def main() -> int:
 
     results = {name: [] for name in ways}
     for pair in range(args.pairs):
-        for name, prepare in list(ways.items())[:: -1 if pair % 2 else 1]:  # neither way is always the first
+        for name, prepare in list(ways.items())[
+            :: -1 if pair % 2 else 1
+        ]:  # neither way is always the first
             results[name].append(measured(lambda prepare=prepare: trial(prepare)))
-    print(f"# {args.model}, {args.pairs} pairs of {args.steps} steps, one thread; {platform.machine()}, {os.cpu_count()} CPUs,")
-    print(f"# espnet {version('espnet')}, torch {version('torch')}, Python {platform.python_version()}")
-    return report({name: np.array(values) for name, values in results.items()}, CUTS[args.model], args.steps)
+    print(
+        f"# {args.model}, {args.pairs} pairs of {args.steps} steps, one thread;"
+        f" {platform.machine()}, {os.cpu_count()} CPUs,"
+    )
+    print(
+        f"# espnet {version('espnet')}, torch {version('torch')}, Python"
+        f" {platform.python_version()}"
+    )
+    return report(
+        {name: np.array(values) for name, values in results.items()}, CUTS[args.model], args.steps
+    )
 
 
 def report(results: dict[str, np.ndarray], cuts: tuple[str, ...], count: int) -> int:
@@ -160,14 +192,25 @@ def report(results: dict[str, np.ndarray], cuts: tuple[str, ...], count: int) ->
     print(f"{'way':24} {'s/step':>8} {'peak MB':>8}  time against unfrozen   ours against ESPnet's")
     for name, values in results.items():
         ratio = "{:.3f} ({:.3f} to {:.3f})".format(*median_interval(values[:, 0] / unfrozen))
-        line = f"{name:24} {np.median(values[:, 0]) / count:8.4f} {np.median(values[:, 1]):8.0f}  {ratio}"
+        line = (
+            f"{name:24} {np.median(values[:, 0]) / count:8.4f} {np.median(values[:, 1]):8.0f} "
+            f" {ratio}"
+        )
         if name.endswith("ours"):
-            middle, low, high = median_interval(values[:, 0] / results[name.replace("ours", "ESPnet")][:, 0])
+            middle, low, high = median_interval(
+                values[:, 0] / results[name.replace("ours", "ESPnet")][:, 0]
+            )
             line += f"   {middle:.3f} ({low:.3f} to {high:.3f})"
             failed |= low > 1.02
-            failed |= name.startswith(cuts[1]) and median_interval(values[:, 0] / unfrozen)[2] >= 1.0
+            failed |= (
+                name.startswith(cuts[1]) and median_interval(values[:, 0] / unfrozen)[2] >= 1.0
+            )
         print(line)
-    print("FAILED" if failed else "holds: not slower than ESPnet's freezing; a middle cut is faster than unfrozen")
+    print(
+        "FAILED"
+        if failed
+        else "holds: not slower than ESPnet's freezing; a middle cut is faster than unfrozen"
+    )
     return int(failed)
 
 

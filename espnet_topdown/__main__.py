@@ -1,8 +1,10 @@
-"""``python3 -m espnet_topdown``: the command line, or, with ``-m MODULE`` or a script, any ESPnet tool with our tasks.
+"""``python3 -m espnet_topdown``.
 
-The second form is for ESPnet's ``asr.sh --python "python3 -m espnet_topdown"``: training tools run with `topdown_conf`,
-inference tools know our language models, every other module or script runs as it is. Nothing is printed on its standard
-output.
+The command line, or, with ``-m MODULE`` or a script, any ESPnet tool with our tasks.
+
+The second form is for ESPnet's ``asr.sh --python "python3 -m espnet_topdown"``: training tools run
+with `topdown_conf`, inference tools know our language models, every other module or script runs as
+it is. Nothing is printed on its standard output.
 """
 
 import importlib
@@ -30,9 +32,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_module(words: Sequence[str]) -> None:
-    """Run ``MODULE args...``; the training tools of `espnet2.bin` are ours where we train their task.
+    """Run ``MODULE args...``.
 
-    Ours is imported and its `main` called, so that the workers that it spawns find the task by its own name.
+    The training tools of `espnet2.bin` are ours where we train their task.
+
+    Ours is imported and its `main` called, so that the workers that it spawns find the task by its
+    own name.
     """
     with reported():
         if not words:

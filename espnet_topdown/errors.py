@@ -1,7 +1,7 @@
 """The one error that users see, and the nearest valid names for it.
 
-Commands catch `TopdownError`, print its text without a traceback and exit non-zero. Everything else is a fault of ours
-and keeps its traceback.
+Commands catch `TopdownError`, print its text without a traceback and exit non-zero. Everything else
+is a fault of ours and keeps its traceback.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         valid: every name that would have been accepted, in the order in which to print them.
 
     Returns:
-        ``"did you mean a, b? (valid: a, b, c)"``, without the question where nothing resembles `name`.
+        ``"did you mean a, b? (valid: a, b, c)"``, without the question where nothing resembles
+        `name`.
     """
     valid = [str(v) for v in valid]
     close = difflib.get_close_matches(str(name), valid, n=3, cutoff=0.5)

@@ -1,6 +1,9 @@
-"""Files that survive a kill: atomic writes, advisory locks, and fingerprints of what a training reads.
+"""Files that survive a kill.
 
-A file written here is either the old or the new one, never half of each. Needs neither torch nor ESPnet.
+Atomic writes, advisory locks, and fingerprints of what a training reads.
+
+A file written here is either the old or the new one, never half of each. Needs neither torch nor
+ESPnet.
 """
 
 import contextlib
@@ -28,7 +31,8 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path whose file takes the place of `path` when the block ends well, and is removed when it does not.
+    """A temporary path whose file takes the place of `path` when the block ends well, and is
+    removed when it does not.
 
     Args:
         path: the file to replace.
@@ -84,9 +88,15 @@ def read_object(path: Path, **keys: Any) -> dict[str, Any]:
         TopdownError: as `read_json`; or a key is missing or of another type.
     """
     data = read_json(path)
-    wrong = [key for key, kind in keys.items() if not (isinstance(data, dict) and isinstance(data.get(key), kind))]
+    wrong = [
+        key
+        for key, kind in keys.items()
+        if not (isinstance(data, dict) and isinstance(data.get(key), kind))
+    ]
     if wrong or not isinstance(data, dict):
-        raise TopdownError(f"{path} is damaged (no valid {', '.join(wrong) or 'object'}); move it away and rerun")
+        raise TopdownError(
+            f"{path} is damaged (no valid {', '.join(wrong) or 'object'}); move it away and rerun"
+        )
     return data
 
 
@@ -108,10 +118,18 @@ def _sweep(path: Path) -> None:
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether the process is gone, or dead and only not yet waited for (where there is a /proc to tell)."""
+    """Whether the process is gone, or dead and only not yet waited for (where there is a /proc to
+    tell).
+    """
     try:
         os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "Z"
+        return (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[0]
+            == "Z"
+        )
     except ProcessLookupError:
         return True
     except FileNotFoundError:
@@ -129,7 +147,9 @@ def sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path, purpose: str) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; the kernel lets go of it when the process dies, however it dies.
+    """Hold the lock file `path` while the block runs.
+
+    The kernel lets go of it when the process dies, however it dies.
 
     Args:
         path: lock file; it also says who holds it.
@@ -143,7 +163,9 @@ def locked(path: Path, purpose: str) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TopdownError(f"{path.parent} {IN_USE}: {_holder(path)}. Wait for it, or stop it and rerun") from None
+            raise TopdownError(
+                f"{path.parent} {IN_USE}: {_holder(path)}. Wait for it, or stop it and rerun"
+            ) from None
         who = {"pid": os.getpid(), "host": socket.gethostname(), "since": now(), "purpose": purpose}
         stream.seek(0)
         stream.truncate()

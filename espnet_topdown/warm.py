@@ -1,9 +1,10 @@
-"""Runs ESPnet commands as forked children of one process that has imported ESPnet already, each with its own log.
+"""Runs ESPnet commands as forked children of one process that has imported ESPnet already, each
+with its own log.
 
-An import of ESPnet costs many seconds, more than a tiny phase; the warm process (`espnet_topdown.warm_server`) pays it
-once. It serves one shell session (``ESPNET_TOPDOWN_WARM`` names its socket) or, where none runs, the Python process that
-asks first. A child ends with the process that asked for it, whatever ended that one. Which commands to run is for the
-caller to say.
+An import of ESPnet costs many seconds, more than a tiny phase; the warm process
+(`espnet_topdown.warm_server`) pays it once. It serves one shell session (``ESPNET_TOPDOWN_WARM``
+names its socket) or, where none runs, the Python process that asks first. A child ends with the
+process that asked for it, whatever ended that one. Which commands to run is for the caller to say.
 """
 
 import argparse
@@ -33,7 +34,10 @@ _own: dict[str, Any] = {}  # the warm process of this Python process, once start
 
 @dataclass(frozen=True)
 class Command:
-    """One command: `module` is run as ``module.main(argv)``; with `module` None, `argv` is a whole command line."""
+    """One command: `module` is run as ``module.main(argv)``.
+
+    With `module` None, `argv` is a whole command line.
+    """
 
     module: str | None
     argv: list[str]
@@ -56,8 +60,9 @@ class Handle:
         line = self._reader.readline()
         if not line:
             raise TopdownError(
-                f"asked the warm process for {self.command.module}, but it ended: either it was killed, by the kernel for want "
-                f"of memory or by hand, or espnet is not installed for {sys.executable} (what it said stands above); run again"
+                f"asked the warm process for {self.command.module}, but it ended: either it was"
+                " killed, by the kernel for want of memory or by hand, or espnet is not installed"
+                f" for {sys.executable} (what it said stands above); run again"
             )
         return json.loads(line)[key]
 
@@ -88,8 +93,8 @@ class Group(subprocess.Popen[bytes]):
     def terminate(self) -> None:
         """Ends the group and returns when it is gone.
 
-        Kaldi's slurm.pl and queue.pl then cancel their job. A second SIGTERM follows, since they pass over one that comes
-        before the job has a number; SIGKILL is the last.
+        Kaldi's slurm.pl and queue.pl then cancel their job. A second SIGTERM follows, since they
+        pass over one that comes before the job has a number; SIGKILL is the last.
         """
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + GRACE_S
@@ -110,7 +115,8 @@ def start(
 
     Args:
         command: what to run, and its log file, which is written anew.
-        threads: torch's threads; None takes OMP_NUM_THREADS, and torch's default where that is not set.
+        threads: torch's threads; None takes OMP_NUM_THREADS, and torch's default where that is not
+            set.
         variables: environment variables that differ from the caller's.
 
     Returns:
@@ -127,16 +133,25 @@ def start(
         with open(command.log, "wb") as log:
             return Group(command.argv, stdout=log, stderr=subprocess.STDOUT, env=environment)
     connection = _connect()
-    request = {"module": command.module, "argv": command.argv, "log": str(command.log), "threads": threads}
-    connection.sendall((json.dumps(request | {"cwd": os.getcwd(), "env": environment}) + "\n").encode())
+    request = {
+        "module": command.module,
+        "argv": command.argv,
+        "log": str(command.log),
+        "threads": threads,
+    }
+    connection.sendall(
+        (json.dumps(request | {"cwd": os.getcwd(), "env": environment}) + "\n").encode()
+    )
     return Handle(connection, command)
 
 
 def run_all(commands: Sequence[Command], *, jobs: int, threads: int | None = None) -> list[int]:
-    """Runs every command, at most `jobs` at a time, and returns their exit statuses in the order of `commands`.
+    """Runs every command, at most `jobs` at a time, and returns their exit statuses in the order of
+    `commands`.
 
-    The end of the log of each command that failed is shown on stderr. No new command starts after a failure; a command
-    that never started has status 1. When this process ends, SIGKILL included, so do the running warm commands.
+    The end of the log of each command that failed is shown on stderr. No new command starts after a
+    failure; a command that never started has status 1. When this process ends, SIGKILL included, so
+    do the running warm commands.
     """
     codes, running, waiting = [1] * len(commands), {}, list(enumerate(commands))
     try:
@@ -157,7 +172,9 @@ def run_all(commands: Sequence[Command], *, jobs: int, threads: int | None = Non
 
 
 def rotate(log: Path, keep: int = 9) -> None:
-    """Moves an earlier `log` to ``log.1``'s place (train.log -> train.1.log -> ...), as espnet2.bin.launch does."""
+    """Moves an earlier `log` to ``log.1``'s place (train.log -> train.1.log -> ...), as
+    espnet2.bin.launch does.
+    """
     names = [log, *(log.with_name(f"{log.stem}.{n}{log.suffix}") for n in range(1, keep + 1))]
     for older, newer in zip(reversed(names), reversed(names[:-1])):
         if newer.exists():
@@ -167,8 +184,8 @@ def rotate(log: Path, keep: int = 9) -> None:
 def parse_line(words: Sequence[str], *, gpus: int = 0) -> list[Command]:
     """The commands of one line in the grammar of Kaldi's run.pl: ``[JOB=1:N] LOG COMMAND...``.
 
-    ``python3 -m MODULE`` is run warm where MODULE is an ESPnet command or one of ours and no GPU is asked for; anything
-    else is run as it stands.
+    ``python3 -m MODULE`` is run warm where MODULE is an ESPnet command or one of ours and no GPU is
+    asked for; anything else is run as it stands.
     """
     words, array = list(words), None
     if words and "=" in words[0] and "/" not in words[0]:
@@ -177,18 +194,33 @@ def parse_line(words: Sequence[str], *, gpus: int = 0) -> list[Command]:
         array = (name, range(int(first), int(last) + 1))
     if len(words) < 2:
         raise TopdownError(f"a line must be [JOB=1:N] LOG COMMAND..., got {shlex.join(words)!r}")
-    lines = [words] if array is None else [[w.replace(array[0], str(n)) for w in words] for n in array[1]]
+    lines = (
+        [words]
+        if array is None
+        else [[w.replace(array[0], str(n)) for w in words] for n in array[1]]
+    )
     return [_command(Path(log), argv, gpus) for log, *argv in lines]
 
 
 def _command(log: Path, argv: list[str], gpus: int) -> Command:
-    warm = not gpus and argv[:2] == ["python3", "-m"] and len(argv) > 2 and argv[2].startswith(PREFIXES)
+    warm = (
+        not gpus
+        and argv[:2] == ["python3", "-m"]
+        and len(argv) > 2
+        and argv[2].startswith(PREFIXES)
+    )
     return Command(argv[2], argv[3:], log) if warm else Command(None, argv, log)
 
 
 def _show_failure(command: Command, code: int) -> None:
-    tail = command.log.read_text(errors="replace").splitlines()[-20:] if command.log.exists() else []
-    print("\n".join([*tail, f"{command.log}: the command above ended with status {code}"]), file=sys.stderr, flush=True)
+    tail = (
+        command.log.read_text(errors="replace").splitlines()[-20:] if command.log.exists() else []
+    )
+    print(
+        "\n".join([*tail, f"{command.log}: the command above ended with status {code}"]),
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _connect() -> socket.socket:
@@ -197,7 +229,9 @@ def _connect() -> socket.socket:
     if path is None:
         _own["dir"] = tempfile.TemporaryDirectory(prefix="espnet_topdown.")
         path = _own["path"] = str(Path(_own["dir"].name) / "socket")
-        _own["server"] = subprocess.Popen([sys.executable, "-m", "espnet_topdown.warm_server", path])
+        _own["server"] = subprocess.Popen(
+            [sys.executable, "-m", "espnet_topdown.warm_server", path]
+        )
     for _ in range(600):
         if Path(path).exists():
             break
@@ -206,23 +240,44 @@ def _connect() -> socket.socket:
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
         connection.connect(path)
         return connection
-    cure = f"unset {SOCKET} and run again" if os.environ.get(SOCKET) else "what it said stands above"
+    cure = (
+        f"unset {SOCKET} and run again" if os.environ.get(SOCKET) else "what it said stands above"
+    )
     raise TopdownError(f"asked the warm process at {path}, but none listens there; {cure}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``python3 -m espnet_topdown.warm [--jobs N] [--gpu N] (--list FILE | [JOB=1:N] LOG COMMAND...)``."""
+    """``python3 -m espnet_topdown.warm [--jobs N] [--gpu N] (--list FILE | [JOB=1:N] LOG
+    COMMAND...)``.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="commands at a time (CPUs)")
+    parser.add_argument(
+        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="commands at a time (CPUs)"
+    )
     parser.add_argument("--threads", type=int, help="torch threads a command (OMP_NUM_THREADS)")
-    parser.add_argument("--gpu", type=int, default=0, help="GPUs of a command, which is then run cold (0)")
-    parser.add_argument("--keep_logs", action="store_true", help="move an earlier LOG to LOG.1 instead of losing it")
-    parser.add_argument("--list", type=Path, metavar="FILE", help="a file with one line [JOB=1:N] LOG COMMAND... each")
-    parser.add_argument("line", nargs=argparse.REMAINDER, help="[JOB=1:N] LOG COMMAND..., as for Kaldi's run.pl")
+    parser.add_argument(
+        "--gpu", type=int, default=0, help="GPUs of a command, which is then run cold (0)"
+    )
+    parser.add_argument(
+        "--keep_logs", action="store_true", help="move an earlier LOG to LOG.1 instead of losing it"
+    )
+    parser.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="a file with one line [JOB=1:N] LOG COMMAND... each",
+    )
+    parser.add_argument(
+        "line", nargs=argparse.REMAINDER, help="[JOB=1:N] LOG COMMAND..., as for Kaldi's run.pl"
+    )
     args = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        lines = [shlex.split(line) for line in args.list.read_text().splitlines()] if args.list else [args.line]
+        lines = (
+            [shlex.split(line) for line in args.list.read_text().splitlines()]
+            if args.list
+            else [args.line]
+        )
         commands = [command for line in lines for command in parse_line(line, gpus=args.gpu)]
         if args.keep_logs:
             for command in commands:

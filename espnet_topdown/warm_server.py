@@ -1,7 +1,9 @@
-"""The warm process: it has imported ESPnet, and forks one child for each command that is asked of it.
+"""The warm process.
 
-It never runs a torch operation itself, so that its children are free to. It ends with the process that started it.
-Asking is the part of `espnet_topdown.warm`.
+It has imported ESPnet, and forks one child for each command that is asked of it.
+
+It never runs a torch operation itself, so that its children are free to. It ends with the process
+that started it. Asking is the part of `espnet_topdown.warm`.
 """
 
 import contextlib
@@ -30,7 +32,8 @@ PRELOAD = (
 
 
 def serve(path: Path, preload: Sequence[str] = PRELOAD) -> None:
-    """Listens on a socket, imports `preload`, then forks one child for each connection until our parent is gone.
+    """Listens on a socket, imports `preload`, then forks one child for each connection until our
+    parent is gone.
 
     Raises:
         TopdownError: a module of `preload` cannot be imported.
@@ -52,7 +55,10 @@ def serve(path: Path, preload: Sequence[str] = PRELOAD) -> None:
 
 
 def _import(modules: Sequence[str]) -> None:
-    """Imports modules without what ESPnet's imports print; by descriptor, as ESPnet binds sys.stdout while imported."""
+    """Imports modules without what ESPnet's imports print.
+
+    By descriptor, as ESPnet binds sys.stdout while imported.
+    """
     sys.stdout.flush()
     kept, silent = [os.dup(1), os.dup(2)], os.open(os.devnull, os.O_WRONLY)
     try:
@@ -61,7 +67,9 @@ def _import(modules: Sequence[str]) -> None:
         for name in modules:
             importlib.import_module(name)
     except ImportError as error:
-        raise TopdownError(f"asked for {name}, but it cannot be imported ({error}); install espnet") from error
+        raise TopdownError(
+            f"asked for {name}, but it cannot be imported ({error}); install espnet"
+        ) from error
     finally:
         sys.stdout.flush()
         for descriptor, original in zip((1, 2), kept):
@@ -129,8 +137,13 @@ def _tell(connection: socket.socket, message: dict[str, int]) -> None:
         connection.sendall((json.dumps(message) + "\n").encode())
 
 
-def _become(module: str, argv: list[str], log: str, threads: int, cwd: str, env: dict[str, str]) -> NoReturn:
-    """Turns a forked child into the command: directory, environment, log, threads, then ``main``; never returns."""
+def _become(
+    module: str, argv: list[str], log: str, threads: int, cwd: str, env: dict[str, str]
+) -> NoReturn:
+    """Turns a forked child into the command: directory, environment, log, threads, then ``main``.
+
+    Never returns.
+    """
     code = 1
     try:
         with contextlib.suppress(PermissionError):
@@ -144,7 +157,9 @@ def _become(module: str, argv: list[str], log: str, threads: int, cwd: str, env:
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
         sys.argv = [module, *argv]
-        print(f"# python3 -m {module} {shlex.join(argv)}\n# Started at {time.ctime()}\n#", flush=True)
+        print(
+            f"# python3 -m {module} {shlex.join(argv)}\n# Started at {time.ctime()}\n#", flush=True
+        )
         code = _call_main(module, argv, threads)
     except BaseException:
         traceback.print_exc()
@@ -157,7 +172,9 @@ def _become(module: str, argv: list[str], log: str, threads: int, cwd: str, env:
 
 
 def _call_main(module: str, argv: list[str], threads: int) -> int:
-    if threads and "torch" in sys.modules:  # OMP_NUM_THREADS was read when the warm process loaded torch
+    if (
+        threads and "torch" in sys.modules
+    ):  # OMP_NUM_THREADS was read when the warm process loaded torch
         sys.modules["torch"].set_num_threads(threads)
     try:
         importlib.import_module(module).main(argv)
@@ -172,7 +189,9 @@ def main() -> None:
     """``python3 -m espnet_topdown.warm_server SOCKET``."""
     with reported():
         if len(sys.argv) != 2:
-            raise TopdownError(f"one argument is needed, the socket to listen on; got {len(sys.argv) - 1}")
+            raise TopdownError(
+                f"one argument is needed, the socket to listen on; got {len(sys.argv) - 1}"
+            )
         serve(Path(sys.argv[1]))
 
 

@@ -1,4 +1,7 @@
-"""Shared by all tests: one import of ESPnet, one thread, and one warm process forked before any torch operation."""
+"""Shared by all tests.
+
+One import of ESPnet, one thread, and one warm process forked before any torch operation.
+"""
 
 import logging
 import os
@@ -60,7 +63,10 @@ Train = Callable[..., Path]
 
 @pytest.fixture
 def train(espnet: None, data: Path) -> Train:
-    """``train(directory, config)``: one training by the real command, in this process; returns the directory."""
+    """``train(directory, config)``: one training by the real command, in this process.
+
+    Returns the directory.
+    """
     import tiny
 
     def run(directory: Path, config: dict[str, object], *extra: str) -> Path:

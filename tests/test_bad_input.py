@@ -1,7 +1,10 @@
-"""Bad input through the command line: one clear message, exit status 1, no traceback, and nothing lost.
+"""Bad input through the command line.
 
-Neither ESPnet nor a training is needed: the finished cascade that is damaged here is made of files. Faults that a parser
-or a trainer finds are in test_plan.py, test_phase.py, test_trn.py and test_cli.py.
+One clear message, exit status 1, no traceback, and nothing lost.
+
+Neither ESPnet nor a training is needed: the finished cascade that is damaged here is made of files.
+Faults that a parser or a trainer finds are in test_plan.py, test_phase.py, test_trn.py and
+test_cli.py.
 """
 
 import json
@@ -37,7 +40,9 @@ PLAN = "phases: [{cut: decoder}, {cut: encoder.1}]"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A directory with data, an experiment ``exp``, its finished cascade ``cascade``, a plan and score files."""
+    """A directory with data, an experiment ``exp``, its finished cascade ``cascade``, a plan and
+    score files.
+    """
     place = tmp_path_factory.mktemp("whole")
     (place / "data").mkdir()
     (place / "data" / "text").write_text("utt a\n")
@@ -68,8 +73,17 @@ def make_cascade(exp: Path, directory: Path) -> None:
     (directory / "plan.yaml").write_text(PLAN)
     layers = [{"name": name, "parameters": 2, "notes": "", "tied_to": {}} for name in NAMES]
     epochs = [{"epoch": 1, "train": {"time": 1.0}, "valid": {"acc": 0.5, "time": 1.0}}]
-    found = {"layers": layers, "dropouts": {}, "notes": [], "parser_keys": [*CONFIG], "epochs": epochs, "checkpoint_bytes": 0}
-    (directory / "model.json").write_text(json.dumps({**found, "stamp": model_facts._stamp(exp / "config.yaml", None)}))
+    found = {
+        "layers": layers,
+        "dropouts": {},
+        "notes": [],
+        "parser_keys": [*CONFIG],
+        "epochs": epochs,
+        "checkpoint_bytes": 0,
+    }
+    (directory / "model.json").write_text(
+        json.dumps({**found, "stamp": model_facts._stamp(exp / "config.yaml", None)})
+    )
     cascade = Cascade.open(exp, Path("plan.yaml"), directory)
     cascade.store()
     for number, phase in enumerate(cascade.phases, 1):
@@ -78,7 +92,9 @@ def make_cascade(exp: Path, directory: Path) -> None:
         torch.save({"w": torch.full((2,), float(number))}, where / "valid.acc.ave.pth")
         prints = {"w": checkpoint.fingerprint(torch.full((2,), float(number)))}
         hashes = {"valid.acc.ave.pth": checkpoint.state_fingerprint(prints)}
-        files.write_json(where / "topdown" / "proof.json", {"files": hashes, "frozen": {}, "unmoved": []})
+        files.write_json(
+            where / "topdown" / "proof.json", {"files": hashes, "frozen": {}, "unmoved": []}
+        )
         record = {
             **{
                 "phase": phase.name,
@@ -93,7 +109,11 @@ def make_cascade(exp: Path, directory: Path) -> None:
                 "key": cascade.key(phase),
                 "unmoved": [],
             },
-            **{"dev": {"criterion": list(cascade.dev), "curve": [0.6]}, "files": hashes, "threads": 1},
+            **{
+                "dev": {"criterion": list(cascade.dev), "curve": [0.6]},
+                "files": hashes,
+                "threads": 1,
+            },
             "model_sha256": files.sha256(where / "valid.acc.ave.pth"),
         }
         phase_dir.write_record(where, record)
@@ -107,7 +127,9 @@ Damage = Callable[[Path], object]
 
 def write(name: str, content: str | bytes) -> Damage:
     """Replace a file's content."""
-    return lambda place: (place / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return lambda place: (place / name).write_bytes(
+        content.encode() if isinstance(content, str) else content
+    )
 
 
 def remove(name: str) -> Damage:
@@ -164,15 +186,28 @@ SCORE = "exp/decode/test/score_wer"
 
 PLANS = {
     "empty": (*plan(""), "a plan is a mapping with 'phases', not NoneType"),
-    "a directory": (directory_at("plan.yaml"), RUN, "cannot read the plan plan.yaml: Is a directory"),
+    "a directory": (
+        directory_at("plan.yaml"),
+        RUN,
+        "cannot read the plan plan.yaml: Is a directory",
+    ),
     "binary": (*plan(b"\x80\x02\xff\x00"), "the plan plan.yaml is not UTF-8 text"),
-    "Latin-1": (*plan("phases: [{cut: é}]".encode("latin-1")), "the plan plan.yaml is not UTF-8 text"),
+    "Latin-1": (
+        *plan("phases: [{cut: é}]".encode("latin-1")),
+        "the plan plan.yaml is not UTF-8 text",
+    ),
     "a NUL": (*plan("phases: \0"), "is not YAML"),
     "tabs": (*plan("phases:\n\t- cut: decoder"), "is not YAML"),
     "two documents": (*plan("phases: [{cut: decoder}]\n---\nphases: []"), "is not YAML"),
     "code": (*plan("phases: !!python/object/apply:os.getcwd []"), "is not YAML"),
-    "a key twice": (*plan("parent: best\nparent: phase0\nphases: [{cut: decoder}]"), "the key 'parent' stands twice"),
-    "a key twice in an item": (*plan("phases: [{cut: decoder, cut: encoder.1}]"), "the key 'cut' stands twice"),
+    "a key twice": (
+        *plan("parent: best\nparent: phase0\nphases: [{cut: decoder}]"),
+        "the key 'parent' stands twice",
+    ),
+    "a key twice in an item": (
+        *plan("phases: [{cut: decoder, cut: encoder.1}]"),
+        "the key 'cut' stands twice",
+    ),
     "a key that is a number": (*plan("{1: 2, phases: [{cut: decoder}]}"), "unknown key '1'"),
     "a key that is a list": (*plan("? [a]\n: b\nphases: [{cut: decoder}]"), "is not YAML"),
     "phases are a mapping": (*plan("phases: {cut: decoder}"), "'phases' must be a list"),
@@ -183,23 +218,41 @@ PLANS = {
         *plan("{train: &t {optim_conf: *t}, phases: [{cut: decoder}]}"),
         "is not YAML: Circular reference",
     ),
-    "cut null": (*plan("phases: [{cut: null}]"), "exactly one of cut, every, sweep, control; it has none"),
+    "cut null": (
+        *plan("phases: [{cut: null}]"),
+        "exactly one of cut, every, sweep, control; it has none",
+    ),
     "cut a list": (*plan("phases: [{cut: [decoder]}]"), "cut must be a name, not ['decoder']"),
     "sweep of numbers": (*plan("phases: [{sweep: [1]}]"), "sweep must be a list of names"),
     "start a number": (*plan("phases: [{every: 1, start: 3}]"), "start must be a name, not 3"),
-    "seed a fraction": (*plan("phases: [{cut: decoder, seed: 1.5}]"), "seed must be a whole number >= 0, not 1.5"),
-    "a date that is none": (*plan("phases: [{cut: decoder, seed: 2020-99-99}]"), "is not YAML: month must be in 1..12"),
-    "seed a date": (*plan("phases: [{cut: decoder, seed: 2020-01-01}]"), "seed must be a whole number >= 0"),
+    "seed a fraction": (
+        *plan("phases: [{cut: decoder, seed: 1.5}]"),
+        "seed must be a whole number >= 0, not 1.5",
+    ),
+    "a date that is none": (
+        *plan("phases: [{cut: decoder, seed: 2020-99-99}]"),
+        "is not YAML: month must be in 1..12",
+    ),
+    "seed a date": (
+        *plan("phases: [{cut: decoder, seed: 2020-01-01}]"),
+        "seed must be a whole number >= 0",
+    ),
     "gain not a number": (
         *plan("{min_gain: .nan, phases: [{cut: decoder}]}"),
         "min_gain must be a number >= 0, not nan",
     ),
-    "gain infinite": (*plan("{min_gain: .inf, phases: [{cut: decoder}]}"), "min_gain must be a number >= 0, not inf"),
+    "gain infinite": (
+        *plan("{min_gain: .inf, phases: [{cut: decoder}]}"),
+        "min_gain must be a number >= 0, not inf",
+    ),
     "patience a truth value": (
         *plan("{patience: true, phases: [{cut: decoder}]}"),
         "patience must be a whole number > 0",
     ),
-    "parent a number": (*plan("{parent: 3, phases: [{cut: decoder}]}"), "parent must be a name, not 3"),
+    "parent a number": (
+        *plan("{parent: 3, phases: [{cut: decoder}]}"),
+        "parent must be a name, not 3",
+    ),
     "parent model a list": (
         *plan("{parent_model: [a], phases: [{cut: decoder}]}"),
         "parent_model must be a name, not ['a']",
@@ -212,10 +265,16 @@ PLANS = {
         *plan("{dev_criterion: [valid, 3, max], phases: [{cut: decoder}]}"),
         "must be [valid, METRIC, min|max]",
     ),
-    "layers without prefixes": (*plan("{layers: {a: []}, phases: [{cut: a}]}"), "layers must be a mapping"),
+    "layers without prefixes": (
+        *plan("{layers: {a: []}, phases: [{cut: a}]}"),
+        "layers must be a mapping",
+    ),
     "layer a number": (*plan("{layers: {1: [a]}, phases: [{cut: a}]}"), "layers must be a mapping"),
     "name a number": (*plan("phases: [{cut: decoder, name: 3}]"), "name must be a name, not 3"),
-    "name empty": (*plan("phases: [{cut: decoder, name: ''}]"), "name '' is not a plain directory name"),
+    "name empty": (
+        *plan("phases: [{cut: decoder, name: ''}]"),
+        "name '' is not a plain directory name",
+    ),
     "epochs in words": (
         *plan("{train: {max_epoch: ten}, phases: [{cut: decoder}]}"),
         "train.max_epoch must be a whole number > 0",
@@ -224,15 +283,28 @@ PLANS = {
         *plan("phases: [{cut: decoder, train: {max_epoch: 0}}]"),
         "train.max_epoch must be a whole number > 0",
     ),
-    "train key a number": (*plan("{train: {3: 4}, phases: [{cut: decoder}]}"), "train.3 cannot differ"),
+    "train key a number": (
+        *plan("{train: {3: 4}, phases: [{cut: decoder}]}"),
+        "train.3 cannot differ",
+    ),
 }
 CONFIGS = {
     "empty": (write("exp/config.yaml", ""), RUN, "exp/config.yaml is not a training config"),
     "a list": (write("exp/config.yaml", "[1]"), RUN, "exp/config.yaml is not a training config"),
     "binary": (write("exp/config.yaml", b"\xff\xfe"), RUN, "exp/config.yaml is not YAML"),
-    "a directory": (directory_at("exp/config.yaml"), RUN, "cannot read exp/config.yaml (Is a directory)"),
-    "seed in words": (*config(seed="one"), "exp/config.yaml: seed must be a whole number, not 'one'"),
-    "epochs in words": (*config(max_epoch="ten"), "exp/config.yaml: max_epoch must be a whole number, not 'ten'"),
+    "a directory": (
+        directory_at("exp/config.yaml"),
+        RUN,
+        "cannot read exp/config.yaml (Is a directory)",
+    ),
+    "seed in words": (
+        *config(seed="one"),
+        "exp/config.yaml: seed must be a whole number, not 'one'",
+    ),
+    "epochs in words": (
+        *config(max_epoch="ten"),
+        "exp/config.yaml: max_epoch must be a whole number, not 'ten'",
+    ),
     "nbest in words": (
         *config(keep_nbest_models="few"),
         "exp/config.yaml: keep_nbest_models must be whole numbers, not 'few'",
@@ -245,38 +317,93 @@ CONFIGS = {
         *config(best_model_criterion="acc"),
         "best_model_criterion must be a list of (phase, metric, mode)",
     ),
-    "criterion of training": (*config(best_model_criterion=[["train", "loss", "min"]]), "by no validation metric"),
+    "criterion of training": (
+        *config(best_model_criterion=[["train", "loss", "min"]]),
+        "by no validation metric",
+    ),
     "a list that is gone": (remove("data/text"), RUN, "names files that are not there"),
 }
 PLACES = {
     "experiment a file": (file_at("exp"), RUN, "exp is not a directory"),
     "cascade a file": (file_at("cascade"), RUN, "cascade is a file; give a directory"),
-    "no header": (remove("cascade/cascade.json"), "status cascade", "cascade is no cascade (no cascade.json)"),
-    "header torn": (write("cascade/cascade.json", '{"base'), "status cascade", "cascade/cascade.json is damaged"),
-    "header a list": (write("cascade/cascade.json", "[]"), "verify cascade", "cascade/cascade.json is damaged"),
+    "no header": (
+        remove("cascade/cascade.json"),
+        "status cascade",
+        "cascade is no cascade (no cascade.json)",
+    ),
+    "header torn": (
+        write("cascade/cascade.json", '{"base'),
+        "status cascade",
+        "cascade/cascade.json is damaged",
+    ),
+    "header a list": (
+        write("cascade/cascade.json", "[]"),
+        "verify cascade",
+        "cascade/cascade.json is damaged",
+    ),
     "header empty": (write("cascade/cascade.json", ""), RUN, "cascade/cascade.json is damaged"),
-    "base not named": (edit("cascade/cascade.json", base=...), "status cascade", "cascade/cascade.json is damaged"),
-    "base a number": (edit("cascade/cascade.json", base=3), "results cascade", "cascade/cascade.json is damaged"),
-    "base is gone": (edit("cascade/cascade.json", base="../none"), "verify cascade", "none is not a directory"),
-    "threads in words": (edit("cascade/cascade.json", threads="two"), RUN, "cascade/cascade.json is damaged"),
-    "plan is gone": (remove("cascade/plan.yaml"), "status cascade", "cannot read the plan cascade/plan.yaml"),
-    "facts torn": (write("cascade/model.json", "{"), "status cascade", "cascade/model.json is damaged"),
-    "facts a list": (write("cascade/model.json", "[]"), "status cascade", "cascade/model.json is damaged"),
+    "base not named": (
+        edit("cascade/cascade.json", base=...),
+        "status cascade",
+        "cascade/cascade.json is damaged",
+    ),
+    "base a number": (
+        edit("cascade/cascade.json", base=3),
+        "results cascade",
+        "cascade/cascade.json is damaged",
+    ),
+    "base is gone": (
+        edit("cascade/cascade.json", base="../none"),
+        "verify cascade",
+        "none is not a directory",
+    ),
+    "threads in words": (
+        edit("cascade/cascade.json", threads="two"),
+        RUN,
+        "cascade/cascade.json is damaged",
+    ),
+    "plan is gone": (
+        remove("cascade/plan.yaml"),
+        "status cascade",
+        "cannot read the plan cascade/plan.yaml",
+    ),
+    "facts torn": (
+        write("cascade/model.json", "{"),
+        "status cascade",
+        "cascade/model.json is damaged",
+    ),
+    "facts a list": (
+        write("cascade/model.json", "[]"),
+        "status cascade",
+        "cascade/model.json is damaged",
+    ),
     "record torn": (write(RECORD, '{"phase": "ph'), RUN, f"{RECORD} is damaged"),
     "record empty": (write(RECORD, ""), "status cascade", f"{RECORD} is damaged"),
     "record binary": (write(RECORD, b"\xff"), "verify cascade", f"{RECORD} is damaged"),
     "record a list": (write(RECORD, "[]"), "status cascade", f"{RECORD} is damaged"),
     "record without a key": (edit(RECORD, key=...), RUN, f"{RECORD} is damaged"),
     "record without a curve": (edit(RECORD, dev={}), "status cascade", f"{RECORD} is damaged"),
-    "curve in words": (edit(RECORD, dev={"curve": ["a"]}), "results cascade", f"{RECORD} is damaged"),
-    "curve not finite": (edit(RECORD, dev={"curve": [math.nan]}), "status cascade", f"{RECORD} is damaged"),
+    "curve in words": (
+        edit(RECORD, dev={"curve": ["a"]}),
+        "results cascade",
+        f"{RECORD} is damaged",
+    ),
+    "curve not finite": (
+        edit(RECORD, dev={"curve": [math.nan]}),
+        "status cascade",
+        f"{RECORD} is damaged",
+    ),
     "files a list": (edit(RECORD, files=[]), "verify cascade", f"{RECORD} is damaged"),
     "record of another phase": (
         lambda place: shutil.copy(place / "cascade/phase2/record.json", place / RECORD),
         RUN,
         f"{RECORD} is of phase2",
     ),
-    "record a directory": (directory_at(RECORD), "status cascade", f"cannot read {RECORD}: Is a directory"),
+    "record a directory": (
+        directory_at(RECORD),
+        "status cascade",
+        f"cannot read {RECORD}: Is a directory",
+    ),
     "record that the plan lacks": (
         lambda place: shutil.copytree(place / "cascade/phase1", place / "cascade/other"),
         RUN,
@@ -287,8 +414,16 @@ PLACES = {
         "verify cascade",
         "phase1: cannot read cascade/phase1/topdown/proof",
     ),
-    "proof torn": (write("cascade/phase1/topdown/proof.json", "{"), "verify cascade", "proof.json is damaged"),
-    "proof a list": (write("cascade/phase1/topdown/proof.json", "[]"), "verify cascade", "proof.json is damaged"),
+    "proof torn": (
+        write("cascade/phase1/topdown/proof.json", "{"),
+        "verify cascade",
+        "proof.json is damaged",
+    ),
+    "proof a list": (
+        write("cascade/phase1/topdown/proof.json", "[]"),
+        "verify cascade",
+        "proof.json is damaged",
+    ),
     "model is gone": (
         remove("cascade/phase2/valid.acc.ave.pth"),
         "verify cascade",
@@ -316,12 +451,18 @@ PLACES = {
         "cascade/ledger.jsonl is damaged",
     ),
     "ledger of a phase without a name": (
-        write("cascade/ledger.jsonl", '{"time": "2026-01-01T00:00:00+00:00", "event": "end", "phase": 3}\n'),
+        write(
+            "cascade/ledger.jsonl",
+            '{"time": "2026-01-01T00:00:00+00:00", "event": "end", "phase": 3}\n',
+        ),
         "status cascade",
         "cascade/ledger.jsonl is damaged",
     ),
     "ledger with an attempt without a number": (
-        write("cascade/ledger.jsonl", '{"time": "2026-01-01T00:00:00+00:00", "event": "start", "phase": "phase1"}\n'),
+        write(
+            "cascade/ledger.jsonl",
+            '{"time": "2026-01-01T00:00:00+00:00", "event": "start", "phase": "phase1"}\n',
+        ),
         RUN,
         "cascade/ledger.jsonl is damaged",
     ),
@@ -330,7 +471,11 @@ PLACES = {
         RUN,
         "cascade/ledger.jsonl is damaged",
     ),
-    "ledger a directory": (directory_at("cascade/ledger.jsonl"), RUN, "ledger.jsonl: Is a directory"),
+    "ledger a directory": (
+        directory_at("cascade/ledger.jsonl"),
+        RUN,
+        "ledger.jsonl: Is a directory",
+    ),
 }
 OPTIONS = {
     "no jobs": (nothing, f"{RUN} --jobs 0", "--jobs must be at least 1, not 0"),
@@ -343,7 +488,11 @@ OPTIONS = {
     "no threads": (nothing, f"{RUN} --threads 0", "--threads must be at least 1, not 0"),
     "negative GPUs": (nothing, f"{RUN} --ngpu -1", "--ngpu must be at least 0, not -1"),
     "no nodes": (nothing, f"{RUN} --num_nodes 0", "--num_nodes must be at least 1, not 0"),
-    "negative epochs to keep": (nothing, f"{RUN} --keep_epochs -1", "--keep_epochs must be at least 0, not -1"),
+    "negative epochs to keep": (
+        nothing,
+        f"{RUN} --keep_epochs -1",
+        "--keep_epochs must be at least 0, not -1",
+    ),
     "negative epochs to prune": (
         nothing,
         "prune cascade --keep_epochs -1",
@@ -353,26 +502,54 @@ OPTIONS = {
     "prune no cascade": (nothing, "prune exp --keep_epochs 0", "exp is no cascade"),
     "phases of no cascade": (nothing, "phases data", "data is no cascade"),
     "results of nothing": (nothing, "results none", "none: no such directory"),
-    "results of a mixture": (nothing, "results exp cascade", "results takes cascades only, one experiment, or two"),
-    "results of three": (nothing, "results exp exp exp", "results takes cascades only, one experiment, or two"),
+    "results of a mixture": (
+        nothing,
+        "results exp cascade",
+        "results takes cascades only, one experiment, or two",
+    ),
+    "results of three": (
+        nothing,
+        "results exp exp exp",
+        "results takes cascades only, one experiment, or two",
+    ),
 }
 SCORES = {
-    "empty reference": (write(f"{SCORE}/ref.trn", ""), "results exp", "ref.trn: no utterance in this file"),
-    "empty hypothesis": (write(f"{SCORE}/hyp.trn", ""), "results exp", "hyp.trn: no utterance in this file"),
-    "binary": (write(f"{SCORE}/hyp.trn", b"\xff\t(s-s-1)\n"), "results exp", "hyp.trn: not UTF-8 at byte 0"),
+    "empty reference": (
+        write(f"{SCORE}/ref.trn", ""),
+        "results exp",
+        "ref.trn: no utterance in this file",
+    ),
+    "empty hypothesis": (
+        write(f"{SCORE}/hyp.trn", ""),
+        "results exp",
+        "hyp.trn: no utterance in this file",
+    ),
+    "binary": (
+        write(f"{SCORE}/hyp.trn", b"\xff\t(s-s-1)\n"),
+        "results exp",
+        "hyp.trn: not UTF-8 at byte 0",
+    ),
     "no id": (
         write(f"{SCORE}/hyp.trn", "a b\n"),
         "results exp",
         "hyp.trn:1: expected 'TOKENS<tab>(speaker-utterance)'",
     ),
-    "other utterances": (write(f"{SCORE}/hyp.trn", "a\t(s-s-2)\n"), "results exp", "hyp.trn: 1 of the utterances"),
+    "other utterances": (
+        write(f"{SCORE}/hyp.trn", "a\t(s-s-2)\n"),
+        "results exp",
+        "hyp.trn: 1 of the utterances",
+    ),
     "an utterance twice": (
         write(f"{SCORE}/ref.trn", "a\t(s-s-1)\n" * 2),
         "results exp",
         "ref.trn:2: utterance s-s-1 occurs twice",
     ),
     "no word": (write(f"{SCORE}/ref.trn", "\t(s-s-1)\n"), "results exp", "hold no word"),
-    "a directory": (directory_at(f"{SCORE}/hyp.trn"), "results exp", "hyp.trn: cannot be read (Is a directory)"),
+    "a directory": (
+        directory_at(f"{SCORE}/hyp.trn"),
+        "results exp",
+        "hyp.trn: cannot be read (Is a directory)",
+    ),
     "in a cascade": (
         lambda place: (
             shutil.copytree(place / "exp/decode", place / "cascade/phase1/decode"),
@@ -396,7 +573,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bad_input_gives_one_clear_message_and_loses_nothing(name, whole, tmp_path, monkeypatch, capsys):
+def test_bad_input_gives_one_clear_message_and_loses_nothing(
+    name, whole, tmp_path, monkeypatch, capsys
+):
     damage, command, fragment = CASES[name]
     place = shutil.copytree(whole, tmp_path / "place", symlinks=True)
     monkeypatch.chdir(place)
@@ -413,7 +592,9 @@ def test_bad_input_gives_one_clear_message_and_loses_nothing(name, whole, tmp_pa
 
 def content(place: Path) -> dict[str, bytes]:
     """All files but lock files, which say who was there last."""
-    found = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()}
+    found = {
+        path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()
+    }
     return {name: path.read_bytes() for name, path in found.items() if not name.endswith("lock")}
 
 
@@ -421,7 +602,14 @@ def test_the_whole_cascade_passes(whole, tmp_path, monkeypatch, capsys):
     """What is damaged above is in order before."""
     place = shutil.copytree(whole, tmp_path / "place", symlinks=True)
     monkeypatch.chdir(place)
-    for command in (RUN, "status cascade", "verify cascade", "results cascade", "results exp", "phases cascade"):
+    for command in (
+        RUN,
+        "status cascade",
+        "verify cascade",
+        "results cascade",
+        "results exp",
+        "phases cascade",
+    ):
         main(command.split())
     assert "nothing to do: all phases in cascade are finished" in capsys.readouterr().out
 

@@ -6,20 +6,51 @@ import sys
 import pytest
 
 LIGHT = [
-    *("cli", "plan", "layers", "settings", "experiment", "facts", "cascade", "preview", "progress", "runner", "ledger"),
-    *("files", "trainlog", "ties", "phase_files", "warm", "tables", "scoring", "results", "comparison", "sections", "__main__"),
+    *(
+        "cli",
+        "plan",
+        "layers",
+        "settings",
+        "experiment",
+        "facts",
+        "cascade",
+        "preview",
+        "progress",
+        "runner",
+        "ledger",
+    ),
+    *(
+        "files",
+        "trainlog",
+        "ties",
+        "phase_files",
+        "warm",
+        "tables",
+        "scoring",
+        "results",
+        "comparison",
+        "sections",
+        "__main__",
+    ),
 ]
 
 
 def test_reading_modules_load_without_torch_or_espnet():
     imports = "; ".join(f"import espnet_topdown.{name}" for name in LIGHT)
-    check = "import sys; heavy = {'torch', 'espnet', 'espnet2'} & set(sys.modules); sys.exit(f'loaded {heavy}' if heavy else 0)"
-    done = subprocess.run([sys.executable, "-c", f"{imports}; {check}"], capture_output=True, text=True)
+    check = (
+        "import sys; heavy = {'torch', 'espnet', 'espnet2'} & set(sys.modules); sys.exit(f'loaded"
+        " {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{imports}; {check}"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "espnet_topdown", *words], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "espnet_topdown", *words], capture_output=True, text=True
+    )
 
 
 def test_help_names_every_command():
@@ -34,16 +65,27 @@ def test_a_script_and_a_module_are_run_with_their_own_arguments_and_clean_stream
     words = [sys.executable, "-m", "espnet_topdown", str(script), "-x", "--y"]
     done = subprocess.run(words, input="in", capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("['-x', '--y'] in\n", "")
-    done = subprocess.run([sys.executable, "-m", "espnet_topdown", "-m", "json.tool"], input="[1]", capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "espnet_topdown", "-m", "json.tool"],
+        input="[1]",
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout == "[\n    1\n]\n"
 
 
 BAD = {
     "no experiment": (["run", "nowhere", "--plan", "plan.yaml"], "nowhere is not a directory"),
     "no plan": (["run", "exp", "--plan", "none.yaml"], "cannot read the plan none.yaml"),
-    "no config": (["plan", "empty", "--plan", "plan.yaml"], "is no trained experiment: cannot read empty/config.yaml"),
+    "no config": (
+        ["plan", "empty", "--plan", "plan.yaml"],
+        "is no trained experiment: cannot read empty/config.yaml",
+    ),
     "config is not YAML": (["plan", "broken", "--plan", "plan.yaml"], "is not YAML"),
-    "config of another task": (["plan", "tts", "--plan", "plan.yaml"], "is of no task that is trained top-down (asr, lm, st, mt, slu, s2t)"),
+    "config of another task": (
+        ["plan", "tts", "--plan", "plan.yaml"],
+        "is of no task that is trained top-down (asr, lm, st, mt, slu, s2t)",
+    ),
     "config without data": (["plan", "nodata", "--plan", "plan.yaml"], "names no training data"),
     "data are gone": (["plan", "exp", "--plan", "plan.yaml"], "names files that are not there"),
     "no cascade": (["status", "exp"], "exp is no cascade"),

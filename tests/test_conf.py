@@ -1,4 +1,7 @@
-"""Every plan and training config that is shipped: read, expanded, and opened by a header that says what it is for."""
+"""Every plan and training config that is shipped.
+
+Read, expanded, and opened by a header that says what it is for.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Files and ledger: old or new but never half, locks that die with their holder, records that survive torn lines."""
+"""Files and ledger.
+
+Old or new but never half, locks that die with their holder, records that survive torn lines.
+"""
 
 import os
 import signal
@@ -33,7 +36,10 @@ def test_second_holder_of_a_lock_is_told_who_the_first_one_is(tmp_path):
     lock = tmp_path / "lock"
     with files.locked(lock, "testing"):
         assert f"process {os.getpid()}" in str(files.holder(lock))
-        with pytest.raises(TopdownError, match=rf"in use: process {os.getpid()} on .*\(testing\)"), files.locked(lock, "x"):
+        with (
+            pytest.raises(TopdownError, match=rf"in use: process {os.getpid()} on .*\(testing\)"),
+            files.locked(lock, "x"),
+        ):
             pass
     assert files.holder(lock) is None
 

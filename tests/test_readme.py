@@ -1,4 +1,7 @@
-"""What the README shows is run: its library example, its plan, its commands' options, and the files that it names."""
+"""What the README shows is run.
+
+Its library example, its plan, its commands' options, and the files that it names.
+"""
 
 import re
 import subprocess
@@ -24,7 +27,10 @@ def test_library_example_prints_a_phase_a_line():
     (code,) = blocks("python")
     assert len(code.splitlines()) <= 15
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    first = "phase1 decoder 1000 frozen: decoder.0 output fresh: encoder.embed encoder.0 encoder.1 encoder.2 encoder.3"
+    first = (
+        "phase1 decoder 1000 frozen: decoder.0 output fresh: encoder.embed encoder.0 encoder.1"
+        " encoder.2 encoder.3"
+    )
     assert done.stdout.splitlines()[0] == first
     assert len(done.stdout.splitlines()) == 3
 
@@ -32,10 +38,17 @@ def test_library_example_prints_a_phase_a_line():
 def test_plan_is_a_plan():
     plan = parse_plan(next(block for block in blocks("yaml") if "phases:" in block))
     names = ("encoder.embed", *(f"encoder.{k}" for k in range(4)), "decoder.0", "output")
-    assert [p.cut for p in expand(plan, names, 0) if not p.is_control] == ["decoder", "encoder.2", "encoder.0"]
+    assert [p.cut for p in expand(plan, names, 0) if not p.is_control] == [
+        "decoder",
+        "encoder.2",
+        "encoder.0",
+    ]
 
 
-@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if "espnet-topdown" in line])
+@pytest.mark.parametrize(
+    "line",
+    [line for block in blocks("sh") for line in block.splitlines() if "espnet-topdown" in line],
+)
 def test_command_is_understood(line):
     words = line.split("#")[0].split("|")[0].split()
     _parser().parse_args(words[1:])
@@ -48,14 +61,24 @@ def test_make_target_exists(target):
 
 
 def test_files_that_it_names_exist():
-    for path in re.findall(r"\]\(([\w/.]+)\)", TEXT) + [f"egs2/{name}" for name in re.findall(r"^\| `egs2/([\w/]+)`", TEXT, re.M)]:
+    for path in re.findall(r"\]\(([\w/.]+)\)", TEXT) + [
+        f"egs2/{name}" for name in re.findall(r"^\| `egs2/([\w/]+)`", TEXT, re.M)
+    ]:
         assert (ROOT / path).exists(), path
 
 
 def test_results_come_from_the_generated_tables():
     section = TEXT.partition("\n## Results\n")[2].partition("\n## ")[0]
-    found = [line for path in re.findall(r"\]\((egs2/[\w/]+RESULTS\.md)\)", section) for line in (ROOT / path).read_text().splitlines()]
-    rows = [line for line in section.splitlines() if line.startswith("|") and not line.startswith("|---")]
+    found = [
+        line
+        for path in re.findall(r"\]\((egs2/[\w/]+RESULTS\.md)\)", section)
+        for line in (ROOT / path).read_text().splitlines()
+    ]
+    rows = [
+        line
+        for line in section.splitlines()
+        if line.startswith("|") and not line.startswith("|---")
+    ]
     assert len(rows) > 4
     assert set(rows) <= set(found), set(rows) - set(found)
 

@@ -1,4 +1,7 @@
-"""The warm process: logs, exit statuses, threads, and children that end with whoever asked for them."""
+"""The warm process.
+
+Logs, exit statuses, threads, and children that end with whoever asked for them.
+"""
 
 import os
 import signal
@@ -23,7 +26,10 @@ def main(argv):
         time.sleep(60)
     sys.exit(int(argv[0]))
 """
-SERVE = "import sys, pathlib as p; from espnet_topdown import warm_server; warm_server.serve(p.Path(sys.argv[1]), preload=())"
+SERVE = (
+    "import sys, pathlib as p; from espnet_topdown import warm_server;"
+    " warm_server.serve(p.Path(sys.argv[1]), preload=())"
+)
 REPOSITORY = str(Path(warm.__file__).parents[1])
 
 
@@ -66,22 +72,31 @@ def test_each_command_has_its_own_log_directory_and_environment(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLOUR", "blue")
-    commands = [warm.Command("fake", ["0", str(n)], tmp_path / "log" / f"{n}.log") for n in range(3)]
+    commands = [
+        warm.Command("fake", ["0", str(n)], tmp_path / "log" / f"{n}.log") for n in range(3)
+    ]
     assert warm.run_all(commands, jobs=2) == [0, 0, 0]
     for n in range(3):
         log = (tmp_path / "log" / f"{n}.log").read_text()
         assert f"argv ['0', '{n}'] in {tmp_path} with blue" in log
-        assert log.startswith(f"# python3 -m fake 0 {n}\n# Started at ") and "# Ended (code 0) at " in log
+        assert (
+            log.startswith(f"# python3 -m fake 0 {n}\n# Started at ")
+            and "# Ended (code 0) at " in log
+        )
 
 
 @pytest.mark.usefixtures("served")
 def test_a_failure_is_shown_with_its_log_and_stops_what_waits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands = [warm.Command("fake", [code], tmp_path / f"{n}.log") for n, code in enumerate(["3", "0"])]
+    commands = [
+        warm.Command("fake", [code], tmp_path / f"{n}.log") for n, code in enumerate(["3", "0"])
+    ]
     assert warm.run_all(commands, jobs=1) == [3, 1]
     said = capsys.readouterr().err
-    assert "argv ['3']" in said and f"{tmp_path}/0.log: the command above ended with status 3" in said
+    assert (
+        "argv ['3']" in said and f"{tmp_path}/0.log: the command above ended with status 3" in said
+    )
     assert not (tmp_path / "1.log").exists()
 
 
@@ -102,12 +117,16 @@ def test_poll_terminate_and_pid_are_those_of_the_child(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_children_end_with_the_process_that_asked(server: Path, tmp_path: Path, sent: signal.Signals) -> None:
+def test_children_end_with_the_process_that_asked(
+    server: Path, tmp_path: Path, sent: signal.Signals
+) -> None:
     code = "import sys; from pathlib import Path; from espnet_topdown import warm\n"
     code += "warm.run_all([warm.Command('fake', ['sleep'], Path(sys.argv[1]))], jobs=1)"
     environment = os.environ | {"PYTHONPATH": REPOSITORY, warm.SOCKET: str(server)}
     log = tmp_path / "a.log"
-    asker = subprocess.Popen([sys.executable, "-c", code, log], env=environment, stderr=subprocess.DEVNULL)
+    asker = subprocess.Popen(
+        [sys.executable, "-c", code, log], env=environment, stderr=subprocess.DEVNULL
+    )
     wait_for(lambda: log.exists() and "pid " in log.read_text())
     pid = int(log.read_text().split("pid ")[1].split()[0])
     asker.send_signal(sent)
@@ -117,9 +136,14 @@ def test_children_end_with_the_process_that_asked(server: Path, tmp_path: Path, 
 
 def test_the_warm_process_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = "import subprocess, sys\n"
-    code += "subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[2]]); import time; time.sleep(60)"
+    code += (
+        "subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[2]]); import time;"
+        " time.sleep(60)"
+    )
     environment = os.environ | {"PYTHONPATH": REPOSITORY}
-    starter = subprocess.Popen([sys.executable, "-c", code, SERVE, str(tmp_path / "s")], env=environment)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, SERVE, str(tmp_path / "s")], env=environment
+    )
     wait_for((tmp_path / "s").exists)
     starter.kill()
     starter.wait()
@@ -133,23 +157,36 @@ def test_threads_reach_a_command_that_is_run_as_it_stands(tmp_path: Path) -> Non
     assert (tmp_path / "a.log").read_text() == "3\n"
 
 
-@pytest.mark.parametrize("heeded", [1, 2])  # slurm.pl passes over a SIGTERM that comes before its job has a number
+@pytest.mark.parametrize(
+    "heeded", [1, 2]
+)  # slurm.pl passes over a SIGTERM that comes before its job has a number
 def test_ending_a_command_lets_what_it_started_cancel_its_job(
     heeded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warm, "GRACE_S", 2)
     log = tmp_path / "a.log"
-    submit = f"n=0; trap '((++n < {heeded})) || {{ echo cancelled; exit 2; }}' TERM; echo ready; while :; do sleep 0.05; done"
-    handle = warm.start(warm.Command(None, ["bash", "-c", 'bash -c "$1" & wait', "launch", submit], log))
+    submit = (
+        f"n=0; trap '((++n < {heeded})) || {{ echo cancelled; exit 2; }}' TERM; echo ready; while"
+        " :; do sleep 0.05; done"
+    )
+    handle = warm.start(
+        warm.Command(None, ["bash", "-c", 'bash -c "$1" & wait', "launch", submit], log)
+    )
     wait_for(lambda: log.read_text() == "ready\n")
     handle.terminate()
     assert "cancelled" in log.read_text().split() and gone(handle.pid)
 
 
-def test_what_heeds_no_signal_is_killed_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_heeds_no_signal_is_killed_at_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(warm, "GRACE_S", 0.2)
     log = tmp_path / "a.log"
-    handle = warm.start(warm.Command(None, ["bash", "-c", "trap '' TERM; echo ready; sleep 60 & wait; sleep 60"], log))
+    handle = warm.start(
+        warm.Command(
+            None, ["bash", "-c", "trap '' TERM; echo ready; sleep 60 & wait; sleep 60"], log
+        )
+    )
     wait_for(lambda: log.read_text() == "ready\n")
     handle.terminate()
     assert handle.poll() == -signal.SIGKILL
@@ -157,7 +194,9 @@ def test_what_heeds_no_signal_is_killed_at_last(tmp_path: Path, monkeypatch: pyt
 
 def test_a_line_is_in_the_grammar_of_run_pl() -> None:
     line = ["JOB=2:3", "l/s.JOB.log", "python3", "-m", "espnet2.bin.x", "--key", "k.JOB.scp"]
-    expected = [warm.Command("espnet2.bin.x", ["--key", f"k.{n}.scp"], Path(f"l/s.{n}.log")) for n in (2, 3)]
+    expected = [
+        warm.Command("espnet2.bin.x", ["--key", f"k.{n}.scp"], Path(f"l/s.{n}.log")) for n in (2, 3)
+    ]
     assert warm.parse_line(line) == expected
     assert expected[0].words() == ["python3", "-m", "espnet2.bin.x", "--key", "k.2.scp"]
 
@@ -171,7 +210,9 @@ def test_a_line_is_in_the_grammar_of_run_pl() -> None:
     ],
 )
 def test_wrapped_pythons_and_gpus_are_run_cold(words: list[str], gpus: int) -> None:
-    assert warm.parse_line(["a.log", *words], gpus=gpus) == [warm.Command(None, words, Path("a.log"))]
+    assert warm.parse_line(["a.log", *words], gpus=gpus) == [
+        warm.Command(None, words, Path("a.log"))
+    ]
 
 
 def test_a_line_without_a_command_is_refused() -> None:
@@ -188,14 +229,20 @@ def test_earlier_logs_move_up_as_under_launch(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("served")
-def test_a_list_is_run_and_a_failure_gives_status_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "list").write_text(f"JOB=1:2 {tmp_path}/J.JOB.log sh -c 'echo \"a b\" JOB'\n{tmp_path}/f.log false\n")
+def test_a_list_is_run_and_a_failure_gives_status_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list").write_text(
+        f"JOB=1:2 {tmp_path}/J.JOB.log sh -c 'echo \"a b\" JOB'\n{tmp_path}/f.log false\n"
+    )
     assert warm.main(["--jobs", "1", "--list", str(tmp_path / "list")]) == 1
     assert (tmp_path / "J.2.log").read_text() == "a b 2\n"
     assert "f.log: the command above ended with status 1" in capsys.readouterr().err
 
 
-def test_a_socket_without_a_process_is_an_error_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_without_a_process_is_an_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "s").touch()
     monkeypatch.setenv(warm.SOCKET, str(tmp_path / "s"))
     with pytest.raises(TopdownError, match="none listens there; unset ESPNET_TOPDOWN_WARM"):

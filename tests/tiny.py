@@ -1,4 +1,7 @@
-"""Tiny trainings through the real command: features from a generator, characters as tokens, seconds per run."""
+"""Tiny trainings through the real command.
+
+Features from a generator, characters as tokens, seconds per run.
+"""
 
 import copy
 from pathlib import Path
@@ -11,17 +14,31 @@ DIM = 20
 
 ENCODERS = {
     "transformer": dict(output_size=16, attention_heads=2, linear_units=16, num_blocks=3),
-    "conformer": dict(output_size=16, attention_heads=2, linear_units=16, num_blocks=3, cnn_module_kernel=7),
-    "branchformer": dict(output_size=16, attention_heads=2, cgmlp_linear_units=16, num_blocks=3, cgmlp_conv_kernel=7),
-    "e_branchformer": dict(output_size=16, attention_heads=2, cgmlp_linear_units=16, num_blocks=3, cgmlp_conv_kernel=7),
-    "contextual_block_transformer": dict(output_size=16, attention_heads=2, linear_units=16, num_blocks=3),
-    "contextual_block_conformer": dict(output_size=16, attention_heads=2, linear_units=16, num_blocks=3),
+    "conformer": dict(
+        output_size=16, attention_heads=2, linear_units=16, num_blocks=3, cnn_module_kernel=7
+    ),
+    "branchformer": dict(
+        output_size=16, attention_heads=2, cgmlp_linear_units=16, num_blocks=3, cgmlp_conv_kernel=7
+    ),
+    "e_branchformer": dict(
+        output_size=16, attention_heads=2, cgmlp_linear_units=16, num_blocks=3, cgmlp_conv_kernel=7
+    ),
+    "contextual_block_transformer": dict(
+        output_size=16, attention_heads=2, linear_units=16, num_blocks=3
+    ),
+    "contextual_block_conformer": dict(
+        output_size=16, attention_heads=2, linear_units=16, num_blocks=3
+    ),
     "rnn": dict(num_layers=3, hidden_size=8, output_size=8, subsample=[2, 2]),
     "vgg_rnn": dict(num_layers=3, hidden_size=8, output_size=8),
 }
 DECODERS = {
     "transformer": dict(attention_heads=2, linear_units=16, num_blocks=2),
-    "rnn": dict(num_layers=2, hidden_size=8, att_conf=dict(atype="location", adim=8, aconv_chans=2, aconv_filts=4)),
+    "rnn": dict(
+        num_layers=2,
+        hidden_size=8,
+        att_conf=dict(atype="location", adim=8, aconv_chans=2, aconv_filts=4),
+    ),
 }
 LMS = {
     "seq_rnn": dict(unit=12, nlayers=3, dropout_rate=0.1, tie_weights=True),
@@ -30,16 +47,23 @@ LMS = {
 
 
 def write_data(directory: Path, utterances: int = 8, seed: int = 0) -> Path:
-    """Features (frames, 20), texts, shapes and statistics for training and validation below `directory`."""
+    """Features (frames, 20), texts, shapes and statistics for training and validation below
+    `directory`.
+    """
     random = np.random.default_rng(seed)
     for part in ("train", "valid"):
         where = directory / part
         (where / "npy").mkdir(parents=True, exist_ok=True)
-        lines: dict[str, list[str]] = {name: [] for name in ("feats.scp", "text", "speech_shape", "text_shape")}
+        lines: dict[str, list[str]] = {
+            name: [] for name in ("feats.scp", "text", "speech_shape", "text_shape")
+        }
         for number in range(utterances):
             name, frames = f"{part}{number:02d}", int(random.integers(60, 90))
             text = "".join(random.choice(list("abcdef"), size=int(random.integers(3, 6))))
-            np.save(where / "npy" / f"{name}.npy", random.standard_normal((frames, DIM)).astype(np.float32))
+            np.save(
+                where / "npy" / f"{name}.npy",
+                random.standard_normal((frames, DIM)).astype(np.float32),
+            )
             lines["feats.scp"].append(f"{name} {where}/npy/{name}.npy")
             lines["text"].append(f"{name} {text}")
             lines["speech_shape"].append(f"{name} {frames},{DIM}")
@@ -51,7 +75,9 @@ def write_data(directory: Path, utterances: int = 8, seed: int = 0) -> Path:
     return directory
 
 
-def asr_config(encoder: str = "transformer", decoder: str | None = "rnn", **changes: object) -> dict[str, object]:
+def asr_config(
+    encoder: str = "transformer", decoder: str | None = "rnn", **changes: object
+) -> dict[str, object]:
     """A training config of a tiny model; `decoder` None makes it CTC-only."""
     config: dict[str, object] = dict(
         **common(),
@@ -72,7 +98,11 @@ def asr_config(encoder: str = "transformer", decoder: str | None = "rnn", **chan
 def lm_config(lm: str = "seq_rnn", **changes: object) -> dict[str, object]:
     """A training config of a tiny language model."""
     config = dict(
-        **common(), token_type="char", lm=lm, lm_conf=copy.deepcopy(LMS[lm]), best_model_criterion=[["valid", "loss", "min"]]
+        **common(),
+        token_type="char",
+        lm=lm,
+        lm_conf=copy.deepcopy(LMS[lm]),
+        best_model_criterion=[["valid", "loss", "min"]],
     )
     return config | changes
 
@@ -97,7 +127,10 @@ def common() -> dict[str, object]:
 
 def command(data: Path, output_dir: Path, config: dict[str, object], *extra: str) -> list[str]:
     """The words of `espnet_topdown.bin.train`: the task and its arguments."""
-    return ["lm" if "lm" in config else str(config.pop("task", "asr")), *arguments(data, output_dir, config, *extra)]
+    return [
+        "lm" if "lm" in config else str(config.pop("task", "asr")),
+        *arguments(data, output_dir, config, *extra),
+    ]
 
 
 def arguments(data: Path, output_dir: Path, config: dict[str, object], *extra: str) -> list[str]:
@@ -105,7 +138,14 @@ def arguments(data: Path, output_dir: Path, config: dict[str, object], *extra: s
     path = output_dir.parent / f"{output_dir.name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(config))
-    args = ["--config", str(path), "--output_dir", str(output_dir), "--token_list", str(data / "tokens.txt")]
+    args = [
+        "--config",
+        str(path),
+        "--output_dir",
+        str(output_dir),
+        "--token_list",
+        str(data / "tokens.txt"),
+    ]
     is_lm = "lm" in config
     for part in ("train", "valid"):
         where = data / part

@@ -27,7 +27,11 @@ def reference(seed: int, *, utterances: int, words: int, speakers: int) -> Rows:
     draw = random.Random(seed)
     sizes = [draw.randint(0, 14) for _ in range(utterances)]
     return [
-        (f"s{k % speakers}-u{k:04d}", f"s{k % speakers}", [f"w{draw.randrange(words)}" for _ in range(size)])
+        (
+            f"s{k % speakers}-u{k:04d}",
+            f"s{k % speakers}",
+            [f"w{draw.randrange(words)}" for _ in range(size)],
+        )
         for k, size in enumerate(sizes)
     ]
 
@@ -38,10 +42,19 @@ def garbled(rows: Rows, seed: int, *, share: float, words: int) -> Rows:
 
     def heard(word: str) -> list[str]:
         chance = draw.random()
-        first = [] if chance < share else [f"w{draw.randrange(words)}"] if chance < 2 * share else [word]
+        first = (
+            []
+            if chance < share
+            else [f"w{draw.randrange(words)}"]
+            if chance < 2 * share
+            else [word]
+        )
         return first + ([f"w{draw.randrange(words)}"] if draw.random() < share / 2 else [])
 
-    return [(name, speaker, [new for word in tokens for new in heard(word)]) for name, speaker, tokens in rows]
+    return [
+        (name, speaker, [new for word in tokens for new in heard(word)])
+        for name, speaker, tokens in rows
+    ]
 
 
 def write_scored(exp: Path, dataset: str, ref: Rows, hyp: Rows) -> None:
@@ -49,4 +62,6 @@ def write_scored(exp: Path, dataset: str, ref: Rows, hyp: Rows) -> None:
     for metric, tokens in (("wer", list), ("cer", lambda words: list("_".join(words)))):
         folder = exp / INFERENCE / dataset / f"score_{metric}"
         for name, rows in (("ref", ref), ("hyp", hyp)):
-            write_trn(folder / f"{name}.trn", [(utt, spk, tokens(words)) for utt, spk, words in rows])
+            write_trn(
+                folder / f"{name}.trn", [(utt, spk, tokens(words)) for utt, spk, words in rows]
+            )

@@ -1,4 +1,6 @@
-"""Describes the model of a training config for the cascade: layers, sizes, ties, and what this ESPnet's parser knows.
+"""Describes the model of a training config for the cascade.
+
+Layers, sizes, ties, and what this ESPnet's parser knows.
 
 Writes JSON, so that the command line and the runner need neither torch nor ESPnet. They are read
 by `espnet_topdown.cascade.model_facts`.
@@ -23,10 +25,19 @@ from espnet_topdown.training.tasks import task_of
 def main(cmd: Sequence[str] | None = None) -> None:
     """``python3 -m espnet_topdown.bin.describe --experiment DIR --output FILE``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True, help="config.yaml of an experiment, or a training config")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        required=True,
+        help="config.yaml of an experiment, or a training config",
+    )
     parser.add_argument("--task", required=True, help="asr or lm")
-    parser.add_argument("--vocab_size", type=int, default=500, help="tokens, where the config has no token list")
-    parser.add_argument("--input_size", type=int, help="feature dimension, where the config has no frontend")
+    parser.add_argument(
+        "--vocab_size", type=int, default=500, help="tokens, where the config has no token list"
+    )
+    parser.add_argument(
+        "--input_size", type=int, help="feature dimension, where the config has no frontend"
+    )
     parser.add_argument("--plan", type=Path, help="plan whose layer order is used")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args(cmd)
@@ -47,7 +58,12 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
         "model": type(model).__name__,
         "parts": freeze.model_parts(model),
         "layers": [
-            {"name": layer.name, "parameters": counts[layer.name], "notes": notes[layer.name], "tied_to": held[layer.name]}
+            {
+                "name": layer.name,
+                "parameters": counts[layer.name],
+                "notes": notes[layer.name],
+                "tied_to": held[layer.name],
+            }
             for layer in order.layers
         ],
         "dropouts": {rate.label: sorted(rate.layers) for rate in freeze.dropouts(model, order)},
@@ -59,20 +75,35 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _options(task: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """The config over the parser's defaults, as ESPnet's own main sees them; a token list is made where none is given."""
+    """The config over the parser's defaults, as ESPnet's own main sees them.
+
+    A token list is made where none is given.
+    """
     config = read_config(args.config)
     options = vars(task.get_parser().parse_args([])) | config
     if options.get("token_list") is None:
-        options["token_list"] = ["<blank>", "<unk>", *map(str, range(args.vocab_size - 3)), "<sos/eos>"]
+        options["token_list"] = [
+            "<blank>",
+            "<unk>",
+            *map(str, range(args.vocab_size - 3)),
+            "<sos/eos>",
+        ]
     if options.get("input_size") is None and args.input_size:
         options["input_size"] = args.input_size
-    if isinstance(options.get("normalize"), str) and not (options.get("normalize_conf") or {}).get("stats_file"):
-        options["normalize"] = None  # a config before stage 10 has no statistics; they belong to no layer
+    if isinstance(options.get("normalize"), str) and not (options.get("normalize_conf") or {}).get(
+        "stats_file"
+    ):
+        options["normalize"] = (
+            None  # a config before stage 10 has no statistics; they belong to no layer
+        )
     return options
 
 
 def _history(directory: Path) -> dict[str, Any]:
-    """Epochs that the experiment was trained for: a phase's own list, else from its last checkpoint, else from its log."""
+    """Epochs that the experiment was trained for.
+
+    A phase's own list, else from its last checkpoint, else from its log.
+    """
     path = directory / "checkpoint.pth"
     if (directory / EPOCHS).exists():
         epochs = files.read_json(directory / EPOCHS)

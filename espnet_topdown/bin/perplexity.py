@@ -1,8 +1,9 @@
 """``python3 -m espnet_topdown.bin.perplexity``: perplexity of a whole stream, as in the literature.
 
-The text is one stream, ``<eos>`` after every line (blank ones too), read in windows with the state carried from the
-first word to the last; every token but the first is a target. ESPnet2's own per-line perplexity (every line from a
-zero state, blank lines left out) can be printed beside it: the two are not comparable.
+The text is one stream, ``<eos>`` after every line (blank ones too), read in windows with the state
+carried from the first word to the last; every token but the first is a target. ESPnet2's own
+per-line perplexity (every line from a zero state, blank lines left out) can be printed beside it:
+the two are not comparable.
 """
 
 import argparse
@@ -30,7 +31,10 @@ from espnet_topdown.training.tasks import TopdownLMTask
 
 @dataclass(frozen=True)
 class Perplexity:
-    """What was measured: the text, the way of counting, mean negative log likelihood in nats and its exponential."""
+    """What was measured.
+
+    The text, the way of counting, mean negative log likelihood in nats and its exponential.
+    """
 
     text: str
     kind: str
@@ -47,7 +51,9 @@ class Perplexity:
         return f"{self.text}: {self.kind} perplexity {self.perplexity:.2f} ({size})"
 
 
-def load_model(model_file: Path, config: Path | None = None) -> tuple[StreamLanguageModel, list[str]]:
+def load_model(
+    model_file: Path, config: Path | None = None
+) -> tuple[StreamLanguageModel, list[str]]:
     """The trained model in eval mode and its token list, loaded strictly.
 
     Args:
@@ -55,12 +61,16 @@ def load_model(model_file: Path, config: Path | None = None) -> tuple[StreamLang
         config: its ``config.yaml``; None for the one beside `model_file`.
 
     Raises:
-        TopdownError: no such files, another kind of model, or weights that do not fit the config, vocabulary included.
+        TopdownError: no such files, another kind of model, or weights that do not fit the config,
+            vocabulary included.
     """
     config = config or model_file.parent / "config.yaml"
     args = argparse.Namespace(**read_config(config))
     if getattr(args, "model", None) != "lm_stream":
-        raise TopdownError(f"{config}: stream perplexity needs --model lm_stream, got {getattr(args, 'model', None)}.")
+        raise TopdownError(
+            f"{config}: stream perplexity needs --model lm_stream, got"
+            f" {getattr(args, 'model', None)}."
+        )
     model = TopdownLMTask.build_model(args)
     weights = checkpoint.load_state(model_file)
     want = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -83,22 +93,29 @@ def stream_perplexity(
         model: in eval mode.
         ids: the stream, (tokens,).
         text: its name in the result.
-        columns: read it as so many equal columns side by side; the literature's test perplexity has 1.
+        columns: read it as so many equal columns side by side; the literature's test perplexity has
+            1.
         window: frames at a time.
     """
     device = next(model.parameters()).device
     total, targets = 0.0, 0
     for _, batch in BpttIterFactory(ids, columns, Windows(bptt=window), seed=None).build_iter(1):
-        loss, _, weight = model(batch["tokens"].to(device), batch["targets"].to(device), batch["reset"])
+        loss, _, weight = model(
+            batch["tokens"].to(device), batch["targets"].to(device), batch["reset"]
+        )
         total += loss.item() * weight.item()
         targets += weight.item()
-    return Perplexity(text, "stream" if columns == 1 else f"stream ({columns} columns)", targets, total / targets)
+    return Perplexity(
+        text, "stream" if columns == 1 else f"stream ({columns} columns)", targets, total / targets
+    )
 
 
 def line_perplexity(
     text: Path, model_file: Path, config: Path | None, *, batch_size: int = 100, ngpu: int = 0
 ) -> Perplexity:
-    """ESPnet2's own perplexity of the file without its blank lines (espnet2/bin/lm_calc_perplexity.py, 202511)."""
+    """ESPnet2's own perplexity of the file without its blank lines
+    (espnet2/bin/lm_calc_perplexity.py, 202511).
+    """
     from espnet2.bin import lm_calc_perplexity
 
     from espnet_topdown.lm import register
@@ -118,8 +135,13 @@ def line_perplexity(
             log_level="WARNING",
         )
         lm_calc_perplexity.main([word for k, v in options.items() for word in (f"--{k}", str(v))])
-        targets = sum(int(row.split()[1]) for row in (out / "utt2ntokens").read_text(encoding="utf-8").splitlines())
-        return Perplexity(str(text), "per-line", targets, math.log(float((out / "ppl").read_text())))
+        targets = sum(
+            int(row.split()[1])
+            for row in (out / "utt2ntokens").read_text(encoding="utf-8").splitlines()
+        )
+        return Perplexity(
+            str(text), "per-line", targets, math.log(float((out / "ppl").read_text()))
+        )
 
 
 def measure(options: argparse.Namespace) -> list[Perplexity]:
@@ -136,7 +158,9 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
             width = dict(columns=options.batch_size, window=options.window)
             jobs.append(partial(stream_perplexity, model, streams[text], str(text), **width))
         if options.kind != "stream":
-            jobs.append(partial(line_perplexity, text, options.model_file, config, ngpu=options.ngpu))
+            jobs.append(
+                partial(line_perplexity, text, options.model_file, config, ngpu=options.ngpu)
+            )
     results = []
     for job in jobs:
         results.append(job())
@@ -148,16 +172,21 @@ def _check_vocabulary(config: Path, token_list: Path | None, texts: Sequence[Pat
     """Refuses another preparation than the one that the model was trained on.
 
     Raises:
-        TopdownError: `token_list` is not the model's, or a word of `texts` is not in it; a stream is checked as it is read.
+        TopdownError: `token_list` is not the model's, or a word of `texts` is not in it; a stream
+            is checked as it is read.
     """
     trained = read_config(config)
     tokens = trained.get("token_list")
     if trained.get("token_type") != "word" or not isinstance(tokens, list):
         return
-    if token_list is not None and (given := token_list.read_text(encoding="utf-8").splitlines()) != tokens:
+    if (
+        token_list is not None
+        and (given := token_list.read_text(encoding="utf-8").splitlines()) != tokens
+    ):
         raise TopdownError(
-            f"{token_list} ({len(given)} words) is not the vocabulary that {config} was trained with ({len(tokens)} words): "
-            "data/ was prepared anew since. Prepare it as it was (stages 1 and 5), or train again"
+            f"{token_list} ({len(given)} words) is not the vocabulary that {config} was trained"
+            f" with ({len(tokens)} words): data/ was prepared anew since. Prepare it as it was"
+            " (stages 1 and 5), or train again"
         )
     for text in texts:
         word_ids(read_text(text), tokens, text)
@@ -165,15 +194,37 @@ def _check_vocabulary(config: Path, token_list: Path | None, texts: Sequence[Pat
 
 def get_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(prog="python3 -m espnet_topdown.bin.perplexity", description=__doc__)
-    parser.add_argument("--model_file", type=Path, required=True, help="weights, e.g. exp/lm_.../valid.loss.best.pth")
-    parser.add_argument("--train_config", type=Path, help="config.yaml; default: the one beside the weights")
-    parser.add_argument("--token_list", type=Path, help="the token list of the texts; refused where it is not the model's")
-    parser.add_argument("--text", type=Path, nargs="+", required=True, help="text files in ESPnet2's format")
-    parser.add_argument("--batch_size", type=int, default=1, help="columns; the literature's test perplexity has 1")
-    parser.add_argument("--window", type=int, default=70, help="frames at a time; changes nothing but speed")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_topdown.bin.perplexity", description=__doc__
+    )
     parser.add_argument(
-        "--kind", choices=("stream", "line", "both"), default="stream", help="line: ESPnet2's own perplexity"
+        "--model_file",
+        type=Path,
+        required=True,
+        help="weights, e.g. exp/lm_.../valid.loss.best.pth",
+    )
+    parser.add_argument(
+        "--train_config", type=Path, help="config.yaml; default: the one beside the weights"
+    )
+    parser.add_argument(
+        "--token_list",
+        type=Path,
+        help="the token list of the texts; refused where it is not the model's",
+    )
+    parser.add_argument(
+        "--text", type=Path, nargs="+", required=True, help="text files in ESPnet2's format"
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=1, help="columns; the literature's test perplexity has 1"
+    )
+    parser.add_argument(
+        "--window", type=int, default=70, help="frames at a time; changes nothing but speed"
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("stream", "line", "both"),
+        default="stream",
+        help="line: ESPnet2's own perplexity",
     )
     parser.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="1: on the GPU")
     parser.add_argument("--output", type=Path, help="JSON file for the results")

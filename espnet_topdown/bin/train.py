@@ -1,4 +1,7 @@
-"""The training tools of `espnet2.bin` with `topdown_conf`: ``python3 -m espnet_topdown.bin.train asr ...`` and so on."""
+"""The training tools of `espnet2.bin` with `topdown_conf`.
+
+``python3 -m espnet_topdown.bin.train asr ...`` and so on.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +11,10 @@ from espnet_topdown.training.tasks import task_of
 
 
 def main(cmd: Sequence[str] | None = None) -> None:
-    """Train as ``espnet2.bin.TASK_train`` does with the words after TASK; a `topdown_conf` makes it one phase."""
+    """Train as ``espnet2.bin.TASK_train`` does with the words after TASK.
+
+    A `topdown_conf` makes it one phase.
+    """
     words = list(sys.argv[1:] if cmd is None else cmd)
     with reported():
         if not words:

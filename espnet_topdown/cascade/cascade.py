@@ -31,7 +31,8 @@ class Judgement:
 
     Args:
         dev: best value of each finished phase and of `phase0`.
-        accepted: for each finished top-down phase, whether it was better than the best so far by `min_gain`.
+        accepted: for each finished top-down phase, whether it was better than the best so far by
+            `min_gain`.
         best: the best of `phase0` and the top-down phases.
         skipped: phases that the stopping rule leaves out.
     """
@@ -55,7 +56,9 @@ class Cascade:
 
     @classmethod
     def open(cls, base: Path, plan: Path, directory: Path | None = None) -> "Cascade":
-        """A cascade for a trained experiment and a plan; nothing is written except the cached facts.
+        """A cascade for a trained experiment and a plan.
+
+        Nothing is written except the cached facts.
 
         A plan that no training could follow is refused here, before the first.
 
@@ -79,13 +82,17 @@ class Cascade:
             raise TopdownError(f"{directory} is a file; give a directory")
         if missing := experiment.missing_data():
             raise TopdownError(
-                f"{base}/config.yaml names files that are not there, seen from {Path.cwd()}: {', '.join(missing[:4])}. Run in "
-                "the recipe directory, or prepare the data again"
+                f"{base}/config.yaml names files that are not there, seen from {Path.cwd()}:"
+                f" {', '.join(missing[:4])}. Run in the recipe directory, or prepare the data again"
             )
         experiment.dev_criterion(parsed)  # its fault is told before the model is built
         cache = directory / FACTS if directory.exists() else None
-        facts = find_facts(base / "config.yaml", experiment.task, plan=plan if parsed.layers else None, cache=cache)
-        return cls(experiment, parsed, plan, directory, facts, expand(parsed, facts.names, experiment.seed))
+        facts = find_facts(
+            base / "config.yaml", experiment.task, plan=plan if parsed.layers else None, cache=cache
+        )
+        return cls(
+            experiment, parsed, plan, directory, facts, expand(parsed, facts.names, experiment.seed)
+        )
 
     @classmethod
     def reopen(cls, directory: Path) -> "Cascade":
@@ -95,8 +102,13 @@ class Cascade:
             TopdownError: no cascade was run there.
         """
         if not (directory / HEADER).exists():
-            raise TopdownError(f"{directory} is no cascade (no {HEADER}); give the directory of 'espnet-topdown run'")
-        base = Path(os.path.normpath(directory / files.read_object(directory / HEADER, base=str)["base"]))
+            raise TopdownError(
+                f"{directory} is no cascade (no {HEADER}); give the directory of 'espnet-topdown"
+                " run'"
+            )
+        base = Path(
+            os.path.normpath(directory / files.read_object(directory / HEADER, base=str)["base"])
+        )
         return cls._find(base, directory / PLAN, directory)
 
     # -- places
@@ -171,8 +183,8 @@ class Cascade:
         base = self.best_value(self.curve(self.facts.epochs))
         if base is None:
             raise TopdownError(
-                f"the dev criterion {self.dev_name} of {self.base.directory} is not known: neither checkpoint.pth nor "
-                "train.log has it. Name another as dev_criterion"
+                f"the dev criterion {self.dev_name} of {self.base.directory} is not known: neither"
+                " checkpoint.pth nor train.log has it. Name another as dev_criterion"
             )
         dev, accepted, best, rejections = {BASE: base}, {}, BASE, 0
         skipped: set[str] = set()
@@ -180,7 +192,12 @@ class Cascade:
             record = read_record(self.phase_dir(phase))
             stopped = self.plan.patience is not None and rejections >= self.plan.patience
             if record is None:
-                if stopped and not phase.in_sweep and not phase.is_control or phase.answers in skipped:
+                if (
+                    stopped
+                    and not phase.in_sweep
+                    and not phase.is_control
+                    or phase.answers in skipped
+                ):
                     skipped.add(phase.name)
                 continue
             value = self.best_value(record["dev"]["curve"])
@@ -202,7 +219,9 @@ class Cascade:
 
     def phase_config(self, phase: Phase, settings: PhaseSettings) -> dict[str, Any]:
         """The training config of a phase."""
-        return self.base.phase_config(phase, settings, self.facts.data["parser_keys"], layers=self.plan.layers)
+        return self.base.phase_config(
+            phase, settings, self.facts.data["parser_keys"], layers=self.plan.layers
+        )
 
     def settings(self, phase: Phase) -> PhaseSettings:
         """The `topdown_conf` of a phase, its parent as a path from the current directory."""
@@ -224,21 +243,36 @@ class Cascade:
         """Compare every finished phase with what the plan asks for now.
 
         Raises:
-            TopdownError: keys of finished phases changed (the message shows all differences), or the plan lost a phase.
+            TopdownError: keys of finished phases changed (the message shows all differences), or
+                the plan lost a phase.
         """
         names = {phase.name for phase in self.phases}
-        recorded = [p.parent.name for p in sorted(self.directory.glob("*/record.json")) if not p.parent.is_symlink()]
+        recorded = [
+            p.parent.name
+            for p in sorted(self.directory.glob("*/record.json"))
+            if not p.parent.is_symlink()
+        ]
         if lost := [name for name in recorded if name not in names]:
             raise TopdownError(
-                f"{self.directory} has finished phases that the plan no longer has: {', '.join(lost)}. Give the plan of that "
-                "directory (phases may be appended), or another --dir"
+                f"{self.directory} has finished phases that the plan no longer has:"
+                f" {', '.join(lost)}. Give the plan of that directory (phases may be appended), or"
+                " another --dir"
             )
         changed = []
         for phase in self.phases:
             record = read_record(self.phase_dir(phase))
             if record and (lines := files.differences(record["key"], self.key(phase))):
-                changed.append("\n  ".join([f"{phase.name} is finished, but what it depends on changed (recorded -> now); "
-                                           "undo that, or give another --dir:", *lines]))
+                changed.append(
+                    "\n  ".join(
+                        [
+                            (
+                                f"{phase.name} is finished, but what it depends on changed"
+                                " (recorded -> now); undo that, or give another --dir:"
+                            ),
+                            *lines,
+                        ]
+                    )
+                )
         if changed:
             raise TopdownError("\n".join(changed))
 
@@ -256,7 +290,10 @@ class Cascade:
             raise TopdownError(f"no phase '{first}'; {nearest(wanted, names)}")
         missing = [p.name for p in self.phases[: names.index(wanted)] if not self.is_done(p)]
         if missing:
-            raise TopdownError(f"cannot go on with {wanted}: {', '.join(missing)} must be finished first; leave out --phase")
+            raise TopdownError(
+                f"cannot go on with {wanted}: {', '.join(missing)} must be finished first; leave"
+                " out --phase"
+            )
 
     def store(self) -> None:
         """Write the plan and where the base is, relative to the cascade's directory."""
@@ -273,7 +310,9 @@ class Cascade:
         return files.read_object(path, threads=int) if "threads" in header else header
 
     def fixed_threads(self, asked: int | None, default: int) -> int:
-        """torch's threads of every training here: those of the first run, since sums differ in the last bit otherwise.
+        """torch's threads of every training here.
+
+        Those of the first run, since sums differ in the last bit otherwise.
 
         Raises:
             TopdownError: others are asked for now.
@@ -284,8 +323,9 @@ class Cascade:
             return asked or default
         if asked not in (None, header["threads"]):
             raise TopdownError(
-                f"--threads {asked}: every training in {self.directory} has {header['threads']}, fixed by its first run, since "
-                "sums differ in the last bit otherwise; leave the option out, or give another --dir"
+                f"--threads {asked}: every training in {self.directory} has {header['threads']},"
+                " fixed by its first run, since sums differ in the last bit otherwise; leave the"
+                " option out, or give another --dir"
             )
         return header["threads"]
 

@@ -1,4 +1,5 @@
-"""Decodes and scores phases through the recipe's own run.sh, so that language model, scoring and RESULTS.md are the recipe's.
+"""Decodes and scores phases through the recipe's own run.sh, so that language model, scoring and
+RESULTS.md are the recipe's.
 
 Which phases, and with which further options, is for the caller to say.
 """
@@ -12,7 +13,13 @@ from pathlib import Path
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.errors import TopdownError
 
-_OPTIONS = ("stage", "stop_stage", "skip_train", "asr_exp", "inference_asr_model")  # of asr.sh, ESPnet 202301 and later
+_OPTIONS = (
+    "stage",
+    "stop_stage",
+    "skip_train",
+    "asr_exp",
+    "inference_asr_model",
+)  # of asr.sh, ESPnet 202301 and later
 
 
 def decode(cascade: Cascade, phases: Sequence[Path], options: Sequence[str]) -> None:
@@ -28,24 +35,44 @@ def decode(cascade: Cascade, phases: Sequence[Path], options: Sequence[str]) -> 
     """
     if cascade.base.task != "asr":
         raise TopdownError(
-            f"{cascade.base.directory} is of task {cascade.base.task}, and only asr is decoded through run.sh's stages 12 and 13"
+            f"{cascade.base.directory} is of task {cascade.base.task}, and only asr is decoded"
+            " through run.sh's stages 12 and 13"
         )
     _check_recipe()
     for phase in phases:
-        words = ["./run.sh", "--stage", "12", "--stop_stage", "13", "--skip_train", "true", "--asr_exp", str(phase)]
+        words = [
+            "./run.sh",
+            "--stage",
+            "12",
+            "--stop_stage",
+            "13",
+            "--skip_train",
+            "true",
+            "--asr_exp",
+            str(phase),
+        ]
         words += ["--inference_asr_model", cascade.parent_model, *options]
         if status := subprocess.run(words, stdin=subprocess.DEVNULL).returncode:
-            raise TopdownError(f"{shlex.join(words)} ended with status {status}; what it said stands above")
+            raise TopdownError(
+                f"{shlex.join(words)} ended with status {status}; what it said stands above"
+            )
 
 
 def _check_recipe() -> None:
     for name in ("run.sh", "path.sh"):
         if not Path(name).is_file():
-            raise TopdownError(f"found no {name} in {Path.cwd()}; run in the recipe directory of the experiment")
+            raise TopdownError(
+                f"found no {name} in {Path.cwd()}; run in the recipe directory of the experiment"
+            )
     script = Path("asr.sh")
-    text = script.read_text(encoding="utf-8") if script.exists() else None  # absent: run.sh calls another
-    if text and (lacking := [name for name in _OPTIONS if not re.search(rf"^{name}=", text, re.MULTILINE)]):
+    text = (
+        script.read_text(encoding="utf-8") if script.exists() else None
+    )  # absent: run.sh calls another
+    if text and (
+        lacking := [name for name in _OPTIONS if not re.search(rf"^{name}=", text, re.MULTILINE)]
+    ):
         raise TopdownError(
-            f"{script.resolve()} has no option {', '.join(f'--{name}' for name in lacking)}, by which a phase is decoded; "
-            "use ESPnet 202301 or later, or our recipes without ESPNET_ROOT"
+            f"{script.resolve()} has no option {', '.join(f'--{name}' for name in lacking)}, by"
+            " which a phase is decoded; use ESPnet 202301 or later, or our recipes without"
+            " ESPNET_ROOT"
         )

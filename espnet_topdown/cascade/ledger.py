@@ -1,6 +1,7 @@
 """What happened: an append-only ledger of attempts, one `start` and one `end` event each.
 
-What a finished phase leaves is the part of `espnet_topdown.experiment.phase_dir`. Neither torch nor ESPnet is needed.
+What a finished phase leaves is the part of `espnet_topdown.experiment.phase_dir`. Neither torch nor
+ESPnet is needed.
 """
 
 import json
@@ -17,7 +18,9 @@ from espnet_topdown.experiment.train_log import read_progress
 
 
 class Ledger:
-    """The append-only file ``ledger.jsonl`` of a cascade, a JSON object a line, one `start` and one `end` an attempt."""
+    """The append-only file ``ledger.jsonl`` of a cascade, a JSON object a line, one `start` and one
+    `end` an attempt.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,13 +40,18 @@ class Ledger:
             except ValueError:
                 continue
             if not isinstance(event, dict) or not _is_event(event):
-                raise TopdownError(f"{self.path} is damaged ({line[:40]!r} is no event); remove that line and rerun")
+                raise TopdownError(
+                    f"{self.path} is damaged ({line[:40]!r} is no event); remove that line and"
+                    " rerun"
+                )
             found.append(event)
         return found
 
     def append(self, event: str, phase: str, **details: Any) -> None:
         """Add one event, durable when this returns."""
-        line = json.dumps({"time": files.now(), "event": event, "phase": phase, **details}, ensure_ascii=False)
+        line = json.dumps(
+            {"time": files.now(), "event": event, "phase": phase, **details}, ensure_ascii=False
+        )
         with self.path.open("a+b") as stream:
             if stream.tell() and not self._ends_whole():
                 stream.write(b"\n")  # the line before was torn by a kill
@@ -57,7 +65,9 @@ class Ledger:
             return stream.read(1) == b"\n"
 
     def close_dangling(self) -> None:
-        """End every attempt that was killed before its end: `done` where its record was written, else `killed`.
+        """End every attempt that was killed before its end.
+
+        `done` where its record was written, else `killed`.
 
         Its wall time is told by the last line of its log.
         """
@@ -71,9 +81,17 @@ class Ledger:
             directory = self.path.parent / phase
             done, wall_s = (directory / RECORD).exists(), 0.0
             if (log := directory / "train.log").exists():
-                wall_s = max(0.0, log.stat().st_mtime - datetime.fromisoformat(start["time"]).timestamp())
+                wall_s = max(
+                    0.0, log.stat().st_mtime - datetime.fromisoformat(start["time"]).timestamp()
+                )
             details = {"wall_s": round(wall_s, 3), "epochs": finished_epochs(directory)}
-            self.append("end", phase, attempt=start["attempt"], outcome="done" if done else "killed", **details)
+            self.append(
+                "end",
+                phase,
+                attempt=start["attempt"],
+                outcome="done" if done else "killed",
+                **details,
+            )
 
     def attempts(self, phase: str) -> int:
         """How often the training of `phase` was started."""
@@ -81,7 +99,14 @@ class Ledger:
 
     def hours(self, phase: str) -> float:
         """Wall time of all attempts of `phase` that ended, in hours."""
-        return sum(e.get("wall_s", 0.0) for e in self.events() if e["event"] == "end" and e["phase"] == phase) / 3600
+        return (
+            sum(
+                e.get("wall_s", 0.0)
+                for e in self.events()
+                if e["event"] == "end" and e["phase"] == phase
+            )
+            / 3600
+        )
 
 
 def _is_event(event: Mapping[str, Any]) -> bool:

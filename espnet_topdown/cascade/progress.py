@@ -1,4 +1,7 @@
-"""Progress of a running cascade: one line that rewrites itself on a terminal, a few plain lines in a log."""
+"""Progress of a running cascade.
+
+One line that rewrites itself on a terminal, a few plain lines in a log.
+"""
 
 import sys
 import time
@@ -25,13 +28,25 @@ class Display:
         frozen, total = self.cascade.facts.frozen_parameters(phase)
         cut = f", cut {phase.cut}" if phase.cut else ""
         where = self.cascade.phase_dir(phase) / "train.log"
-        self._say(f"{phase.name}: {phase.kind}{cut}, seed {phase.seed}, {frozen:,} of {total:,} parameters frozen; log {where}")
+        self._say(
+            f"{phase.name}: {phase.kind}{cut}, seed {phase.seed}, {frozen:,} of {total:,}"
+            f" parameters frozen; log {where}"
+        )
 
     def finished(self, phase: Phase) -> None:
         """Announce a finished phase with its dev criterion and verdict."""
         judgement = self.cascade.judge()
-        verdict = "" if phase.is_control else ", accepted" if judgement.accepted[phase.name] else ", rejected"
-        self._say(f"{phase.name}: finished, {self.cascade.dev_name} {judgement.dev[phase.name]:.4f}{verdict}")
+        verdict = (
+            ""
+            if phase.is_control
+            else ", accepted"
+            if judgement.accepted[phase.name]
+            else ", rejected"
+        )
+        self._say(
+            f"{phase.name}: finished, {self.cascade.dev_name}"
+            f" {judgement.dev[phase.name]:.4f}{verdict}"
+        )
 
     def failed(self, phase: Phase, reason: str) -> None:
         """Announce a phase that failed."""
@@ -49,7 +64,9 @@ class Display:
                 parts.append(f"{phase.name} starting")
                 continue
             curve = self.cascade.curve(progress.results)
-            dev = f" {self.cascade.dev[1]} {curve[-1]:.4f}" if curve and curve[-1] is not None else ""
+            dev = (
+                f" {self.cascade.dev[1]} {curve[-1]:.4f}" if curve and curve[-1] is not None else ""
+            )
             left = f", {progress.time_left} left" if progress.time_left else ""
             parts.append(f"{phase.name} epoch {progress.epoch}/{progress.max_epoch}{dev}{left}")
         line = "; ".join(parts)

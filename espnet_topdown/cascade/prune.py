@@ -1,7 +1,9 @@
-"""Removes what finished phases no longer need: epoch files that no link points to, and the checkpoint to resume from.
+"""Removes what finished phases no longer need.
 
-Kept are all averages and links, the files that they stand for, and so all that a child, decoding or `verify` reads. The
-base and unfinished phases are left alone. Neither torch nor ESPnet is needed.
+Epoch files that no link points to, and the checkpoint to resume from.
+
+Kept are all averages and links, the files that they stand for, and so all that a child, decoding or
+`verify` reads. The base and unfinished phases are left alone. Neither torch nor ESPnet is needed.
 """
 
 import re
@@ -18,7 +20,8 @@ def prune(cascade: Cascade, keep_epochs: int) -> list[str]:
 
     Args:
         cascade: not being trained by another process; the caller holds its lock.
-        keep_epochs: epoch files to keep besides those that links point to: the best by the dev criterion.
+        keep_epochs: epoch files to keep besides those that links point to: the best by the dev
+            criterion.
 
     Returns:
         a line for each phase that lost files.
@@ -35,7 +38,10 @@ def prune(cascade: Cascade, keep_epochs: int) -> list[str]:
         for path in files:
             path.unlink()
         if files:
-            lines.append(f"{phase.name}: removed {', '.join(path.name for path in files)} ({size / 1e6:.1f} MB)")
+            lines.append(
+                f"{phase.name}: removed {', '.join(path.name for path in files)}"
+                f" ({size / 1e6:.1f} MB)"
+            )
     return lines
 
 
@@ -45,10 +51,19 @@ def removable(cascade: Cascade, phase: Phase, keep_epochs: int) -> list[Path]:
     record = read_record(directory)
     if record is None:
         return []
-    kept = {path.resolve().name for path in directory.glob("*.pth") if path.is_symlink()} | {cascade.parent_model}
-    kept |= {f"{epoch}epoch.pth" for epoch in _best_epochs(record["dev"]["curve"], cascade.dev[2])[:keep_epochs]}
+    kept = {path.resolve().name for path in directory.glob("*.pth") if path.is_symlink()} | {
+        cascade.parent_model
+    }
+    kept |= {
+        f"{epoch}epoch.pth"
+        for epoch in _best_epochs(record["dev"]["curve"], cascade.dev[2])[:keep_epochs]
+    }
     candidates = [directory / "checkpoint.pth", *sorted(directory.glob("[0-9]*epoch.pth"))]
-    return [path for path in candidates if path.is_file() and not path.is_symlink() and path.name not in kept]
+    return [
+        path
+        for path in candidates
+        if path.is_file() and not path.is_symlink() and path.name not in kept
+    ]
 
 
 def is_prunable(name: str) -> bool:

@@ -1,6 +1,10 @@
-"""The cascade: trains the phases of a plan as processes, records them, decides what is accepted, resumes after a kill.
+"""The cascade.
 
-It knows of a phase only its parent's file, its settings and its directory; each training is an ordinary ESPnet run.
+Trains the phases of a plan as processes, records them, decides what is accepted, resumes after a
+kill.
+
+It knows of a phase only its parent's file, its settings and its directory; each training is an
+ordinary ESPnet run.
 """
 
 import math
@@ -37,10 +41,12 @@ class Launch:
     Args:
         ngpu: GPUs of one training.
         num_nodes: nodes of one training.
-        cmd: a Kaldi-style command prefix (``slurm.pl --mem 8G``); None starts it on this machine from a warm process.
+        cmd: a Kaldi-style command prefix (``slurm.pl --mem 8G``); None starts it on this machine
+            from a warm process.
         python: interpreter, used with `cmd`.
         jobs: independent phases at a time.
-        threads: torch's threads of each training; None: OMP_NUM_THREADS, else 1 with `cmd`, else the CPUs over `jobs`.
+        threads: torch's threads of each training; None: OMP_NUM_THREADS, else 1 with `cmd`, else
+            the CPUs over `jobs`.
     """
 
     ngpu: int = 0
@@ -62,7 +68,9 @@ class Running:
     began: float = field(default_factory=time.monotonic)
 
 
-def run(cascade: Cascade, launch: Launch, *, first: str | None = None, keep_epochs: int | None = None) -> Judgement:
+def run(
+    cascade: Cascade, launch: Launch, *, first: str | None = None, keep_epochs: int | None = None
+) -> Judgement:
     """Train every phase that is not finished, in the plan's order, and return the judgement of all.
 
     A rerun after a finished cascade trains nothing; after an interruption it goes on where it was.
@@ -71,11 +79,12 @@ def run(cascade: Cascade, launch: Launch, *, first: str | None = None, keep_epoc
         cascade: base, plan and directory.
         launch: how to start a training.
         first: name or number of the phase to go on with; those before it must be finished.
-        keep_epochs: finished phases are pruned (see `espnet_topdown.cascade.prune`); None keeps every file.
+        keep_epochs: finished phases are pruned (see `espnet_topdown.cascade.prune`); None keeps
+            every file.
 
     Raises:
-        TopdownError: another run holds the directory, a finished phase's key changed, or a phase failed (after the others
-            that do not need it were trained).
+        TopdownError: another run holds the directory, a finished phase's key changed, or a phase
+            failed (after the others that do not need it were trained).
     """
     with files.locked(cascade.directory / ".lock", "cascade"):
         cascade.check_finished()
@@ -115,12 +124,18 @@ class _Run:
     def _ready(self) -> list[Phase]:
         """Phases that can start now, in the plan's order."""
         judgement = self.cascade.judge()
-        waiting = [p for p in self.cascade.phases if p.name not in self.running and p.name not in self.failed]
+        waiting = [
+            p
+            for p in self.cascade.phases
+            if p.name not in self.running and p.name not in self.failed
+        ]
         found = []
         for phase in waiting:
             if self.cascade.is_done(phase) or phase.name in judgement.skipped:
                 continue
-            if self._parent_ready(phase) and (phase.is_control or phase.in_sweep or self._turn(phase)):
+            if self._parent_ready(phase) and (
+                phase.is_control or phase.in_sweep or self._turn(phase)
+            ):
                 found.append(phase)
         return found
 
@@ -130,8 +145,12 @@ class _Run:
         return phase.parent == BASE or self.cascade.is_done(self.cascade.phase(phase.parent))
 
     def _turn(self, phase: Phase) -> bool:
-        """Whether every top-down phase before this one has ended, so that the stopping rule has been applied."""
-        before = [p for p in self.cascade.phases[: self.cascade.phases.index(phase)] if not p.is_control]
+        """Whether every top-down phase before this one has ended, so that the stopping rule has
+        been applied.
+        """
+        before = [
+            p for p in self.cascade.phases[: self.cascade.phases.index(phase)] if not p.is_control
+        ]
         return all(self.cascade.is_done(p) or p.name in self.failed for p in before)
 
     def _start(self, phase: Phase) -> None:
@@ -139,18 +158,30 @@ class _Run:
         self._wait_for_orphan(directory)
         config = self.cascade.phase_config(phase, self.cascade.settings(phase))
         directory.mkdir(parents=True, exist_ok=True)
-        files.write_text(directory / "phase.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        files.write_text(
+            directory / "phase.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        )
         attempt = self.cascade.ledger.attempts(phase.name) + 1
         slot = min(set(range(self.launch.jobs)) - {run.slot for run in self.running.values()})
         share = gpu_share(self.launch, slot, os.environ.get("CUDA_VISIBLE_DEVICES"))
-        self.cascade.ledger.append("start", phase.name, attempt=attempt, threads=self.threads, **share)
+        self.cascade.ledger.append(
+            "start", phase.name, attempt=attempt, threads=self.threads, **share
+        )
         warm.rotate(directory / "train.log")
         self.display.started(phase)
         self.running[phase.name] = Running(phase, self._launch(directory, share), attempt, slot)
 
     def _launch(self, directory: Path, share: Mapping[str, str]) -> Any:
         module, task = "espnet_topdown.bin.train", self.cascade.base.task
-        argv = [task, "--config", str(directory / "phase.yaml"), "--output_dir", str(directory), "--resume", "true"]
+        argv = [
+            task,
+            "--config",
+            str(directory / "phase.yaml"),
+            "--output_dir",
+            str(directory),
+            "--resume",
+            "true",
+        ]
         log = directory / "train.log"
         if self.launch.cmd is None and self.launch.ngpu <= 1:
             command = warm.Command(module, [*argv, "--ngpu", str(self.launch.ngpu)], log)
@@ -158,16 +189,40 @@ class _Run:
         words = [*self.launch.python.split(), "-m", "espnet2.bin.launch", "--log", str(log)]
         words += ["--cmd", self.launch.cmd or f"{self.launch.python} -m espnet_topdown.warm"]
         words += ["--ngpu", str(self.launch.ngpu), "--num_nodes", str(self.launch.num_nodes)]
-        words += ["--init_file_prefix", str(directory / ".dist_init_"), "--multiprocessing_distributed", "true", "--"]
-        words += ["env", f"OMP_NUM_THREADS={self.threads}", *self.launch.python.split(), "-m", module, *argv]
-        return warm.start(warm.Command(None, words, directory / "launch.log"), threads=self.threads, variables=share)
+        words += [
+            "--init_file_prefix",
+            str(directory / ".dist_init_"),
+            "--multiprocessing_distributed",
+            "true",
+            "--",
+        ]
+        words += [
+            "env",
+            f"OMP_NUM_THREADS={self.threads}",
+            *self.launch.python.split(),
+            "-m",
+            module,
+            *argv,
+        ]
+        return warm.start(
+            warm.Command(None, words, directory / "launch.log"),
+            threads=self.threads,
+            variables=share,
+        )
 
     def _wait_for_orphan(self, directory: Path) -> None:
-        """A killed runner may have left its trainer alive: let it finish rather than start a second writer."""
+        """A killed runner may have left its trainer alive.
+
+        Let it finish rather than start a second writer.
+        """
         said = False
         while owner := files.holder(directory / LOCK):
             if not said:
-                print(f"{directory}: still trained by {owner}, which an earlier run left; waiting for it", file=sys.stderr)
+                print(
+                    f"{directory}: still trained by {owner}, which an earlier run left; waiting"
+                    " for it",
+                    file=sys.stderr,
+                )
                 said = True
             time.sleep(POLL_S)
 
@@ -187,7 +242,9 @@ class _Run:
         if code != 0:
             reason = failure(self.cascade.phase_dir(phase))
             in_use = f"{(self.cascade.phase_dir(phase) / LOCK).parent} {files.IN_USE}"
-            if in_use in reason:  # an earlier run's trainer took the lock after we had looked; `_start` waits for it
+            if (
+                in_use in reason
+            ):  # an earlier run's trainer took the lock after we had looked; `_start` waits for it
                 self._end(run, "gave way")
                 return
             self.failed[phase.name] = reason
@@ -212,8 +269,9 @@ class _Run:
         curve = self.cascade.curve(rows)
         if not curve or any(value is None or not math.isfinite(value) for value in curve):
             raise TopdownError(
-                f"{phase.name}: the dev criterion {self.cascade.dev_name} is not finite in epoch "
-                f"{1 + next((n for n, v in enumerate(curve) if v is None), 0)}: training has diverged. Lower its learning rate"
+                f"{phase.name}: the dev criterion {self.cascade.dev_name} is not finite in epoch"
+                f" {1 + next((n for n, v in enumerate(curve) if v is None), 0)}: training has"
+                " diverged. Lower its learning rate"
             )
         wall_s = time.monotonic() - run.began
         record = {
@@ -238,7 +296,9 @@ class _Run:
     def _end(self, run: Running, outcome: str, **details: Any) -> None:
         details = {"epochs": ledger.finished_epochs(self.cascade.phase_dir(run.phase))} | details
         wall_s = round(time.monotonic() - run.began, 3)
-        self.cascade.ledger.append("end", run.phase.name, attempt=run.attempt, outcome=outcome, wall_s=wall_s, **details)
+        self.cascade.ledger.append(
+            "end", run.phase.name, attempt=run.attempt, outcome=outcome, wall_s=wall_s, **details
+        )
 
     def _prune(self) -> None:
         if self.keep_epochs is not None:
@@ -258,13 +318,18 @@ class _Run:
 
 
 def default_threads(launch: Launch) -> int:
-    """OMP_NUM_THREADS where it is set, else an equal share of this machine's CPUs; 1 (as ESPnet's path.sh) elsewhere."""
+    """OMP_NUM_THREADS where it is set, else an equal share of this machine's CPUs.
+
+    1 (as ESPnet's path.sh) elsewhere.
+    """
     share = 1 if launch.cmd else max(1, len(os.sched_getaffinity(0)) // launch.jobs)
     return int(os.environ.get("OMP_NUM_THREADS") or 0) or share
 
 
 def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:
-    """The GPUs of the training in place `slot` of `launch.jobs`, as CUDA_VISIBLE_DEVICES; empty where nothing is shared.
+    """The GPUs of the training in place `slot` of `launch.jobs`, as CUDA_VISIBLE_DEVICES.
+
+    Empty where nothing is shared.
 
     Args:
         launch: how trainings are started; with `cmd` the cluster hands out GPUs.
@@ -277,24 +342,40 @@ def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:
     if launch.cmd is not None or launch.ngpu == 0 or launch.jobs == 1:
         return {}
     needed = launch.jobs * launch.ngpu
-    names = [str(n) for n in range(needed)] if visible is None else [name for name in visible.split(",") if name]
+    names = (
+        [str(n) for n in range(needed)]
+        if visible is None
+        else [name for name in visible.split(",") if name]
+    )
     if len(names) < needed:
         raise TopdownError(
-            f"--jobs {launch.jobs} with --ngpu {launch.ngpu} needs {needed} GPUs, and CUDA_VISIBLE_DEVICES={visible} names "
-            f"{len(names)}; give fewer jobs"
+            f"--jobs {launch.jobs} with --ngpu {launch.ngpu} needs {needed} GPUs, and"
+            f" CUDA_VISIBLE_DEVICES={visible} names {len(names)}; give fewer jobs"
         )
     return {"CUDA_VISIBLE_DEVICES": ",".join(names[slot * launch.ngpu : (slot + 1) * launch.ngpu])}
 
 
 def failure(directory: Path) -> str:
-    """Why a training ended: a full disk; else by its log, or its launch's where it never began: our message, or the end."""
+    """Why a training ended: a full disk.
+
+    Else by its log, or its launch's where it never began: our message, or the end.
+    """
     if (free := shutil.disk_usage(directory).free) < FULL_BYTES:
-        return f"the disk of {directory} is full ({free / 1e6:.1f} MB free); make room and run again"
+        return (
+            f"the disk of {directory} is full ({free / 1e6:.1f} MB free); make room and run again"
+        )
     logs = [directory / "train.log", directory / "launch.log"]
     log = next((log for log in logs if log.exists()), logs[0])
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     marker = ": error: "
     start = next((n for n, line in enumerate(lines) if marker in line), None)
     if start is not None:
-        return "\n".join([lines[start].split(marker, 1)[1], *(line for line in lines[start + 1 :] if line.startswith("  "))])
-    return "\n".join([f"training ended early; the end of {log}:", *(f"    {line}" for line in lines[-8:])])
+        return "\n".join(
+            [
+                lines[start].split(marker, 1)[1],
+                *(line for line in lines[start + 1 :] if line.startswith("  ")),
+            ]
+        )
+    return "\n".join(
+        [f"training ended early; the end of {log}:", *(f"    {line}" for line in lines[-8:])]
+    )

@@ -1,4 +1,6 @@
-"""What a person reads before and during a cascade: the plan as a table, its cost, and how far it is.
+"""What a person reads before and during a cascade.
+
+The plan as a table, its cost, and how far it is.
 
 Text only; neither torch nor ESPnet is needed.
 """
@@ -15,43 +17,71 @@ from espnet_topdown.plan.plan import BASE, Phase
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as aligned text; the first row is the header; cells that are numbers stand right."""
+    """Rows of cells as aligned text; the first row is the header.
+
+    Cells that are numbers stand right.
+    """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [c.rjust(w) if _is_number(c) else c.ljust(w) for c, w in zip(row, widths, strict=True)]
+        cells = [
+            c.rjust(w) if _is_number(c) else c.ljust(w) for c, w in zip(row, widths, strict=True)
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
 def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").replace(".", "").replace("%", "").replace("-", "").strip().isdigit()
+    return (
+        cell.replace(",", "").replace(".", "").replace("%", "").replace("-", "").strip().isdigit()
+    )
 
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
-    """Layers from the output to the input: name, parameters, share of the model, what freezing meets there."""
+    """Layers from the output to the input.
+
+    Name, parameters, share of the model, what freezing meets there.
+    """
     total = sum(layer["parameters"] for layer in layers)
     rows = [["layer", "parameters", "share", "notes"]]
     for layer in reversed(layers):
         count = layer["parameters"]
-        rows.append([layer["name"], f"{count:,}", f"{100 * count / max(total, 1):.1f}%", layer["notes"]])
+        rows.append(
+            [layer["name"], f"{count:,}", f"{100 * count / max(total, 1):.1f}%", layer["notes"]]
+        )
     return columns([*rows, ["all", f"{total:,}", "100.0%", ""]])
 
 
 def plan_table(cascade: Cascade, judgement: Judgement | None = None) -> str:
-    """The phases with what they freeze and draw, and, once judged, the dev criterion and the verdict."""
+    """The phases with what they freeze and draw, and, once judged, the dev criterion and the
+    verdict.
+    """
     head = ["phase", "kind", "cut", "parent", "seed", "frozen", "fresh", "epochs"]
     rows = [head + ([cascade.dev_name, "verdict"] if judgement else [])]
     base_epochs = str(len(cascade.facts.epochs) or "?")
-    base = [BASE, "base", "-", "-", str(cascade.base.seed), "0", f"{cascade.facts.total:,}", base_epochs]
-    rows.append(base + ([_dev(judgement, BASE), "best" if judgement.best == BASE else ""] if judgement else []))
+    base = [
+        BASE,
+        "base",
+        "-",
+        "-",
+        str(cascade.base.seed),
+        "0",
+        f"{cascade.facts.total:,}",
+        base_epochs,
+    ]
+    rows.append(
+        base
+        + ([_dev(judgement, BASE), "best" if judgement.best == BASE else ""] if judgement else [])
+    )
     for phase in cascade.phases:
         frozen, total = cascade.facts.frozen_parameters(phase)
         record = read_record(cascade.phase_dir(phase))
         epochs = str(record["epochs"]) if record else str(_max_epoch(cascade, phase))
         row = [phase.name, phase.kind, phase.cut or "-", phase.parent, str(phase.seed)]
         row += [f"{frozen:,}", f"{total - frozen:,}", epochs]
-        rows.append(row + ([_dev(judgement, phase.name), _verdict(judgement, phase)] if judgement else []))
+        rows.append(
+            row + ([_dev(judgement, phase.name), _verdict(judgement, phase)] if judgement else [])
+        )
     return columns(rows)
 
 
@@ -75,41 +105,65 @@ def _max_epoch(cascade: Cascade, phase: Phase) -> int:
 
 
 def notes(cascade: Cascade) -> list[str]:
-    """What the reader must know before starting: pre-trained parameters, conditioning layers, ties."""
+    """What the reader must know before starting.
+
+    Pre-trained parameters, conditioning layers, ties.
+    """
     found = list(cascade.facts.data["notes"])
     if cascade.base.config.get("init_param"):
         kept = any(phase.init_param == "keep" for phase in cascade.phases)
         found.append(
-            f"THE BASE WAS TRAINED WITH init_param ({', '.join(map(str, cascade.base.config['init_param']))}): fresh layers "
-            + ("START FROM THE SAME PRE-TRAINED PARAMETERS; 'init_param: drop' draws them" if kept else "are drawn instead")
+            "THE BASE WAS TRAINED WITH init_param"
+            f" ({', '.join(map(str, cascade.base.config['init_param']))}): fresh layers "
+            + (
+                "START FROM THE SAME PRE-TRAINED PARAMETERS; 'init_param: drop' draws them"
+                if kept
+                else "are drawn instead"
+            )
         )
     if cascade.base.config.get("freeze_param"):
-        found.append(f"the base's freeze_param stays frozen in every phase: {', '.join(cascade.base.config['freeze_param'])}")
+        found.append(
+            "the base's freeze_param stays frozen in every phase:"
+            f" {', '.join(cascade.base.config['freeze_param'])}"
+        )
     for layer in cascade.facts.data["layers"]:
         if layer["tied_to"] and (tied := {p.tied or "freeze" for p in cascade.phases}):
             others = ", ".join(layer["tied_to"])
-            found.append(f"{layer['name']} shares its matrix with {others}; across a cut: tied: {', '.join(sorted(tied))}")
+            found.append(
+                f"{layer['name']} shares its matrix with {others}; across a cut: tied:"
+                f" {', '.join(sorted(tied))}"
+            )
     return found
 
 
 def estimate(cascade: Cascade) -> str:
-    """Disk and hours that the phases not yet finished may take, from the base's epoch time and checkpoint size."""
+    """Disk and hours that the phases not yet finished may take, from the base's epoch time and
+    checkpoint size.
+    """
     waiting = [p for p in cascade.phases if not cascade.is_done(p)]
     if not waiting:
         return "every phase is finished"
     epochs = sum(_max_epoch(cascade, phase) for phase in waiting)
     seconds = cascade.facts.seconds_per_epoch()
-    hours = "unknown (the base's epoch time is not recorded)" if seconds is None else f"{epochs * seconds / 3600:.2f} h at most"
+    hours = (
+        "unknown (the base's epoch time is not recorded)"
+        if seconds is None
+        else f"{epochs * seconds / 3600:.2f} h at most"
+    )
     config = cascade.base.config
     kept = config.get("keep_nbest_models") or 1
-    models = (max(kept) if isinstance(kept, list) else kept) * len(config.get("best_model_criterion") or [1]) + 2
+    models = (max(kept) if isinstance(kept, list) else kept) * len(
+        config.get("best_model_criterion") or [1]
+    ) + 2
     checkpoint = cascade.facts.data["checkpoint_bytes"]
     model = 4 * cascade.facts.total
     size = len(waiting) * (2 * (checkpoint or 3 * model) + model * models)
-    free = shutil.disk_usage(next(p for p in [cascade.directory, *cascade.directory.parents] if p.exists())).free
+    free = shutil.disk_usage(
+        next(p for p in [cascade.directory, *cascade.directory.parents] if p.exists())
+    ).free
     return (
-        f"{len(waiting)} phase(s) to train, {epochs} epochs at most: {hours}; disk {size / 1e9:.2f} GB at most, "
-        f"{free / 1e9:.1f} GB free"
+        f"{len(waiting)} phase(s) to train, {epochs} epochs at most: {hours}; disk {size / 1e9:.2f}"
+        f" GB at most, {free / 1e9:.1f} GB free"
     )
 
 
@@ -117,12 +171,36 @@ def status(cascade: Cascade) -> str:
     """Every phase with its state, epochs, dev criterion and time left."""
     judgement = cascade.judge()
     rows = [["phase", "kind", "cut", "state", "epoch", cascade.dev_name, "hours", "left"]]
-    rows.append([BASE, "base", "-", "finished", str(len(cascade.facts.epochs)), _dev(judgement, BASE), "", ""])
-    outcomes = {e["phase"]: e.get("outcome") for e in cascade.ledger.events() if e["event"] == "end"}
+    rows.append(
+        [
+            BASE,
+            "base",
+            "-",
+            "finished",
+            str(len(cascade.facts.epochs)),
+            _dev(judgement, BASE),
+            "",
+            "",
+        ]
+    )
+    outcomes = {
+        e["phase"]: e.get("outcome") for e in cascade.ledger.events() if e["event"] == "end"
+    }
     for phase in cascade.phases:
-        rows.append([phase.name, phase.kind, phase.cut or "-", *_state(cascade, judgement, phase, outcomes.get(phase.name))])
+        rows.append(
+            [
+                phase.name,
+                phase.kind,
+                phase.cut or "-",
+                *_state(cascade, judgement, phase, outcomes.get(phase.name)),
+            ]
+        )
     runner = files.holder(cascade.directory / ".lock")
-    return columns(rows) + f"\nbest: {judgement.best}; " + (f"run by {runner}" if runner else "not running")
+    return (
+        columns(rows)
+        + f"\nbest: {judgement.best}; "
+        + (f"run by {runner}" if runner else "not running")
+    )
 
 
 def _state(cascade: Cascade, judgement: Judgement, phase: Phase, outcome: str | None) -> list[str]:
@@ -130,7 +208,13 @@ def _state(cascade: Cascade, judgement: Judgement, phase: Phase, outcome: str | 
     directory = cascade.phase_dir(phase)
     record = read_record(directory)
     if record:
-        return [_verdict(judgement, phase), str(record["epochs"]), _dev(judgement, phase.name), f"{record['hours']:.2f}", ""]
+        return [
+            _verdict(judgement, phase),
+            str(record["epochs"]),
+            _dev(judgement, phase.name),
+            f"{record['hours']:.2f}",
+            "",
+        ]
     progress = read_progress(directory / "train.log")
     best = cascade.best_value(cascade.curve(progress.results)) if progress else None
     dev = f"{best:.4f}" if best is not None else ""

@@ -1,4 +1,6 @@
-"""Re-checks a finished cascade from its files: keys, parents, and the fingerprint of every model file.
+"""Re-checks a finished cascade from its files.
+
+Keys, parents, and the fingerprint of every model file.
 
 Needs torch, not ESPnet. Finds a change of a single weight.
 """
@@ -37,12 +39,21 @@ def verify(cascade: Cascade) -> list[str]:
         faults += found
         if not found:
             there = sum((cascade.phase_dir(phase) / name).exists() for name in record["files"])
-            gone = f" ({len(record['files']) - there} pruned)" if there < len(record["files"]) else ""
-            passed.append(f"{phase.name}: {there} model files{gone}, frozen tensors and parent as recorded")
+            gone = (
+                f" ({len(record['files']) - there} pruned)" if there < len(record["files"]) else ""
+            )
+            passed.append(
+                f"{phase.name}: {there} model files{gone}, frozen tensors and parent as recorded"
+            )
     if faults:
-        raise TopdownError(f"{cascade.directory}: {len(faults)} fault(s):\n" + "\n".join(f"  {fault}" for fault in faults))
+        raise TopdownError(
+            f"{cascade.directory}: {len(faults)} fault(s):\n"
+            + "\n".join(f"  {fault}" for fault in faults)
+        )
     if not passed:
-        raise TopdownError(f"{cascade.directory}: no phase is finished, so there is nothing to verify")
+        raise TopdownError(
+            f"{cascade.directory}: no phase is finished, so there is nothing to verify"
+        )
     return passed
 
 
@@ -65,8 +76,14 @@ def _faults(cascade: Cascade, phase: Phase, record: dict[str, Any]) -> Iterator[
             continue
         prints = {tensor: checkpoint.fingerprint(value) for tensor, value in state.items()}
         if checkpoint.state_fingerprint(prints) != expected:
-            moved = [tensor for tensor, digest in proof["frozen"].items() if prints.get(tensor) != digest]
-            what = f"frozen tensors changed: {', '.join(moved[:4])}" if moved else "a trained tensor changed"
+            moved = [
+                tensor for tensor, digest in proof["frozen"].items() if prints.get(tensor) != digest
+            ]
+            what = (
+                f"frozen tensors changed: {', '.join(moved[:4])}"
+                if moved
+                else "a trained tensor changed"
+            )
             yield f"{phase.name}: {name} is not what was recorded ({what})"
     epochs = directory / EPOCHS
     if epochs.exists() and cascade.curve(files.read_json(epochs)) != record["dev"]["curve"]:

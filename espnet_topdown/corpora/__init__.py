@@ -1,1 +1,3 @@
-"""Data preparation of licensed corpora (WSJ, Switchboard) and scoring by the hub5 rules, without Kaldi."""
+"""Data preparation of licensed corpora (WSJ, Switchboard) and scoring by the hub5 rules, without
+Kaldi.
+"""

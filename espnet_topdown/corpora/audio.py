@@ -14,24 +14,41 @@ from espnet_topdown.errors import TopdownError
 
 _CHUNK = 512  # files that one process takes at a time
 CHECKS = ("header", "full", "none")
-# Path -> (the compression that its header names, "" for none, None where it was not to be read; what is wrong, or "").
+# Path -> (the compression that its header names, "" for none, None where it was not to be read;
+# what is wrong, or "").
 Findings = dict[str, tuple[str | None, str]]
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options that every corpus has."""
-    parser.add_argument("--output", type=Path, default=Path("data"), help="where the sets go (default: data)")
-    parser.add_argument("--faults", choices=POLICIES, default="refuse",
-                        help="files that are damaged and utterances without a transcript: refuse the corpus (default) "
-                        "or name and skip them")
-    parser.add_argument("--audio_check", choices=CHECKS, default="header",
-                        help="of every audio file read the header and compare the size (default), decode it whole "
-                        "(the only check that sees damage inside compressed files), or trust it")
+    parser.add_argument(
+        "--output", type=Path, default=Path("data"), help="where the sets go (default: data)"
+    )
+    parser.add_argument(
+        "--faults",
+        choices=POLICIES,
+        default="refuse",
+        help=(
+            "files that are damaged and utterances without a transcript: refuse the corpus"
+            " (default) or name and skip them"
+        ),
+    )
+    parser.add_argument(
+        "--audio_check",
+        choices=CHECKS,
+        default="header",
+        help=(
+            "of every audio file read the header and compare the size (default), decode it whole "
+            "(the only check that sees damage inside compressed files), or trust it"
+        ),
+    )
 
 
 def run_command(prepare: Callable[[Namespace], None], options: Namespace) -> int:
     """Run `prepare`; a refusal is printed without a traceback and gives exit status 1."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
+    )
     try:
         prepare(options)
     except TopdownError as error:
@@ -49,7 +66,9 @@ class AudioCheck:
 
     def __init__(self, how: str) -> None:
         self.how = how
-        self.pool = Pool()  # processes, because desphere decodes in Python, and because headers take time
+        self.pool = (
+            Pool()
+        )  # processes, because desphere decodes in Python, and because headers take time
 
     def __enter__(self) -> "AudioCheck":
         return self
@@ -74,7 +93,9 @@ class AudioCheck:
 
 
 def sound_files(corpus: str, findings: Findings, faults: Faults) -> dict[str, str | None]:
-    """The compression of every file of `corpus` that can be used; the others, each with its complaint, go to `faults`.
+    """The compression of every file of `corpus` that can be used.
+
+    The others, each with its complaint, go to `faults`.
 
     Raises:
         TopdownError: files are compressed, and no decoder is installed.
@@ -85,7 +106,9 @@ def sound_files(corpus: str, findings: Findings, faults: Faults) -> dict[str, st
     for _, complaint in findings.values():
         if complaint:
             faults.add(f"{corpus}: audio cannot be used", complaint)
-    return {path: compression for path, (compression, complaint) in findings.items() if not complaint}
+    return {
+        path: compression for path, (compression, complaint) in findings.items() if not complaint
+    }
 
 
 def _inspect(path: str, *, decode: bool, rate: int, channels: int) -> tuple[str | None, str]:
@@ -98,4 +121,7 @@ def _inspect(path: str, *, decode: bool, rate: int, channels: int) -> tuple[str 
     if (header.rate, header.channels) == (rate, channels):
         return sys.intern(header.compression), ""  # one object, pickled once for many files
     expected = f"expected {rate} and {channels}"
-    return None, f"{path}: {header.rate} samples per second and {header.channels} channel(s), {expected}"
+    return (
+        None,
+        f"{path}: {header.rate} samples per second and {header.channels} channel(s), {expected}",
+    )

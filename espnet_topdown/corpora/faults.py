@@ -1,4 +1,7 @@
-"""What is wrong with single files or utterances of a corpus: all of it refused together, or named and skipped."""
+"""What is wrong with single files or utterances of a corpus.
+
+All of it refused together, or named and skipped.
+"""
 
 import logging
 
@@ -12,12 +15,18 @@ class Faults:
     """Faults found so far, by kind; `settle` decides what becomes of them."""
 
     def __init__(self, policy: str) -> None:
-        """Args: policy: ``refuse`` (nothing is written) or ``skip`` (what is faulty is left out, each one named)."""
+        """Args: policy.
+
+        ``refuse`` (nothing is written) or ``skip`` (what is faulty is left out, each one named).
+        """
         self.policy = policy
         self._found: dict[str, list[str]] = {}
 
     def add(self, kind: str, what: str) -> None:
-        """Note one fault: `kind` is a sentence that ends before the list of names, `what` the file or utterance."""
+        """Note one fault.
+
+        `kind` is a sentence that ends before the list of names, `what` the file or utterance.
+        """
         self._found.setdefault(kind, []).append(what)
 
     def settle(self) -> None:
@@ -29,8 +38,17 @@ class Faults:
         if not self._found:
             return
         if self.policy == "refuse":
-            raise TopdownError("\n".join([*map(self._summary, self._found), "Nothing was written. Mend the corpus, or "
-                               "leave these out with --faults skip"]))
+            raise TopdownError(
+                "\n".join(
+                    [
+                        *map(self._summary, self._found),
+                        (
+                            "Nothing was written. Mend the corpus, or "
+                            "leave these out with --faults skip"
+                        ),
+                    ]
+                )
+            )
         for kind, names in self._found.items():
             for name in names:
                 logging.warning("skipped: %s: %s", kind, name)

@@ -1,4 +1,6 @@
-"""Fisher transcripts (LDC2004T19, LDC2005T19) as further text for the Switchboard language model, without audio."""
+"""Fisher transcripts (LDC2004T19, LDC2005T19) as further text for the Switchboard language model,
+without audio.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,8 +30,10 @@ def find_transcripts(root: Path) -> list[Path]:
         directory = root / name / part / "data"
         found = sorted(directory.rglob("*.txt"))
         if not found:
-            raise TopdownError(f"Fisher is incomplete: {', '.join(present)} found in {root}, but {name} has no *.txt "
-                               f"below {directory}")
+            raise TopdownError(
+                f"Fisher is incomplete: {', '.join(present)} found in {root}, but {name} has no"
+                f" *.txt below {directory}"
+            )
         files += found
     return files
 
@@ -43,7 +47,9 @@ def read_call(path: Path) -> Iterator[tuple[str, str]]:
     lines = read_lines(path)
     first = lines[0] if lines else ""
     if f"# {path.stem}.sph" not in first:
-        raise TopdownError(f"{path}: expected '# {path.stem}.sph' in its first line, found {first!r}")
+        raise TopdownError(
+            f"{path}: expected '# {path.stem}.sph' in its first line, found {first!r}"
+        )
     for line in lines[1:]:
         turn = _TURN.search(line)
         if turn and "((" not in turn[4]:
@@ -53,7 +59,10 @@ def read_call(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def lm_lines(calls: Iterable[Path], training: Mapping[str, str]) -> Iterator[str]:
-    """Lines ``id sentence`` of the language-model text: Fisher's turns sorted by id, then the training transcripts."""
+    """Lines ``id sentence`` of the language-model text.
+
+    Fisher's turns sorted by id, then the training transcripts.
+    """
     for call in sorted(calls, key=lambda path: path.stem):
         turns: dict[str, str] = {}
         for utterance, words in sorted(read_call(call)):

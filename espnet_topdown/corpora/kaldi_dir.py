@@ -1,4 +1,6 @@
-"""A Kaldi data directory as a value: the lists of one set, kept consistent with each other and written sorted.
+"""A Kaldi data directory as a value.
+
+The lists of one set, kept consistent with each other and written sorted.
 
 Which utterances belong to a set is the business of the corpus modules.
 """
@@ -18,8 +20,8 @@ class DataDir:
         audio: recording id -> entry of ``wav.scp`` (a path, or a command that ends in ``|``).
         text: utterance id -> transcript, "" where nothing was said.
         speaker: utterance id -> speaker id, which must be a prefix of the utterance id.
-        segments: utterance id -> (recording id, start, end), times in seconds as they are to be printed; None where
-            every utterance is a recording of its own.
+        segments: utterance id -> (recording id, start, end), times in seconds as they are to be
+            printed; None where every utterance is a recording of its own.
     """
 
     audio: Mapping[str, str]
@@ -32,7 +34,11 @@ class DataDir:
         segments = self.segments
         if segments is None:
             return sorted(u for u in self.text if u in self.audio and u in self.speaker)
-        return sorted(u for u in self.text if u in segments and u in self.speaker and segments[u][0] in self.audio)
+        return sorted(
+            u
+            for u in self.text
+            if u in segments and u in self.speaker and segments[u][0] in self.audio
+        )
 
     def subset(self, utterances: Collection[str]) -> "DataDir":
         """The same set with only `utterances`; recordings that no utterance needs are dropped."""
@@ -42,10 +48,13 @@ class DataDir:
             return DataDir({u: self.audio[u] for u in utterances}, text, speaker)
         segments = {u: self.segments[u] for u in utterances}
         recordings = {recording for recording, _, _ in segments.values()}
-        return DataDir({r: e for r, e in self.audio.items() if r in recordings}, text, speaker, segments)
+        return DataDir(
+            {r: e for r, e in self.audio.items() if r in recordings}, text, speaker, segments
+        )
 
     def write(self, directory: Path) -> int:
-        """Write ``text``, ``utt2spk``, ``spk2utt``, ``wav.scp`` and, where there are any, ``segments``.
+        """Write ``text``, ``utt2spk``, ``spk2utt``, ``wav.scp`` and, where there are any,
+        ``segments``.
 
         Only utterances that are complete are written, and only recordings that they use.
 
@@ -57,7 +66,9 @@ class DataDir:
         by_speaker: dict[str, list[str]] = {}
         for utterance in kept:
             by_speaker.setdefault(whole.speaker[utterance], []).append(utterance)
-        write_lines(directory / "text", (f"{u} {whole.text[u]}" if whole.text[u] else u for u in kept))
+        write_lines(
+            directory / "text", (f"{u} {whole.text[u]}" if whole.text[u] else u for u in kept)
+        )
         write_lines(directory / "utt2spk", (f"{u} {whole.speaker[u]}" for u in kept))
         write_lines(directory / "spk2utt", (" ".join([s, *us]) for s, us in by_speaker.items()))
         write_lines(directory / "wav.scp", (f"{r} {whole.audio[r]}" for r in sorted(whole.audio)))

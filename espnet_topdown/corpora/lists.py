@@ -1,4 +1,7 @@
-"""The lines of corpus files as Kaldi's tools see them: bytes of the C locale, carried in `str` without loss."""
+"""The lines of corpus files as Kaldi's tools see them.
+
+Bytes of the C locale, carried in `str` without loss.
+"""
 
 import contextlib
 import os
@@ -7,7 +10,8 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 
-# Bytes above 127 become lone surrogates: neither letters nor blanks, and sorted behind ASCII, as in the C locale.
+# Bytes above 127 become lone surrogates: neither letters nor blanks, and sorted behind ASCII, as in
+# the C locale.
 C_LOCALE = {"encoding": "ascii", "errors": "surrogateescape", "newline": "\n"}
 
 
@@ -26,7 +30,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def files_below(root: Path, suffix: str) -> Iterator[str]:
-    """Paths of the files below `root` whose name ends in `suffix`, in any case; links are followed."""
+    """Paths of the files below `root` whose name ends in `suffix`, in any case.
+
+    Links are followed.
+    """
     for directory, names, files in os.walk(root, followlinks=True):
         names.sort()
         for name in sorted(files):
@@ -42,9 +49,12 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def renamed(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well: a killed run leaves no half list.
+    """A temporary path that becomes `path` when the block ends well.
 
-    Unlike ``files.replacing`` it does not wait for the disc: after a power cut the corpus is prepared anew.
+    A killed run leaves no half list.
+
+    Unlike ``files.replacing`` it does not wait for the disc: after a power cut the corpus is
+    prepared anew.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -1,7 +1,10 @@
-"""NIST SPHERE audio: header, completeness, samples; as a command it writes one file as WAV to stdout.
+"""NIST SPHERE audio: header, completeness, samples.
 
-PCM and mu-law are read by libsndfile (soundfile). Shorten, which the real WSJ discs use, is decoded by the first of
-sph2pipe, ffmpeg (both on PATH) and the Python package desphere. Resampling is left to the recipe.
+As a command it writes one file as WAV to stdout.
+
+PCM and mu-law are read by libsndfile (soundfile). Shorten, which the real WSJ discs use, is decoded
+by the first of sph2pipe, ffmpeg (both on PATH) and the Python package desphere. Resampling is left
+to the recipe.
 
     python3 -m espnet_topdown.corpora.sphere --channel 2 sw02001.sph > side_b.wav
 """
@@ -30,7 +33,8 @@ _FIELD = re.compile(rb"^(" + _NAMES + rb") -\S+ (.*)$", re.MULTILINE)  # name -t
 
 
 _ENTRY = re.compile(
-    r"(?:sph2pipe -f wav(?: -p)?(?: -c (?P<pipe>\d+))?|python3 -m espnet_topdown\.corpora\.sphere(?: --channel (?P<own>\d+))?)"
+    r"(?:sph2pipe -f wav(?: -p)?(?: -c (?P<pipe>\d+))?|python3 -m"
+    r" espnet_topdown\.corpora\.sphere(?: --channel (?P<own>\d+))?)"
     r" (?P<path>'[^']*'|[^\s'\"|]+) \|"
 )
 
@@ -46,7 +50,8 @@ class SphereHeader(NamedTuple):
         width: bytes of one sample before compression.
         coding: ``pcm``, ``ulaw`` or ``alaw``.
         compression: ``""``, or its name, e.g. ``embedded-shorten-v2.00``.
-        checksum: sum of all samples modulo 65536; None where the header has none, or for other codings than PCM.
+        checksum: sum of all samples modulo 65536; None where the header has none, or for other
+            codings than PCM.
     """
 
     size: int
@@ -63,8 +68,9 @@ def read_header(path: str | Path) -> SphereHeader:
     """The header of `path`, checked against the size of the file.
 
     Raises:
-        TopdownError: the file is missing, is not SPHERE, lacks a field, or is uncompressed and shorter than its header
-            says. Whether a compressed file is whole shows only when it is decoded.
+        TopdownError: the file is missing, is not SPHERE, lacks a field, or is uncompressed and
+            shorter than its header says. Whether a compressed file is whole shows only when it is
+            decoded.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -81,7 +87,9 @@ def read_header(path: str | Path) -> SphereHeader:
     except ValueError:
         raise TopdownError(f"{path}: damaged SPHERE header (no size in its second line)") from None
     if not size or len(head) < size:
-        raise TopdownError(f"{path}: not a whole SPHERE header (expected NIST_1A and {size or 1024} bytes)")
+        raise TopdownError(
+            f"{path}: not a whole SPHERE header (expected NIST_1A and {size or 1024} bytes)"
+        )
     header = _parse(path, size, head)
     needed = size + header.samples * header.channels * header.width
     if not header.compression and file_size < needed:
@@ -91,14 +99,33 @@ def read_header(path: str | Path) -> SphereHeader:
 
 def _parse(path: str | Path, size: int, head: bytes) -> SphereHeader:
     fields = dict(_FIELD.findall(head, 16, head.find(b"end_head")))
-    coding, _, compression = fields.get(b"sample_coding", b"pcm").decode("ascii", "replace").partition(",")
+    coding, _, compression = (
+        fields.get(b"sample_coding", b"pcm").decode("ascii", "replace").partition(",")
+    )
     try:
-        rate, channels, samples = (int(fields[k]) for k in (b"sample_rate", b"channel_count", b"sample_count"))
+        rate, channels, samples = (
+            int(fields[k]) for k in (b"sample_rate", b"channel_count", b"sample_count")
+        )
         width = int(fields.get(b"sample_n_bytes", b"2" if coding == "pcm" else b"1"))
-        checksum = int(fields[b"sample_checksum"]) if coding == "pcm" and b"sample_checksum" in fields else None
+        checksum = (
+            int(fields[b"sample_checksum"])
+            if coding == "pcm" and b"sample_checksum" in fields
+            else None
+        )
     except (KeyError, ValueError):
-        raise TopdownError(f"{path}: damaged SPHERE header (sample_rate, channel_count or sample_count)") from None
-    return SphereHeader(size, rate, channels, samples, width, coding.replace("mu-law", "ulaw"), compression, checksum)
+        raise TopdownError(
+            f"{path}: damaged SPHERE header (sample_rate, channel_count or sample_count)"
+        ) from None
+    return SphereHeader(
+        size,
+        rate,
+        channels,
+        samples,
+        width,
+        coding.replace("mu-law", "ulaw"),
+        compression,
+        checksum,
+    )
 
 
 def has_sph2pipe() -> bool:
@@ -106,7 +133,9 @@ def has_sph2pipe() -> bool:
     return shutil.which("sph2pipe") is not None
 
 
-def wav_entry(path: str | Path, compression: str | None, channel: int | None = None, *, sph2pipe: bool) -> str:
+def wav_entry(
+    path: str | Path, compression: str | None, channel: int | None = None, *, sph2pipe: bool
+) -> str:
     """The ``wav.scp`` entry through which recipes read `path`.
 
     Args:
@@ -116,8 +145,8 @@ def wav_entry(path: str | Path, compression: str | None, channel: int | None = N
         sph2pipe: whether to use it (see `has_sph2pipe`).
 
     Returns:
-        a sph2pipe command if that is wanted, the path alone where soundfile reads it as it is, else a command
-        that runs this module.
+        a sph2pipe command if that is wanted, the path alone where soundfile reads it as it is, else
+        a command that runs this module.
     """
     if sph2pipe:
         return f"sph2pipe -f wav {f'-p -c {channel} ' if channel else ''}{shlex.quote(str(path))} |"
@@ -134,8 +163,8 @@ def decode(path: str | Path) -> tuple["np.ndarray", int]:
         int16 samples of shape (samples, channels), and samples per second.
 
     Raises:
-        TopdownError: the file is damaged, holds fewer samples than its header says, its samples do not have the header's
-            checksum, or no decoder is installed.
+        TopdownError: the file is damaged, holds fewer samples than its header says, its samples do
+            not have the header's checksum, or no decoder is installed.
     """
     header = read_header(path)
     if header.compression:
@@ -143,10 +172,15 @@ def decode(path: str | Path) -> tuple["np.ndarray", int]:
     else:
         samples = _read_plain(path)
     if len(samples) < header.samples:
-        raise TopdownError(f"{path}: truncated or corrupt ({len(samples)} samples, header says {header.samples})")
+        raise TopdownError(
+            f"{path}: truncated or corrupt ({len(samples)} samples, header says {header.samples})"
+        )
     samples = samples[: header.samples]
     if header.checksum not in (None, found := int(samples.sum(dtype="int64")) % 65536):
-        raise TopdownError(f"{path}: corrupt (its samples sum up to {found}, its header's sample_checksum is {header.checksum})")
+        raise TopdownError(
+            f"{path}: corrupt (its samples sum up to {found}, its header's sample_checksum is"
+            f" {header.checksum})"
+        )
     return samples, header.rate
 
 
@@ -160,19 +194,25 @@ def _read_plain(path: str | Path) -> "np.ndarray":
 
 
 def find_decoder(path: str | Path, header: SphereHeader) -> str:
-    """The program or package that decodes the compressed file `path`: ``sph2pipe``, ``ffmpeg`` or ``desphere``.
+    """The program or package that decodes the compressed file `path`.
+
+    ``sph2pipe``, ``ffmpeg`` or ``desphere``.
 
     Raises:
         TopdownError: none that can is installed.
     """
     if has_sph2pipe():
         return "sph2pipe"
-    if shutil.which("ffmpeg") and header.coding == "pcm":  # it finds no decoder for mu-law inside shorten
+    if (
+        shutil.which("ffmpeg") and header.coding == "pcm"
+    ):  # it finds no decoder for mu-law inside shorten
         return "ffmpeg"
     if importlib.util.find_spec("desphere"):
         return "desphere"
-    raise TopdownError(f"{path} is compressed ({header.compression}) and no decoder for {header.coding} is "
-                       "installed: install sph2pipe, ffmpeg (PCM only) or `pip install desphere`")
+    raise TopdownError(
+        f"{path} is compressed ({header.compression}) and no decoder for {header.coding} is "
+        "installed: install sph2pipe, ffmpeg (PCM only) or `pip install desphere`"
+    )
 
 
 def _decompress(path: str | Path, header: SphereHeader) -> "np.ndarray":
@@ -182,10 +222,27 @@ def _decompress(path: str | Path, header: SphereHeader) -> "np.ndarray":
     if decoder == "sph2pipe":
         raw = _run(path, ["sph2pipe", "-p", "-f", "wav", str(path)])
     elif decoder == "ffmpeg":
-        raw = _run(path, ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-f", "wav", "-c:a", "pcm_s16le", "-"])
+        raw = _run(
+            path,
+            [
+                "ffmpeg",
+                "-nostdin",
+                "-v",
+                "error",
+                "-i",
+                str(path),
+                "-f",
+                "wav",
+                "-c:a",
+                "pcm_s16le",
+                "-",
+            ],
+        )
     else:
         raw = _run_desphere(path)
-    data = raw[raw.find(b"data", 12) + 8 :]  # a WAV on a pipe does not know its length: take all that came
+    data = raw[
+        raw.find(b"data", 12) + 8 :
+    ]  # a WAV on a pipe does not know its length: take all that came
     whole = len(data) // (2 * header.channels) * 2 * header.channels
     return np.frombuffer(data[:whole], dtype="<i2").reshape(-1, header.channels)
 
@@ -204,18 +261,22 @@ def _run_desphere(path: str | Path) -> bytes:
     try:
         return desphere.transcode_bytes(Path(path).read_bytes())
     except (desphere.DesphereError, ValueError, IndexError) as error:
-        raise TopdownError(f"{path}: desphere cannot decode it ({error}); of shorten it knows version 2 alone, ffmpeg and "
-                           "sph2pipe the older ones too") from None
+        raise TopdownError(
+            f"{path}: desphere cannot decode it ({error}); of shorten it knows version 2 alone,"
+            " ffmpeg and sph2pipe the older ones too"
+        ) from None
 
 
 def read_wav_entry(entry: str) -> tuple["np.ndarray", int] | None:
-    """What an entry of ``wav.scp`` that is `wav_entry`'s stands for, decoded in this process and checked whole.
+    """What an entry of ``wav.scp`` that is `wav_entry`'s stands for, decoded in this process and
+    checked whole.
 
     Args:
         entry: a path, or a command of sph2pipe or of this module.
 
     Returns:
-        as `decode`, of the channel that the command names; None where `entry` is no SPHERE file and no such command.
+        as `decode`, of the channel that the command names; None where `entry` is no SPHERE file and
+        no such command.
 
     Raises:
         TopdownError: as `decode`; or there is no such channel.

@@ -1,7 +1,9 @@
-"""Switchboard-1 transcripts of Mississippi State: word forms, acronyms, and how often one sentence may occur.
+"""Switchboard-1 transcripts of Mississippi State.
 
-Source of the rules: the annotation guide of the 1998 transcripts, and what Kaldi's and ESPnet's Switchboard recipes
-make of them. The times and ids around the words are swbd's.
+Word forms, acronyms, and how often one sentence may occur.
+
+Source of the rules: the annotation guide of the 1998 transcripts, and what Kaldi's and ESPnet's
+Switchboard recipes make of them. The times and ids around the words are swbd's.
 """
 
 import functools
@@ -10,27 +12,35 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 # Pronunciations of the letters' names, in the phones of the Mississippi State dictionary.
-LETTERS = dict(entry.split(" ", 1) for entry in (
-    "A ey;B b iy;C s iy;D d iy;E iy;F eh f;G jh iy;H ey ch;I ay;J jh ey;K k ey;L eh l;M eh m;N eh n;O ow;P p iy;"
-    "Q k y uw;R aa r;S eh s;T t iy;U y uw;V v iy;W d ah b ax l y uw;X eh k s;Y w ay;Z z iy").split(";"))
+LETTERS = dict(
+    entry.split(" ", 1)
+    for entry in (
+        "A ey;B b iy;C s iy;D d iy;E iy;F eh f;G jh iy;H ey ch;I ay;J jh ey;K k ey;L eh l;M eh m;N"
+        " eh n;O ow;P p iy;Q k y uw;R aa r;S eh s;T t iy;U y uw;V v iy;W d ah b ax l y uw;X eh k"
+        " s;Y w ay;Z z iy"
+    ).split(";")
+)
 # Acronyms that the dictionary lacks and that Kaldi's correction of it adds.
 ADDED = ("NAACP", "NIT", "NTSC")
 _SILENCE = re.compile(r"\s\[SILENCE\](\s|$)", re.IGNORECASE)
 _ASIDE = re.compile(r"<[BE]_ASIDE>", re.IGNORECASE)
 _INNER = r"\[[^\[\]]+\]"
 # (form, what it becomes), applied in this order to one word.
-_FORMS = tuple((re.compile(form, re.ASCII | flags), result) for form, result, flags in (
-    (r"^\[laughter-(.+)\](-?)$", r"\1\2", re.IGNORECASE),  # laughed word
-    (r"^\[(.+)/.+\](-?)$", r"\1\2", 0),  # [said/meant]
-    (rf"^-?{_INNER}(.+)$", r"-\1", 0),  # beginning not spoken
-    (rf"^(.+){_INNER}-?$", r"\1-", 0),  # end not spoken
-    (r"([^\[\]]+)\[.+\]$", r"\1", 0),  # an annotation left open
-    (r"^\{(.+)\}$", r"\1", 0),  # coined word
-    # The middle not spoken: neighbours and middle give way to the middle's last character and "-". Hardly meant so, but
-    # what the published systems were trained on.
-    (r"[a-z]\[[^\[\]]*([^\[\]])\][a-z]", r"\1-", re.IGNORECASE),
-    (r"_\d$", "", 0),  # pronunciation variant
-))
+_FORMS = tuple(
+    (re.compile(form, re.ASCII | flags), result)
+    for form, result, flags in (
+        (r"^\[laughter-(.+)\](-?)$", r"\1\2", re.IGNORECASE),  # laughed word
+        (r"^\[(.+)/.+\](-?)$", r"\1\2", 0),  # [said/meant]
+        (rf"^-?{_INNER}(.+)$", r"-\1", 0),  # beginning not spoken
+        (rf"^(.+){_INNER}-?$", r"\1-", 0),  # end not spoken
+        (r"([^\[\]]+)\[.+\]$", r"\1", 0),  # an annotation left open
+        (r"^\{(.+)\}$", r"\1", 0),  # coined word
+        # The middle not spoken: neighbours and middle give way to the middle's last character and
+        # "-". Hardly meant so, but what the published systems were trained on.
+        (r"[a-z]\[[^\[\]]*([^\[\]])\][a-z]", r"\1-", re.IGNORECASE),
+        (r"_\d$", "", 0),  # pronunciation variant
+    )
+)
 
 
 @functools.cache
@@ -45,7 +55,8 @@ def clean(words: str) -> list[str]:
     """The plain words of one transcript; silence and asides are dropped, other noises stay.
 
     Args:
-        words: the transcript as it follows the times. Of two silences in a row the second stays, as in Kaldi.
+        words: the transcript as it follows the times. Of two silences in a row the second stays, as
+            in Kaldi.
     """
     return [map_word(word) for word in _ASIDE.sub("", _SILENCE.sub(r"\1", f" {words}")).split()]
 
@@ -57,7 +68,9 @@ def acronyms(dictionary: Iterable[str]) -> dict[str, str]:
         dictionary: lines ``word phone phone...``; ``#`` starts a comment.
     """
     found = {}
-    spelled = (f"{word} {' '.join(LETTERS[letter] for letter in word)}" for word in (*LETTERS, *ADDED))
+    spelled = (
+        f"{word} {' '.join(LETTERS[letter] for letter in word)}" for word in (*LETTERS, *ADDED)
+    )
     for line in (*dictionary, *spelled):
         if line.startswith("#") or not line.strip():
             continue
@@ -112,10 +125,12 @@ def unspell(sentence: str) -> str:
 
 
 def without_repeats(texts: Mapping[str, str], most: int) -> list[str]:
-    """The utterances that stay when sentences said at least `most` times are thinned to about that number.
+    """The utterances that stay when sentences said at least `most` times are thinned to about that
+    number.
 
     Args:
-        texts: utterance id -> sentence, in the order in which Kaldi goes through them (sorted by id).
+        texts: utterance id -> sentence, in the order in which Kaldi goes through them (sorted by
+            id).
         most: the count from which on a sentence is thinned.
 
     Source: utils/data/remove_dup_utts.sh of Kaldi, with its own generator of random numbers.

@@ -1,6 +1,9 @@
-"""A trained ESPnet2 experiment as a parent: its task, its dev criterion, and the config that a phase makes of it.
+"""A trained ESPnet2 experiment as a parent.
 
-Works from ``config.yaml`` alone; neither torch nor ESPnet is needed. Which keys this ESPnet's parser knows is given.
+Its task, its dev criterion, and the config that a phase makes of it.
+
+Works from ``config.yaml`` alone; neither torch nor ESPnet is needed. Which keys this ESPnet's
+parser knows is given.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,10 +27,19 @@ _RUN_KEYS = (
 )
 # Do not change what is trained: left out of a phase's key.
 _FREE_KEYS = (
-    *("num_workers", "log_level", "log_interval", "num_att_plot", "use_matplotlib", "use_tensorboard", "use_wandb"),
+    *(
+        "num_workers",
+        "log_level",
+        "log_interval",
+        "num_att_plot",
+        "use_matplotlib",
+        "use_tensorboard",
+        "use_wandb",
+    ),
     *("wandb_*", "max_cache_size", "max_cache_fd", "create_graph_in_tensorboard", "topdown_conf"),
 )
-# Keys that only this task's configs have, in order of test; ASR's are what remains (an encoder, and none of _OTHER).
+# Keys that only this task's configs have, in order of test; ASR's are what remains (an encoder, and
+# none of _OTHER).
 _KEYS = {
     "slu": ("two_pass", "deliberationencoder", "transcript_token_list"),
     "st": ("extra_asr_decoder", "hier_encoder", "src_g2p"),
@@ -53,12 +65,18 @@ class Experiment:
             TopdownError: not a directory with a ``config.yaml`` of a task that this package trains.
         """
         if not directory.is_dir():
-            raise TopdownError(f"{directory} is not a directory; give a trained experiment such as exp/asr_train_...")
+            raise TopdownError(
+                f"{directory} is not a directory; give a trained experiment such as"
+                " exp/asr_train_..."
+            )
         config = read_config(directory / "config.yaml")
         task = task_of_config(config, directory / "config.yaml")
         _check_types(config, directory / "config.yaml")
         if not config.get("train_data_path_and_name_and_type"):
-            raise TopdownError(f"{directory}/config.yaml names no training data (train_data_path_and_name_and_type)")
+            raise TopdownError(
+                f"{directory}/config.yaml names no training data"
+                " (train_data_path_and_name_and_type)"
+            )
         return cls(directory, config, task)
 
     @property
@@ -69,8 +87,8 @@ class Experiment:
     def dev_criterion(self, plan: Plan) -> tuple[str, str, str]:
         """(phase, metric, mode) that judges every phase of the cascade.
 
-        The plan's, else the validation accuracy of ``best_model_criterion``, else its first validation entry; never just
-        the first, which is ESPnet's training loss by default.
+        The plan's, else the validation accuracy of ``best_model_criterion``, else its first
+        validation entry; never just the first, which is ESPnet's training loss by default.
 
         Raises:
             TopdownError: no validation entry.
@@ -83,7 +101,8 @@ class Experiment:
             chosen = next((c for c in valid if c[1] == "loss"), chosen)
         if chosen is None:
             raise TopdownError(
-                f"{self.directory} selected its models by no validation metric; give the plan 'dev_criterion: [valid, acc, max]'"
+                f"{self.directory} selected its models by no validation metric; give the plan"
+                " 'dev_criterion: [valid, acc, max]'"
             )
         return str(chosen[0]), str(chosen[1]), str(chosen[2])
 
@@ -93,9 +112,16 @@ class Experiment:
         return plan.parent_model or f"{phase}.{metric}.ave.pth"
 
     def phase_config(
-        self, phase: Phase, settings: PhaseSettings, parser_keys: Collection[str], *, layers: Mapping[str, Any]
+        self,
+        phase: Phase,
+        settings: PhaseSettings,
+        parser_keys: Collection[str],
+        *,
+        layers: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """The training config of `phase`: this experiment's, with the phase's seed, overrides and `topdown_conf`.
+        """The training config of `phase`.
+
+        This experiment's, with the phase's seed, overrides and `topdown_conf`.
 
         Args:
             phase: from an expanded plan.
@@ -117,7 +143,9 @@ class Experiment:
         config = {k: v for k, v in config.items() if k not in unknown} | dict(phase.train)
         if phase.init_param == "drop":
             config["init_param"] = []
-        conf = settings.to_conf() | ({"layers": {k: list(v) for k, v in layers.items()}} if layers else {})
+        conf = settings.to_conf() | (
+            {"layers": {k: list(v) for k, v in layers.items()}} if layers else {}
+        )
         return config | {"seed": phase.seed, "topdown_conf": conf}
 
     def missing_data(self) -> list[str]:
@@ -134,7 +162,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TopdownError(f"{path.parent} is no trained experiment: cannot read {path} ({error.strerror})") from None
+        raise TopdownError(
+            f"{path.parent} is no trained experiment: cannot read {path} ({error.strerror})"
+        ) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
         raise TopdownError(f"{path} is not YAML: {error}") from None
     if not isinstance(config, dict):
@@ -150,10 +180,14 @@ def _check_types(config: Mapping[str, Any], source: Path) -> None:
     kept = config.get("keep_nbest_models", 1)
     if not all(isinstance(n, int) for n in (kept if isinstance(kept, list) and kept else [kept])):
         raise TopdownError(f"{source}: keep_nbest_models must be whole numbers, not {kept!r}")
-    forms = {f"{part}_data_path_and_name_and_type": "(path, name, type)" for part in ("train", "valid")}
+    forms = {
+        f"{part}_data_path_and_name_and_type": "(path, name, type)" for part in ("train", "valid")
+    }
     for key, form in (forms | {"best_model_criterion": "(phase, metric, mode)"}).items():
         rows = config.get(key) or []
-        if not isinstance(rows, list) or not all(isinstance(row, list | tuple) and len(row) == 3 for row in rows):
+        if not isinstance(rows, list) or not all(
+            isinstance(row, list | tuple) and len(row) == 3 for row in rows
+        ):
             raise TopdownError(f"{source}: {key} must be a list of {form}, not {rows!r}")
 
 
@@ -168,25 +202,37 @@ def task_of_config(config: Mapping[str, Any], source: Path) -> str:
     if config.get("encoder") and not any(config.get(key) for key in _OTHER):
         if config.get("preprocessor") == "s2t":
             return "s2t"
-        return next((task for task, keys in _KEYS.items() if any(key in config for key in keys)), "asr")
+        return next(
+            (task for task, keys in _KEYS.items() if any(key in config for key in keys)), "asr"
+        )
     raise TopdownError(f"{source} is of no task that is trained top-down ({', '.join(TASKS)})")
 
 
 def list_files(config: Mapping[str, Any]) -> list[str]:
-    """The lists that a training reads: scp, text, shape, statistics, token and pre-trained model files; not the audio."""
+    """The lists that a training reads.
+
+    Scp, text, shape, statistics, token and pre-trained model files; not the audio.
+    """
     found: list[str] = []
     for part in ("train", "valid"):
-        found += [str(entry[0]) for entry in config.get(f"{part}_data_path_and_name_and_type") or []]
+        found += [
+            str(entry[0]) for entry in config.get(f"{part}_data_path_and_name_and_type") or []
+        ]
         found += [str(path) for path in config.get(f"{part}_shape_file") or []]
     found += [str((config.get("normalize_conf") or {}).get("stats_file") or "")]
-    found += [str(config.get(key) or "") for key in ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols")]
+    found += [
+        str(config.get(key) or "")
+        for key in ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols")
+    ]
     found += [token for token in [config.get("token_list")] if isinstance(token, str)]
     found += [str(param).split(":")[0] for param in config.get("init_param") or []]
     return list(dict.fromkeys(path for path in found if path))
 
 
 def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
-    """What decides a phase's result: its own settings, its parent's weights, its seed, and the lists it reads.
+    """What decides a phase's result.
+
+    Its own settings, its parent's weights, its seed, and the lists it reads.
 
     Args:
         config: the phase's training config.
@@ -197,7 +243,10 @@ def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
     """
     conf = {k: v for k, v in (config.get("topdown_conf") or {}).items() if k != "parent"}
     return {
-        "settings": {k: v for k, v in config.items() if not _matches(k, _FREE_KEYS)} | {"topdown_conf": conf},
+        "settings": (
+            {k: v for k, v in config.items() if not _matches(k, _FREE_KEYS)}
+            | {"topdown_conf": conf}
+        ),
         "parent": files.sha256(parent) if parent else None,
         "files": {path: files.sha256(Path(path)) for path in list_files(config)},
     }

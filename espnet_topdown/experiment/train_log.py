@@ -1,4 +1,7 @@
-"""Progress of a training, read from the log that ESPnet writes (train/trainer.py: epoch lines and their results)."""
+"""Progress of a training, read from the log that ESPnet writes (train/trainer.py.
+
+Epoch lines and their results).
+"""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +16,10 @@ _VALUE = re.compile(r"([\w.]+)=([-+.\deE]+|nan|inf|-inf)(?=,|\s|$)")
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: epoch under way, epochs planned, ESPnet's estimate of the time left, results so far."""
+    """Where a training stands.
+
+    Epoch under way, epochs planned, ESPnet's estimate of the time left, results so far.
+    """
 
     epoch: int
     max_epoch: int
@@ -24,7 +30,8 @@ class Progress:
 def read_progress(log: Path) -> Progress | None:
     """Progress from `log`, None before the first epoch.
 
-    `results` has a row for each finished epoch: ``epoch`` and, for ``train`` and ``valid``, a mapping of their metrics.
+    `results` has a row for each finished epoch: ``epoch`` and, for ``train`` and ``valid``, a
+    mapping of their metrics.
     """
     if not log.exists():
         return None

@@ -5,11 +5,14 @@ Loads without torch and ESPnet; `register` imports them.
 
 
 def register() -> None:
-    """ESPnet2's option tables know the names of this package from now on; calling it again changes nothing.
+    """ESPnet2's option tables know the names of this package from now on.
 
-    Adds ``--lm awd_lstm``, ``--model lm_stream``, ``--optim nt_asgd`` and ``--scheduler nt_asgd_trigger``. Call it
-    before a parser is built, and in every process that builds a model from a ``config.yaml`` with these names. Source:
-    the plain dictionaries of espnet2/tasks/{lm,abs_task}.py (202511).
+    Calling it again changes nothing.
+
+    Adds ``--lm awd_lstm``, ``--model lm_stream``, ``--optim nt_asgd`` and ``--scheduler
+    nt_asgd_trigger``. Call it before a parser is built, and in every process that builds a model
+    from a ``config.yaml`` with these names. Source: the plain dictionaries of
+    espnet2/tasks/{lm,abs_task}.py (202511).
     """
     from espnet2.tasks import abs_task
     from espnet2.tasks import lm as lm_task

@@ -1,4 +1,6 @@
-"""Windows of a stream: an ESPnet2 iterator over columns of one text, of random length in training, fixed in validation.
+"""Windows of a stream.
+
+An ESPnet2 iterator over columns of one text, of random length in training, fixed in validation.
 
 Reading text is `corpus`'s; carrying the state is `stream_model`'s.
 """
@@ -20,7 +22,8 @@ class Windows:
     """How a training stream is cut (``bptt_conf``); the defaults are the published recipe's.
 
     Attributes:
-        bptt: frames of a validation window and mean of most training windows; the learning rate belongs to this length.
+        bptt: frames of a validation window and mean of most training windows; the learning rate
+            belongs to this length.
         sigma: standard deviation of the length, frames.
         short_probability: how often the mean is half of `bptt`.
         min_frames: shortest drawn length.
@@ -32,10 +35,15 @@ class Windows:
     min_frames: int = 5
 
     def __post_init__(self) -> None:
-        if self.bptt < 1 or self.min_frames < 1 or self.sigma < 0 or not 0 <= self.short_probability <= 1:
+        if (
+            self.bptt < 1
+            or self.min_frames < 1
+            or self.sigma < 0
+            or not 0 <= self.short_probability <= 1
+        ):
             raise TopdownError(
-                f"bptt_conf: {self}; bptt and min_frames are at least 1, sigma at least 0, short_probability within "
-                "[0, 1]."
+                f"bptt_conf: {self}; bptt and min_frames are at least 1, sigma at least 0,"
+                " short_probability within [0, 1]."
             )
 
     def draw(self, rng: np.random.RandomState) -> int:
@@ -45,7 +53,10 @@ class Windows:
 
 
 def columns(ids: Tensor, count: int) -> Tensor:
-    """The stream as (length, count) of equal contiguous columns; what does not fill a row is dropped."""
+    """The stream as (length, count) of equal contiguous columns.
+
+    What does not fill a row is dropped.
+    """
     length = len(ids) // count
     return ids[: length * count].view(count, length).t().contiguous()
 
@@ -53,9 +64,9 @@ def columns(ids: Tensor, count: int) -> Tensor:
 class BpttIterFactory(AbsIterFactory):
     """Builds an epoch's windows.
 
-    The lengths of epoch e come from the seed and e alone, so that a resumed run sees what it would have seen. A window
-    is ``{"tokens", "targets"}``, each (frames, columns), and ``{"reset": bool}``; in training also `lr_scale`,
-    the drawn length over `bptt`.
+    The lengths of epoch e come from the seed and e alone, so that a resumed run sees what it would
+    have seen. A window is ``{"tokens", "targets"}``, each (frames, columns), and ``{"reset":
+    bool}``; in training also `lr_scale`, the drawn length over `bptt`.
 
     Args:
         ids: the stream, (tokens,).
@@ -74,16 +85,22 @@ class BpttIterFactory(AbsIterFactory):
         shortest = 2 if seed is None else 3
         if len(self.columns) < shortest:
             raise TopdownError(
-                f"a stream of {len(ids)} tokens in {count} columns has {len(self.columns)} tokens a column; at least "
-                f"{shortest} are needed: give more text or a smaller batch size."
+                f"a stream of {len(ids)} tokens in {count} columns has {len(self.columns)} tokens a"
+                f" column; at least {shortest} are needed: give more text or a smaller batch size."
             )
 
     def build_iter(self, epoch: int, shuffle: bool | None = None) -> Iterator[Batch]:
-        """The windows of an epoch, in order; `shuffle` is ESPnet2's and unused: a stream has one order."""
+        """The windows of an epoch, in order.
+
+        `shuffle` is ESPnet2's and unused: a stream has one order.
+        """
         lengths = self._fixed() if self.seed is None else self._drawn(epoch)
         for start, frames, extra in lengths:
             stop = min(start + frames, len(self.columns) - 1)
-            batch = {"tokens": self.columns[start:stop], "targets": self.columns[start + 1 : stop + 1]}
+            batch = {
+                "tokens": self.columns[start:stop],
+                "targets": self.columns[start + 1 : stop + 1],
+            }
             yield [f"frame{start}"], batch | {"reset": start == 0} | extra
 
     def _fixed(self) -> Iterator[tuple[int, int, dict[str, float]]]:

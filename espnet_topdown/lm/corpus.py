@@ -1,7 +1,9 @@
-"""Text corpora: plain text in, text files in ESPnet2's format and a word list out. Needs neither torch nor ESPnet.
+"""Text corpora: plain text in, text files in ESPnet2's format and a word list out.
 
-Every line ends with ``<eos>``, blank lines included (they are ``<eos>`` alone). In ESPnet2's format a line is an
-utterance id and its words; a blank line is an id alone.
+Needs neither torch nor ESPnet.
+
+Every line ends with ``<eos>``, blank lines included (they are ``<eos>`` alone). In ESPnet2's format
+a line is an utterance id and its words; a blank line is an id alone.
 """
 
 import codecs
@@ -23,18 +25,24 @@ Lines = list[list[str]]
 
 
 def find_split(directory: Path, split: str) -> Path:
-    """The one file of `split` in `directory`: ``{split}.txt`` or ``wiki.{split}.tokens``, plain or .gz.
+    """The one file of `split` in `directory`.
+
+    ``{split}.txt`` or ``wiki.{split}.tokens``, plain or .gz.
 
     Raises:
         TopdownError: no such directory, none of the files, or several.
     """
     if not directory.is_dir():
-        raise TopdownError(f"{directory}: not a directory; give the one that holds the corpus's text files.")
+        raise TopdownError(
+            f"{directory}: not a directory; give the one that holds the corpus's text files."
+        )
     names = [base + end for base in (f"{split}.txt", f"wiki.{split}.tokens") for end in ("", ".gz")]
     found = [directory / name for name in names if (directory / name).is_file()]
     if len(found) != 1:
         have = ", ".join(p.name for p in found) or "none of them"
-        raise TopdownError(f"{directory}: exactly one of {', '.join(names)} is needed, found {have}.")
+        raise TopdownError(
+            f"{directory}: exactly one of {', '.join(names)} is needed, found {have}."
+        )
     return found[0]
 
 
@@ -42,8 +50,8 @@ def read_plain(path: Path) -> Lines:
     """The words of every line of a plain or gzip text file.
 
     Raises:
-        TopdownError: missing, unreadable or empty file, a byte order mark, or bytes that are not UTF-8 (with the line
-            number).
+        TopdownError: missing, unreadable or empty file, a byte order mark, or bytes that are not
+            UTF-8 (with the line number).
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -52,13 +60,18 @@ def read_plain(path: Path) -> Lines:
     if not data.strip():
         raise TopdownError(f"{path}: the file is empty; give a text with at least one word.")
     if data.startswith(codecs.BOM_UTF8):
-        raise TopdownError(f"{path}, line 1: begins with a byte order mark, which would become part of a word; remove it.")
+        raise TopdownError(
+            f"{path}, line 1: begins with a byte order mark, which would become part of a word;"
+            " remove it."
+        )
     lines = []
     for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), 1):
         try:
             lines.append(line.decode("utf-8").split())
         except UnicodeDecodeError as e:
-            raise TopdownError(f"{path}, line {number}: not UTF-8 ({e.reason}); convert the file first.") from e
+            raise TopdownError(
+                f"{path}, line {number}: not UTF-8 ({e.reason}); convert the file first."
+            ) from e
     return lines
 
 
@@ -72,7 +85,8 @@ def read_text(path: Path) -> Lines:
     bare = next((n for n, words in enumerate(lines, 1) if not words), None)
     if bare is not None:
         raise TopdownError(
-            f"{path}, line {bare}: no utterance id; a blank line of the corpus is written as its id alone."
+            f"{path}, line {bare}: no utterance id; a blank line of the corpus is written as its id"
+            " alone."
         )
     return [words[1:] for words in lines]
 
@@ -98,13 +112,16 @@ def cut(lines: Lines, tokens: int) -> Lines:
     kept = bisect_right(ends, tokens)
     if kept == 0 or tokens > ends[-1]:
         raise TopdownError(
-            f"a slice of {tokens} tokens was asked for; the text has {ends[-1]}, its first line {ends[0]}."
+            f"a slice of {tokens} tokens was asked for; the text has {ends[-1]}, its first line"
+            f" {ends[0]}."
         )
     return lines[:kept]
 
 
 def word_list(lines: Lines, min_count: int = 1) -> list[str]:
-    """Words seen `min_count` times or more in order of appearance, ``<unk>`` if it is missing, ``<eos>`` last."""
+    """Words seen `min_count` times or more in order of appearance, ``<unk>`` if it is missing,
+    ``<eos>`` last.
+    """
     counts = Counter(word for words in lines for word in words)
     counts[UNK] = max(counts[UNK], min_count)
     return [word for word, n in counts.items() if n >= min_count and word != EOS] + [EOS]
@@ -127,8 +144,9 @@ def word_ids(lines: Lines, tokens: Sequence[str], source: Path) -> list[int]:
     missing = sorted({word for words in lines for word in words} - index.keys())
     if missing:
         raise TopdownError(
-            f"{source}: {len(missing)} words are not in the vocabulary of {len(tokens)} ({', '.join(missing[:5])}); "
-            "text and token list must come from one preparation (stages 1 and 5)."
+            f"{source}: {len(missing)} words are not in the vocabulary of {len(tokens)}"
+            f" ({', '.join(missing[:5])}); text and token list must come from one preparation"
+            " (stages 1 and 5)."
         )
     eos = len(tokens) - 1
     return [i for words in lines for i in (*map(index.__getitem__, words), eos)]

@@ -1,7 +1,10 @@
-"""NT-ASGD: SGD that starts averaging its weights once validation stops improving, as one optimiser and its trigger.
+"""NT-ASGD.
 
-Both keep all they know in their `state_dict`, so that ESPnet2's checkpoint resumes them exactly. Who validates and
-saves with the averages is `trainer`'s business.
+SGD that starts averaging its weights once validation stops improving, as one optimiser and its
+trigger.
+
+Both keep all they know in their `state_dict`, so that ESPnet2's checkpoint resumes them exactly.
+Who validates and saves with the averages is `trainer`'s business.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,19 +19,24 @@ from espnet_topdown.errors import TopdownError
 
 
 class NTASGD(torch.optim.Optimizer):
-    """SGD with weight decay and, from a flag on, the plain average of its iterates; chosen by ``--optim nt_asgd``.
+    """SGD with weight decay and, from a flag on, the plain average of its iterates.
 
-    The step is ``lr * lr_scale * (gradient + weight_decay * weight)`` in both modes. The average after k steps of
-    averaging is the mean of the weights after steps 2..k (after step 1: those of step 1), as in torch.optim.ASGD with
-    t0 = 0 and lambd = 0, which the reference implementation switches to. A parameter without gradient (frozen) is not
-    touched: no step, no decay, no average, no state.
+    Chosen by ``--optim nt_asgd``.
+
+    The step is ``lr * lr_scale * (gradient + weight_decay * weight)`` in both modes. The average
+    after k steps of averaging is the mean of the weights after steps 2..k (after step 1: those of
+    step 1), as in torch.optim.ASGD with t0 = 0 and lambd = 0, which the reference implementation
+    switches to. A parameter without gradient (frozen) is not touched: no step, no decay, no
+    average, no state.
 
     Args:
         params: parameters or groups.
-        lr: base learning rate; `lr_scale` of a group multiplies it (set for each window, after clipping).
+        lr: base learning rate; `lr_scale` of a group multiplies it (set for each window, after
+            clipping).
         weight_decay: L2 factor on every trainable parameter, biases included.
         averaging: average from the first step on (the reference's fine-tuning run).
-        lag: while averaging, step with the learning rate of the previous window, as torch.optim.ASGD does.
+        lag: while averaging, step with the learning rate of the previous window, as
+            torch.optim.ASGD does.
     """
 
     def __init__(
@@ -40,13 +48,19 @@ class NTASGD(torch.optim.Optimizer):
         lag: bool = False,
     ) -> None:
         if lr < 0 or weight_decay < 0:
-            raise TopdownError(f"optim_conf of nt_asgd: lr {lr} and weight_decay {weight_decay} must not be negative.")
+            raise TopdownError(
+                f"optim_conf of nt_asgd: lr {lr} and weight_decay {weight_decay} must not be"
+                " negative."
+            )
         defaults = dict(lr=lr, weight_decay=weight_decay, averaging=averaging, lag=lag)
         super().__init__(params, defaults | dict(lr_scale=1.0, averaged_steps=0, previous_lr=None))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """One update of every parameter that has a gradient; the closure's loss, if one was given."""
+        """One update of every parameter that has a gradient.
+
+        The closure's loss, if one was given.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -61,7 +75,10 @@ class NTASGD(torch.optim.Optimizer):
         return loss
 
     def start_averaging(self) -> None:
-        """From the next step on, the iterates are averaged; a run that averages already goes on unchanged."""
+        """From the next step on, the iterates are averaged.
+
+        A run that averages already goes on unchanged.
+        """
         for group in self.param_groups:
             group["averaging"] = True
 
@@ -77,7 +94,9 @@ class NTASGD(torch.optim.Optimizer):
 
     @torch.no_grad()
     def use_average(self) -> None:
-        """Puts the averages, where there are any, into the model bit for bit, and keeps the raw weights."""
+        """Puts the averages, where there are any, into the model bit for bit, and keeps the raw
+        weights.
+        """
         for p, state in self.state.items():
             if "average" in state and "raw" not in state:
                 state["raw"] = p.detach().clone()
@@ -112,8 +131,9 @@ class NTASGD(torch.optim.Optimizer):
 class NTASGDTrigger(AbsValEpochStepScheduler):
     """Starts the averaging of an `NTASGD`, once; chosen by ``--scheduler nt_asgd_trigger``.
 
-    It fires after the first validation that is worse than the best of all but the last `nonmono` before it. ESPnet2's
-    trainer calls `step` after each validation with the value of ``val_scheduler_criterion`` (valid loss by default).
+    It fires after the first validation that is worse than the best of all but the last `nonmono`
+    before it. ESPnet2's trainer calls `step` after each validation with the value of
+    ``val_scheduler_criterion`` (valid loss by default).
 
     Args:
         optimizer: the optimiser that it starts.
@@ -125,9 +145,14 @@ class NTASGDTrigger(AbsValEpochStepScheduler):
 
     def __init__(self, optimizer: torch.optim.Optimizer, nonmono: int = 5) -> None:
         if not isinstance(optimizer, NTASGD):
-            raise TopdownError(f"--scheduler nt_asgd_trigger needs --optim nt_asgd, got {type(optimizer).__name__}.")
+            raise TopdownError(
+                "--scheduler nt_asgd_trigger needs --optim nt_asgd, got"
+                f" {type(optimizer).__name__}."
+            )
         if nonmono < 1:
-            raise TopdownError(f"scheduler_conf of nt_asgd_trigger: nonmono is {nonmono}, at least 1 is needed.")
+            raise TopdownError(
+                f"scheduler_conf of nt_asgd_trigger: nonmono is {nonmono}, at least 1 is needed."
+            )
         self.optimizer = optimizer
         self.nonmono = nonmono
         self.losses: list[float] = []

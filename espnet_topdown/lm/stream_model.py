@@ -1,4 +1,6 @@
-"""The stream model: next-word loss over windows of one endless text, with the state carried from window to window.
+"""The stream model.
+
+Next-word loss over windows of one endless text, with the state carried from window to window.
 
 Windows come from `bptt`; AWD-LSTM's layers are in `awd_lstm`.
 """
@@ -16,9 +18,10 @@ from espnet_topdown.lm.softmax import mean_cross_entropy
 class StreamLanguageModel(ESPnetLanguageModel):
     """AWD-LSTM trained on windows of a stream, chosen by ``--model lm_stream``.
 
-    The gradient is of the mean negative log likelihood plus activation regularisation (AR, on the dropped output of the
-    top LSTM) and temporal activation regularisation (TAR, on its output before dropout). The reported loss is the
-    likelihood alone, in training too. Scoring single sentences (`nll`) is inherited from ESPnet2's own LM model.
+    The gradient is of the mean negative log likelihood plus activation regularisation (AR, on the
+    dropped output of the top LSTM) and temporal activation regularisation (TAR, on its output
+    before dropout). The reported loss is the likelihood alone, in training too. Scoring single
+    sentences (`nll`) is inherited from ESPnet2's own LM model.
 
     Args:
         lm: an AWD-LSTM.
@@ -31,15 +34,20 @@ class StreamLanguageModel(ESPnetLanguageModel):
         TopdownError: another class of language model.
     """
 
-    def __init__(self, lm: AbsLM, vocab_size: int, ignore_id: int = 0, alpha: float = 2.0, beta: float = 1.0) -> None:
+    def __init__(
+        self, lm: AbsLM, vocab_size: int, ignore_id: int = 0, alpha: float = 2.0, beta: float = 1.0
+    ) -> None:
         if not isinstance(lm, AWDLSTM):
             raise TopdownError(
-                f"--model lm_stream needs --lm awd_lstm, got {type(lm).__name__}; use --model lm for it."
+                f"--model lm_stream needs --lm awd_lstm, got {type(lm).__name__}; use --model lm"
+                " for it."
             )
         super().__init__(lm=lm, vocab_size=vocab_size, ignore_id=ignore_id)
         self.alpha = alpha
         self.beta = beta
-        self._state: State | None = None  # between windows; not a buffer, every epoch starts with a reset
+        self._state: State | None = (
+            None  # between windows; not a buffer, every epoch starts with a reset
+        )
 
     def forward(
         self, tokens: Tensor, targets: Tensor, reset: bool, **kwargs: object
@@ -56,7 +64,9 @@ class StreamLanguageModel(ESPnetLanguageModel):
         raw, dropped, state = self.lm.features(tokens, state)
         self._state = tuple((h.detach(), c.detach()) for h, c in state)
         softmax = self.lm.decoder
-        nll = mean_cross_entropy(dropped.flatten(0, 1), softmax.weight, softmax.bias, targets.flatten())
+        nll = mean_cross_entropy(
+            dropped.flatten(0, 1), softmax.weight, softmax.bias, targets.flatten()
+        )
         loss = nll + self._penalty(raw, dropped) if self.training else nll
         return loss, {"loss": nll.detach()}, torch.tensor(targets.numel(), device=nll.device)
 

@@ -1,11 +1,14 @@
-"""The layer order: which tensors of an ESPnet2 model form its layers, counted from the input to the output.
+"""The layer order.
 
-One table gives the name patterns of each ESPnet class (`_ENCODERS`, `_DECODERS`, `_LMS`) and one function matches them
-(`layer_order`). Nothing here needs torch or ESPnet: models come in as class names and tensor names. What is done with a
-layer (freezing, drawing) is decided elsewhere.
+Which tensors of an ESPnet2 model form its layers, counted from the input to the output.
 
-Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampling block), ``encoder.0`` ...,
-``decoder.0`` ..., ``output``; for language models ``embed``, ``rnn.0`` or ``encoder.0`` ..., ``output``.
+One table gives the name patterns of each ESPnet class (`_ENCODERS`, `_DECODERS`, `_LMS`) and one
+function matches them (`layer_order`). Nothing here needs torch or ESPnet: models come in as class
+names and tensor names. What is done with a layer (freezing, drawing) is decided elsewhere.
+
+Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampling block),
+``encoder.0`` ..., ``decoder.0`` ..., ``output``; for language models ``embed``, ``rnn.0`` or
+``encoder.0`` ..., ``output``.
 """
 
 import re
@@ -14,7 +17,9 @@ from dataclasses import dataclass
 
 from espnet_topdown.errors import TopdownError, nearest
 
-BELOW = "^"  # a row with this name joins the highest layer named before it: a norm after a stack belongs to the layer below
+# A row with this name joins the highest layer named before it: a norm after a stack belongs to the
+# layer below
+BELOW = "^"
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class Row:
 
     Args:
         layer: name of the layer; ``{k}`` makes a stack; `BELOW` joins the layer below.
-        parts: name prefixes, whole components only; ``{k}`` stands for the layer's index, ``*`` for part of a component.
+        parts: name prefixes, whole components only; ``{k}`` stands for the layer's index, ``*`` for
+            part of a component.
     """
 
     layer: str
@@ -34,7 +40,8 @@ def _row(layer: str, *parts: str) -> Row:
     return Row(layer, parts)
 
 
-# A projection (bt, l_last) belongs to the LSTM below it; layers of one fused nn.LSTM are told apart by parameter name.
+# A projection (bt, l_last) belongs to the LSTM below it; layers of one fused nn.LSTM are told apart
+# by parameter name.
 def _rnn_rows(enc: str) -> tuple[Row, ...]:
     stack = [f"{enc}.{part}" for part in ("birnn{k}", "rnn{k}", "bt{k}", "nbrnn.*_l{k}")]
     return (_row("encoder.{k}", *stack), _row(BELOW, f"{enc}.l_last"))
@@ -53,7 +60,10 @@ _ENCODERS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     "contextual_block_transformer": ("ContextualBlockTransformerEncoder", _STACK),
     "contextual_block_conformer": ("ContextualBlockConformerEncoder", _STACK),
     "rnn": ("RNNEncoder", _rnn_rows("encoder.enc.0")),
-    "vgg_rnn": ("VGGRNNEncoder", (_row("encoder.embed", "encoder.enc.0"), *_rnn_rows("encoder.enc.1"))),
+    "vgg_rnn": (
+        "VGGRNNEncoder",
+        (_row("encoder.embed", "encoder.enc.0"), *_rnn_rows("encoder.enc.1")),
+    ),
 }
 _DECODERS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     "transformer": (
@@ -77,7 +87,11 @@ _DECODERS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
 _LMS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     "seq_rnn": (
         "SequentialRNNLM",
-        (_row("embed", "lm.encoder"), _row("rnn.{k}", "lm.rnn.*_l{k}"), _row("output", "lm.decoder")),
+        (
+            _row("embed", "lm.encoder"),
+            _row("rnn.{k}", "lm.rnn.*_l{k}"),
+            _row("output", "lm.decoder"),
+        ),
     ),
     "awd_lstm": (
         "AWDLSTM",
@@ -94,15 +108,21 @@ _LMS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
     ),
 }
 # Machine translation reads token ids: its frontend is an embedding below the encoder.
-_FRONTENDS: Mapping[str, tuple[str, tuple[Row, ...]]] = {"embed": ("Embedding", (_row("frontend", "frontend"),))}
+_FRONTENDS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
+    "embed": ("Embedding", (_row("frontend", "frontend"),))
+}
 _TABLES = {"frontend": _FRONTENDS, "encoder": _ENCODERS, "decoder": _DECODERS, "lm": _LMS}
-# Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must equal the parent's.
+# Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must
+# equal the parent's.
 _OUTSIDE = ("frontend", "specaug", "normalize")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its name and the names of its tensors (parameters and persistent buffers, every alias)."""
+    """One layer.
+
+    Its name and the names of its tensors (parameters and persistent buffers, every alias).
+    """
 
     name: str
     tensors: tuple[str, ...]
@@ -130,7 +150,9 @@ class LayerOrder:
         return tuple(layer.name for layer in self.layers)
 
     def index(self, cut: str) -> int:
-        """Position of the lowest layer of the upper part; `cut` is a layer's or a block's name (``decoder``).
+        """Position of the lowest layer of the upper part.
+
+        `cut` is a layer's or a block's name (``decoder``).
 
         Raises:
             TopdownError: nothing has that name; the message lists the valid ones.
@@ -138,12 +160,17 @@ class LayerOrder:
         return cut_index(self.names, cut)
 
     def of_module(self, name: str) -> str | None:
-        """Name of the layer that holds the module (or tensor) `name`, None when it is in no layer or spans several."""
+        """Name of the layer that holds the module (or tensor) `name`, None when it is in no layer
+        or spans several.
+        """
         return _place(name, self.rows, self.names)
 
 
 def cut_index(names: Sequence[str], cut: str) -> int:
-    """Position of `cut` in `names` (lowest layer first); the name of a block stands for its lowest layer."""
+    """Position of `cut` in `names` (lowest layer first).
+
+    The name of a block stands for its lowest layer.
+    """
     for position, name in enumerate(names):
         if name == cut or name.startswith(cut + "."):
             return position
@@ -155,17 +182,20 @@ def cut_index(names: Sequence[str], cut: str) -> int:
 
 
 def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) -> bool:
-    """Whether the number `dropout`, which serves the layers `served` (empty: it cannot be told), acts in `frozen` alone.
+    """Whether the number `dropout`, which serves the layers `served` (empty.
+
+    It cannot be told), acts in `frozen` alone.
 
     Raises:
-        TopdownError: it serves frozen and fresh layers together, so that it cannot be switched off in the frozen ones.
+        TopdownError: it serves frozen and fresh layers together, so that it cannot be switched off
+            in the frozen ones.
     """
     inside = [layer in frozen for layer in served]
     if any(inside) != all(inside) or not inside:
         layers = ", ".join(sorted(served)) or "layers below and above the cut"
         raise TopdownError(
-            f"dropout: off is not possible with this cut: the one number {dropout} serves {layers}, frozen and fresh together; "
-            "use dropout: keep, or another cut"
+            f"dropout: off is not possible with this cut: the one number {dropout} serves {layers},"
+            " frozen and fresh together; use dropout: keep, or another cut"
         )
     return all(inside)
 
@@ -180,21 +210,27 @@ def layer_order(
     """The layers of a model from its parts and tensor names.
 
     Args:
-        parts: what the model is made of, lowest first: ``frontend`` (an embedding), ``encoder``, ``decoder`` or ``lm`` ->
-            ESPnet class or choice name.
+        parts: what the model is made of, lowest first: ``frontend`` (an embedding), ``encoder``,
+            ``decoder`` or ``lm`` -> ESPnet class or choice name.
         tensors: names in the model's state dict, aliases of tied weights included.
-        custom: an order of the user's own, layer name -> name prefixes, lowest layer first; replaces the table.
-        conditioned: index of the lowest encoder block fed by interctc's conditioning layer, where there is one.
+        custom: an order of the user's own, layer name -> name prefixes, lowest layer first;
+            replaces the table.
+        conditioned: index of the lowest encoder block fed by interctc's conditioning layer, where
+            there is one.
 
     Raises:
-        TopdownError: a class outside the table, a tensor in no layer or in two, a pattern that matches nothing.
+        TopdownError: a class outside the table, a tensor in no layer or in two, a pattern that
+            matches nothing.
     """
     tensors = list(tensors)
     rows = _custom_rows(custom, tensors) if custom else _table_rows(parts, tensors)
     notes = []
     if conditioned is not None and not custom:
         rows = (*rows, _row(f"encoder.{conditioned}", "encoder.conditioning_layer"))
-        notes.append(f"interctc's conditioning layer is part of encoder.{conditioned}, the lowest layer that it feeds")
+        notes.append(
+            f"interctc's conditioning layer is part of encoder.{conditioned}, the lowest layer that"
+            " it feeds"
+        )
     names = _layer_names(rows, tensors)
     members: dict[str, list[str]] = {name: [] for name in names}
     outside, lost = [], []
@@ -211,34 +247,53 @@ def layer_order(
 
 
 def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, ...]:
-    """Rows for known classes, lowest first; the top is `ctc` where there is no decoder, else `output` with ctc in it."""
+    """Rows for known classes, lowest first.
+
+    The top is `ctc` where there is no decoder, else `output` with ctc in it.
+    """
     rows: tuple[Row, ...] = ()
     for part, given in parts.items():
         table = _TABLES[part]
         found = [r for choice, (name, r) in table.items() if given in (choice, name)]
         if not found:
             raise TopdownError(
-                f"no layer order is known for the {part} '{given}' (known: {', '.join(table)}); "
-                "give the plan an order of your own: 'layers:', a mapping from layer name to name prefixes, lowest first"
+                f"no layer order is known for the {part} '{given}' (known: {', '.join(table)});"
+                " give the plan an order of your own: 'layers:', a mapping from layer name to name"
+                " prefixes, lowest first"
             )
         rows += found[0]
     if "encoder" in parts and any(t.startswith("ctc.") for t in tensors):
         rows += (_row("output" if "decoder" in parts else "ctc", "ctc"),)
-    if any(t.startswith("extra_asr_decoder.") for t in tensors):  # speech translation's second top, beside CTC
+    if any(
+        t.startswith("extra_asr_decoder.") for t in tensors
+    ):  # speech translation's second top, beside CTC
         rows += (_row("output", "extra_asr_decoder"),)
     return rows
 
 
 def _custom_rows(custom: Mapping[str, Sequence[str]], tensors: Sequence[str]) -> tuple[Row, ...]:
-    rows = tuple(_row(name, *([parts] if isinstance(parts, str) else parts)) for name, parts in custom.items())
-    idle = [f"{row.layer}: {part}" for row in rows for part in row.parts if not any(_match(part, t) for t in tensors)]
+    rows = tuple(
+        _row(name, *([parts] if isinstance(parts, str) else parts))
+        for name, parts in custom.items()
+    )
+    idle = [
+        f"{row.layer}: {part}"
+        for row in rows
+        for part in row.parts
+        if not any(_match(part, t) for t in tensors)
+    ]
     if idle:
-        raise TopdownError(f"patterns of the plan's 'layers' that match nothing in this model: {'; '.join(idle)}")
+        raise TopdownError(
+            f"patterns of the plan's 'layers' that match nothing in this model: {'; '.join(idle)}"
+        )
     return rows
 
 
 def _match(pattern: str, name: str) -> re.Match[str] | None:
-    """The one place that compares a pattern with a name; it ends at a dot, so that layer 1 never swallows layer 10."""
+    """The one place that compares a pattern with a name.
+
+    It ends at a dot, so that layer 1 never swallows layer 10.
+    """
     regex = re.escape(pattern).replace(r"\{k\}", r"(?P<k>\d+)").replace(r"\*", r"[^.]+?")
     return re.match(regex + r"(?:_reverse)?(?:\.|$)", name)
 
@@ -272,7 +327,9 @@ def _place(name: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
         return None
     if hits[0] != BELOW:
         return hits[0] if hits[0] in names else None
-    owner = next(position for position, row in enumerate(rows) if row.layer == BELOW and _hits(name, [row]))
+    owner = next(
+        position for position, row in enumerate(rows) if row.layer == BELOW and _hits(name, [row])
+    )
     stack = rows[owner - 1].layer.split("{")[0]
     return next(n for n in reversed(names) if n.startswith(stack))
 
@@ -281,6 +338,7 @@ def _lost_message(lost: Sequence[str], parts: Mapping[str, str]) -> str:
     blocks = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name in lost))
     model = ", ".join(f"{part} {name}" for part, name in parts.items())
     return (
-        f"{len(lost)} tensors are in no layer or in several ({model or 'this model'}): {blocks}; first: {lost[0]}. "
-        "Give the plan an order of your own: 'layers:', a mapping from layer name to name prefixes, lowest first"
+        f"{len(lost)} tensors are in no layer or in several ({model or 'this model'}): {blocks};"
+        f" first: {lost[0]}. Give the plan an order of your own: 'layers:', a mapping from layer"
+        " name to name prefixes, lowest first"
     )

@@ -1,8 +1,8 @@
 """The plan of a cascade: which phases to train, as data.
 
-A plan stores what was decided (cuts, parents, seeds, overrides) and nothing that follows from it: frozen and fresh layers
-are derived from the cut. Files are read in `espnet_topdown.plan.plan_file`, phases listed in `espnet_topdown.plan.expansion`;
-nothing that executes is reachable from here.
+A plan stores what was decided (cuts, parents, seeds, overrides) and nothing that follows from it:
+frozen and fresh layers are derived from the cut. Files are read in `espnet_topdown.plan.plan_file`,
+phases listed in `espnet_topdown.plan.expansion`; nothing that executes is reachable from here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,20 @@ BASE = "phase0"
 
 
 def has_own_name(kind: str, name: str) -> bool:
-    """Whether `name` is of a control that a plan named itself (``finetune_phase1``), not by its kind (``restart_phase1``)."""
+    """Whether `name` is of a control that a plan named itself (``finetune_phase1``), not by its
+    kind (``restart_phase1``).
+    """
     return kind in CONTROLS and not name.startswith(f"{kind}_")
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Layer names on the two sides of a cut, lowest first: `kept` come from the parent, `fresh` are drawn anew.
+    """Layer names on the two sides of a cut, lowest first.
 
-    `frozen` are the kept layers that are not updated: all of them, or none in the kinds that freeze nothing.
+    `kept` come from the parent, `fresh` are drawn anew.
+
+    `frozen` are the kept layers that are not updated: all of them, or none in the kinds that freeze
+    nothing.
     """
 
     kept: tuple[str, ...]
@@ -61,10 +66,12 @@ class Phase:
         name: directory name inside the cascade (``phase1``, ``restart_phase1``).
         kind: one of `KINDS`.
         cut: lowest layer of the upper part; None for ``restart`` and ``continue``.
-        parent: name of the phase whose weights are kept, or ``best`` (best on dev when this phase starts).
+        parent: name of the phase whose weights are kept, or ``best`` (best on dev when this phase
+            starts).
         seed: ESPnet's ``--seed`` of this run.
         dropout: ``keep`` or ``off``, in the frozen layers.
-        tied: what happens to weights tied across the cut, one of `TIED`; None: ESPnet's tie is frozen at both ends.
+        tied: what happens to weights tied across the cut, one of `TIED`; None: ESPnet's tie is
+            frozen at both ends.
         init_param: whether fresh layers take the base's ``init_param``.
         train: training options that differ from the base's.
         answers: for a control, the phase that it is compared with.
@@ -95,7 +102,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of a plan's ``phases``: exactly one of `cut`, `every`, `sweep`, `control`, and its settings."""
+    """One item of a plan's ``phases``.
+
+    Exactly one of `cut`, `every`, `sweep`, `control`, and its settings.
+    """
 
     cut: str | None = None
     every: int | None = None
@@ -119,8 +129,10 @@ class Plan:
 
     Args:
         entries: the items of ``phases``.
-        parent: ``previous`` (the phase just trained, accepted or not), ``best``, ``phase0`` or a phase's name.
-        parent_model: file that a parent's weights come from; None: the averaged model of the dev criterion.
+        parent: ``previous`` (the phase just trained, accepted or not), ``best``, ``phase0`` or a
+            phase's name.
+        parent_model: file that a parent's weights come from; None: the averaged model of the dev
+            criterion.
         dev_criterion: (``valid``, metric, ``min`` or ``max``); None: chosen from the base's config.
         min_gain: least improvement on dev that counts as accepted, in the metric's unit.
         patience: stop after so many rejections in a row; None: run the whole plan.

@@ -18,11 +18,35 @@ from espnet_topdown.plan.plan import BASE, CONTROLS, DROPOUT, INIT_PARAM, TIED, 
 # What a phase's training may change: epochs, batch, optimiser, schedule, augmentation and logging.
 OVERRIDES = (
     *("max_epoch", "patience", "early_stopping_criterion", "num_iters_per_epoch"),
-    *("batch_type", "batch_size", "batch_bins", "valid_batch_type", "valid_batch_size", "valid_batch_bins", "accum_grad"),
+    *(
+        "batch_type",
+        "batch_size",
+        "batch_bins",
+        "valid_batch_type",
+        "valid_batch_size",
+        "valid_batch_bins",
+        "accum_grad",
+    ),
     *("optim", "optim_conf", "grad_clip", "grad_clip_type", "grad_noise", "exclude_weight_decay"),
     *("exclude_weight_decay_conf", "scheduler", "scheduler_conf", "val_scheduler_criterion"),
-    *("specaug", "specaug_conf", "rir_scp", "rir_apply_prob", "noise_scp", "noise_apply_prob", "noise_db_range"),
-    *("log_level", "log_interval", "num_workers", "num_att_plot", "use_matplotlib", "use_tensorboard", "use_wandb"),
+    *(
+        "specaug",
+        "specaug_conf",
+        "rir_scp",
+        "rir_apply_prob",
+        "noise_scp",
+        "noise_apply_prob",
+        "noise_db_range",
+    ),
+    *(
+        "log_level",
+        "log_interval",
+        "num_workers",
+        "num_att_plot",
+        "use_matplotlib",
+        "use_tensorboard",
+        "use_wandb",
+    ),
     *("wandb_project", "wandb_entity", "wandb_model_log_interval", "max_cache_size"),
 )
 
@@ -38,13 +62,17 @@ def read_plan(path: Path | str) -> Plan:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without anything that executes, and without a key that stands twice (PyYAML takes the last)."""
+    """YAML without anything that executes, and without a key that stands twice (PyYAML takes the
+    last).
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands twice", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -53,7 +81,8 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
     """Read and check a plan, without a model.
 
     Raises:
-        TopdownError: every fault found, one a line, each with the place in the plan and the nearest valid names.
+        TopdownError: every fault found, one a line, each with the place in the plan and the nearest
+            valid names.
     """
     try:
         data = yaml.load(text, _Loader)
@@ -62,7 +91,9 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
         raise TopdownError(f"{source} is not YAML: {error}") from None
     plan, faults = _parse(data)
     if faults:
-        raise TopdownError(f"{source} has {len(faults)} fault(s):\n" + "\n".join(f"  - {f}" for f in faults))
+        raise TopdownError(
+            f"{source} has {len(faults)} fault(s):\n" + "\n".join(f"  - {f}" for f in faults)
+        )
     assert plan is not None
     return plan
 
@@ -71,7 +102,9 @@ def plan_text(plan: Plan) -> str:
     """The plan as YAML that `parse_plan` reads back to an equal plan."""
     default = Plan(())
     data = {k: v for k, v in asdict(plan).items() if k != "entries" and v != getattr(default, k)}
-    data["phases"] = [{k: v for k, v in asdict(e).items() if v not in (None, {})} for e in plan.entries]
+    data["phases"] = [
+        {k: v for k, v in asdict(e).items() if v not in (None, {})} for e in plan.entries
+    ]
     return yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True)
 
 
@@ -86,7 +119,11 @@ def _parse(data: Any) -> tuple[Plan | None, list[str]]:
         return None, [f"a plan is a mapping with 'phases', not {type(data).__name__}"]
     faults: list[str] = []
     known = [f.name for f in fields(Plan) if f.name != "entries"]
-    faults += [f"unknown key '{k}'; {nearest(k, [*known, 'phases'])}" for k in data if k not in known and k != "phases"]
+    faults += [
+        f"unknown key '{k}'; {nearest(k, [*known, 'phases'])}"
+        for k in data
+        if k not in known and k != "phases"
+    ]
     items = data.get("phases")
     if not isinstance(items, Sequence) or isinstance(items, str) or not items:
         faults.append("'phases' must be a list with at least one item, such as '- cut: decoder'")
@@ -104,7 +141,12 @@ def _parse(data: Any) -> tuple[Plan | None, list[str]]:
 
 def _check_header(values: Mapping[str, Any], faults: list[str]) -> None:
     dev = values.get("dev_criterion")
-    is_triple = isinstance(dev, Sequence) and not isinstance(dev, str) and len(dev) == 3 and isinstance(dev[1], str)
+    is_triple = (
+        isinstance(dev, Sequence)
+        and not isinstance(dev, str)
+        and len(dev) == 3
+        and isinstance(dev[1], str)
+    )
     if dev is not None and not (is_triple and dev[0] == "valid" and dev[2] in ("min", "max")):
         faults.append(f"dev_criterion must be [valid, METRIC, min|max], not {dev!r}")
     for key in ("parent", "parent_model"):
@@ -119,8 +161,13 @@ def _check_header(values: Mapping[str, Any], faults: list[str]) -> None:
     if patience is not None and not (_is_int(patience) and patience > 0):
         faults.append(f"patience must be a whole number > 0 or null, not {patience!r}")
     layers = values.get("layers", {})
-    if not isinstance(layers, Mapping) or not all(isinstance(k, str) and _is_names(v) for k, v in layers.items()):
-        faults.append("layers must be a mapping from layer name to a list of name prefixes, lowest layer first")
+    if not isinstance(layers, Mapping) or not all(
+        isinstance(k, str) and _is_names(v) for k, v in layers.items()
+    ):
+        faults.append(
+            "layers must be a mapping from layer name to a list of name prefixes, lowest layer"
+            " first"
+        )
 
 
 def _entry(item: Any, where: str, faults: list[str]) -> Entry:
@@ -132,11 +179,17 @@ def _entry(item: Any, where: str, faults: list[str]) -> Entry:
     values = {k: v for k, v in item.items() if k in known}
     chosen = [k for k in ("cut", "every", "sweep", "control") if values.get(k) is not None]
     if len(chosen) != 1 and not (chosen == ["cut", "control"]):
-        faults.append(f"{where} must have exactly one of cut, every, sweep, control; it has {', '.join(chosen) or 'none'}")
+        faults.append(
+            f"{where} must have exactly one of cut, every, sweep, control; it has"
+            f" {', '.join(chosen) or 'none'}"
+        )
     if values.get("every") is not None and not (_is_int(values["every"]) and values["every"] > 0):
         faults.append(f"{where}: every must be a whole number > 0, not {values['every']!r}")
     if values.get("control") is not None and values["control"] not in CONTROLS:
-        faults.append(f"{where}: unknown control {values['control']!r}; {nearest(values['control'], CONTROLS)}")
+        faults.append(
+            f"{where}: unknown control {values['control']!r};"
+            f" {nearest(values['control'], CONTROLS)}"
+        )
     for key in ("cut", "start", "stop", "name", "parent"):
         if values.get(key) is not None and not isinstance(values[key], str):
             faults.append(f"{where}: {key} must be a name, not {values[key]!r}")
@@ -150,7 +203,9 @@ def _entry(item: Any, where: str, faults: list[str]) -> Entry:
     if values.get("seed") is not None and not (_is_int(values["seed"]) and values["seed"] >= 0):
         faults.append(f"{where}: seed must be a whole number >= 0, not {values['seed']!r}")
     name = values.get("name")
-    if isinstance(name, str) and (not name.replace("_", "").replace("-", "").replace(".", "").isalnum() or name[0] == "."):
+    if isinstance(name, str) and (
+        not name.replace("_", "").replace("-", "").replace(".", "").isalnum() or name[0] == "."
+    ):
         faults.append(f"{where}: name '{name}' is not a plain directory name")
     if isinstance(name, str) and name in (BASE, "best", "previous", "base"):
         faults.append(f"{where}: the name '{name}' is taken")
@@ -161,7 +216,9 @@ def _entry(item: Any, where: str, faults: list[str]) -> Entry:
 def _check_settings(values: dict[str, Any], where: str, faults: list[str]) -> None:
     """Checks of the settings that a plan and its items share."""
     for key, valid in (("dropout", DROPOUT), ("tied", TIED), ("init_param", INIT_PARAM)):
-        value = "off" if key == "dropout" and values.get(key) is False else values.get(key)  # YAML 1.1 reads off as false
+        value = (
+            "off" if key == "dropout" and values.get(key) is False else values.get(key)
+        )  # YAML 1.1 reads off as false
         if value is None:
             continue
         if value not in valid:
@@ -176,8 +233,8 @@ def _check_settings(values: dict[str, Any], where: str, faults: list[str]) -> No
     for key in train:
         if key not in OVERRIDES:
             faults.append(
-                f"{where}: train.{key} cannot differ from the base (architecture, tokens, data, normalisation, seed and "
-                f"output_dir are the base's); {nearest(key, OVERRIDES)}"
+                f"{where}: train.{key} cannot differ from the base (architecture, tokens, data,"
+                f" normalisation, seed and output_dir are the base's); {nearest(key, OVERRIDES)}"
             )
 
 

@@ -1,7 +1,7 @@
 """Weights that ESPnet ties by an option: which option, and which tensors it makes one.
 
-Needed to untie them: the option must be off before the model is built, and in the saved config, or inference would tie
-them again.
+Needed to untie them: the option must be off before the model is built, and in the saved config, or
+inference would tie them again.
 """
 
 from collections.abc import Mapping, MutableMapping
@@ -13,7 +13,10 @@ from espnet_topdown.errors import TopdownError
 
 @dataclass(frozen=True)
 class Tie:
-    """An option ``{conf}: {option: true}`` of `choice` (a value of the config key `part`) that ties lower to upper."""
+    """An option ``{conf}: {option.
+
+    True}`` of `choice` (a value of the config key `part`) that ties lower to upper.
+    """
 
     part: str
     choice: str
@@ -45,6 +48,8 @@ def untie(config: MutableMapping[str, Any]) -> Tie:
     """
     tie = tie_of(config)
     if tie is None:
-        raise TopdownError("'tied: untie_...' asked for a model whose weights ESPnet does not tie by an option")
+        raise TopdownError(
+            "'tied: untie_...' asked for a model whose weights ESPnet does not tie by an option"
+        )
     config[f"{tie.part}_conf"] = {**(config.get(f"{tie.part}_conf") or {}), tie.option: False}
     return tie

@@ -1,6 +1,7 @@
 """`topdown_conf`: what one phase's training is told, checked without torch or ESPnet.
 
-It describes exactly one phase; cascades are made by the runner, which writes one of these for each phase.
+It describes exactly one phase; cascades are made by the runner, which writes one of these for each
+phase.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,14 @@ class PhaseSettings:
 
     Args:
         parent: experiment directory of the parent; may be absent for ``restart`` alone.
-        cut: lowest layer of the upper part, a layer's or a block's name; absent for ``restart`` and ``continue``.
+        cut: lowest layer of the upper part, a layer's or a block's name; absent for ``restart`` and
+            ``continue``.
         kind: ``top_down`` or a control (``restart``, ``continue``, ``unfrozen``, ``bottom_up``).
-        parent_model: model file in `parent`; None: ``valid.acc.ave.pth``, or ``valid.loss.ave.pth`` where there is none.
+        parent_model: model file in `parent`; None: ``valid.acc.ave.pth``, or ``valid.loss.ave.pth``
+            where there is none.
         dropout: ``keep`` or ``off``, in the frozen layers.
-        tied: ``freeze``, ``untie_draw``, ``untie_copy``; None freezes both ends in a language model and is refused elsewhere.
+        tied: ``freeze``, ``untie_draw``, ``untie_copy``; None freezes both ends in a language model
+            and is refused elsewhere.
         layers: layer name -> name prefixes, lowest first, for a model outside the table.
     """
 
@@ -56,7 +60,9 @@ class PhaseSettings:
         if kind != "restart" and not conf.get("parent"):
             faults.append(f"kind {kind} needs a parent: the directory of a trained experiment")
         if faults:
-            raise TopdownError("topdown_conf has faults:\n" + "\n".join(f"  - {fault}" for fault in faults))
+            raise TopdownError(
+                "topdown_conf has faults:\n" + "\n".join(f"  - {fault}" for fault in faults)
+            )
         return cls(**{key: value for key, value in conf.items() if value is not None})
 
     def to_conf(self) -> dict[str, Any]:
@@ -64,10 +70,15 @@ class PhaseSettings:
         return {k: v for k, v in asdict(self).items() if v not in (None, {})}
 
     def sides(self, names: Sequence[str]) -> Sides:
-        """What the cut makes of the layers `names`; refuses a phase that would train nothing or keep nothing."""
+        """What the cut makes of the layers `names`.
+
+        Refuses a phase that would train nothing or keep nothing.
+        """
         sides = Sides.of(self.kind, self.cut, names)
         if self.cut and not sides.fresh:
-            raise TopdownError(f"a cut at '{self.cut}' keeps every layer, so nothing would be trained")
+            raise TopdownError(
+                f"a cut at '{self.cut}' keeps every layer, so nothing would be trained"
+            )
         if self.cut and not sides.kept:
             raise TopdownError(f"a cut at '{self.cut}' keeps nothing; use 'kind: restart' for that")
         return sides

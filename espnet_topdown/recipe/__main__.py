@@ -35,11 +35,17 @@ def format_audio(args: argparse.Namespace) -> None:
 
 
 def keep_usable(args: argparse.Namespace) -> None:
-    """Stage 4: DUMP/org/SET -> DUMP/SET without long, short and empty utterances; texts -> DUMP/lm_train.txt."""
+    """Stage 4: DUMP/org/SET -> DUMP/SET without long, short and empty utterances.
+
+    Texts -> DUMP/lm_train.txt.
+    """
     from espnet_topdown.recipe import text
 
     rate = parse_rate(args.fs)
-    bounds = {"shortest": int(args.min_wav_duration * rate), "longest": int(args.max_wav_duration * rate)}
+    bounds = {
+        "shortest": int(args.min_wav_duration * rate),
+        "longest": int(args.max_wav_duration * rate),
+    }
     for name in args.sets:
         logging.info(text.keep_usable(args.dump / "org" / name, args.dump / name, **bounds))
     text.join_texts(args.lm_train_text, args.dump / "lm_train.txt")
@@ -73,7 +79,13 @@ def split(args: argparse.Namespace) -> None:
     """Stages 6, 10, 12: shares FILE's lines out to DIRECTORY/NAME.{1..n}.scp and prints n."""
     from espnet_topdown.recipe import jobs
 
-    print(jobs.split_keys(args.nj, {k: Path(v) for k, _, v in (a.partition("=") for a in args.keys)}, args.directory))
+    print(
+        jobs.split_keys(
+            args.nj,
+            {k: Path(v) for k, _, v in (a.partition("=") for a in args.keys)},
+            args.directory,
+        )
+    )
 
 
 def shapes(args: argparse.Namespace) -> None:
@@ -98,7 +110,9 @@ def score(args: argparse.Namespace) -> None:
 
     unknown = set(args.score_opts.split()) - {"-s"}
     if unknown:
-        raise TopdownError(f"--score_opts has {' '.join(sorted(unknown))}, but only -s (case counts) is known here")
+        raise TopdownError(
+            f"--score_opts has {' '.join(sorted(unknown))}, but only -s (case counts) is known here"
+        )
     symbols = text.read_symbols(args.nlsyms_txt)
     clean = text.cleaner(args.cleaner), text.cleaner(args.hyp_cleaner)
     for kind, metric in METRICS.items():
@@ -108,8 +122,12 @@ def score(args: argparse.Namespace) -> None:
         for data, decoded in zip(args.data, args.decoded, strict=True):
             target = decoded / f"score_{metric}"
             target.mkdir(parents=True, exist_ok=True)
-            for name, source, cleaner in zip(("ref", "hyp"), (data / "text", decoded / "text"), clean, strict=True):
-                scoring.write_trn(target / f"{name}.trn", text.scored_rows(data, source, tokenize, cleaner))
+            for name, source, cleaner in zip(
+                ("ref", "hyp"), (data / "text", decoded / "text"), clean, strict=True
+            ):
+                scoring.write_trn(
+                    target / f"{name}.trn", text.scored_rows(data, source, tokenize, cleaner)
+                )
             result = scoring.write_result(target, case_sensitive="-s" in args.score_opts.split())
             logging.info("%s: %s %.1f %%", target / "result.txt", metric.upper(), result.err_rate)
 
@@ -125,7 +143,9 @@ def parse_rate(fs: str) -> int:
 
 def get_parser() -> argparse.ArgumentParser:
     """The sub-commands and their options."""
-    parser = argparse.ArgumentParser(prog="espnet_topdown.recipe", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="espnet_topdown.recipe", description=__doc__.splitlines()[0]
+    )
     steps = parser.add_subparsers(dest="step", required=True)
 
     def add(name: str, function: object) -> argparse.ArgumentParser:
@@ -138,7 +158,9 @@ def get_parser() -> argparse.ArgumentParser:
 
     step = add("perturb", perturb)
     step.add_argument("source", type=Path)
-    step.add_argument("--factors", type=lambda text: [float(f) for f in text.split()], required=True)
+    step.add_argument(
+        "--factors", type=lambda text: [float(f) for f in text.split()], required=True
+    )
     step = add("format", format_audio)
     for name in ("--sources", "--targets"):
         step.add_argument(name, type=words, required=True)
@@ -155,7 +177,16 @@ def get_parser() -> argparse.ArgumentParser:
     step = add("tokens", write_tokens)
     step.add_argument("token_list", type=Path)
     step.add_argument("--texts", type=words, required=True)
-    for name in ("token_type", "nlsyms_txt", "cleaner", "bpemode", "bpe_nlsyms", "blank", "oov", "sos_eos"):
+    for name in (
+        "token_type",
+        "nlsyms_txt",
+        "cleaner",
+        "bpemode",
+        "bpe_nlsyms",
+        "blank",
+        "oov",
+        "sos_eos",
+    ):
         step.add_argument(f"--{name}", required=True)
     for name, kind in (("nbpe", int), ("bpe_input_sentence_size", int), ("bpe_char_cover", float)):
         step.add_argument(f"--{name}", type=kind, required=True)
@@ -179,7 +210,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one step; user faults are printed without a traceback."""
-    logging.basicConfig(level="INFO", format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s")
+    logging.basicConfig(
+        level="INFO", format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
+    )
     args = get_parser().parse_args(argv)
     try:
         args.function(args)

@@ -1,7 +1,10 @@
-"""Audio as Kaldi's wav.scp names it, read as 16-bit samples, and stages 2 and 3: speed perturbation and formatting.
+"""Audio as Kaldi's wav.scp names it, read as 16-bit samples, and stages 2 and 3.
 
-Read are: a file that soundfile knows, SPHERE files, ``FILE.ark:OFFSET``, and ``COMMAND |``. A plain ``sph2pipe -f wav [-p]
-[-c N] FILE |`` needs no sph2pipe, and sox's ``speed`` at the end of a line is done by soxr, without sox.
+Speed perturbation and formatting.
+
+Read are: a file that soundfile knows, SPHERE files, ``FILE.ark:OFFSET``, and ``COMMAND |``. A plain
+``sph2pipe -f wav [-p] [-c N] FILE |`` needs no sph2pipe, and sox's ``speed`` at the end of a line
+is done by soxr, without sox.
 """
 
 import contextlib
@@ -24,19 +27,27 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, jobs
 
 FORMATS = ("flac", "wav", "flac.ark", "wav.ark")
-_SPEED = re.compile(r"(?:sox (?P<file>\S+)|(?P<pipe>.*\|) *sox -t wav -) -t wav - speed (?P<factor>[\d.]+) \|")
-_UNKNOWN_LENGTH = 0x7FFF0000  # what programs that write WAV to a pipe put in the place of a length, or more
-Row = tuple[str, str, float, float]  # utterance, wav.scp's value, start and end in seconds (-1: the end of the file)
+_SPEED = re.compile(
+    r"(?:sox (?P<file>\S+)|(?P<pipe>.*\|) *sox -t wav -) -t wav - speed (?P<factor>[\d.]+) \|"
+)
+_UNKNOWN_LENGTH = (
+    0x7FFF0000  # what programs that write WAV to a pipe put in the place of a length, or more
+)
+Row = tuple[
+    str, str, float, float
+]  # utterance, wav.scp's value, start and end in seconds (-1: the end of the file)
 
 
 def read_audio(source: str) -> tuple[np.ndarray, int]:
     """Samples and rate of one wav.scp value.
 
     Returns:
-        ``int16`` samples, shape ``(samples,)``, with several channels ``(samples, channels)``; and the rate in Hz.
+        ``int16`` samples, shape ``(samples,)``, with several channels ``(samples, channels)``; and
+        the rate in Hz.
 
     Raises:
-        TopdownError: nothing readable is there, it holds less than its header says, or the command failed.
+        TopdownError: nothing readable is there, it holds less than its header says, or the command
+            failed.
     """
     if match := _SPEED.fullmatch(source):
         samples, rate = read_audio(match["file"] or match["pipe"])
@@ -53,19 +64,28 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
             return _int16(np.asarray(samples)), rate
         return _decode(source)
     except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
-        raise TopdownError(f"asked for the audio {source!r}, but it cannot be read: {error}; see wav.scp") from error
+        raise TopdownError(
+            f"asked for the audio {source!r}, but it cannot be read: {error}; see wav.scp"
+        ) from error
 
 
 def _decode(file: str | io.BytesIO) -> tuple[np.ndarray, int]:
     _check_wav(file)
-    with soundfile.SoundFile(file) as sound:  # whole numbers stay exact; libsndfile does not scale floats to int16
+    with soundfile.SoundFile(
+        file
+    ) as sound:  # whole numbers stay exact; libsndfile does not scale floats to int16
         exact = sound.subtype.startswith(("PCM", "ULAW", "ALAW"))
         return _int16(sound.read(dtype="int16" if exact else "float64")), sound.samplerate
 
 
 def _check_wav(file: str | io.BytesIO) -> None:
-    """Refuses a WAV file that is shorter than its data chunk says; libsndfile reads what is there and says nothing."""
-    with contextlib.nullcontext(file) if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
+    """Refuses a WAV file that is shorter than its data chunk says.
+
+    Libsndfile reads what is there and says nothing.
+    """
+    with (
+        contextlib.nullcontext(file) if isinstance(file, io.BytesIO) else open(file, "rb")
+    ) as stream:
         head, size = stream.read(12), stream.seek(0, io.SEEK_END)
         at = 12
         while head[:4] == b"RIFF" and at + 8 <= size:
@@ -87,14 +107,18 @@ def _int16(samples: np.ndarray) -> np.ndarray:
 
 def resample(samples: np.ndarray, old: float, new: float) -> np.ndarray:
     """`samples` (int16) taken from the rate `old` to the rate `new`, in Hz, by soxr's high quality."""
-    return samples if old == new else _int16(soxr.resample(samples / 32768.0, old, new, quality="HQ"))
+    return (
+        samples if old == new else _int16(soxr.resample(samples / 32768.0, old, new, quality="HQ"))
+    )
 
 
 # ---- stage 2 ----
 
 
 def perturb(train: Path, factors: Sequence[float]) -> Path:
-    """Writes data/TRAIN_spF of each factor and their union data/TRAIN_sp; ids of a factor other than 1 get ``spF-``.
+    """Writes data/TRAIN_spF of each factor and their union data/TRAIN_sp.
+
+    Ids of a factor other than 1 get ``spF-``.
 
     The audio is not touched: wav.scp names it with sox's ``speed`` at the end, which stage 3 does.
     """
@@ -124,7 +148,9 @@ def _perturbed(source: Path, target: Path, factor: float) -> None:
             times = [t if float(t) < 0 else f"{float(t) / factor:.6f}" for t in (start, end)]
             lines[prefix + utterance] = " ".join([prefix + recording, *times])
         datadir.write_table(target / "segments", lines)
-    datadir.write_table(target / "spk2utt", datadir.speakers(datadir.read_table(target / "utt2spk")))
+    datadir.write_table(
+        target / "spk2utt", datadir.speakers(datadir.read_table(target / "utt2spk"))
+    )
 
 
 def _faster(source: str, factor: float) -> str:
@@ -135,8 +161,11 @@ def _faster(source: str, factor: float) -> str:
 # ---- stage 3 ----
 
 
-def format_set(source: Path, target: Path, *, audio_format: str, rate: int, processes: int, parts: int) -> float:
-    """Writes a set's audio, one file (or place in an ark) an utterance, and the set's lists, to `target`.
+def format_set(
+    source: Path, target: Path, *, audio_format: str, rate: int, processes: int, parts: int
+) -> float:
+    """Writes a set's audio, one file (or place in an ark) an utterance, and the set's lists, to
+    `target`.
 
     Args:
         source: a data directory (wav.scp, text, utt2spk, and segments or not).
@@ -153,7 +182,10 @@ def format_set(source: Path, target: Path, *, audio_format: str, rate: int, proc
     rows = _rows(source)
     pieces = list(jobs.pieces(rows, parts))
     shutil.rmtree(target / "data", ignore_errors=True)
-    work = [(piece, target / "data" / f"format.{n}", audio_format, rate) for n, piece in enumerate(pieces, 1)]
+    work = [
+        (piece, target / "data" / f"format.{n}", audio_format, rate)
+        for n, piece in enumerate(pieces, 1)
+    ]
     if processes > 1 and len(work) > 1:
         with ProcessPoolExecutor(min(processes, len(work))) as pool:
             written = list(pool.map(_format_piece, *zip(*work)))
@@ -176,12 +208,16 @@ def _rows(source: Path) -> list[Row]:
     for utterance, value in sorted(datadir.read_table(source / "segments").items()):
         recording, start, end = value.split()
         if recording not in sources:
-            raise TopdownError(f"{source}/segments: {utterance} is cut from {recording!r}, which wav.scp lacks")
+            raise TopdownError(
+                f"{source}/segments: {utterance} is cut from {recording!r}, which wav.scp lacks"
+            )
         rows.append((utterance, sources[recording], float(start), float(end)))
     return rows
 
 
-def _format_piece(rows: Sequence[Row], directory: Path, audio_format: str, rate: int) -> dict[str, tuple[str, int]]:
+def _format_piece(
+    rows: Sequence[Row], directory: Path, audio_format: str, rate: int
+) -> dict[str, tuple[str, int]]:
     """Writes one part; returns utterance -> (wav.scp's value, samples)."""
     directory.mkdir(parents=True)
     kind, _, ark = audio_format.partition(".")

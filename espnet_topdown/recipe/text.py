@@ -1,8 +1,10 @@
-"""Text as tokens, and stages 4, 5 and 13: what is kept of a set, the token list, and the files to score.
+"""Text as tokens, and stages 4, 5 and 13.
 
-The tokens are ESPnet's (espnet2/text/char_tokenizer.py, word_tokenizer.py, bin/tokenize_text.py, 202511): a space is
-``<space>`` among characters, and of non-linguistic symbols that begin alike the longest counts. Scoring itself is in
-`espnet_topdown.results.scoring`.
+What is kept of a set, the token list, and the files to score.
+
+The tokens are ESPnet's (espnet2/text/char_tokenizer.py, word_tokenizer.py, bin/tokenize_text.py,
+202511): a space is ``<space>`` among characters, and of non-linguistic symbols that begin alike the
+longest counts. Scoring itself is in `espnet_topdown.results.scoring`.
 """
 
 import re
@@ -28,8 +30,13 @@ def read_symbols(path: str) -> list[str]:
     if path in ("", "none"):
         return []
     if not Path(path).is_file():
-        raise TopdownError(f"asked for the non-linguistic symbols {path}, but there is no such file; see --nlsyms_txt")
-    return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+        raise TopdownError(
+            f"asked for the non-linguistic symbols {path}, but there is no such file; see"
+            " --nlsyms_txt"
+        )
+    return [
+        line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
 
 
 def tokenizer(
@@ -48,7 +55,9 @@ def tokenizer(
         return lambda line: processor.encode(line, out_type=str)
     if kind == "word":
         return lambda line: [word for word in line.split() if not (remove and word in symbols)]
-    pattern = re.compile("|".join([*(re.escape(s) for s in sorted(symbols, key=len, reverse=True)), "."]), re.DOTALL)
+    pattern = re.compile(
+        "|".join([*(re.escape(s) for s in sorted(symbols, key=len, reverse=True)), "."]), re.DOTALL
+    )
 
     def characters(line: str) -> list[str]:
         found = (t for t in pattern.findall(line) if not (remove and t in symbols))
@@ -70,7 +79,8 @@ def cleaner(name: str) -> Callable[[str], str]:
 
 
 def keep_usable(source: Path, target: Path, *, shortest: float, longest: float) -> str:
-    """Writes the utterances of a formatted set that are neither short nor long (samples, exclusive) nor without text.
+    """Writes the utterances of a formatted set that are neither short nor long (samples, exclusive)
+    nor without text.
 
     Returns:
         What was kept, for the log.
@@ -81,9 +91,15 @@ def keep_usable(source: Path, target: Path, *, shortest: float, longest: float) 
     samples = {k: int(v) for k, v in datadir.read_table(source / "utt2num_samples").items()}
     text, audio = datadir.read_table(source / "text"), datadir.read_table(source / "wav.scp")
     kept = {u: n for u, n in samples.items() if shortest < n < longest and text.get(u)}
-    short, long = (sum(n <= shortest for n in samples.values()), sum(n >= longest for n in samples.values()))
+    short, long = (
+        sum(n <= shortest for n in samples.values()),
+        sum(n >= longest for n in samples.values()),
+    )
     empty = sum(not text.get(u) for u in samples)
-    found = f"{source}: {len(samples)} utterances, {short} too short, {long} too long, {empty} without text"
+    found = (
+        f"{source}: {len(samples)} utterances, {short} too short, {long} too long, {empty} without"
+        " text"
+    )
     if not kept:
         raise TopdownError(f"{found}: none is left; see --min_wav_duration and --max_wav_duration")
     datadir.copy_set(source, target, kept)
@@ -94,11 +110,16 @@ def keep_usable(source: Path, target: Path, *, shortest: float, longest: float) 
 
 
 def join_texts(sources: Iterable[Path], target: Path) -> None:
-    """Writes the non-empty lines of several text files to one; an id gets what the file's name has besides "text"."""
+    """Writes the non-empty lines of several text files to one.
+
+    An id gets what the file's name has besides "text".
+    """
     lines = []
     for source in sources:
         suffix = source.name.replace("text", "", 1)
-        lines += [f"{key}{suffix} {value}\n" for key, value in datadir.read_table(source).items() if value]
+        lines += [
+            f"{key}{suffix} {value}\n" for key, value in datadir.read_table(source).items() if value
+        ]
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(lines), encoding="utf-8")
 
@@ -107,7 +128,10 @@ def join_texts(sources: Iterable[Path], target: Path) -> None:
 
 
 def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str, str]) -> None:
-    """Writes a token list: blank, unknown, `tokens`, start/end; `special` holds the three that are not `tokens`."""
+    """Writes a token list: blank, unknown, `tokens`, start/end.
+
+    `special` holds the three that are not `tokens`.
+    """
     blank, unknown, ends = special
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{t}\n" for t in [blank, unknown, *tokens, ends]), encoding="utf-8")
@@ -122,7 +146,8 @@ def count_tokens(texts: Iterable[str], tokenize: Tokenizer) -> list[str]:
 
 
 def train_bpe(text: Path, prefix: Path, **options: object) -> list[str]:
-    """Trains a sentencepiece model ``prefix.model`` on `text`, one sentence a line, and returns its pieces.
+    """Trains a sentencepiece model ``prefix.model`` on `text`, one sentence a line, and returns its
+    pieces.
 
     Raises:
         TopdownError: sentencepiece refuses, e.g. a vocabulary larger than the text can give.
@@ -132,7 +157,9 @@ def train_bpe(text: Path, prefix: Path, **options: object) -> list[str]:
             input=str(text), model_prefix=str(prefix), minloglevel=1, **options
         )  # fmt: skip
     except (RuntimeError, OSError) as error:
-        raise TopdownError(f"asked sentencepiece for {options}, but it refused: {error}; see --nbpe") from error
+        raise TopdownError(
+            f"asked sentencepiece for {options}, but it refused: {error}; see --nbpe"
+        ) from error
     vocabulary = prefix.with_suffix(".vocab").read_text(encoding="utf-8").splitlines()
     return [line.split("\t")[0] for line in vocabulary[3:]]  # <unk>, <s>, </s> come first
 
@@ -152,7 +179,7 @@ def scored_rows(
     differing = sorted(utt2spk.keys() ^ lines.keys())
     if differing:
         raise TopdownError(
-            f"{text} and {data}/utt2spk name different utterances ({len(differing)} in one only, first "
-            f"{', '.join(differing[:3])}); decode the set again (stage 12)"
+            f"{text} and {data}/utt2spk name different utterances ({len(differing)} in one only,"
+            f" first {', '.join(differing[:3])}); decode the set again (stage 12)"
         )
     return [(u, utt2spk[u], tokenize(clean(" ".join(lines[u].split())))) for u in sorted(utt2spk)]

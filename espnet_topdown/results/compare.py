@@ -1,6 +1,9 @@
-"""Phases against phase 0 on every scored set: counts, paired differences with their intervals, and p values.
+"""Phases against phase 0 on every scored set.
 
-Turns trn files into numbers; `espnet_topdown.results.pages` and `espnet_topdown.results.plots` show them.
+Counts, paired differences with their intervals, and p values.
+
+Turns trn files into numbers; `espnet_topdown.results.pages` and `espnet_topdown.results.plots` show
+them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +16,9 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import significance
 from espnet_topdown.results.scoring import Score, alignments, find_scores, score_trn
 
-FEWEST_SPEAKERS = 5  # fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails
+FEWEST_SPEAKERS = (
+    5  # fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails
+)
 MANY_SPEAKERS = 20  # with fewer, resampling speakers alone gives intervals that are too narrow
 
 
@@ -28,7 +33,8 @@ class PhaseResult:
         frozen_share: frozen part of the parameters, 0 to 1.
         dev: dev criterion at its best epoch; None where training gave none.
         dev_name: name and direction of that criterion, such as "valid acc max".
-        accepted: whether it beat the best before it; None where that was not asked (phase 0, controls).
+        accepted: whether it beat the best before it; None where that was not asked (phase 0,
+            controls).
         best: whether dev selected it.
         seed: its training seed.
         epochs: epochs trained.
@@ -37,8 +43,8 @@ class PhaseResult:
         curve: dev criterion of each epoch.
         perplexity: test perplexity by data set (language models).
         frozen: names of its frozen layers.
-        settings: what else makes phases of one kind and cut the same experiment under another seed (parent, dropout,
-            tied weights, training options).
+        settings: what else makes phases of one kind and cut the same experiment under another seed
+            (parent, dropout, tied weights, training options).
         parameters: of the whole model; None where that was not recorded.
     """
 
@@ -71,7 +77,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Cell:
-    """One phase on one set: `score` is None where it was not decoded, `change` for phase 0 and where that was not."""
+    """One phase on one set.
+
+    `score` is None where it was not decoded, `change` for phase 0 and where that was not.
+    """
 
     score: Score | None
     change: Change | None = None
@@ -93,7 +102,10 @@ class Group:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """All phases on one scored set: `cells` in the order of the rows; the bootstrap draws `units`."""
+    """All phases on one scored set: `cells` in the order of the rows.
+
+    The bootstrap draws `units`.
+    """
 
     inference: str
     dataset: str
@@ -110,7 +122,10 @@ class SetComparison:
 
 
 def bases(rows: Sequence[PhaseResult]) -> list[int | None]:
-    """For each row the place of its phase 0: the last one of kind "base" up to it; None for rows before any."""
+    """For each row the place of its phase 0: the last one of kind "base" up to it.
+
+    None for rows before any.
+    """
     found, last = [], None
     for place, row in enumerate(rows):
         last = place if row.kind == "base" else last
@@ -119,21 +134,29 @@ def bases(rows: Sequence[PhaseResult]) -> list[int | None]:
 
 
 def compare_sets(
-    rows: Sequence[PhaseResult], *, case_sensitive: bool = False, resamples: int = significance.RESAMPLES
+    rows: Sequence[PhaseResult],
+    *,
+    case_sensitive: bool = False,
+    resamples: int = significance.RESAMPLES,
 ) -> list[SetComparison]:
     """Compare all rows on every set that any of them was decoded on, by word and character errors.
 
     Args:
-        rows: phases, each cascade beginning with its phase 0; several cascades (seeds) may follow one another.
+        rows: phases, each cascade beginning with its phase 0; several cascades (seeds) may follow
+            one another.
         case_sensitive: sclite's ``-s``.
         resamples: of the bootstrap.
 
     Raises:
-        TopdownError: a score file is bad, or two phases were scored on different utterances or references.
+        TopdownError: a score file is bad, or two phases were scored on different utterances or
+            references.
     """
     found = [find_scores(row.directory) for row in rows]
     keys = dict.fromkeys(key for scores in found for key in scores if key[2] != "ter")
-    sets = [_compare(key, rows, [scores.get(key) for scores in found], case_sensitive, resamples) for key in keys]
+    sets = [
+        _compare(key, rows, [scores.get(key) for scores in found], case_sensitive, resamples)
+        for key in keys
+    ]
     return _with_holm(sets)
 
 
@@ -150,21 +173,31 @@ def _compare(
     pairs = {
         place: errors[place] - errors[base]
         for place, base in enumerate(bases(rows))
-        if base is not None and place != base and errors[place] is not None and errors[base] is not None
+        if base is not None
+        and place != base
+        and errors[place] is not None
+        and errors[base] is not None
     }
     groups = _groups(rows, scores)
     columns = list(pairs.values()) + [
-        np.mean([pairs[p] for p in places], axis=0) for places in groups if all(p in pairs for p in places)
+        np.mean([pairs[p] for p in places], axis=0)
+        for places in groups
+        if all(p in pairs for p in places)
     ]
     units = _units(example)
     changes = iter(_changes(columns, example, units, resamples))
     change = {place: next(changes) for place in pairs}
-    tests = {place: _test(files[base], files[place], case_sensitive) for place, base in _tested(key, rows, pairs)}
+    tests = {
+        place: _test(files[base], files[place], case_sensitive)
+        for place, base in _tested(key, rows, pairs)
+    }
     return SetComparison(
         *key,
         units=units,
         speakers=len({u.speaker for u in example.utterances}),
-        cells=tuple(Cell(score, change.get(place), tests.get(place)) for place, score in enumerate(scores)),
+        cells=tuple(
+            Cell(score, change.get(place), tests.get(place)) for place, score in enumerate(scores)
+        ),
         groups=tuple(
             Group(
                 tuple(dict.fromkeys(rows[p].name.rpartition("/")[2] for p in places)),
@@ -179,17 +212,21 @@ def _compare(
     )
 
 
-def _same_reference(key: tuple[str, str, str], scores: Sequence[Score | None], files: Sequence) -> Score:
+def _same_reference(
+    key: tuple[str, str, str], scores: Sequence[Score | None], files: Sequence
+) -> Score:
     """The first score, once all are known to have the same reference."""
     present = [(score, pair[0]) for score, pair in zip(scores, files) if score]
     texts = [{u.name: u.reference for u in score.utterances} for score, _ in present]
     for text, (_, path) in zip(texts, present):
         if text != texts[0]:
-            differing = [name for name in {**texts[0], **text} if text.get(name) != texts[0].get(name)]
+            differing = [
+                name for name in {**texts[0], **text} if text.get(name) != texts[0].get(name)
+            ]
             raise TopdownError(
-                f"{path} and {present[0][1]} are not the same reference ({len(text)} and {len(texts[0])} utterances; "
-                f"{differing[0]} differs), so {key[1]} cannot be compared by utterance; decode and score both on one data "
-                "set (stages 12, 13)"
+                f"{path} and {present[0][1]} are not the same reference ({len(text)} and"
+                f" {len(texts[0])} utterances; {differing[0]} differs), so {key[1]} cannot be"
+                " compared by utterance; decode and score both on one data set (stages 12, 13)"
             )
     return present[0][0]
 
@@ -201,22 +238,41 @@ def _errors(score: Score, example: Score) -> np.ndarray:
 
 
 def _units(score: Score) -> tuple[str, ...]:
-    """What the bootstrap draws: utterances, speakers where there are many of them, both where there are some."""
+    """What the bootstrap draws.
+
+    Utterances, speakers where there are many of them, both where there are some.
+    """
     speakers = len({u.speaker for u in score.utterances})
     if speakers < FEWEST_SPEAKERS or speakers == len(score.utterances):
         return ("utterances",)
     return ("speakers",) if speakers >= MANY_SPEAKERS else ("utterances", "speakers")
 
 
-def _changes(columns: Sequence[np.ndarray], score: Score, units: Sequence[str], resamples: int) -> list[Change]:
-    """Mean differences with their intervals; where two units are drawn, from the lower to the upper of their ends."""
+def _changes(
+    columns: Sequence[np.ndarray], score: Score, units: Sequence[str], resamples: int
+) -> list[Change]:
+    """Mean differences with their intervals.
+
+    Where two units are drawn, from the lower to the upper of their ends.
+    """
     if not columns:
         return []
     words = np.array([u.words for u in score.utterances], dtype=float)
-    names = {"utterances": [u.name for u in score.utterances], "speakers": [u.speaker for u in score.utterances]}
-    drawn = [significance.bootstrap_intervals(np.column_stack(columns), words, names[u], resamples=resamples) for u in units]
+    names = {
+        "utterances": [u.name for u in score.utterances],
+        "speakers": [u.speaker for u in score.utterances],
+    }
+    drawn = [
+        significance.bootstrap_intervals(
+            np.column_stack(columns), words, names[u], resamples=resamples
+        )
+        for u in units
+    ]
     ends = [(min(low), max(high)) for low, high in (zip(*intervals) for intervals in zip(*drawn))]
-    return [Change(float(100 * column.sum() / words.sum()), end) for column, end in zip(columns, ends, strict=True)]
+    return [
+        Change(float(100 * column.sum() / words.sum()), end)
+        for column, end in zip(columns, ends, strict=True)
+    ]
 
 
 def _groups(rows: Sequence[PhaseResult], scores: Sequence[Score | None]) -> list[list[int]]:
@@ -231,11 +287,20 @@ def _groups(rows: Sequence[PhaseResult], scores: Sequence[Score | None]) -> list
 def _tested(
     key: tuple[str, str, str], rows: Sequence[PhaseResult], pairs: Mapping[int, np.ndarray]
 ) -> list[tuple[int, int]]:
-    """(phase, its phase 0) where a p value is due: the dev-selected phase, by words (MAPSSWE tests word errors)."""
-    return [(p, base) for p, base in enumerate(bases(rows)) if p in pairs and rows[p].best and key[2] == "wer"]
+    """(phase, its phase 0) where a p value is due.
+
+    The dev-selected phase, by words (MAPSSWE tests word errors).
+    """
+    return [
+        (p, base)
+        for p, base in enumerate(bases(rows))
+        if p in pairs and rows[p].best and key[2] == "wer"
+    ]
 
 
-def _test(base: tuple[Path, Path], phase: tuple[Path, Path], case_sensitive: bool) -> significance.Mapsswe:
+def _test(
+    base: tuple[Path, Path], phase: tuple[Path, Path], case_sensitive: bool
+) -> significance.Mapsswe:
     first, second = (alignments(*pair, case_sensitive=case_sensitive) for pair in (base, phase))
     return significance.mapsswe((first[name], second[name]) for name in first)
 
@@ -245,5 +310,6 @@ def _with_holm(sets: Sequence[SetComparison]) -> list[SetComparison]:
     values = [cell.test.p if cell.test else None for found in sets for cell in found.cells]
     corrected = iter(significance.holm(values))
     return [
-        replace(found, cells=tuple(replace(cell, p_holm=next(corrected)) for cell in found.cells)) for found in sets
+        replace(found, cells=tuple(replace(cell, p_holm=next(corrected)) for cell in found.cells))
+        for found in sets
     ]

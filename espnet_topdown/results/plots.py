@@ -1,7 +1,8 @@
 """Pictures of a cascade as PNG bytes: dev curves, error rate against cut, share frozen and cost.
 
-Phases differ by marker, line style and hatching besides colour (Okabe and Ito's palette), so that print and
-colour-blind readers can tell them apart. matplotlib is imported inside, and only its object interface is used.
+Phases differ by marker, line style and hatching besides colour (Okabe and Ito's palette), so that
+print and colour-blind readers can tell them apart. matplotlib is imported inside, and only its
+object interface is used.
 """
 
 import io
@@ -74,7 +75,8 @@ def _label(row: PhaseResult) -> str:
 
 
 def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
-    """Dev criterion of every phase by epoch, and the same around the best values, where phases are told apart.
+    """Dev criterion of every phase by epoch, and the same around the best values, where phases are
+    told apart.
 
     The selected phase is drawn thicker and starred.
     """
@@ -98,8 +100,13 @@ def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
     panels[0].set_ylabel(", ".join(dict.fromkeys(map(_criterion, rows))))
     panels[1].set_title("around the best values", fontsize=10)
     panels[1].set_ylim(*_tail(shown))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns,
-                  frameon=False, title="* selected on dev")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        title="* selected on dev",
+    )
     return figure
 
 
@@ -124,62 +131,104 @@ def _criterion(row: PhaseResult) -> str:
 
 def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
     """Limits that hold the best value of every curve, with room around them."""
-    bests = [(max if row.dev_name.endswith("max") else min)(value for _, value in _points(row.curve)) for row in rows]
+    bests = [
+        (max if row.dev_name.endswith("max") else min)(value for _, value in _points(row.curve))
+        for row in rows
+    ]
     low, high = min(bests), max(bests)
     room = 0.6 * (high - low) or 0.02 * abs(high) or 1.0
     return low - room, high + room
 
 
-def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, list[Cell | float | None]]:
-    """What `error_by_cut` draws: measure and set -> one value a phase; word error rates and perplexities."""
+def error_panels(
+    rows: Sequence[PhaseResult], sets: Sequence[SetComparison]
+) -> dict[str, list[Cell | float | None]]:
+    """What `error_by_cut` draws: measure and set -> one value a phase.
+
+    Word error rates and perplexities.
+    """
     words = [found for found in sets if found.metric == "wer"]
     panels: dict[str, list[Cell | float | None]] = {
-        f"WER %, {found.dataset}": [cell if cell.score else None for cell in found.cells] for found in words
+        f"WER %, {found.dataset}": [cell if cell.score else None for cell in found.cells]
+        for found in words
     }
     names = dict.fromkeys(name for row in rows for name in row.perplexity or ())
-    return panels | {f"perplexity, {name}": [(row.perplexity or {}).get(name) for row in rows] for name in names}
+    return panels | {
+        f"perplexity, {name}": [(row.perplexity or {}).get(name) for row in rows] for name in names
+    }
 
 
-def error_by_cut(rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Cell | float | None]]) -> "Figure":
-    """Error rate of every phase at its cut, one panel a set; bars are 95 % intervals of the difference to phase 0."""
+def error_by_cut(
+    rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Cell | float | None]]
+) -> "Figure":
+    """Error rate of every phase at its cut, one panel a set.
+
+    Bars are 95 % intervals of the difference to phase 0.
+    """
     places = _places(rows)
     figure = _figure(0.9 + (2.9 if len(places) <= LEVEL_LABELS else 3.7) * len(panels))
-    for axes, (name, values) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
+    for axes, (name, values) in zip(
+        figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True
+    ):
         _error_panel(axes, rows, values, places)
         axes.set_ylabel(name)
     axes.set_xlabel("cut, or the kind of phase where there is none")
     several = sum(row.kind == "base" for row in rows) > 1
     handles = {label: handle for handle, label in zip(*_handles(figure))}
-    caption = f"{'band: phase 0 of all seeds' if several else 'line: phase 0'}; ringed: selected on dev"
+    caption = (
+        f"{'band: phase 0 of all seeds' if several else 'line: phase 0'}; ringed: selected on dev"
+    )
     if any(isinstance(value, Cell) for values in panels.values() for value in values):
         caption = f"bars: 95 % interval of the difference to phase 0; {caption}"
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, title=caption)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=6,
+        frameon=False,
+        title=caption,
+    )
     return figure
 
 
 def _handles(figure: "Figure") -> tuple[list, list[str]]:
     """Legend entries of all panels."""
     pairs = [axes.get_legend_handles_labels() for axes in figure.axes]
-    return [handle for handles, _ in pairs for handle in handles], [label for _, labels in pairs for label in labels]
+    return [handle for handles, _ in pairs for handle in handles], [
+        label for _, labels in pairs for label in labels
+    ]
 
 
 def _category(row: PhaseResult) -> str:
-    """Cut, or kind where there is none; a control that a plan gave its own name stands by itself."""
+    """Cut, or kind where there is none.
+
+    A control that a plan gave its own name stands by itself.
+    """
     name = row.name.rpartition("/")[2]
     return row.cut or (name if has_own_name(row.kind, name) else row.kind)
 
 
 def _places(rows: Sequence[PhaseResult]) -> list[str]:
-    """Categories from left to right: phase 0, cuts from the top of the model down, kinds without a cut."""
-    depth = {row.cut: row.frozen_share for row in rows if row.cut and row.kind == "top_down"}  # a lower cut freezes more
+    """Categories from left to right.
+
+    Phase 0, cuts from the top of the model down, kinds without a cut.
+    """
+    depth = {
+        row.cut: row.frozen_share for row in rows if row.cut and row.kind == "top_down"
+    }  # a lower cut freezes more
     places = dict.fromkeys(_category(row) for row in rows)
     cuts = {row.cut for row in rows if row.cut}
     order = {kind: number for number, kind in enumerate(KINDS)} | depth
-    return sorted(places, key=lambda p: (p not in cuts and p != "base", p in cuts, order.get(p, len(KINDS))))
+    return sorted(
+        places, key=lambda p: (p not in cuts and p != "base", p in cuts, order.get(p, len(KINDS)))
+    )
 
 
 def _error_panel(
-    axes: "Axes", rows: Sequence[PhaseResult], values: Sequence[Cell | float | None], places: list[str]
+    axes: "Axes",
+    rows: Sequence[PhaseResult],
+    values: Sequence[Cell | float | None],
+    places: list[str],
 ) -> None:
     at: dict[str, int] = {}
     alike = {place: sum(_category(row) == place for row in rows) for place in places}
@@ -191,11 +240,22 @@ def _error_panel(
         x = places.index(category) + SPREAD * (at[category] - (alike[category] + 1) / 2)
         y, bars = _value_and_bars(value)
         kind = KINDS.index(row.kind)
-        style = {"color": COLOURS[kind], "marker": MARKERS[kind], "markersize": 7, "linestyle": "none"}
+        style = {
+            "color": COLOURS[kind],
+            "marker": MARKERS[kind],
+            "markersize": 7,
+            "linestyle": "none",
+        }
         axes.errorbar([x], [y], yerr=bars, capsize=4, label=row.kind, **style)
         if row.best:
-            axes.plot([x], [y], marker="o", markersize=16, fillstyle="none", color="0.3", linestyle="none")
-    bases = [_value_and_bars(v)[0] for row, v in zip(rows, values, strict=True) if row.kind == "base" and v is not None]
+            axes.plot(
+                [x], [y], marker="o", markersize=16, fillstyle="none", color="0.3", linestyle="none"
+            )
+    bases = [
+        _value_and_bars(v)[0]
+        for row, v in zip(rows, values, strict=True)
+        if row.kind == "base" and v is not None
+    ]
     if len(bases) == 1:
         axes.axhline(bases[0], color="0.4", linestyle="--", linewidth=1)
     elif bases:
@@ -203,7 +263,9 @@ def _error_panel(
     labels = [place.replace(", ", ",\n") for place in places]
     axes.set_xticks(range(len(places)), labels, rotation=90 if len(places) > LEVEL_LABELS else 0)
     axes.set_xlim(-0.5, len(places) - 0.5)
-    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))  # an interval of a difference can reach below an error rate of 0
+    axes.set_ylim(
+        bottom=max(0.0, axes.get_ylim()[0])
+    )  # an interval of a difference can reach below an error rate of 0
     _tidy(axes, "y")
 
 

@@ -42,11 +42,17 @@ def page(
     """
     first = [_image(key, png) for key, png in pictures.items() if key == "error_by_cut.png"]
     others = [_image(key, png) for key, png in pictures.items() if key != "error_by_cut.png"]
-    parts = [f"<h1>{escape(name)}</h1><p>{escape(verdict(rows))}</p>", *first, _layers(rows, layer_rows)]
+    parts = [
+        f"<h1>{escape(name)}</h1><p>{escape(verdict(rows))}</p>",
+        *first,
+        _layers(rows, layer_rows),
+    ]
     parts += [*map(_table, tables.sections), *others]
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(name)}: {escape(tables.title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><style>{STYLE}</style>'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(name)}:'
+        f" {escape(tables.title)}</title>"
+        '<meta name="viewport" content="width=device-width"><link rel="icon"'
+        f' href="data:,"><style>{STYLE}</style>'
         f"</head><body>{''.join(parts)}</body></html>\n"
     )
 
@@ -58,23 +64,34 @@ def verdict(rows: Sequence[PhaseResult]) -> str:
     if best is None or best.dev is None or not tried:
         return f"Phases finished: {len(tried)}; nothing is selected yet."
     controls = len(rows) - len(tried) - 1
-    counted = f"{len(tried)} top-down phase{'s' if len(tried) > 1 else ''}, {controls} control{'' if controls == 1 else 's'}"
+    counted = (
+        f"{len(tried)} top-down phase{'s' if len(tried) > 1 else ''}, {controls}"
+        f" control{'' if controls == 1 else 's'}"
+    )
     if best.kind == "base":
         return f"{counted}: none is better than phase 0 on dev ({best.dev_name} {best.dev:.4f})."
     base = rows[0].dev
     against = f", phase 0 {base:.4f}" if base is not None else ""
-    return f"{counted}: dev selects {best.name}, cut {best.cut} ({best.dev_name} {best.dev:.4f}{against})."
+    return (
+        f"{counted}: dev selects {best.name}, cut {best.cut} ({best.dev_name}"
+        f" {best.dev:.4f}{against})."
+    )
 
 
 def _image(name: str, png: bytes) -> str:
     title = name.removesuffix(".png").replace("_", " ")
     data = base64.b64encode(png).decode("ascii")
-    return f'<h2>{title.capitalize()}</h2><img alt="{escape(title)}" src="data:image/png;base64,{data}">'
+    return (
+        f'<h2>{title.capitalize()}</h2><img alt="{escape(title)}"'
+        f' src="data:image/png;base64,{data}">'
+    )
 
 
 def _table(section: Section) -> str:
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in section.header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in section.rows)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in section.rows
+    )
     notes = "".join(f"<li>{escape(note)}</li>" for note in section.notes)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     body = f'<div class="scroll">{table}</div>{f"<ul>{notes}</ul>" if notes else ""}'
@@ -101,13 +118,16 @@ def _layers(rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]]) 
     marks = []
     for level, (name, count) in enumerate(reversed(layer_rows)):
         y = top + LAYER_HEIGHT * level
-        marks.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(name)} ({count:,})</text>')
+        marks.append(
+            f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(name)} ({count:,})</text>'
+        )
         for column, row in enumerate(rows):
             state = layer_state(row, layers, name)
             x = left + (PHASE_WIDTH + GAP) * column
             marks.append(
-                f'<rect x="{x}" y="{y}" width="{PHASE_WIDTH}" height="{LAYER_HEIGHT - 2}" fill="{FILLS[state]}" '
-                f'stroke="#333"><title>{escape(row.name)}: {escape(name)} {WORDS[state]}</title></rect>'
+                f'<rect x="{x}" y="{y}" width="{PHASE_WIDTH}" height="{LAYER_HEIGHT - 2}"'
+                f' fill="{FILLS[state]}" stroke="#333"><title>{escape(row.name)}: {escape(name)}'
+                f" {WORDS[state]}</title></rect>"
             )
     for column, row in enumerate(rows):
         x = left + (PHASE_WIDTH + GAP) * column + PHASE_WIDTH / 2
@@ -115,13 +135,15 @@ def _layers(rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]]) 
         marks.append(f'<text x="{x}" y="16" text-anchor="middle">{escape(title)}</text>')
     marks += _legend(left, height - 30)
     pattern = (
-        '<defs><pattern id="kept" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        '<rect width="7" height="7" fill="#fff"/><rect width="3" height="7" fill="#E69F00"/></pattern></defs>'
+        '<defs><pattern id="kept" width="7" height="7" patternUnits="userSpaceOnUse"'
+        ' patternTransform="rotate(45)"><rect width="7" height="7" fill="#fff"/><rect width="3"'
+        ' height="7" fill="#E69F00"/></pattern></defs>'
     )
     full = max(width, left + 580)
     svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="layers of each phase" '
-        f'width="{full}" height="{height}" viewBox="0 0 {full} {height}">{pattern}{"".join(marks)}</svg>'
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="layers of each phase"'
+        f' width="{full}" height="{height}" viewBox="0 0 {full}'
+        f' {height}">{pattern}{"".join(marks)}</svg>'
     )
     return f'<h2>Layers (parameters), output on top</h2><div class="scroll">{svg}</div>'
 
@@ -134,7 +156,9 @@ def _legend(x: int, y: int) -> list[str]:
     marks = []
     for place, (state, words) in enumerate(WORDS.items()):
         at = x + 150 * place
-        marks.append(f'<rect x="{at}" y="{y}" width="16" height="16" fill="{FILLS[state]}" stroke="#333"/>')
+        marks.append(
+            f'<rect x="{at}" y="{y}" width="16" height="16" fill="{FILLS[state]}" stroke="#333"/>'
+        )
         marks.append(f'<text x="{at + 22}" y="{y + 13}">{words}</text>')
     marks.append(f'<text x="{x + 450}" y="{y + 13}">* selected on dev</text>')
     return marks

@@ -20,7 +20,9 @@ PERPLEXITY = "perplexity.json"  # what `espnet_topdown.bin.perplexity` leaves in
 
 
 def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Tables | str:
-    """The tables that suit the directories: one cascade, several, one experiment, or two experiments.
+    """The tables that suit the directories.
+
+    One cascade, several, one experiment, or two experiments.
 
     A single cascade also gets its RESULTS.md, results.json, images/ and report.html.
 
@@ -93,8 +95,17 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
 
 
 def _settings(phase: Phase) -> str:
-    """What makes two phases of one kind and cut the same experiment, their seeds apart; a restart has no parent."""
-    names = ("dropout", "tied", "init_param", "train", *(() if phase.kind == "restart" else ("parent",)))
+    """What makes two phases of one kind and cut the same experiment, their seeds apart.
+
+    A restart has no parent.
+    """
+    names = (
+        "dropout",
+        "tied",
+        "init_param",
+        "train",
+        *(() if phase.kind == "restart" else ("parent",)),
+    )
     return json.dumps({name: getattr(phase, name) for name in names}, sort_keys=True, default=str)
 
 
@@ -103,11 +114,16 @@ def _perplexity(directory: Path) -> dict[str, float] | None:
     path = directory / PERPLEXITY
     if not path.exists():
         return None
-    return {f"{Path(row['text']).parent.name} ({row['kind']})": row["perplexity"] for row in files.read_json(path)}
+    return {
+        f"{Path(row['text']).parent.name} ({row['kind']})": row["perplexity"]
+        for row in files.read_json(path)
+    }
 
 
 def _hours(cascade: Cascade) -> float | None:
     """Hours of the base's epochs, None where they were not recorded."""
-    seconds = [row.get(part, {}).get("time") for row in cascade.facts.epochs for part in ("train", "valid")]
+    seconds = [
+        row.get(part, {}).get("time") for row in cascade.facts.epochs for part in ("train", "valid")
+    ]
     known = [s for s in seconds if s is not None]
     return sum(known) / 3600 if known else None

@@ -1,4 +1,6 @@
-"""Whether error rates differ: paired bootstrap, MAPSSWE with sc_stats' segments, exact sign test, Holm's correction.
+"""Whether error rates differ.
+
+Paired bootstrap, MAPSSWE with sc_stats' segments, exact sign test, Holm's correction.
 
 Numbers in, numbers out; which systems are compared is decided in `espnet_topdown.results.compare`.
 """
@@ -15,15 +17,23 @@ _CELLS = 4_000_000  # resampled units held at once: some 64 MB
 
 
 def bootstrap_intervals(
-    errors: np.ndarray, words: np.ndarray, units: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
+    errors: np.ndarray,
+    words: np.ndarray,
+    units: Sequence[str],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> list[tuple[float, float]]:
-    """95 % percentile intervals of error rates or of their differences, all from the same resamples.
+    """95 % percentile intervals of error rates or of their differences, all from the same
+    resamples.
 
-    Source: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004.
+    Source: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance
+        evaluation", ICASSP 2004.
 
     Args:
-        errors: (utterances, columns); a column holds errors, or differences of errors, per utterance. The mean over
-            several seeds in one column moves all seeds of an utterance together.
+        errors: (utterances, columns); a column holds errors, or differences of errors, per
+            utterance. The mean over several seeds in one column moves all seeds of an utterance
+            together.
         words: (utterances,) reference words.
         units: what is drawn with replacement, one name per utterance: its speaker, or its own id.
         resamples: number of resamples.
@@ -42,16 +52,21 @@ def bootstrap_intervals(
         drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
         draws.append(np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n) @ sums)
     totals = np.concatenate(draws)
-    totals = totals[totals[:, -1] > 0]  # a resample of utterances without reference words has no error rate
+    totals = totals[
+        totals[:, -1] > 0
+    ]  # a resample of utterances without reference words has no error rate
     low, high = np.quantile(100 * totals[:, :-1] / totals[:, -1:], [0.025, 0.975], axis=0)
     return [(float(a), float(b)) for a, b in zip(low, high)]
 
 
 @dataclass(frozen=True)
 class Mapsswe:
-    """Outcome of a matched-pairs test: segments, mean difference (first - second) of errors a segment, z, two-sided p.
+    """Outcome of a matched-pairs test.
 
-    `z` is None where all differences are equal: `p` is then the exact sign test's. `p` is None without any segment.
+    Segments, mean difference (first - second) of errors a segment, z, two-sided p.
+
+    `z` is None where all differences are equal: `p` is then the exact sign test's. `p` is None
+    without any segment.
     """
 
     segments: int
@@ -66,14 +81,19 @@ def mapsswe(pairs: Iterable[tuple[str, str]]) -> Mapsswe:
     Source: Gillick and Cox, ICASSP 1989, as in NIST's sc_stats ``-t mapsswe`` (SCTK, mtchprs.c).
 
     Args:
-        pairs: for each utterance the two systems' alignments with the same reference, as `scoring.align` writes them.
+        pairs: for each utterance the two systems' alignments with the same reference, as
+            `scoring.align` writes them.
     """
-    differences = np.array([a - b for first, second in pairs for a, b in segment_errors(first, second)], dtype=float)
+    differences = np.array(
+        [a - b for first, second in pairs for a, b in segment_errors(first, second)], dtype=float
+    )
     n = len(differences)
     if n == 0:
         return Mapsswe(0, 0.0, None, None)
     mean = float(differences.mean())
-    if np.all(differences == differences[0]):  # variance 0: sc_stats calls even "always one error fewer" no difference
+    if np.all(
+        differences == differences[0]
+    ):  # variance 0: sc_stats calls even "always one error fewer" no difference
         return Mapsswe(n, mean, None, sign_test(differences))
     z = mean / float(differences.std(ddof=1)) * math.sqrt(n)
     return Mapsswe(n, mean, z, math.erfc(abs(z) / math.sqrt(2)))
@@ -82,8 +102,9 @@ def mapsswe(pairs: Iterable[tuple[str, str]]) -> Mapsswe:
 def segment_errors(first: str, second: str, bound: int = BOUND) -> list[tuple[int, int]]:
     """Errors of both systems in each segment of one utterance.
 
-    A segment opens at an error of either system and closes after `bound` reference words in a row that both have right,
-    or at the end of the utterance (SCTK 2.4.10; early versions lost insertions after the last reference word).
+    A segment opens at an error of either system and closes after `bound` reference words in a row
+    that both have right, or at the end of the utterance (SCTK 2.4.10; early versions lost
+    insertions after the last reference word).
 
     Args:
         first: alignment of the first system (C, S, D, I).
@@ -112,7 +133,9 @@ def segment_errors(first: str, second: str, bound: int = BOUND) -> list[tuple[in
 
 
 def sign_test(differences: Iterable[float]) -> float:
-    """Exact two-sided sign test: the probability of a split at least as uneven, were both signs equally likely.
+    """Exact two-sided sign test.
+
+    The probability of a split at least as uneven, were both signs equally likely.
 
     Zeros are left out; without any other value the answer is 1.
     """
@@ -122,7 +145,10 @@ def sign_test(differences: Iterable[float]) -> float:
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm, Scandinavian Journal of Statistics 1979); None stays, uncounted."""
+    """p values corrected for their number (Holm, Scandinavian Journal of Statistics 1979).
+
+    None stays, uncounted.
+    """
     order = sorted((p, k) for k, p in enumerate(values) if p is not None)
     corrected: list[float | None] = [None] * len(values)
     least = 0.0

@@ -1,6 +1,8 @@
-"""The single tables of a cascade, as text cells and as plain data, with the notes that say how far to believe them.
+"""The single tables of a cascade, as text cells and as plain data, with the notes that say how far
+to believe them.
 
-Numbers come from `espnet_topdown.results.compare`; what is put on one page is decided in `espnet_topdown.results.pages`.
+Numbers come from `espnet_topdown.results.compare`; what is put on one page is decided in
+`espnet_topdown.results.pages`.
 """
 
 import json
@@ -44,7 +46,9 @@ class Tables:
         parts = [f"# {self.title}"]
         for section in self.sections:
             lines = [section.header, ("---",) * len(section.header), *section.rows]
-            table = "\n".join(f"|{'|'.join(cell.replace('|', '/') for cell in line)}|" for line in lines)
+            table = "\n".join(
+                f"|{'|'.join(cell.replace('|', '/') for cell in line)}|" for line in lines
+            )
             parts += [f"## {section.heading}", table]
             parts += ["\n".join(f"- {note}" for note in section.notes)] if section.notes else []
         return "\n\n".join(parts) + "\n"
@@ -57,7 +61,9 @@ class Tables:
             rules = tuple("-" * width for width in widths)
             rows = (section.header, rules, *section.rows)
             lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-            parts.append("\n".join([section.heading, *lines, *(f"  {note}" for note in section.notes)]))
+            parts.append(
+                "\n".join([section.heading, *lines, *(f"  {note}" for note in section.notes)])
+            )
         return "\n\n".join(parts) + "\n"
 
     def json(self) -> str:
@@ -69,14 +75,33 @@ def phases_section(rows: Sequence[PhaseResult], *, decoded: bool) -> Section:
     """What was trained and what dev says of it; `decoded` tells whether error rates follow."""
     perplexities = [(row, row.perplexity or {}) for row in rows]
     datasets = list(dict.fromkeys(name for _, perplexity in perplexities for name in perplexity))
-    header = ("phase", "kind", "cut", "frozen", "dev", "accepted", "best", "seed", "epochs", "hours")
-    body = tuple((*_phase_cells(row), *(_number(ppl.get(n), ".2f") for n in datasets)) for row, ppl in perplexities)
+    header = (
+        "phase",
+        "kind",
+        "cut",
+        "frozen",
+        "dev",
+        "accepted",
+        "best",
+        "seed",
+        "epochs",
+        "hours",
+    )
+    body = tuple(
+        (*_phase_cells(row), *(_number(ppl.get(n), ".2f") for n in datasets))
+        for row, ppl in perplexities
+    )
     criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
     if any(row.kind not in ("base", "top_down") for row in rows):
-        notes.append("Controls (restart, continue, unfrozen, bottom_up) are never accepted or best.")
+        notes.append(
+            "Controls (restart, continue, unfrozen, bottom_up) are never accepted or best."
+        )
     if len({row.parameters for row in rows}) > 1:
-        notes.append("The models differ in size (untied weights): their results are not those of equal models.")
+        notes.append(
+            "The models differ in size (untied weights): their results are not those of equal"
+            " models."
+        )
     if not decoded and not datasets:
         notes.append("No phase was decoded, so there are no error rates.")
     return Section("Phases", (*header, *(f"ppl {name}" for name in datasets)), body, tuple(notes))
@@ -104,18 +129,27 @@ def _number(value: float | None, form: str) -> str:
 
 
 def overview_sections(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> list[Section]:
-    """Word error rates of every phase, a column for each set; one table for each way of decoding with several sets."""
+    """Word error rates of every phase, a column for each set.
+
+    One table for each way of decoding with several sets.
+    """
     by_inference: dict[str, list[SetComparison]] = {}
     for found in sets:
         if found.metric == "wer":
             by_inference.setdefault(found.inference, []).append(found)
-    note = "Err; in brackets the difference to phase 0 in percentage points. Intervals: the tables of the single sets."
+    note = (
+        "Err; in brackets the difference to phase 0 in percentage points. Intervals: the tables of"
+        " the single sets."
+    )
     sections = []
     for inference, several in by_inference.items():
         if len(several) > 1:
             header = ("phase", "kind", "cut", "seed", *(found.dataset for found in several))
             columns = [[_rate(cell) for cell in found.cells] for found in several]
-            body = tuple((*_names(row), str(row.seed), *line) for row, *line in zip(rows, *columns, strict=True))
+            body = tuple(
+                (*_names(row), str(row.seed), *line)
+                for row, *line in zip(rows, *columns, strict=True)
+            )
             sections.append(Section(f"WER of all sets ({inference})", header, body, (note,)))
     return sections
 
@@ -130,7 +164,10 @@ def _rate(cell: Cell) -> str:
 def set_section(rows: Sequence[PhaseResult], found: SetComparison, resamples: int) -> Section:
     """Error counts of every phase on one set, and their differences to phase 0."""
     header = ("phase", "kind", "cut", "seed", *COUNTS, "Err - phase 0", "95 % interval")
-    body = [(*_names(row), str(row.seed), *_cell(cell)) for row, cell in zip(rows, found.cells, strict=True)]
+    body = [
+        (*_names(row), str(row.seed), *_cell(cell))
+        for row, cell in zip(rows, found.cells, strict=True)
+    ]
     tested = "the phase selected on dev against its phase 0"
     return _with_p(found, header, body, _set_notes(rows, found, resamples, "phase 0", tested))
 
@@ -139,13 +176,21 @@ def pair_section(names: tuple[str, str], found: SetComparison, resamples: int) -
     """Error counts of two experiments on one set, and the difference of the second to the first."""
     header = ("experiment", *COUNTS, "Err - first", "95 % interval")
     body = [(name, *_cell(cell)) for name, cell in zip(names, found.cells, strict=True)]
-    return _with_p(found, header, body, _set_notes(names, found, resamples, "first", "the second against the first"))
+    return _with_p(
+        found,
+        header,
+        body,
+        _set_notes(names, found, resamples, "first", "the second against the first"),
+    )
 
 
 def _with_p(
     found: SetComparison, header: tuple[str, ...], body: list[tuple[str, ...]], notes: Iterable[str]
 ) -> Section:
-    """The section of one set; with a column of p values for words, as MAPSSWE is a test of word errors."""
+    """The section of one set.
+
+    With a column of p values for words, as MAPSSWE is a test of word errors.
+    """
     if found.metric == "wer":
         header = (*header, "MAPSSWE p (Holm)")
         body = [(*line, _p(cell)) for line, cell in zip(body, found.cells, strict=True)]
@@ -172,7 +217,9 @@ def _change(change: Change | None) -> tuple[str, str]:
 def _p(cell: Cell) -> str:
     if cell.test is None or cell.test.p is None:
         return "-"
-    return f"{_p_text(cell.test.p)} ({_p_text(cell.p_holm)}){' sign' if cell.test.z is None else ''}"
+    return (
+        f"{_p_text(cell.test.p)} ({_p_text(cell.p_holm)}){' sign' if cell.test.z is None else ''}"
+    )
 
 
 def _p_text(p: float) -> str:
@@ -183,33 +230,61 @@ def _set_notes(
     rows: Sequence[PhaseResult | str], found: SetComparison, resamples: int, base: str, tested: str
 ) -> Iterable[str]:
     score, unit, few = found.example, UNITS[found.metric], FEW[found.metric]
-    yield f"{score.words} reference {unit}, {score.sentences} utterances, {found.speakers} speakers."
+    yield (
+        f"{score.words} reference {unit}, {score.sentences} utterances, {found.speakers} speakers."
+    )
     if score.words < few:
-        yield f"Fewer than {few} reference {unit}: this set proves that the commands work, and nothing about accuracy."
+        yield (
+            f"Fewer than {few} reference {unit}: this set proves that the commands work, and"
+            " nothing about accuracy."
+        )
     if any(cell.change for cell in found.cells):
         yield (
-            f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap, {resamples} resamples "
-            f"of {_drawn(found)}; it covers the choice of test data, not of the seed."
+            f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap,"
+            f" {resamples} resamples of {_drawn(found)}; it covers the choice of test data, not of"
+            " the seed."
         )
     names = [row if isinstance(row, str) else row.name for row in rows]
-    ties = [f"{name} {cell.score.ties}" for name, cell in zip(names, found.cells) if cell.score and cell.score.ties]
+    ties = [
+        f"{name} {cell.score.ties}"
+        for name, cell in zip(names, found.cells)
+        if cell.score and cell.score.ties
+    ]
     listed = ", ".join(ties) or "none"
-    yield f"Utterances whose best alignments differ in their number of errors, settled as sclite does: {listed}."
+    yield (
+        "Utterances whose best alignments differ in their number of errors, settled as sclite"
+        f" does: {listed}."
+    )
     tests = [cell.test for cell in found.cells if cell.test and cell.test.p is not None]
     if tests:
-        yield f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this page."
+        yield (
+            f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this"
+            " page."
+        )
         few = min(test.segments for test in tests)
         if few < FEW_SEGMENTS:
-            yield f"MAPSSWE takes its mean for normal, which needs some {FEW_SEGMENTS} segments; here there are as few as {few}."
+            yield (
+                f"MAPSSWE takes its mean for normal, which needs some {FEW_SEGMENTS} segments; here"
+                f" there are as few as {few}."
+            )
     if any(test.z is None for test in tests):
-        yield "sign: all segments differ by the same number of errors, so this p is the exact sign test's."
+        yield (
+            "sign: all segments differ by the same number of errors, so this p is the exact sign"
+            " test's."
+        )
 
 
 def _drawn(found: SetComparison) -> str:
     """What the bootstrap draws, in words."""
     if len(found.units) == 1:
-        return f"the {found.speakers if found.units == ('speakers',) else found.example.sentences} {found.units[0]}"
-    return f"the {found.example.sentences} utterances and of the {found.speakers} speakers, the wider of each end"
+        return (
+            f"the {found.speakers if found.units == ('speakers',) else found.example.sentences}"
+            f" {found.units[0]}"
+        )
+    return (
+        f"the {found.example.sentences} utterances and of the {found.speakers} speakers, the wider"
+        " of each end"
+    )
 
 
 def seeds_section(found: SetComparison) -> Section:
@@ -226,14 +301,24 @@ def seeds_section(found: SetComparison) -> Section:
         )
         for group in found.groups
     )
-    note = f"Mean over runs, each against its own phase 0. Bootstrap of {_drawn(found)}, each drawn with all its runs."
+    note = (
+        f"Mean over runs, each against its own phase 0. Bootstrap of {_drawn(found)}, each drawn"
+        " with all its runs."
+    )
     header = ("phase", "kind", "cut", "runs", "mean Err", "range", "Err - phase 0", "95 % interval")
     return Section(f"{_set_name(found)}, seeds together", header, body, (note,))
 
 
 def phase_data(row: PhaseResult) -> dict[str, Any]:
-    """A phase as JSON can hold it: no path but the directory's name, None for what is not finite."""
-    finite = {"dev": _finite(row.dev), "hours": _finite(row.hours), "curve": [_finite(value) for value in row.curve]}
+    """A phase as JSON can hold it.
+
+    No path but the directory's name, None for what is not finite.
+    """
+    finite = {
+        "dev": _finite(row.dev),
+        "hours": _finite(row.hours),
+        "curve": [_finite(value) for value in row.curve],
+    }
     perplexity = {name: _finite(value) for name, value in (row.perplexity or {}).items()}
     plain = {"perplexity": perplexity, "frozen": list(row.frozen), "directory": row.directory.name}
     return {**vars(row), **finite, **plain}
@@ -244,7 +329,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def set_data(rows: Sequence[PhaseResult], found: SetComparison) -> dict[str, Any]:
-    """One set as JSON can hold it: totals, differences and tests of every phase, without single utterances."""
+    """One set as JSON can hold it.
+
+    Totals, differences and tests of every phase, without single utterances.
+    """
     cells = [
         {"phase": row.name, "base": None if base is None else rows[base].name, **_cell_data(cell)}
         for row, base, cell in zip(rows, bases(rows), found.cells, strict=True)

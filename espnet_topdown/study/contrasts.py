@@ -1,6 +1,9 @@
-"""Contrasts of a study: which phases of a seed are compared, and what all seeds together answer on one set.
+"""Contrasts of a study.
 
-Works on records (see `espnet_topdown.study.study`) alone; the tables are `espnet_topdown.study.tables`'s part.
+Which phases of a seed are compared, and what all seeds together answer on one set.
+
+Works on records (see `espnet_topdown.study.study`) alone; the tables are
+`espnet_topdown.study.tables`'s part.
 """
 
 import json
@@ -33,8 +36,9 @@ class Pair:
 class Contrast:
     """One question and, over all seeds that can answer it, its answer on one set.
 
-    `points` is the mean difference in percentage points, negative where the first is better; the intervals resample
-    utterances, and speakers, each with all its seeds; `tests` has a MAPSSWE for each pair.
+    `points` is the mean difference in percentage points, negative where the first is better; the
+    intervals resample utterances, and speakers, each with all its seeds; `tests` has a MAPSSWE for
+    each pair.
     """
 
     question: str
@@ -47,7 +51,7 @@ class Contrast:
 
     @property
     def verdict(self) -> str:
-        """"fewer errors" or "more errors" where both intervals say so, else "not shown"."""
+        """ "fewer errors" or "more errors" where both intervals say so, else "not shown"."""
         bounds = [*self.utterances, *self.speakers]
         if max(bounds) < 0:
             return "fewer errors"
@@ -55,7 +59,10 @@ class Contrast:
 
 
 def variant(record: Record, phase: Mapping[str, Any]) -> str:
-    """How a phase differs from `first_of_cut`, such as "dropout off" or "lr 0.001"; "" for that phase and for controls."""
+    """How a phase differs from `first_of_cut`, such as "dropout off" or "lr 0.001".
+
+    "" for that phase and for controls.
+    """
     first = first_of_cut(record, phase)
     if first is None or first["name"] == phase["name"]:
         return ""
@@ -85,20 +92,33 @@ def selected(
 ) -> Mapping[str, Any] | None:
     """The phase of `kinds` that is best by the record's dev criterion; None where there is none.
 
-    `among`: default: phases of the cascade and controls that answer one, so neither a `variant` nor a control
-    with a name of its own, such as fine-tuning.
+    `among`: default: phases of the cascade and controls that answer one, so neither a `variant` nor
+    a control with a name of its own, such as fine-tuning.
     """
     sign = 1 if record["dev_name"].endswith("max") else -1
     if among is None:
-        among = [p for p in record["phases"] if not variant(record, p) and not has_own_name(p["kind"], p["name"])]
-    return max((p for p in among if p["kind"] in kinds), key=lambda phase: sign * phase["dev"], default=None)
+        among = [
+            p
+            for p in record["phases"]
+            if not variant(record, p) and not has_own_name(p["kind"], p["name"])
+        ]
+    return max(
+        (p for p in among if p["kind"] in kinds),
+        key=lambda phase: sign * phase["dev"],
+        default=None,
+    )
 
 
 def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
     """Question -> the pair of each seed that can answer it."""
     asked: dict[str, list[Pair]] = {}
 
-    def ask(question: str, record: Record, first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> None:
+    def ask(
+        question: str,
+        record: Record,
+        first: Mapping[str, Any] | None,
+        second: Mapping[str, Any] | None,
+    ) -> None:
         if first is not None and second is not None:
             asked.setdefault(question, []).append(Pair(record["seed"], first, second))
 
@@ -106,14 +126,28 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
         base, top = selected(record, ("base",)), selected(record, (TOP_DOWN,))
         phases = {phase["name"]: phase for phase in record["phases"]}
         ask("best top-down phase - phase 0", record, top, base)
-        matched = [p for name, p in phases.items() if f"restart_{name}" in phases and not variant(record, p)]
+        matched = [
+            p
+            for name, p in phases.items()
+            if f"restart_{name}" in phases and not variant(record, p)
+        ]
         restart = selected(record, ("restart",))
         equal = "best top-down phase - best restart, as many runs each"
         ask(equal, record, selected(record, (TOP_DOWN,), matched), restart)
-        ask("best top-down phase - best control of any kind", record, top, selected(record, CONTROLS))
+        ask(
+            "best top-down phase - best control of any kind",
+            record,
+            top,
+            selected(record, CONTROLS),
+        )
         ask("best restart - phase 0", record, restart, base)
         off = [p for p in record["phases"] if p["kind"] == TOP_DOWN and p["dropout"] == "off"]
-        ask("best phase with dropout off - phase 0", record, selected(record, (TOP_DOWN,), off), base)
+        ask(
+            "best phase with dropout off - phase 0",
+            record,
+            selected(record, (TOP_DOWN,), off),
+            base,
+        )
         restarts = [p for p in record["phases"] if p["kind"] == "restart"][: len(off)]
         if len(restarts) == len(off):
             few = selected(record, ("restart",), restarts)
@@ -130,7 +164,12 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
                 if parent != BASE:
                     ask(f"{name} - its parent {parent}", record, phase, phases.get(parent))
             elif kind in CONTROLS and answered:
-                ask(f"{answered['name']} (cut {answered['cut']}) - its {kind}, one run each", record, answered, phase)
+                ask(
+                    f"{answered['name']} (cut {answered['cut']}) - its {kind}, one run each",
+                    record,
+                    answered,
+                    phase,
+                )
             elif how := variant(record, phase):
                 first = first_of_cut(record, phase)
                 ask(f"cut {phase['cut']}: {how} ({name}) - {first['name']}", record, phase, first)
@@ -155,11 +194,20 @@ class Decoded:
             references = record["references"][dataset]
             for phase in record["phases"]:
                 if dataset in phase["hypotheses"]:
-                    texts = {"ref": references, "hyp": {**references, **phase["hypotheses"][dataset]}}
+                    texts = {
+                        "ref": references,
+                        "hyp": {**references, **phase["hypotheses"][dataset]},
+                    }
                     for name, lines in texts.items():
-                        write_trn(self.path(record["seed"], phase["name"]) / f"{name}.trn", _trn_rows(lines))
+                        write_trn(
+                            self.path(record["seed"], phase["name"]) / f"{name}.trn",
+                            _trn_rows(lines),
+                        )
                     key = record["seed"], phase["name"]
-                    self.scores[key], self.alignments[key] = score_trn(*self.pair(*key)), alignments(*self.pair(*key))
+                    self.scores[key], self.alignments[key] = (
+                        score_trn(*self.pair(*key)),
+                        alignments(*self.pair(*key)),
+                    )
 
     def path(self, seed: int, phase: str) -> Path:
         """Score directory of a phase."""
@@ -171,7 +219,9 @@ class Decoded:
 
     def contrast(self, question: str, pairs: Sequence[Pair]) -> Contrast | None:
         """The answer to one question, None where no pair was decoded on this set."""
-        pairs = [p for p in pairs if all((p.seed, x["name"]) in self.scores for x in (p.first, p.second))]
+        pairs = [
+            p for p in pairs if all((p.seed, x["name"]) in self.scores for x in (p.first, p.second))
+        ]
         if not pairs:
             return None
         scores = [tuple(self.scores[p.seed, x["name"]] for x in (p.first, p.second)) for p in pairs]
@@ -179,7 +229,9 @@ class Decoded:
         errors = np.mean([_errors(first) - _errors(second) for first, second in scores], axis=0)
         words = np.array([u.words for u in example], dtype=float)
         draws = [[u.name for u in example], [u.speaker for u in example]]
-        intervals = [significance.bootstrap_intervals(errors[:, None], words, units)[0] for units in draws]
+        intervals = [
+            significance.bootstrap_intervals(errors[:, None], words, units)[0] for units in draws
+        ]
         return Contrast(
             question,
             tuple(pairs),

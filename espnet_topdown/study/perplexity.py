@@ -1,7 +1,7 @@
 """Perplexities of a language-model study: contrasts and phases over seeds, from the records alone.
 
-A text is one stream, so that nothing but the seed can be resampled: intervals are Student's t over the seeds' own
-differences. What is compared with what is `espnet_topdown.study.contrasts`'s part.
+A text is one stream, so that nothing but the seed can be resampled: intervals are Student's t over
+the seeds' own differences. What is compared with what is `espnet_topdown.study.contrasts`'s part.
 """
 
 import math
@@ -17,7 +17,10 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class PerplexityContrast:
-    """One question on one text: (first, second) perplexity of each pair; `interval` is None for a single seed."""
+    """One question on one text: (first, second) perplexity of each pair.
+
+    `interval` is None for a single seed.
+    """
 
     question: str
     text: str
@@ -36,7 +39,7 @@ class PerplexityContrast:
 
     @property
     def verdict(self) -> str:
-        """"lower" or "higher" where the interval says so, else "not shown"."""
+        """ "lower" or "higher" where the interval says so, else "not shown"."""
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return "not shown"
         return "lower" if self.interval[1] < 0 else "higher"
@@ -53,15 +56,26 @@ def t_interval(values: Sequence[float]) -> Interval | None:
 
 
 def texts(records: Sequence[Record]) -> list[str]:
-    """Names of the texts with a perplexity, such as "test (stream)"; none in a study of error rates."""
-    return list(dict.fromkeys(name for r in records for phase in r["phases"] for name in phase.get("perplexity") or {}))
+    """Names of the texts with a perplexity, such as "test (stream)".
+
+    None in a study of error rates.
+    """
+    return list(
+        dict.fromkeys(
+            name for r in records for phase in r["phases"] for name in phase.get("perplexity") or {}
+        )
+    )
 
 
 def contrasts(records: Sequence[Record], text: str) -> list[PerplexityContrast]:
     """The answers to all questions that have one on `text`."""
     found = []
     for question, pairs in questions(records).items():
-        pairs = [pair for pair in pairs if all(text in (x["perplexity"] or {}) for x in (pair.first, pair.second))]
+        pairs = [
+            pair
+            for pair in pairs
+            if all(text in (x["perplexity"] or {}) for x in (pair.first, pair.second))
+        ]
         values = tuple((p.first["perplexity"][text], p.second["perplexity"][text]) for p in pairs)
         if pairs:
             found.append(PerplexityContrast(question, text, tuple(pairs), values))
@@ -71,8 +85,9 @@ def contrasts(records: Sequence[Record], text: str) -> list[PerplexityContrast]:
 def summary(found: Iterable[PerplexityContrast]) -> list[str]:
     """The verdicts as sentences."""
     return [
-        f"- {c.question}: {fmean(c.differences):+.2f} ({c.verdict}); the first has the lower perplexity in "
-        f"{sum(d < 0 for d in c.differences)} of {len(c.pairs)} seed{'s' if len(c.pairs) > 1 else ''}."
+        f"- {c.question}: {fmean(c.differences):+.2f} ({c.verdict}); the first has the lower"
+        f" perplexity in {sum(d < 0 for d in c.differences)} of {len(c.pairs)}"
+        f" seed{'s' if len(c.pairs) > 1 else ''}."
         for c in found
     ]
 
@@ -88,10 +103,15 @@ def contrast_section(text: str, found: Iterable[PerplexityContrast]) -> Section:
         differences = f"{fmean(contrast.differences):+.2f}", _interval(contrast.interval)
         rows.append((contrast.question, seeds, means, *differences, contrast.verdict))
     notes = (
-        "Negative: the first has the lower perplexity. Best: by the dev criterion among the runs of that kind, phase 0 "
-        "left out; best control of any kind: chosen among more runs than there are top-down phases.",
-        "95 %: Student's t over the seeds' differences, not corrected for the number of questions. Verdict: only where it "
-        "leaves out 0.",
+        (
+            "Negative: the first has the lower perplexity. Best: by the dev criterion among the"
+            " runs of that kind, phase 0 left out; best control of any kind: chosen among more runs"
+            " than there are top-down phases."
+        ),
+        (
+            "95 %: Student's t over the seeds' differences, not corrected for the number of"
+            " questions. Verdict: only where it leaves out 0."
+        ),
     )
     return Section(f"What holds: perplexity, {text}", header, tuple(rows), notes)
 
@@ -102,18 +122,30 @@ def phases_section(records: Sequence[Record]) -> Section:
     columns = texts(records)
     rows = []
     for name in names:
-        by_seed = {r["seed"]: p for r in records for p in r["phases"] if p["name"] == name and p["perplexity"]}
+        by_seed = {
+            r["seed"]: p
+            for r in records
+            for p in r["phases"]
+            if p["name"] == name and p["perplexity"]
+        }
         if not by_seed:
             continue
         phase = next(iter(by_seed.values()))
         cells = []
         for text in columns:
-            values = {seed: p["perplexity"][text] for seed, p in by_seed.items() if text in p["perplexity"]}
+            values = {
+                seed: p["perplexity"][text]
+                for seed, p in by_seed.items()
+                if text in p["perplexity"]
+            }
             cells += [_spread(values.values()), _difference(records, values, text)]
         rows.append((name, phase["kind"], phase["cut"] or "-", str(len(by_seed)), *cells))
     header = ["phase", "kind", "cut", "seeds"]
     header += [cell for text in columns for cell in (text, "- phase 0")]
-    note = "Mean over seeds, in brackets lowest to highest; differences to each seed's own phase 0 with Student's t, 95 %."
+    note = (
+        "Mean over seeds, in brackets lowest to highest; differences to each seed's own phase 0"
+        " with Student's t, 95 %."
+    )
     return Section("Perplexity of every phase over seeds", tuple(header), tuple(rows), (note,))
 
 
@@ -123,8 +155,12 @@ def _spread(values: Iterable[float]) -> str:
 
 
 def _difference(records: Sequence[Record], values: Mapping[int, float], text: str) -> str:
-    base = {r["seed"]: p["perplexity"][text] for r in records for p in r["phases"]
-            if p["kind"] == "base" and text in (p["perplexity"] or {})}
+    base = {
+        r["seed"]: p["perplexity"][text]
+        for r in records
+        for p in r["phases"]
+        if p["kind"] == "base" and text in (p["perplexity"] or {})
+    }
     differences = [value - base[seed] for seed, value in values.items() if seed in base]
     if not any(differences):
         return "-"

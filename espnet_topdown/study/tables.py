@@ -1,7 +1,10 @@
-"""RESULTS.md of studies, from the records of their seeds alone: contrasts at equal budget, cuts, cost, pictures.
+"""RESULTS.md of studies, from the records of their seeds alone.
 
-Every number and every verdict follows from hypotheses and dev curves. How records come about is the part of
-`espnet_topdown.study.study`, what is compared with what that of `espnet_topdown.study.contrasts`.
+Contrasts at equal budget, cuts, cost, pictures.
+
+Every number and every verdict follows from hypotheses and dev curves. How records come about is the
+part of `espnet_topdown.study.study`, what is compared with what that of
+`espnet_topdown.study.contrasts`.
 """
 
 import tempfile
@@ -39,21 +42,44 @@ Pictures = dict[str, Callable[[], bytes]]  # file name -> what draws the PNG
 
 def contrast_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
     """All questions over seeds, with their verdicts."""
-    header = ("question", "seeds", "mean Err", "difference", "95 %, utterances", "95 %, speakers", "verdict")
+    header = (
+        "question",
+        "seeds",
+        "mean Err",
+        "difference",
+        "95 %, utterances",
+        "95 %, speakers",
+        "verdict",
+    )
     rows = []
     for contrast in contrasts:
         first, second = np.mean(contrast.rates, axis=0)
-        ends = [f"{low:+.2f} to {high:+.2f}" for low, high in (contrast.utterances, contrast.speakers)]
+        ends = [
+            f"{low:+.2f} to {high:+.2f}" for low, high in (contrast.utterances, contrast.speakers)
+        ]
         seeds = ", ".join(str(pair.seed) for pair in contrast.pairs)
         means = f"{first:.2f} - {second:.2f}"
-        rows.append((contrast.question, seeds, means, f"{contrast.points:+.2f}", *ends, contrast.verdict))
+        rows.append(
+            (contrast.question, seeds, means, f"{contrast.points:+.2f}", *ends, contrast.verdict)
+        )
     notes = (
-        "Percentage points of WER, negative: the first has fewer errors. Best: by the dev criterion among the runs of "
-        "that kind, phase 0 left out.",
-        "Best control of any kind: chosen among more runs than there are top-down phases, so not at equal budget.",
-        f"Paired bootstrap, {significance.RESAMPLES} resamples of utterances, and of speakers, with all their seeds.",
-        "Verdict: only where both intervals lie on one side of 0. No interval covers the choice of the few seeds, and none is "
-        f"corrected for the {len(contrasts)} questions asked.",
+        (
+            "Percentage points of WER, negative: the first has fewer errors. Best: by the dev"
+            " criterion among the runs of that kind, phase 0 left out."
+        ),
+        (
+            "Best control of any kind: chosen among more runs than there are top-down phases, so"
+            " not at equal budget."
+        ),
+        (
+            f"Paired bootstrap, {significance.RESAMPLES} resamples of utterances, and of speakers,"
+            " with all their seeds."
+        ),
+        (
+            "Verdict: only where both intervals lie on one side of 0. No interval covers the"
+            f" choice of the few seeds, and none is corrected for the {len(contrasts)} questions"
+            " asked."
+        ),
     )
     return Section(f"What holds: WER, {dataset}", header, tuple(rows), notes)
 
@@ -64,11 +90,33 @@ def seed_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
     corrected = significance.holm([contrast.tests[place].p for contrast, place in tests])
     rows = []
     for (contrast, place), p_holm in zip(tests, corrected, strict=True):
-        pair, (first, second), p = contrast.pairs[place], contrast.rates[place], contrast.tests[place].p
+        pair, (first, second), p = (
+            contrast.pairs[place],
+            contrast.rates[place],
+            contrast.tests[place].p,
+        )
         rates = f"{first:.2f}", f"{second:.2f}", f"{first - second:+.2f}"
         names = pair.first["name"], pair.second["name"]
-        rows.append((contrast.question, str(pair.seed), *names, *rates, *(_p(value) for value in (p, p_holm))))
-    header = ("question", "seed", "first", "second", "Err", "Err", "difference", "MAPSSWE p", "Holm")
+        rows.append(
+            (
+                contrast.question,
+                str(pair.seed),
+                *names,
+                *rates,
+                *(_p(value) for value in (p, p_holm)),
+            )
+        )
+    header = (
+        "question",
+        "seed",
+        "first",
+        "second",
+        "Err",
+        "Err",
+        "difference",
+        "MAPSSWE p",
+        "Holm",
+    )
     notes = ("MAPSSWE: two-sided. Holm: corrected for all tests of this table.",)
     return Section(f"Seed by seed: WER, {dataset}", header, tuple(rows), notes)
 
@@ -85,9 +133,20 @@ def cost_section(records: Sequence[Record]) -> Section:
         mine = [phase for phase in phases if phase["kind"] == kind]
         hours = [phase["hours"] for phase in mine if phase["hours"] is not None]
         epochs = sum(phase["epochs"] for phase in mine) / len(mine)
-        rows.append((kind, str(len(mine)), f"{epochs:.1f}", f"{60 * sum(hours) / len(hours):.2f}" if hours else "-"))
-    notes = ("Wall time on a machine that other work shared: epochs compare, minutes only roughly.",)
-    return Section("Training cost", ("kind", "runs", "mean epochs", "mean minutes"), tuple(rows), notes)
+        rows.append(
+            (
+                kind,
+                str(len(mine)),
+                f"{epochs:.1f}",
+                f"{60 * sum(hours) / len(hours):.2f}" if hours else "-",
+            )
+        )
+    notes = (
+        "Wall time on a machine that other work shared: epochs compare, minutes only roughly.",
+    )
+    return Section(
+        "Training cost", ("kind", "runs", "mean epochs", "mean minutes"), tuple(rows), notes
+    )
 
 
 def summary(contrasts: Sequence[Contrast]) -> list[str]:
@@ -97,8 +156,8 @@ def summary(contrasts: Sequence[Contrast]) -> list[str]:
         many = len(contrast.pairs)
         better = sum(first < second for first, second in contrast.rates)
         lines.append(
-            f"- {contrast.question}: {contrast.points:+.2f} points ({contrast.verdict}); the first has fewer errors in "
-            f"{better} of {many} seed{'s' if many > 1 else ''}."
+            f"- {contrast.question}: {contrast.points:+.2f} points ({contrast.verdict}); the first"
+            f" has fewer errors in {better} of {many} seed{'s' if many > 1 else ''}."
         )
     return lines
 
@@ -119,7 +178,9 @@ def coverage(records: Sequence[Record]) -> list[str]:
 
 
 def result_rows(records: Sequence[Record], folder: Path) -> list[PhaseResult]:
-    """The phases of all seeds as the tables and plots of cascades take them; names begin with the seed.
+    """The phases of all seeds as the tables and plots of cascades take them.
+
+    Names begin with the seed.
 
     `folder` gets a directory for each, where `Decoded` puts its hypotheses.
     """
@@ -128,16 +189,29 @@ def result_rows(records: Sequence[Record], folder: Path) -> list[PhaseResult]:
         for phase in record["phases"]:
             directory = experiment(folder, record["seed"], phase["name"])
             directory.mkdir(parents=True, exist_ok=True)
-            given = {k: v for k, v in phase.items() if k not in ("name", "dropout", "model_sha256", "hypotheses")}
-            given |= {"curve": tuple(phase["curve"]), "frozen": tuple(phase["frozen"]), "directory": directory}
+            given = {
+                k: v
+                for k, v in phase.items()
+                if k not in ("name", "dropout", "model_sha256", "hypotheses")
+            }
+            given |= {
+                "curve": tuple(phase["curve"]),
+                "frozen": tuple(phase["frozen"]),
+                "directory": directory,
+            }
             if how := variant(record, phase):  # a row of its own where seeds are read together
                 given["cut"] = f"{phase['cut']}, {how}"
-            rows.append(PhaseResult(name=f"{record['seed']}/{phase['name']}", dev_name=record["dev_name"], **given))
+            rows.append(
+                PhaseResult(
+                    name=f"{record['seed']}/{phase['name']}", dev_name=record["dev_name"], **given
+                )
+            )
     return rows
 
 
 def model_text(model: str, records: Sequence[Record]) -> tuple[str, Pictures]:
-    """The part of RESULTS.md on one model, and its pictures by file name, which are drawn when called.
+    """The part of RESULTS.md on one model, and its pictures by file name, which are drawn when
+    called.
 
     Raises:
         TopdownError: the records differ in references, dev criterion or data.
@@ -146,8 +220,9 @@ def model_text(model: str, records: Sequence[Record]) -> tuple[str, Pictures]:
         for key in ("references", "dev_name", "data"):
             if record[key] != records[0][key]:
                 raise TopdownError(
-                    f"{model}: seeds {records[0]['seed']} and {record['seed']} differ in '{key}', so they are not one "
-                    "study; give the records of one, or run the older seed again"
+                    f"{model}: seeds {records[0]['seed']} and {record['seed']} differ in '{key}',"
+                    " so they are not one study; give the records of one, or run the older seed"
+                    " again"
                 )
     sections: list[Section] = []
     lines: list[str] = []
@@ -156,7 +231,9 @@ def model_text(model: str, records: Sequence[Record]) -> tuple[str, Pictures]:
         rows = result_rows(records, Path(folder))
         for dataset in records[0]["references"]:
             decoded = Decoded(records, dataset, Path(folder))
-            answers = [decoded.contrast(question, pairs) for question, pairs in questions(records).items()]
+            answers = [
+                decoded.contrast(question, pairs) for question, pairs in questions(records).items()
+            ]
             contrasts = [answer for answer in answers if answer]
             name = dataset.rpartition("/")[2]
             lines += [f"On {name}:", "", *summary(contrasts), ""]
@@ -174,14 +251,20 @@ def model_text(model: str, records: Sequence[Record]) -> tuple[str, Pictures]:
                 sections.append(perplexity.contrast_section(text, answers))
         if perplexity.texts(records):
             sections.append(perplexity.phases_section(records))
-            pictures[f"{model}_perplexity_by_cut.png"] = partial(_draw, "error_by_cut.png", rows, [])
+            pictures[f"{model}_perplexity_by_cut.png"] = partial(
+                _draw, "error_by_cut.png", rows, []
+            )
     lines += ["Cuts and controls:", "", *coverage(records), ""]
     sections += [cost_section(records), phases_section(rows, decoded=bool(sets))]
     for record in records:
         mine = [row for row in rows if row.name.startswith(f"{record['seed']}/")]
-        pictures[f"{model}_seed{record['seed']}_dev_curves.png"] = partial(_draw, "dev_curves.png", mine, [])
+        pictures[f"{model}_seed{record['seed']}_dev_curves.png"] = partial(
+            _draw, "dev_curves.png", mine, []
+        )
     body = Tables(model, tuple(sections), {}).markdown().partition("\n")[2]
-    images = "".join(f"\n![{name.removesuffix('.png').replace('_', ' ')}](images/{name})\n" for name in pictures)
+    images = "".join(
+        f"\n![{name.removesuffix('.png').replace('_', ' ')}](images/{name})\n" for name in pictures
+    )
     head = [f"# {model}", "", *_facts(records), "", *lines]
     return "\n".join(head) + body + images, pictures
 
@@ -194,36 +277,62 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
     """Seeds, versions, machine and data of a study."""
     seeds = [str(record["seed"]) for record in records]
     yield f"- seeds: {', '.join(seeds)}"
-    yield f"- to train it anew: `python3 -m espnet_topdown.study run {records[0]['model']} --seeds {' '.join(seeds)}`, by run_study.sh"
+    yield (
+        f"- to train it anew: `python3 -m espnet_topdown.study run {records[0]['model']} --seeds"
+        f" {' '.join(seeds)}`, by run_study.sh"
+    )
     unfinished = [str(record["seed"]) for record in records if not record["complete"]]
     if unfinished:
-        yield f"- not complete: the plan of seeds {', '.join(unfinished)} has phases not trained or decoded yet"
+        yield (
+            f"- not complete: the plan of seeds {', '.join(unfinished)} has phases not trained or"
+            " decoded yet"
+        )
     for key in ("espnet", "torch", "python", "machine"):
         yield f"- {key}: {', '.join(dict.fromkeys(record['made'][key] for record in records))}"
     yield from _convergence(records)
     data = records[0]["data"]
-    sizes = [f"{name} {size['strings']} lines, {size['words']} words" for name, size in data["sets"].items()]
+    sizes = [
+        f"{name} {size['strings']} lines, {size['words']} words"
+        for name, size in data["sets"].items()
+    ]
     yield "- data: " + "; ".join(sizes)
     if data["options"]:
-        yield "- options of the data: " + ", ".join(f"{key} {value}" for key, value in data["options"].items())
+        yield "- options of the data: " + ", ".join(
+            f"{key} {value}" for key, value in data["options"].items()
+        )
 
 
 def _convergence(records: Sequence[Record]) -> Iterable[str]:
-    """Where the baselines had their best epoch, and whether they were still getting better at the end."""
+    """Where the baselines had their best epoch, and whether they were still getting better at the
+    end.
+    """
     last = []
     for record in records:
         base = selected(record, ("base",))
         if base is not None:
             last.append((base["curve"].index(base["dev"]) + 1, len(base["curve"])))
-    yield "- best epoch of phase 0 on dev: " + ", ".join(f"{best} of {epochs}" for best, epochs in last)
+    yield "- best epoch of phase 0 on dev: " + ", ".join(
+        f"{best} of {epochs}" for best, epochs in last
+    )
     if any(best > 0.9 * epochs for best, epochs in last):
-        yield "- phase 0 was still getting better when its epochs ended: longer training may be part of any difference"
+        yield (
+            "- phase 0 was still getting better when its epochs ended: longer training may be part"
+            " of any difference"
+        )
 
 
-def show(studies: Mapping[str, Sequence[Record]], places: Sequence[Path], output: Path | None) -> None:
-    """Prints the results of all models, or writes them to `output` with their pictures in ``images/`` beside it."""
+def show(
+    studies: Mapping[str, Sequence[Record]], places: Sequence[Path], output: Path | None
+) -> None:
+    """Prints the results of all models, or writes them to `output` with their pictures in
+    ``images/`` beside it.
+    """
     command = f"python3 -m espnet_topdown.study table {' '.join(map(str, places))}"
-    parts = ["<!-- Generated by espnet_topdown.study -->", f"Built from the records alone by `{command}`.", ""]
+    parts = [
+        "<!-- Generated by espnet_topdown.study -->",
+        f"Built from the records alone by `{command}`.",
+        "",
+    ]
     pictures: Pictures = {}
     for model, records in studies.items():
         text, drawn = model_text(model, records)

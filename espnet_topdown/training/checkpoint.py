@@ -1,7 +1,7 @@
 """Model files: loading, exact averages, fingerprints of tensors, and repair after a kill.
 
-Says nothing about layers. Loads with ``weights_only=True`` throughout. ESPnet is touched only through the reporter state
-that its checkpoints carry.
+Says nothing about layers. Loads with ``weights_only=True`` throughout. ESPnet is touched only
+through the reporter state that its checkpoints carry.
 """
 
 import hashlib
@@ -18,7 +18,9 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import PROOF
 
 State = dict[str, torch.Tensor]
-SAFE_COPY = "checkpoint.good.pth"  # last complete checkpoint, kept while ESPnet overwrites checkpoint.pth in place
+SAFE_COPY = (  # last complete checkpoint, kept while ESPnet overwrites checkpoint.pth in place
+    "checkpoint.good.pth"
+)
 
 
 def load(path: Path) -> Any:
@@ -32,13 +34,20 @@ def load(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(_plain_types()):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler meets damage with errors of many kinds, IndexError among them
+    except (
+        Exception
+    ) as error:  # the unpickler meets damage with errors of many kinds, IndexError among them
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TopdownError(f"{path} is torn or is not a model file ({reason}); restore it or name another") from None
+        raise TopdownError(
+            f"{path} is torn or is not a model file ({reason}); restore it or name another"
+        ) from None
 
 
 def _plain_types() -> list[Any]:
-    """Types besides tensors in ESPnet 202511's reporter state (train/reporter.py: wall times and numpy scalars)."""
+    """Types besides tensors in ESPnet 202511's reporter state (train/reporter.py.
+
+    Wall times and numpy scalars).
+    """
     import datetime
 
     import numpy as np
@@ -48,7 +57,10 @@ def _plain_types() -> list[Any]:
 
 
 def load_state(path: Path) -> State:
-    """The state dict in `path`; a whole ``checkpoint.pth`` gives its ``model``. Errors as in `load`."""
+    """The state dict in `path`; a whole ``checkpoint.pth`` gives its ``model``.
+
+    Errors as in `load`.
+    """
     data = load(path)
     if isinstance(data, dict) and isinstance(data.get("model"), dict):
         data = data["model"]
@@ -83,8 +95,8 @@ def reporter_of(checkpoint: Mapping[str, Any]) -> Any:
 def average(states: Iterable[State]) -> State:
     """Mean of state dicts, summed in the order given; integer tensors are summed, as ESPnet does.
 
-    Source: main_funcs/average_nbest_models.py of ESPnet 202611, whose result this equals bit for bit. ESPnet <= 202511
-    gives wrong averages for every (criterion, n) after the first.
+    Source: main_funcs/average_nbest_models.py of ESPnet 202611, whose result this equals bit for
+    bit. ESPnet <= 202511 gives wrong averages for every (criterion, n) after the first.
     """
     total: State = {}
     count = 0
@@ -99,8 +111,11 @@ def averaged_file(phase: str, metric: str, count: int) -> str:
     return f"{phase}.{metric}.ave_{count}best.pth"
 
 
-def parent_state(directory: Path, name: str, criteria: Sequence[Sequence[str]], nbest: Sequence[int]) -> State:
-    """The weights of a trained experiment's model file, averages recomputed exactly where ESPnet's may be wrong.
+def parent_state(
+    directory: Path, name: str, criteria: Sequence[Sequence[str]], nbest: Sequence[int]
+) -> State:
+    """The weights of a trained experiment's model file, averages recomputed exactly where ESPnet's
+    may be wrong.
 
     Args:
         directory: the experiment.
@@ -116,7 +131,9 @@ def parent_state(directory: Path, name: str, criteria: Sequence[Sequence[str]], 
         near = ", ".join(sorted(p.name for p in directory.glob("*.pth"))) or "no model file"
         raise TopdownError(f"no model file {path}; the directory has: {near}")
     real = path.resolve().name
-    which = next(((c, n) for c in criteria for n in nbest if real == averaged_file(c[0], c[1], n)), None)
+    which = next(
+        ((c, n) for c in criteria for n in nbest if real == averaged_file(c[0], c[1], n)), None
+    )
     if which is None or (directory / PROOF).exists():
         return load_state(path)  # an epoch's own file, or an average that this package wrote
     (phase, metric, mode), count = which
@@ -127,9 +144,9 @@ def parent_state(directory: Path, name: str, criteria: Sequence[Sequence[str]], 
     if len(criteria) == 1 and len([n for n in nbest if n > 1]) == 1:
         return load_state(path)
     raise TopdownError(
-        f"{path} is an average that ESPnet <= 202511 may have got wrong (it kept {len(criteria)} criteria), and it cannot "
-        "be recomputed, since the epoch files or checkpoint.pth are gone. Name another file as parent_model, such as "
-        "valid.acc.best.pth"
+        f"{path} is an average that ESPnet <= 202511 may have got wrong (it kept {len(criteria)}"
+        " criteria), and it cannot be recomputed, since the epoch files or checkpoint.pth are"
+        " gone. Name another file as parent_model, such as valid.acc.best.pth"
     )
 
 
@@ -142,13 +159,15 @@ def _best_epochs(directory: Path, phase: str, metric: str, mode: str, count: int
     return list(reporter.sort_epochs(phase, metric, mode)[:count])
 
 
-# -- repair -----------------------------------------------------------------------------------------------------------
+# -- repair
+# -----------------------------------------------------------------------------------------------------------
 
 
 def keep_safe_copy(directory: Path) -> None:
     """Copy the complete ``checkpoint.pth`` before ESPnet writes the next one over it.
 
-    ESPnet (train/trainer.py, run) writes checkpoint.pth in place; a hard link would be torn with it.
+    ESPnet (train/trainer.py, run) writes checkpoint.pth in place; a hard link would be torn with
+    it.
     """
     source, target = directory / "checkpoint.pth", directory / SAFE_COPY
     if source.exists():
@@ -159,8 +178,9 @@ def keep_safe_copy(directory: Path) -> None:
 def repair(directory: Path, criteria: Sequence[Sequence[str]], nbest: int) -> Any | None:
     """Bring a killed training's directory back to the end of its last complete epoch.
 
-    A torn checkpoint.pth is replaced by the safe copy (or removed, when the first epoch was being written); the epoch's
-    own file, ``latest.pth``, the ``best`` links and the set of kept epoch files are rebuilt from it.
+    A torn checkpoint.pth is replaced by the safe copy (or removed, when the first epoch was being
+    written); the epoch's own file, ``latest.pth``, the ``best`` links and the set of kept epoch
+    files are rebuilt from it.
 
     Args:
         directory: output directory of the training.
@@ -177,7 +197,9 @@ def repair(directory: Path, criteria: Sequence[Sequence[str]], nbest: int) -> An
         checkpoint = load(path)
     except TopdownError as torn:
         if not safe.exists():
-            logging.warning(f"{torn}; it was the first epoch's, so training starts from the beginning")
+            logging.warning(
+                f"{torn}; it was the first epoch's, so training starts from the beginning"
+            )
             path.unlink(missing_ok=True)
             return None
         logging.warning(f"{torn}; going back to the epoch before it")
@@ -200,7 +222,10 @@ def _rebuild_links(
     for phase, metric, mode in criteria:
         if not reporter.has(phase, metric):
             continue
-        files.link(directory / f"{phase}.{metric}.best.pth", f"{reporter.get_best_epoch(phase, metric, mode)}epoch.pth")
+        files.link(
+            directory / f"{phase}.{metric}.best.pth",
+            f"{reporter.get_best_epoch(phase, metric, mode)}epoch.pth",
+        )
         kept |= set(reporter.sort_epochs(phase, metric, mode)[:nbest])
     for path in directory.glob("[0-9]*epoch.pth"):
         if int(path.name.removesuffix("epoch.pth")) not in kept:

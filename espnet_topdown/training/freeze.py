@@ -1,9 +1,11 @@
-"""Keeping and freezing layers of a torch model: copy the parent's tensors, stop what could move them.
+"""Keeping and freezing layers of a torch model.
 
-Frozen means: no gradient for the parameters (it flows through to the layers below); normalisation with running
-statistics stays in eval mode through every `model.train()`; dropout acts as before unless switched off; recurrent layers
-stay in train mode, because cuDNN cannot back-propagate through one in eval mode. Which layers, and when, is decided by
-the caller.
+Copy the parent's tensors, stop what could move them.
+
+Frozen means: no gradient for the parameters (it flows through to the layers below); normalisation
+with running statistics stays in eval mode through every `model.train()`; dropout acts as before
+unless switched off; recurrent layers stay in train mode, because cuDNN cannot back-propagate
+through one in eval mode. Which layers, and when, is decided by the caller.
 """
 
 import itertools
@@ -19,8 +21,9 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.layers import LayerOrder, acts_inside, layer_order
 from espnet_topdown.training.checkpoint import State
 
-# Dropout rates that a forward pass reads as a number, ESPnet class -> attribute: CTC (asr/ctc.py), RNNP and attention
-# (nets/pytorch_backend), stochastic depth of the encoder layers, layer drop (transformer/repeat.py).
+# Dropout rates that a forward pass reads as a number, ESPnet class -> attribute: CTC (asr/ctc.py),
+# RNNP and attention (nets/pytorch_backend), stochastic depth of the encoder layers, layer drop
+# (transformer/repeat.py).
 _RATES: Mapping[str, str] = {
     "CTC": "dropout_rate",
     "RNNP": "dropout",
@@ -37,7 +40,10 @@ _RATES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Rate:
-    """A dropout that acts: where its number stands and the layers that it serves (empty: it cannot be told)."""
+    """A dropout that acts: where its number stands and the layers that it serves (empty.
+
+    It cannot be told).
+    """
 
     name: str
     module: torch.nn.Module
@@ -53,16 +59,23 @@ class Rate:
 def model_parts(model: torch.nn.Module) -> dict[str, str]:
     """What an ESPnet model is made of, part -> class name, for `layer_order`.
 
-    Parts outside the table (preencoder, postencoder, joint network) make tensors in no layer, which `layer_order` names.
+    Parts outside the table (preencoder, postencoder, joint network) make tensors in no layer, which
+    `layer_order` names.
     """
     if getattr(model, "lm", None) is not None:
         return {"lm": type(model.lm).__name__}
     found = {part: getattr(model, part, None) for part in ("frontend", "encoder", "decoder")}
     names = {part: type(module).__name__ for part, module in found.items() if module is not None}
-    return names if names.get("frontend") == "Embedding" else {k: v for k, v in names.items() if k != "frontend"}
+    return (
+        names
+        if names.get("frontend") == "Embedding"
+        else {k: v for k, v in names.items() if k != "frontend"}
+    )
 
 
-def order_of(model: torch.nn.Module, custom: Mapping[str, Sequence[str]] | None = None) -> LayerOrder:
+def order_of(
+    model: torch.nn.Module, custom: Mapping[str, Sequence[str]] | None = None
+) -> LayerOrder:
     """The layer order of a built ESPnet model.
 
     Args:
@@ -74,14 +87,18 @@ def order_of(model: torch.nn.Module, custom: Mapping[str, Sequence[str]] | None 
     """
     encoder = getattr(model, "encoder", None)
     has_conditioning = getattr(encoder, "conditioning_layer", None) is not None
-    conditioned = min(encoder.interctc_layer_idx) if has_conditioning and encoder.interctc_layer_idx else None
-    order = layer_order(model_parts(model), model.state_dict(), custom=custom, conditioned=conditioned)
+    conditioned = (
+        min(encoder.interctc_layer_idx) if has_conditioning and encoder.interctc_layer_idx else None
+    )
+    order = layer_order(
+        model_parts(model), model.state_dict(), custom=custom, conditioned=conditioned
+    )
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     outside = [name for name in order.outside if name in parameters]
     if outside:
         raise TopdownError(
-            f"{type(model.frontend).__name__} has parameters of its own ({outside[0]}, ...), which are in no layer; "
-            "give the plan an order of your own: 'layers:'"
+            f"{type(model.frontend).__name__} has parameters of its own ({outside[0]}, ...), which"
+            " are in no layer; give the plan an order of your own: 'layers:'"
         )
     return order
 
@@ -95,10 +112,11 @@ def tied_groups(model: torch.nn.Module) -> list[tuple[str, ...]]:
 
 
 def read_parent(model: torch.nn.Module, state: State, source: str) -> State:
-    """The parent's tensors under this model's names, after this ESPnet version's own upgrade of older checkpoints.
+    """The parent's tensors under this model's names, after this ESPnet version's own upgrade of
+    older checkpoints.
 
-    The whole state is loaded strictly and the model's own tensors are put back, in place, so that optimisers built on the
-    parameters stay valid.
+    The whole state is loaded strictly and the model's own tensors are put back, in place, so that
+    optimisers built on the parameters stay valid.
 
     Args:
         model: freshly built model, unchanged when this returns.
@@ -111,37 +129,48 @@ def read_parent(model: torch.nn.Module, state: State, source: str) -> State:
     for group in tied_groups(model):
         values = [state[name] for name in group if name in state]
         if any(not torch.equal(values[0], value) for value in values[1:]):
-            raise TopdownError(f"{source} has separate matrices for {' and '.join(group)}, which are one in this model")
+            raise TopdownError(
+                f"{source} has separate matrices for {' and '.join(group)}, which are one in this"
+                " model"
+            )
     own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
         model.load_state_dict(dict(state), strict=True)
         return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     except RuntimeError as error:
         lines = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise TopdownError(f"{source} does not fit this model (another architecture?): {lines}") from None
+        raise TopdownError(
+            f"{source} does not fit this model (another architecture?): {lines}"
+        ) from None
     finally:
         model.load_state_dict(own, strict=True)
 
 
 def check_outside(order: LayerOrder, model: torch.nn.Module, parent: State, source: str) -> None:
-    """Feature extraction and normalisation must be the parent's, or the frozen layers would see other inputs.
+    """Feature extraction and normalisation must be the parent's, or the frozen layers would see
+    other inputs.
 
     Raises:
         TopdownError: a buffer differs (a changed stats file, say).
     """
     own = model.state_dict()
     for name in order.outside:
-        # An averaged model's constant buffers are rounded (see `checkpoint.average`): 1e-7 of the value in float32.
+        # An averaged model's constant buffers are rounded (see `checkpoint.average`): 1e-7 of the
+        # value in float32.
         if not torch.allclose(own[name].cpu(), parent[name], rtol=1e-6, atol=0.0):
             raise TopdownError(
-                f"{name} differs from {source}'s: the features or their statistics changed (feats_stats.npz?); a phase needs "
-                "its parent's"
+                f"{name} differs from {source}'s: the features or their statistics changed"
+                " (feats_stats.npz?); a phase needs its parent's"
             )
 
 
 def crossing_ties(model: torch.nn.Module, frozen: Collection[str]) -> list[tuple[str, ...]]:
     """Groups of tied names with some in `frozen` and some not."""
-    return [group for group in tied_groups(model) if 0 < sum(name in frozen for name in group) < len(group)]
+    return [
+        group
+        for group in tied_groups(model)
+        if 0 < sum(name in frozen for name in group) < len(group)
+    ]
 
 
 def copy_tensors(model: torch.nn.Module, source: State, names: Collection[str]) -> None:
@@ -152,22 +181,32 @@ def copy_tensors(model: torch.nn.Module, source: State, names: Collection[str]) 
             own[name].copy_(source[name])
 
 
-def freeze(model: torch.nn.Module, order: LayerOrder, layers: Collection[str], tensors: Collection[str]) -> None:
+def freeze(
+    model: torch.nn.Module, order: LayerOrder, layers: Collection[str], tensors: Collection[str]
+) -> None:
     """Freeze `layers`; `tensors` are their names and the far ends of their ties.
 
-    Gradients: none for these parameters. Normalisation: running statistics fixed. Dropout: untouched (see `dropout_off`).
+    Gradients: none for these parameters. Normalisation: running statistics fixed. Dropout:
+        untouched (see `dropout_off`).
 
     Raises:
-        TopdownError: a frozen layer has other state that a forward pass may move, or no parameter would be left to train.
+        TopdownError: a frozen layer has other state that a forward pass may move, or no parameter
+            would be left to train.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    norms = {name: m for name, m in model.named_modules() if isinstance(m, _NormBase) and order.of_module(name) in layers}
-    fixed = {f"{name}.{buffer}" for name, norm in norms.items() for buffer, _ in norm.named_buffers()}
+    norms = {
+        name: m
+        for name, m in model.named_modules()
+        if isinstance(m, _NormBase) and order.of_module(name) in layers
+    }
+    fixed = {
+        f"{name}.{buffer}" for name, norm in norms.items() for buffer, _ in norm.named_buffers()
+    }
     moving = [name for name in tensors if name not in parameters and name not in fixed]
     if moving:
         raise TopdownError(
-            f"{', '.join(moving[:4])}: state of a frozen layer that a forward pass may move and that cannot be kept fixed; "
-            "move the cut so that this layer is not frozen"
+            f"{', '.join(moving[:4])}: state of a frozen layer that a forward pass may move and"
+            " that cannot be kept fixed; move the cut so that this layer is not frozen"
         )
     for norm in norms.values():
         norm.register_forward_pre_hook(_stay_in_eval)
@@ -187,7 +226,11 @@ def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
     """Every dropout of the model that acts, modules and numbers read by functional calls."""
     for name, module in model.named_modules():
         kinds = [kind.__name__ for kind in type(module).__mro__]
-        attribute = "p" if isinstance(module, _DropoutNd) else next((_RATES[k] for k in kinds if k in _RATES), None)
+        attribute = (
+            "p"
+            if isinstance(module, _DropoutNd)
+            else next((_RATES[k] for k in kinds if k in _RATES), None)
+        )
         if attribute is None or not getattr(module, attribute, 0):
             continue
         if isinstance(module, torch.nn.RNNBase) and module.num_layers == 1:
@@ -198,7 +241,9 @@ def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
 def _served(name: str, model: torch.nn.Module, order: LayerOrder) -> frozenset[str]:
     """The layers that hold the module `name`, or that it holds."""
     place = order.of_module(name)
-    inside = {order.of_module(tensor) for tensor in model.state_dict() if tensor.startswith(name + ".")}
+    inside = {
+        order.of_module(tensor) for tensor in model.state_dict() if tensor.startswith(name + ".")
+    }
     return frozenset(layer for layer in ({place} if place else inside) if layer)
 
 
@@ -220,7 +265,10 @@ def dropout_off(model: torch.nn.Module, order: LayerOrder, layers: Collection[st
 
 
 def parameter_counts(model: torch.nn.Module, order: LayerOrder) -> dict[str, int]:
-    """Parameters of each layer, lowest first; a tied matrix counts where its storage is named first, from the bottom."""
+    """Parameters of each layer, lowest first.
+
+    A tied matrix counts where its storage is named first, from the bottom.
+    """
     seen: set[int] = set()
     counts = {}
     parameters = dict(model.named_parameters(remove_duplicate=False))
@@ -258,7 +306,9 @@ def layer_notes(model: torch.nn.Module, order: LayerOrder) -> dict[str, str]:
     for rate in dropouts(model, order):
         value = getattr(rate.module, rate.attribute)
         for layer in rate.layers or notes:
-            notes[layer].append(f"dropout {value:g}" + (" (shared)" if len(rate.layers) != 1 else ""))
+            notes[layer].append(
+                f"dropout {value:g}" + (" (shared)" if len(rate.layers) != 1 else "")
+            )
     for group in tied_groups(model):
         for one, other in itertools.permutations(group, 2):
             if (place := order.of_module(one)) in notes:

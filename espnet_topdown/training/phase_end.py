@@ -1,4 +1,6 @@
-"""One phase after its last epoch: exact averages, every epoch's numbers, and the proof that frozen tensors are the parent's.
+"""One phase after its last epoch.
+
+Exact averages, every epoch's numbers, and the proof that frozen tensors are the parent's.
 
 Proof and numbers are left in ``<output_dir>/topdown``, the proof last.
 """
@@ -19,7 +21,9 @@ from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.phase_start import Begun
 
 
-def finish(begun: Begun, output_dir: Path, criteria: Sequence[Sequence[str]], nbest: Sequence[int]) -> None:
+def finish(
+    begun: Begun, output_dir: Path, criteria: Sequence[Sequence[str]], nbest: Sequence[int]
+) -> None:
     """Write exact averages, the epochs' record and the proof that frozen tensors are the parent's.
 
     Raises:
@@ -29,9 +33,14 @@ def finish(begun: Begun, output_dir: Path, criteria: Sequence[Sequence[str]], nb
     reporter = checkpoint.reporter_of(last)
     targets = _write_averages(output_dir, reporter, criteria, nbest, begun.frozen)
     final = f"{reporter.get_epoch()}epoch.pth"
-    proof: dict[str, Any] = {"files": {}, "frozen": {n: checkpoint.fingerprint(t) for n, t in begun.frozen.items()}}
+    proof: dict[str, Any] = {
+        "files": {},
+        "frozen": {n: checkpoint.fingerprint(t) for n, t in begun.frozen.items()},
+    }
     for name in dict.fromkeys([final, "checkpoint.pth", *targets]):
-        state = last["model"] if name == "checkpoint.pth" else checkpoint.load_state(output_dir / name)
+        state = (
+            last["model"] if name == "checkpoint.pth" else checkpoint.load_state(output_dir / name)
+        )
         prints = {n: checkpoint.fingerprint(t) for n, t in state.items()}
         _check_frozen(prints, proof["frozen"], name)
         proof["files"][name] = checkpoint.state_fingerprint(prints)
@@ -42,8 +51,8 @@ def finish(begun: Begun, output_dir: Path, criteria: Sequence[Sequence[str]], nb
     (output_dir / checkpoint.SAFE_COPY).unlink(missing_ok=True)
     unmoved = ", ".join(proof["unmoved"]) or "none"
     logging.info(
-        f"top-down: proved in {len(proof['files'])} model files that {len(begun.frozen)} frozen tensors are the parent's; "
-        f"fresh tensors that did not move: {unmoved}"
+        f"top-down: proved in {len(proof['files'])} model files that {len(begun.frozen)} frozen"
+        f" tensors are the parent's; fresh tensors that did not move: {unmoved}"
     )
 
 
@@ -59,7 +68,10 @@ def _check_moved(begun: Begun, state: State, prints: Mapping[str, str]) -> list[
     for layer, tensors in begun.trainable.items():
         still = [t for t in tensors if prints[t] == begun.start[t]]
         if len(still) == len(tensors):
-            raise TopdownError(f"layer {layer} is trainable but did not move from its start: no valid update reached it")
+            raise TopdownError(
+                f"layer {layer} is trainable but did not move from its start: no valid update"
+                " reached it"
+            )
         if layer in begun.sides.fresh and begun.parent is not None:
             same = [t for t in tensors if torch.equal(state[t], begun.parent.state[t])]
             if len(same) == len(tensors):
@@ -69,9 +81,15 @@ def _check_moved(begun: Begun, state: State, prints: Mapping[str, str]) -> list[
 
 
 def _write_averages(
-    output_dir: Path, reporter: Any, criteria: Sequence[Sequence[str]], nbest: Sequence[int], frozen: State
+    output_dir: Path,
+    reporter: Any,
+    criteria: Sequence[Sequence[str]],
+    nbest: Sequence[int],
+    frozen: State,
 ) -> list[str]:
-    """ESPnet's averaged models (main_funcs/average_nbest_models.py), exact; frozen tensors are written back, not averaged.
+    """ESPnet's averaged models (main_funcs/average_nbest_models.py), exact.
+
+    Frozen tensors are written back, not averaged.
 
     Returns:
         names of the files that the links stand for.
@@ -88,11 +106,16 @@ def _write_averages(
                 files.link(output_dir / name, f"{ranked[0]}epoch.pth")
                 targets.append(f"{ranked[0]}epoch.pth")
                 continue
-            mean = checkpoint.average(checkpoint.load_state(output_dir / f"{e}epoch.pth") for e in ranked[:count])
+            mean = checkpoint.average(
+                checkpoint.load_state(output_dir / f"{e}epoch.pth") for e in ranked[:count]
+            )
             with files.replacing(output_dir / name) as temporary:
                 torch.save({**mean, **frozen}, temporary)
             targets.append(name)
-        files.link(output_dir / f"{phase}.{metric}.ave.pth", checkpoint.averaged_file(phase, metric, max(counts)))
+        files.link(
+            output_dir / f"{phase}.{metric}.ave.pth",
+            checkpoint.averaged_file(phase, metric, max(counts)),
+        )
     return targets
 
 

@@ -1,4 +1,6 @@
-"""One phase before its first epoch: kept layers are set from the parent and frozen, and what was done is written down.
+"""One phase before its first epoch.
+
+Kept layers are set from the parent and frozen, and what was done is written down.
 
 The epochs are ESPnet's; what follows them is the part of `espnet_topdown.training.phase_end`.
 """
@@ -26,7 +28,10 @@ from espnet_topdown.training.checkpoint import State
 
 @dataclass(frozen=True)
 class Parent:
-    """A trained experiment whose weights a phase keeps: `state` under this model's names, and its fingerprint."""
+    """A trained experiment whose weights a phase keeps.
+
+    `state` under this model's names, and its fingerprint.
+    """
 
     directory: Path
     file: str
@@ -61,9 +66,12 @@ def begin(
     output_dir: Path,
     writes: bool = True,
 ) -> Begun:
-    """Keep and freeze layers of a newly built `model`; its other layers are already fresh under the phase's own seed.
+    """Keep and freeze layers of a newly built `model`.
 
-    Gradients, dropout and normalisation of the frozen layers: see `freeze`. The model is changed in place.
+    Its other layers are already fresh under the phase's own seed.
+
+    Gradients, dropout and normalisation of the frozen layers: see `freeze`. The model is changed in
+        place.
 
     Args:
         model: as ESPnet built it under this phase's seed (and after its ``init_param``).
@@ -73,8 +81,9 @@ def begin(
         writes: False on the ranks of a distributed training that must not write.
 
     Raises:
-        TopdownError: a model outside the table, an unknown cut, a foreign or missing parent, an ancestor's seed, state that
-            cannot be frozen, or a directory in which another training was begun.
+        TopdownError: a model outside the table, an unknown cut, a foreign or missing parent, an
+            ancestor's seed, state that cannot be frozen, or a directory in which another training
+            was begun.
     """
     order = freeze.order_of(model, settings.layers)
     sides = settings.sides(order.names)
@@ -90,10 +99,14 @@ def begin(
         frozen = {name: parent.state[name] for name in kept}
         if settings.dropout == "off":
             switched = freeze.dropout_off(model, order, sides.frozen)
-            logging.info(f"top-down: dropout off in {', '.join(switched) or 'nothing (no rate above 0)'}")
+            logging.info(
+                f"top-down: dropout off in {', '.join(switched) or 'nothing (no rate above 0)'}"
+            )
     trainable = _trainable(model, order)
     state = model.state_dict()
-    start = {name: checkpoint.fingerprint(state[name]) for names in trainable.values() for name in names}
+    start = {
+        name: checkpoint.fingerprint(state[name]) for names in trainable.values() for name in names
+    }
     begun = Begun(sides, parent, frozen, start, trainable)
     if writes:
         _write_start(begun, settings, config, output_dir)
@@ -112,8 +125,12 @@ def _read_parent(
     _check_seeds(config, parent_config, directory, settings)
     criteria = parent_config.get("best_model_criterion") or []
     file = settings.parent_model or default_model(directory)
-    state = checkpoint.parent_state(directory, file, criteria, as_list(parent_config.get("keep_nbest_models", 1)))
-    digest = checkpoint.state_fingerprint({name: checkpoint.fingerprint(tensor) for name, tensor in state.items()})
+    state = checkpoint.parent_state(
+        directory, file, criteria, as_list(parent_config.get("keep_nbest_models", 1))
+    )
+    digest = checkpoint.state_fingerprint(
+        {name: checkpoint.fingerprint(tensor) for name, tensor in state.items()}
+    )
     state = freeze.read_parent(model, state, str(directory / file))
     freeze.check_outside(order, model, state, str(directory / file))
     return Parent(directory, file, state, digest)
@@ -125,18 +142,25 @@ def as_list(value: Any) -> list[Any]:
 
 
 def default_model(directory: Path) -> str:
-    """The averaged model that decoding uses: by accuracy, or by loss where there is none (language models)."""
+    """The averaged model that decoding uses.
+
+    By accuracy, or by loss where there is none (language models).
+    """
     names = ("valid.acc.ave.pth", "valid.loss.ave.pth")
     return next((name for name in names if (directory / name).exists()), names[0])
 
 
 def _check_tokens(config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path) -> None:
     own, theirs = config.get("token_list"), parent.get("token_list")
-    own = Path(own).read_text(encoding="utf-8").splitlines() if isinstance(own, str) else list(own or [])
+    own = (
+        Path(own).read_text(encoding="utf-8").splitlines()
+        if isinstance(own, str)
+        else list(own or [])
+    )
     if theirs is not None and list(theirs) != own:
         raise TopdownError(
-            f"{directory} was trained with another token list ({len(theirs)} tokens, here {len(own)}); a frozen classifier "
-            "needs its own"
+            f"{directory} was trained with another token list ({len(theirs)} tokens, here"
+            f" {len(own)}); a frozen classifier needs its own"
         )
 
 
@@ -147,8 +171,9 @@ def _check_seeds(
     while settings.kind != "continue":
         if parent.get("seed") == config.get("seed"):
             raise TopdownError(
-                f"seed {config.get('seed')} is that of {directory}, so the fresh layers would start where it started; "
-                "give another --seed (at least 1000 away: ESPnet seeds epoch n with seed + n)"
+                f"seed {config.get('seed')} is that of {directory}, so the fresh layers would start"
+                " where it started; give another --seed (at least 1000 away: ESPnet seeds epoch n"
+                " with seed + n)"
             )
         above = (parent.get("topdown_conf") or {}).get("parent")
         if not above or not (Path(above) / "config.yaml").exists():
@@ -159,14 +184,22 @@ def _check_seeds(
 def _kept_tensors(
     model: torch.nn.Module, order: LayerOrder, sides: Sides, settings: PhaseSettings
 ) -> tuple[str, ...]:
-    """Names of the tensors copied from the parent: those of the kept layers and the far ends of their ties."""
+    """Names of the tensors copied from the parent.
+
+    Those of the kept layers and the far ends of their ties.
+    """
     kept = [t for layer in order.layers if layer.name in sides.kept for t in layer.tensors]
     crossing = freeze.crossing_ties(model, kept)
-    if crossing and settings.tied != "freeze" and not (settings.tied is None and hasattr(model, "lm")):
+    if (
+        crossing
+        and settings.tied != "freeze"
+        and not (settings.tied is None and hasattr(model, "lm"))
+    ):
         names = "; ".join(" = ".join(group) for group in crossing)
         raise TopdownError(
-            f"weights are tied across the cut: {names}. Say what to do: 'tied: freeze' (both ends), or for a model that "
-            "ESPnet ties by an option 'tied: untie_draw' or 'tied: untie_copy'"
+            f"weights are tied across the cut: {names}. Say what to do: 'tied: freeze' (both ends),"
+            " or for a model that ESPnet ties by an option 'tied: untie_draw' or 'tied:"
+            " untie_copy'"
         )
     kept += [name for group in crossing for name in group if name not in kept]
     return tuple(kept)
@@ -177,13 +210,20 @@ def _with_ties(sides: Sides, order: LayerOrder, kept: Sequence[str]) -> Sides:
     drawn = {layer.name for layer in order.layers if set(layer.tensors) - set(kept)}
     held = tuple(name for name in sides.fresh if name not in drawn)
     if sides.fresh and len(held) == len(sides.fresh):
-        raise TopdownError("nothing is left to train: the fresh layers are tied to frozen ones; cut higher, or untie")
+        raise TopdownError(
+            "nothing is left to train: the fresh layers are tied to frozen ones; cut higher, or"
+            " untie"
+        )
     fresh = tuple(name for name in sides.fresh if name in drawn)
     return Sides(held + sides.kept, fresh, held + sides.frozen if sides.frozen else ())
 
 
 def _copy_untied(
-    model: torch.nn.Module, settings: PhaseSettings, config: Mapping[str, Any], parent: State, kept: Sequence[str]
+    model: torch.nn.Module,
+    settings: PhaseSettings,
+    config: Mapping[str, Any],
+    parent: State,
+    kept: Sequence[str],
 ) -> None:
     tie = tie_of(config)
     if settings.tied == "untie_copy" and tie and tie.lower not in kept:
@@ -196,7 +236,9 @@ def _trainable(model: torch.nn.Module, order: LayerOrder) -> dict[str, tuple[str
     return {layer: tensors for layer, tensors in found.items() if tensors}
 
 
-def _write_start(begun: Begun, settings: PhaseSettings, config: Mapping[str, Any], output_dir: Path) -> None:
+def _write_start(
+    begun: Begun, settings: PhaseSettings, config: Mapping[str, Any], output_dir: Path
+) -> None:
     """Write start.json, or compare with the one that an interrupted run of this phase left."""
     start = {
         "settings": {k: v for k, v in settings.to_conf().items() if k not in ("parent", "layers")},
@@ -209,30 +251,47 @@ def _write_start(begun: Begun, settings: PhaseSettings, config: Mapping[str, Any
         "versions": {name: version(name) for name in ("espnet", "torch")},
     }
     path = output_dir / START
-    if (output_dir / RECORD).exists():  # a job that waited in a queue while a later run did its work
-        raise TopdownError(f"{output_dir} is finished ({RECORD} is there); to train again, give another output directory")
+    if (
+        output_dir / RECORD
+    ).exists():  # a job that waited in a queue while a later run did its work
+        raise TopdownError(
+            f"{output_dir} is finished ({RECORD} is there); to train again, give another output"
+            " directory"
+        )
     if not path.exists():
         if (output_dir / "checkpoint.pth").exists():
             raise TopdownError(
-                f"{output_dir} holds a training that is not this phase (checkpoint.pth, no {START}); ESPnet would continue "
-                "it instead of starting fresh. Give another output directory"
+                f"{output_dir} holds a training that is not this phase (checkpoint.pth, no"
+                f" {START}); ESPnet would continue it instead of starting fresh. Give another"
+                " output directory"
             )
         files.write_json(path, start)
     elif lines := files.differences(files.read_json(path), start):
-        raise TopdownError(f"{output_dir} was begun as another phase; move it away, or undo:\n  " + "\n  ".join(lines))
+        raise TopdownError(
+            f"{output_dir} was begun as another phase; move it away, or undo:\n  "
+            + "\n  ".join(lines)
+        )
 
 
 def _log(
-    model: torch.nn.Module, order: LayerOrder, begun: Begun, settings: PhaseSettings, config: Mapping[str, Any]
+    model: torch.nn.Module,
+    order: LayerOrder,
+    begun: Begun,
+    settings: PhaseSettings,
+    config: Mapping[str, Any],
 ) -> None:
     counts = freeze.parameter_counts(model, order)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    source = f"{begun.parent.directory / begun.parent.file} sha256 {begun.parent.hash[:16]}" if begun.parent else "none"
+    source = (
+        f"{begun.parent.directory / begun.parent.file} sha256 {begun.parent.hash[:16]}"
+        if begun.parent
+        else "none"
+    )
     logging.info(
-        f"top-down: {settings.kind}, cut {settings.cut or 'none'}, seed {config.get('seed')}, parent {source}; "
-        f"frozen: {', '.join(begun.sides.frozen) or 'none'} ({frozen:,} of {sum(counts.values()):,} parameters); "
-        f"fresh: {', '.join(begun.sides.fresh) or 'none'}; dropout in frozen layers: {settings.dropout}; "
-        f"threads {torch.get_num_threads()}"
+        f"top-down: {settings.kind}, cut {settings.cut or 'none'}, seed {config.get('seed')},"
+        f" parent {source}; frozen: {', '.join(begun.sides.frozen) or 'none'} ({frozen:,} of"
+        f" {sum(counts.values()):,} parameters); fresh: {', '.join(begun.sides.fresh) or 'none'};"
+        f" dropout in frozen layers: {settings.dropout}; threads {torch.get_num_threads()}"
     )
     for note in order.notes:
         logging.info(f"top-down: {note}")

@@ -1,7 +1,7 @@
 """ESPnet2 tasks that train with `TopdownTrainer`.
 
-Subclasses in an importable module, so that the workers that ESPnet spawns for several GPUs find them by name; a patched
-class attribute would be lost there (espnet2/tasks/abs_task.py, main).
+Subclasses in an importable module, so that the workers that ESPnet spawns for several GPUs find
+them by name; a patched class attribute would be lost there (espnet2/tasks/abs_task.py, main).
 """
 
 import argparse
@@ -27,13 +27,19 @@ from espnet_topdown.training.trainer import TopdownTrainer
 
 
 class TopdownTask:
-    """Mixin for an ESPnet task: the trainer, the lock of a phase's directory, and untying before the model is built."""
+    """Mixin for an ESPnet task.
+
+    The trainer, the lock of a phase's directory, and untying before the model is built.
+    """
 
     trainer = TopdownTrainer
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """ESPnet's worker; a phase's first rank holds the lock of its output directory for as long as it lives."""
+        """ESPnet's worker.
+
+        A phase's first rank holds the lock of its output directory for as long as it lives.
+        """
         trains = bool(args.topdown_conf) and not args.collect_stats and not args.dry_run
         if not trains:
             super().main_worker(args)
@@ -42,7 +48,11 @@ class TopdownTask:
         if settings.unties:
             untie(vars(args))
         is_first = not args.distributed or args.dist_rank in (0, None)
-        lock: Any = files.locked(Path(args.output_dir) / LOCK, "training") if is_first else contextlib.nullcontext()
+        lock: Any = (
+            files.locked(Path(args.output_dir) / LOCK, "training")
+            if is_first
+            else contextlib.nullcontext()
+        )
         with lock:
             super().main_worker(args)
 

@@ -1,6 +1,9 @@
-"""The seam into ESPnet2: a `Trainer` that prepares one top-down phase and hands over to ESPnet's own epochs.
+"""The seam into ESPnet2.
 
-Adapts espnet2/train/trainer.py (202511 and 202611). Without `topdown_conf` it is ESPnet's trainer, unchanged.
+A `Trainer` that prepares one top-down phase and hands over to ESPnet's own epochs.
+
+Adapts espnet2/train/trainer.py (202511 and 202611). Without `topdown_conf` it is ESPnet's trainer,
+unchanged.
 """
 
 import argparse
@@ -38,8 +41,11 @@ class TopdownTrainer(Trainer):
             "--topdown_conf",
             action=NestedDictAction,
             default={},
-            help="One phase of top-down training: parent (experiment directory), cut (lowest layer that is kept and "
-            "frozen), kind, parent_model, dropout, tied, layers. Empty: ordinary training",
+            help=(
+                "One phase of top-down training: parent (experiment directory), cut (lowest layer"
+                " that is kept and frozen), kind, parent_model, dropout, tied, layers. Empty:"
+                " ordinary training"
+            ),
         )
 
     @classmethod
@@ -47,11 +53,16 @@ class TopdownTrainer(Trainer):
         """ESPnet's options; with a `topdown_conf` also all of this training's."""
         if not args.topdown_conf:
             return super().build_options(args)
-        return build_dataclass(TopdownOptions, argparse.Namespace(**vars(args), options=dict(vars(args))))
+        return build_dataclass(
+            TopdownOptions, argparse.Namespace(**vars(args), options=dict(vars(args)))
+        )
 
     @classmethod
     def run(cls, **kwargs: Any) -> None:
-        """Train; the phase's model is prepared before ESPnet resumes and wraps it, and proved after the last epoch.
+        """Train.
+
+        The phase's model is prepared before ESPnet resumes and wraps it, and proved after the last
+        epoch.
 
         Args:
             kwargs: those of `Trainer.run`, which ESPnet passes by name.
@@ -64,24 +75,34 @@ class TopdownTrainer(Trainer):
             super().run(**kwargs)
             return
         if getattr(options, "use_adapter", False):
-            raise TopdownError("topdown_conf and use_adapter exclude one another: an adapter renames the layers")
+            raise TopdownError(
+                "topdown_conf and use_adapter exclude one another: an adapter renames the layers"
+            )
         writes = _writes(kwargs["distributed_option"])
         output_dir, nbest = Path(options.output_dir), phase_start.as_list(options.keep_nbest_models)
         settings = PhaseSettings.from_conf(options.topdown_conf)
-        begun = phase_start.begin(kwargs["model"], settings, config=options.options, output_dir=output_dir, writes=writes)
+        begun = phase_start.begin(
+            kwargs["model"], settings, config=options.options, output_dir=output_dir, writes=writes
+        )
         if writes:
             checkpoint.repair(output_dir, options.best_model_criterion, max(nbest))
         if kwargs["distributed_option"].distributed:
             torch.distributed.barrier()
-        # Averages in between would hold rounded frozen tensors; the final ones are written by phase_end.finish.
-        options = dataclasses.replace(options, nbest_averaging_interval=0, max_epoch=_last_epoch(options, output_dir))
+        # Averages in between would hold rounded frozen tensors; the final ones are written by
+        # phase_end.finish.
+        options = dataclasses.replace(
+            options, nbest_averaging_interval=0, max_epoch=_last_epoch(options, output_dir)
+        )
         super().run(**{**kwargs, "trainer_options": options})
         if writes:
             phase_end.finish(begun, output_dir, options.best_model_criterion, nbest)
 
     @classmethod
     def train_one_epoch(cls, **kwargs: Any) -> bool:
-        """ESPnet's epoch; before it the last complete checkpoint is copied, after it an epoch without a step is an error.
+        """ESPnet's epoch.
+
+        Before it the last complete checkpoint is copied, after it an epoch without a step is an
+        error.
 
         Raises:
             TopdownError: every step's gradient was non-finite.
@@ -94,8 +115,9 @@ class TopdownTrainer(Trainer):
         all_steps_are_invalid = super().train_one_epoch(**kwargs)
         if all_steps_are_invalid:
             raise TopdownError(
-                f"no step of epoch {kwargs['reporter'].get_epoch()} had a finite gradient: training has diverged. Lower the "
-                "learning rate of this phase (train: optim_conf) or clip more (grad_clip)"
+                f"no step of epoch {kwargs['reporter'].get_epoch()} had a finite gradient: training"
+                " has diverged. Lower the learning rate of this phase (train: optim_conf) or clip"
+                " more (grad_clip)"
             )
         return all_steps_are_invalid
 

@@ -1,4 +1,7 @@
-"""Pruning: what finished phases no longer need goes; what a child, decoding or `verify` needs stays."""
+"""Pruning: what finished phases no longer need goes.
+
+What a child, decoding or `verify` needs stays.
+"""
 
 import shutil
 from pathlib import Path
@@ -21,7 +24,9 @@ def base(warm_process, data, tmp_path_factory):
     from espnet_topdown.bin.train import main as train_main
 
     criteria = [["valid", "loss", "min"], ["train", "loss", "min"]]
-    config = tiny.asr_config("rnn", None, max_epoch=4, keep_nbest_models=3, best_model_criterion=criteria)
+    config = tiny.asr_config(
+        "rnn", None, max_epoch=4, keep_nbest_models=3, best_model_criterion=criteria
+    )
     directory = tmp_path_factory.mktemp("exp") / "asr"
     train_main(tiny.command(data, directory, config))
     return directory
@@ -45,7 +50,13 @@ def models(directory: Path) -> set[str]:
     return {path.name for path in directory.glob("*.pth")}
 
 
-LINKED = {"latest.pth", "valid.loss.best.pth", "train.loss.best.pth", "valid.loss.ave.pth", "train.loss.ave.pth"}
+LINKED = {
+    "latest.pth",
+    "valid.loss.best.pth",
+    "train.loss.best.pth",
+    "valid.loss.ave.pth",
+    "train.loss.ave.pth",
+}
 AVERAGES = {"valid.loss.ave_3best.pth", "train.loss.ave_3best.pth"}
 
 
@@ -56,7 +67,9 @@ def test_what_links_and_averages_stand_for_stays(keep_epochs, cascade, base, cap
     for name in ("phase1", "phase2"):
         curve = read_record(cascade / name)["dev"]["curve"]
         best = sorted(range(4), key=curve.__getitem__)[:keep_epochs]
-        targets = {path.resolve().name for path in (cascade / name).glob("*.pth") if path.is_symlink()}
+        targets = {
+            path.resolve().name for path in (cascade / name).glob("*.pth") if path.is_symlink()
+        }
         kept = targets | {f"{epoch + 1}epoch.pth" for epoch in best} | LINKED | AVERAGES
         expected[name] = kept & models(cascade / name)
     before = models(base)
@@ -71,7 +84,10 @@ def test_what_links_and_averages_stand_for_stays(keep_epochs, cascade, base, cap
 
 
 def test_a_pruned_cascade_goes_on_as_a_whole_one(whole, cascade, base, tmp_path):
-    longer = "phases: [{cut: ctc}, {cut: encoder.1}, {cut: encoder.2}, {control: continue, answers: phase3}]"
+    longer = (
+        "phases: [{cut: ctc}, {cut: encoder.1}, {cut: encoder.2}, {control: continue, answers:"
+        " phase3}]"
+    )
     main(["prune", str(cascade), "--keep_epochs", "0"])
     run(base, tmp_path, longer)
     (tmp_path / "unpruned").mkdir()
@@ -103,7 +119,9 @@ def test_a_pruned_phase_is_a_base_with_all_its_epochs(cascade, tmp_path):
     main(["prune", str(cascade), "--keep_epochs", "0"])
     (tmp_path / "plan.yaml").write_text("phases: [{cut: encoder.2}]")
     facts = Cascade.open(cascade / "phase1", tmp_path / "plan.yaml", tmp_path / "next").facts
-    assert [row["valid"]["loss"] for row in facts.epochs] == read_record(cascade / "phase1")["dev"]["curve"]
+    assert [row["valid"]["loss"] for row in facts.epochs] == read_record(cascade / "phase1")["dev"][
+        "curve"
+    ]
 
 
 def test_a_cascade_that_is_being_trained_is_not_pruned(cascade, capsys):

@@ -6,14 +6,18 @@ import numpy as np
 
 
 def speak(text: str, rate: int, tone_s: float = 0.06) -> np.ndarray:
-    """int16 samples, shape (samples,), in which every character of `text` is a tone of its own pitch."""
+    """int16 samples, shape (samples,), in which every character of `text` is a tone of its own
+    pitch.
+    """
     time = np.arange(int(tone_s * rate)) / rate
     tones = [np.sin(2 * np.pi * (200 + 37 * (ord(c) % 80)) * time) for c in text or " "]
     noise = np.random.default_rng(len(text)).normal(0, 0.01, len(tones) * len(time))
     return ((np.concatenate(tones) * 0.3 + noise) * 32767).astype("<i2")
 
 
-def write_sphere(path: Path, samples: np.ndarray, rate: int, coding: str = "pcm", *, shorten: bool = False) -> None:
+def write_sphere(
+    path: Path, samples: np.ndarray, rate: int, coding: str = "pcm", *, shorten: bool = False
+) -> None:
     """Write int16 `samples`, shape (samples,) or (samples, channels), as a SPHERE file."""
     samples = samples.reshape(len(samples), -1)
     body = samples.astype("<i2").tobytes() if coding == "pcm" else to_ulaw(samples).tobytes()
@@ -25,13 +29,17 @@ def write_sphere(path: Path, samples: np.ndarray, rate: int, coding: str = "pcm"
     path.write_bytes(header(len(samples), samples.shape[1], rate, name, total) + body)
 
 
-def header(samples: int, channels: int, rate: int, coding: str, checksum: int | None = None) -> bytes:
+def header(
+    samples: int, channels: int, rate: int, coding: str, checksum: int | None = None
+) -> bytes:
     """A SPHERE header of 1024 bytes."""
     width = 2 if coding.startswith("pcm") else 1
     order = "sample_byte_format -s2 01\n" if width == 2 else "sample_byte_format -s1 1\n"
-    text = (f"NIST_1A\n   1024\nchannel_count -i {channels}\nsample_count -i {samples}\nsample_rate -i {rate}\n"
-            f"sample_n_bytes -i {width}\n{order}sample_sig_bits -i {8 * width}\n"
-            f"sample_coding -s{len(coding)} {coding}\n")
+    text = (
+        f"NIST_1A\n   1024\nchannel_count -i {channels}\nsample_count -i {samples}\nsample_rate -i"
+        f" {rate}\nsample_n_bytes -i {width}\n{order}sample_sig_bits -i {8 * width}\nsample_coding"
+        f" -s{len(coding)} {coding}\n"
+    )
     text += "end_head\n" if checksum is None else f"sample_checksum -i {checksum}\nend_head\n"
     return text.encode().ljust(1024, b" ")
 
@@ -45,8 +53,13 @@ def to_ulaw(samples: np.ndarray) -> np.ndarray:
 
 
 def to_shorten(samples: np.ndarray, block: int = 256) -> bytes:
-    """Shorten version 2 (Robinson 1994, CUED/F-INFENG/TR.156) of one channel: first differences, Rice-coded."""
-    bits = ["".join(map(_ulong, (5, 1, block, 0, 0, 0)))]  # little-endian PCM, channels, block, no LPC, mean, skip
+    """Shorten version 2 (Robinson 1994, CUED/F-INFENG/TR.156) of one channel.
+
+    First differences, Rice-coded.
+    """
+    bits = [
+        "".join(map(_ulong, (5, 1, block, 0, 0, 0)))
+    ]  # little-endian PCM, channels, block, no LPC, mean, skip
     for start in range(0, len(samples), block):
         part = samples[start : start + block].astype(int)
         if len(part) < block:

@@ -1,7 +1,9 @@
-"""A small corpus in the layout of Switchboard-1 (LDC97S62), eval2000 (LDC2002S09, LDC2002T43) and Fisher's transcripts.
+"""A small corpus in the layout of Switchboard-1 (LDC97S62), eval2000 (LDC2002S09, LDC2002T43) and
+Fisher's transcripts.
 
-Sentences are made up, speech is tones: 8 kHz, two channels, mu-law. Every form of word that the preparation knows is in
-it, the last conversations say "uh-huh" over and over, and the reference has the slips that need mending.
+Sentences are made up, speech is tones: 8 kHz, two channels, mu-law. Every form of word that the
+preparation knows is in it, the last conversations say "uh-huh" over and over, and the reference has
+the slips that need mending.
 
     python3 tests/corpora/fake_swbd.py OUT [--conversations 2438 --turns 52 --tiny_audio]
 """
@@ -38,32 +40,67 @@ SPECIAL = (
     "don't e[ven]-",
 )
 DICTIONARY = (
-    "#  word pronunciation", "", "I ay", "i ay", "a ax", "a ey", "IBM ay b iy eh m", "TV's t iy v iy z",
-    "CDs s iy d iy z", "ATM's ey t iy eh m z", "bs b iy eh s", "s eh s", "us ah s", "story s t ao r iy",
-    "{yuppiedom} y ah p iy d ax m", "[laughter-KP] k ey p iy",
+    "#  word pronunciation",
+    "",
+    "I ay",
+    "i ay",
+    "a ax",
+    "a ey",
+    "IBM ay b iy eh m",
+    "TV's t iy v iy z",
+    "CDs s iy d iy z",
+    "ATM's ey t iy eh m z",
+    "bs b iy eh s",
+    "s eh s",
+    "us ah s",
+    "story s t ao r iy",
+    "{yuppiedom} y ah p iy d ax m",
+    "[laughter-KP] k ey p iy",
 )
 # Words of the stm: the first needs mending, the last two give no text.
 REFERENCE = (
-    "((WELL I) THINK SO", "HE'S (%HESITATION) A <B_ASIDE> POLICE <E_ASIDE> OFFICER (%UH)",
-    "DON'T KNOW (%UH) REALLY (%UM) NO", "YES (OF-) COURSE (NOT)", "TRUE <NOISE>", "(%HESITATION)",
+    "((WELL I) THINK SO",
+    "HE'S (%HESITATION) A <B_ASIDE> POLICE <E_ASIDE> OFFICER (%UH)",
+    "DON'T KNOW (%UH) REALLY (%UM) NO",
+    "YES (OF-) COURSE (NOT)",
+    "TRUE <NOISE>",
+    "(%HESITATION)",
     "IGNORE_TIME_SEGMENT_IN_SCORING",
 )
 STM_HEADER = (
-    ';; CATEGORY "0" "" ""', ';; LABEL "O" "Overall" "Overall"', ';; LABEL "en" "CallHome" "CallHome"',
-    ';; LABEL "sw" "Switchboard" "Switchboard"', ';; LABEL "en-F" "" ""', ';; LABEL "en-M" "" ""',
-    ';; LABEL "sw-F" "" ""', ';; LABEL "sw-M" "" ""', ';; LABEL "F" "Female" "Female"', ';; LABEL "M" "Male" "Male"',
+    ';; CATEGORY "0" "" ""',
+    ';; LABEL "O" "Overall" "Overall"',
+    ';; LABEL "en" "CallHome" "CallHome"',
+    ';; LABEL "sw" "Switchboard" "Switchboard"',
+    ';; LABEL "en-F" "" ""',
+    ';; LABEL "en-M" "" ""',
+    ';; LABEL "sw-F" "" ""',
+    ';; LABEL "sw-M" "" ""',
+    ';; LABEL "F" "Female" "Female"',
+    ';; LABEL "M" "Male" "Male"',
 )
-GLM = (";; alternatives", "UH => %HESITATION / [ ] __ [ ]", "UM => %HESITATION / [ ] __ [ ]",
-       "HE'S => {HE'S / HE IS} / [ ] __ [ ]")
+GLM = (
+    ";; alternatives",
+    "UH => %HESITATION / [ ] __ [ ]",
+    "UM => %HESITATION / [ ] __ [ ]",
+    "HE'S => {HE'S / HE IS} / [ ] __ [ ]",
+)
 TURN_S = 1.2
 
 
-def make_swbd(root: Path, conversations: int = 3, turns: int = 22, *, fisher: bool = False, tiny_audio: bool = False
-              ) -> Path:
+def make_swbd(
+    root: Path,
+    conversations: int = 3,
+    turns: int = 22,
+    *,
+    fisher: bool = False,
+    tiny_audio: bool = False,
+) -> Path:
     """Write the corpora below `root` and return it.
 
     Args:
-        root: gets ``LDC97S62``, ``LDC2002S09``, ``LDC2002T43`` and, with `fisher`, ``LDC2004T19`` and ``LDC2005T19``.
+        root: gets ``LDC97S62``, ``LDC2002S09``, ``LDC2002T43`` and, with `fisher`, ``LDC2004T19``
+            and ``LDC2005T19``.
         conversations: two-channel files of Switchboard-1.
         turns: transcribed turns of each side, those of `SPECIAL` first.
         fisher: add two calls of Fisher.
@@ -76,13 +113,25 @@ def make_swbd(root: Path, conversations: int = 3, turns: int = 22, *, fisher: bo
     for i in range(conversations):
         number = 2001 + i
         repeats = i >= max(conversations - 2, 1)
-        sides = {side: [*SPECIAL, *("uh-huh" if repeats else " ".join(draw.choices(WORDS, k=4)) for _ in range(turns))]
-                 for side in "AB"}
+        sides = {
+            side: [
+                *SPECIAL,
+                *(
+                    "uh-huh" if repeats else " ".join(draw.choices(WORDS, k=4))
+                    for _ in range(turns)
+                ),
+            ]
+            for side in "AB"
+        }
         for side, texts in sides.items():
             name = f"sw{number}{side}-ms98-a"
-            _write(transcripts / f"{number // 100}/{number}/{name}-trans.text",
-                   (f"{name}-{n + 1:04d} {n * TURN_S:.6f} {(n + 1) * TURN_S - 0.1:.6f} {text}"
-                    for n, text in enumerate(texts[:turns])))
+            _write(
+                transcripts / f"{number // 100}/{number}/{name}-trans.text",
+                (
+                    f"{name}-{n + 1:04d} {n * TURN_S:.6f} {(n + 1) * TURN_S - 0.1:.6f} {text}"
+                    for n, text in enumerate(texts[:turns])
+                ),
+            )
         audio = corpus / f"swb1_d{1 + i % 4}/data/sw0{number}.sph"
         _write_audio(audio, [texts[:turns] for texts in sides.values()], tiny_audio)
     _make_eval2000(root, tiny_audio)
@@ -102,7 +151,9 @@ def _make_eval2000(root: Path, tiny_audio: bool) -> None:
                 pem.append(f"{name} {side} unknown_speaker {start:.2f} {end:.2f}")
                 label = f"<O,{name[:2]},{'FM'[i % 2]},{name[:2]}-{'FM'[i % 2]}>"
                 stm.append(f"{name} {side} {name}_{side} {start:.2f} {end:.2f} {label}  {words}")
-        _write_audio(english / f"{name}.sph", [["well i think so"]] * 2, tiny_audio, seconds=7 * TURN_S)
+        _write_audio(
+            english / f"{name}.sph", [["well i think so"]] * 2, tiny_audio, seconds=7 * TURN_S
+        )
     _write(english / "hub5e_00.pem", pem)
     reference = root / "LDC2002T43/2000_hub5_eng_eval_tr/reference"
     _write(reference / "hub5e00.english.000405.stm", stm)
@@ -110,14 +161,27 @@ def _make_eval2000(root: Path, tiny_audio: bool) -> None:
 
 
 def _make_fisher(root: Path) -> None:
-    lines = ("", "1.10 2.35 A: so [laugh] the topic is", "2.40 3.00 B: oh", "3.05 4.70 B: i._b._m. [lipsmack] yeah",
-             "4.80 5.00 A: ((what))", "5.10 5.20 A: i")
-    for corpus, part, call in (("LDC2004T19", "p1", "fe_03_00002"), ("LDC2005T19", "p2", "fe_03_05851")):
-        _write(root / corpus / f"fe_03_{part}_tran/data/trans/000/{call}.txt",
-               (f"# {call}.sph", "# Transcribed at the LDC", *lines))
+    lines = (
+        "",
+        "1.10 2.35 A: so [laugh] the topic is",
+        "2.40 3.00 B: oh",
+        "3.05 4.70 B: i._b._m. [lipsmack] yeah",
+        "4.80 5.00 A: ((what))",
+        "5.10 5.20 A: i",
+    )
+    for corpus, part, call in (
+        ("LDC2004T19", "p1", "fe_03_00002"),
+        ("LDC2005T19", "p2", "fe_03_05851"),
+    ):
+        _write(
+            root / corpus / f"fe_03_{part}_tran/data/trans/000/{call}.txt",
+            (f"# {call}.sph", "# Transcribed at the LDC", *lines),
+        )
 
 
-def _write_audio(path: Path, sides: list[list[str]], tiny: bool, seconds: float | None = None) -> None:
+def _write_audio(
+    path: Path, sides: list[list[str]], tiny: bool, seconds: float | None = None
+) -> None:
     if tiny:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(header(80, 2, RATE, "ulaw") + bytes(160))
@@ -146,5 +210,12 @@ if __name__ == "__main__":
     parser.add_argument("--fisher", action="store_true")
     parser.add_argument("--tiny_audio", action="store_true")
     options = parser.parse_args()
-    print(make_swbd(options.root, options.conversations, options.turns, fisher=options.fisher,
-                    tiny_audio=options.tiny_audio))
+    print(
+        make_swbd(
+            options.root,
+            options.conversations,
+            options.turns,
+            fisher=options.fisher,
+            tiny_audio=options.tiny_audio,
+        )
+    )

@@ -1,4 +1,8 @@
-"""FSDD: strings say what their text says, sets share no recording, babble has the level asked for, faults are named."""
+"""FSDD.
+
+Strings say what their text says, sets share no recording, babble has the level asked for, faults
+are named.
+"""
 
 import shutil
 import tarfile
@@ -35,7 +39,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def prepare(source: Path, output: Path, *options: str) -> int:
     sizes = ["--train_strings", "6", "--dev_strings", "6", "--test_strings", "6"]
-    places = ["--fsdd", str(source), "--output", str(output), "--downloads", str(output / "downloads")]
+    places = [
+        "--fsdd",
+        str(source),
+        "--output",
+        str(output),
+        "--downloads",
+        str(output / "downloads"),
+    ]
     return fsdd.main([*places, *sizes, *options])
 
 
@@ -66,7 +77,9 @@ def test_strings_say_their_text(clone: Path, tmp_path: Path) -> None:
 
 
 def test_no_recording_is_heard_in_two_sets(clone: Path, tmp_path: Path) -> None:
-    """With every recording outside a set replaced, babble included, the set stays as it was, bit by bit."""
+    """With every recording outside a set replaced, babble included, the set stays as it was, bit by
+    bit.
+    """
     assert prepare(clone, tmp_path / "first") == 0
     for name, takes in (("train", range(20, 50)), ("dev", range(15, 20)), ("test", range(15))):
         other = tmp_path / f"other_{name}"
@@ -77,14 +90,22 @@ def test_no_recording_is_heard_in_two_sets(clone: Path, tmp_path: Path) -> None:
         assert prepare(other, tmp_path / "second") == 0
         before, after = (read_set(tmp_path / run / name) for run in ("first", "second"))
         assert before.keys() == after.keys()
-        assert all(before[u][0] == after[u][0] and np.array_equal(before[u][1], after[u][1]) for u in before)
+        assert all(
+            before[u][0] == after[u][0] and np.array_equal(before[u][1], after[u][1])
+            for u in before
+        )
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0])
 def test_babble_has_the_level_asked_for(snr_db: float) -> None:
     noise = np.random.default_rng(1)
-    takes = {("ann", digit): [0.05 * noise.standard_normal(LENGTH) for _ in range(3)] for digit in range(10)}
-    clean, noisy = (fsdd.make_string(takes, "ann", snr, np.random.default_rng(2)) for snr in (None, snr_db))
+    takes = {
+        ("ann", digit): [0.05 * noise.standard_normal(LENGTH) for _ in range(3)]
+        for digit in range(10)
+    }
+    clean, noisy = (
+        fsdd.make_string(takes, "ann", snr, np.random.default_rng(2)) for snr in (None, snr_db)
+    )
     assert clean[0] == noisy[0] and noisy[1].shape == clean[1].shape
     said = clean[1][clean[1] != 0]
     ratio = 10 * np.log10(np.mean(said**2) / np.mean((noisy[1] - clean[1]) ** 2))
@@ -124,7 +145,10 @@ def test_archive_gives_the_same_sets(clone: Path, tmp_path: Path) -> None:
         tar.add(clone / "recordings", "recordings")
     assert prepare(clone, tmp_path / "a") == prepare(archive, tmp_path / "b") == 0
     first, second = (read_set(tmp_path / run / "test") for run in "ab")
-    assert all(np.array_equal(first[u][1], second[u][1]) for u in first) and first.keys() == second.keys()
+    assert (
+        all(np.array_equal(first[u][1], second[u][1]) for u in first)
+        and first.keys() == second.keys()
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +192,11 @@ def stranger(root: Path) -> None:
     ],
 )
 def test_bad_sources_are_named(
-    clone: Path, tmp_path: Path, harm: Callable[[Path], None], says: str, capsys: pytest.CaptureFixture[str]
+    clone: Path,
+    tmp_path: Path,
+    harm: Callable[[Path], None],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(clone, tmp_path / "copy")
     harm(tmp_path / "copy")

@@ -1,4 +1,7 @@
-"""Scores of eval2000: ctm of hypotheses, hubscr's counts for three sets, and plain errors without hubscr."""
+"""Scores of eval2000.
+
+Ctm of hypotheses, hubscr's counts for three sets, and plain errors without hubscr.
+"""
 
 from pathlib import Path
 
@@ -13,9 +16,20 @@ needs_hubscr = pytest.mark.skipif(hub5.find_hubscr() is None, reason="SCTK is no
 
 @pytest.fixture
 def decoded(tmp_path: Path) -> Path:
-    """An experiment whose hypotheses are the references, but for "police" said and "so" missing in sw_4320-A."""
+    """An experiment whose hypotheses are the references, but for "police" said and "so" missing in
+    sw_4320-A.
+    """
     make_swbd(tmp_path / "corpus", tiny_audio=True)
-    swbd.main(["--swbd", str(tmp_path / "corpus"), "--output", str(tmp_path / "data"), "--train_dev_size", "9"])
+    swbd.main(
+        [
+            "--swbd",
+            str(tmp_path / "corpus"),
+            "--output",
+            str(tmp_path / "data"),
+            "--train_dev_size",
+            "9",
+        ]
+    )
     scored = tmp_path / "exp/decode_asr/eval2000/score_wer"
     scored.mkdir(parents=True)
     lines = {"ref": [], "hyp": []}
@@ -23,7 +37,9 @@ def decoded(tmp_path: Path) -> Path:
         utterance, words = line.split(" ", 1)
         name = f"\t({utterance[:9]}-{utterance})\n"
         lines["ref"].append(words + name)
-        lines["hyp"].append(("uh well police i think" if line.startswith("sw_4320-A_000005") else words) + name)
+        lines["hyp"].append(
+            ("uh well police i think" if line.startswith("sw_4320-A_000005") else words) + name
+        )
     for name, content in lines.items():
         (scored / f"{name}.trn").write_text("".join(content))
     return tmp_path
@@ -31,7 +47,10 @@ def decoded(tmp_path: Path) -> Path:
 
 def test_words_of_a_segment_are_spread_evenly_and_unscored_ones_left_out() -> None:
     assert hub5.ctm_lines(["uh well i th- [noise] go\t(sw_4390-A-sw_4390-A_000031-000144)"]) == [
-        "sw_4390 A 0.49 0.18  WELL", "sw_4390 A 0.67 0.18  I", "sw_4390 A 1.21 0.23  GO"]
+        "sw_4390 A 0.49 0.18  WELL",
+        "sw_4390 A 0.67 0.18  I",
+        "sw_4390 A 1.21 0.23  GO",
+    ]
     assert hub5.ctm_lines(["\t(en_4156-B-en_4156-B_000000-000100)"]) == []
 
 
@@ -48,27 +67,35 @@ def test_optional_words_left_out_are_right(tmp_path: Path) -> None:
 
 
 @needs_hubscr
-def test_hub5_counts_for_both_parts_and_together(decoded: Path, capsys: pytest.CaptureFixture) -> None:
+def test_hub5_counts_for_both_parts_and_together(
+    decoded: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 0
     lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
-    # Each side has 10 reference words in 2 segments, or 23 in 6: 40 * 10 + 40 * 23; the text that the hypotheses
-    # repeat lacks "a police officer" (80 sides) and "really" and "<noise>" (40 sides): 80 * 3 + 40 * 2 = 320 deletions.
-    # One insertion and one deletion are sw_4320-A's own.
-    assert lines == {"decode_asr/eval2000_hub5": "24.4 % (322 of 1320 words)",
-                     "decode_asr/eval2000_hub5_swbd": "24.5 % (162 of 660 words)",
-                     "decode_asr/eval2000_hub5_callhm": "24.2 % (160 of 660 words)"}
+    # Each side has 10 reference words in 2 segments, or 23 in 6: 40 * 10 + 40 * 23; the text that
+    # the hypotheses repeat lacks "a police officer" (80 sides) and "really" and "<noise>" (40
+    # sides): 80 * 3 + 40 * 2 = 320 deletions. One insertion and one deletion are sw_4320-A's own.
+    assert lines == {
+        "decode_asr/eval2000_hub5": "24.4 % (322 of 1320 words)",
+        "decode_asr/eval2000_hub5_swbd": "24.5 % (162 of 660 words)",
+        "decode_asr/eval2000_hub5_callhm": "24.2 % (160 of 660 words)",
+    }
     assert (decoded / "exp/decode_asr/eval2000_hub5_swbd/score_wer/result.txt").exists()
 
 
 @needs_hubscr
-def test_sets_that_do_not_have_hubscrs_totals_are_refused(decoded: Path, capsys, monkeypatch) -> None:
+def test_sets_that_do_not_have_hubscrs_totals_are_refused(
+    decoded: Path, capsys, monkeypatch
+) -> None:
     read = hub5.read_alignments
     monkeypatch.setattr(hub5, "read_alignments", lambda sgml: read(sgml)[1:])
     assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 1
     assert "hubscr counts errors and words as [322, 1320]" in capsys.readouterr().err
 
 
-def test_a_failing_hubscr_is_named_with_its_log(decoded: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+def test_a_failing_hubscr_is_named_with_its_log(
+    decoded: Path, capsys: pytest.CaptureFixture, monkeypatch
+) -> None:
     monkeypatch.setattr(hub5, "find_hubscr", lambda: "/bin/false")
     assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 1
     assert "hubscr failed; see" in capsys.readouterr().err
@@ -81,18 +108,25 @@ def test_missing_references_are_named(decoded: Path, capsys: pytest.CaptureFixtu
     assert "eval2000/glm; prepare the data (stage 1)" in capsys.readouterr().err
 
 
-def test_an_experiment_without_eval2000_says_so(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_an_experiment_without_eval2000_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert hub5.main([str(tmp_path)]) == 0
     assert f"found no {tmp_path}/*/eval2000/score_wer" in capsys.readouterr().out
     assert hub5.main([str(tmp_path / "none")]) == 1
     assert f"no directory {tmp_path / 'none'}" in capsys.readouterr().err
 
 
-def test_without_hubscr_the_parts_are_plain_and_a_message_says_so(decoded: Path, capsys, monkeypatch) -> None:
+def test_without_hubscr_the_parts_are_plain_and_a_message_says_so(
+    decoded: Path, capsys, monkeypatch
+) -> None:
     monkeypatch.setattr(hub5, "find_hubscr", lambda: None)
     assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert "plain word errors instead of the hub5 rules" in first
-    # "uh" and "police" inserted, "so" deleted; 40 sides of a part have 5 words, or 4 + 1 + 3 + 4 + 1 = 13.
-    assert lines == ["decode_asr/eval2000_swbd: 0.8 % (3 of 360 words)",
-                     "decode_asr/eval2000_callhm: 0.0 % (0 of 360 words)"]
+    # "uh" and "police" inserted, "so" deleted; 40 sides of a part have 5 words, or 4 + 1 + 3 + 4 +
+    # 1 = 13.
+    assert lines == [
+        "decode_asr/eval2000_swbd: 0.8 % (3 of 360 words)",
+        "decode_asr/eval2000_callhm: 0.0 % (0 of 360 words)",
+    ]

@@ -1,4 +1,7 @@
-"""The recipe directories of WSJ and Switchboard: links lead somewhere, settings and plans are the documented ones."""
+"""The recipe directories of WSJ and Switchboard.
+
+Links lead somewhere, settings and plans are the documented ones.
+"""
 
 import os
 import subprocess
@@ -9,20 +12,35 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PLANS = {"wsj/asr1/conf/topdown/rnn.yaml": ["decoder", "encoder.3", "encoder.2", "encoder.1", "encoder.0"],
-         "swbd/asr1/conf/topdown/transformer.yaml": ["decoder", "encoder.9", "encoder.6", "encoder.3"]}
+PLANS = {
+    "wsj/asr1/conf/topdown/rnn.yaml": [
+        "decoder",
+        "encoder.3",
+        "encoder.2",
+        "encoder.1",
+        "encoder.0",
+    ],
+    "swbd/asr1/conf/topdown/transformer.yaml": ["decoder", "encoder.9", "encoder.6", "encoder.3"],
+}
 
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_plans_go_down_from_the_decoder(plan: str) -> None:
-    assert [phase["cut"] for phase in yaml.safe_load((ROOT / "egs2" / plan).read_text())["phases"]] == PLANS[plan]
+    assert [
+        phase["cut"] for phase in yaml.safe_load((ROOT / "egs2" / plan).read_text())["phases"]
+    ] == PLANS[plan]
 
 
 def test_models_have_the_published_sizes() -> None:
-    wsj, swbd = (yaml.safe_load((ROOT / f"egs2/{c}/asr1/conf/train_asr.yaml").read_text()) for c in ("wsj", "swbd"))
+    wsj, swbd = (
+        yaml.safe_load((ROOT / f"egs2/{c}/asr1/conf/train_asr.yaml").read_text())
+        for c in ("wsj", "swbd")
+    )
     assert wsj["encoder"] == "vgg_rnn"
     assert (wsj["encoder_conf"]["num_layers"], wsj["encoder_conf"]["hidden_size"]) == (4, 320)
-    assert wsj["optim_conf"]["eps"] == 1e-8 and wsj["decoder_conf"]["att_conf"]["atype"] == "location"
+    assert (
+        wsj["optim_conf"]["eps"] == 1e-8 and wsj["decoder_conf"]["att_conf"]["atype"] == "location"
+    )
     assert (swbd["encoder_conf"]["num_blocks"], swbd["decoder_conf"]["num_blocks"]) == (12, 6)
     assert swbd["specaug_conf"]["time_mask_width_range"] == [0, 40]
 
@@ -38,27 +56,52 @@ def test_files_that_a_recipe_names_exist(corpus: str) -> None:
 
 @pytest.mark.parametrize(("corpus", "variable"), [("wsj", "WSJ0"), ("swbd", "SWBD")])
 def test_stage_1_with_an_unset_db_says_so(corpus: str, variable: str) -> None:
-    environment = {k: v for k, v in os.environ.items() if k not in ("WSJ0", "WSJ1", "SWBD")} | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["local/data.sh"], cwd=ROOT / f"egs2/{corpus}/asr1", env=environment, capture_output=True,
-                          text=True, check=False)
-    assert done.returncode == 1 and done.stderr.startswith(f"{variable} is not set") and done.stderr.count("\n") == 1
+    environment = {k: v for k, v in os.environ.items() if k not in ("WSJ0", "WSJ1", "SWBD")} | {
+        "PYTHONPATH": str(ROOT)
+    }
+    done = subprocess.run(
+        ["local/data.sh"],
+        cwd=ROOT / f"egs2/{corpus}/asr1",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        done.returncode == 1
+        and done.stderr.startswith(f"{variable} is not set")
+        and done.stderr.count("\n") == 1
+    )
 
 
 def test_corpus_modules_need_neither_torch_nor_espnet() -> None:
-    code = ("import sys, espnet_topdown.corpora.wsj, espnet_topdown.corpora.swbd, espnet_topdown.corpora.hub5\n"
-            "assert not {'torch', 'espnet2', 'numpy', 'soundfile'} & sys.modules.keys()")
+    code = (
+        "import sys, espnet_topdown.corpora.wsj, espnet_topdown.corpora.swbd,"
+        " espnet_topdown.corpora.hub5\nassert not {'torch', 'espnet2', 'numpy', 'soundfile'} &"
+        " sys.modules.keys()"
+    )
     subprocess.run(["python3", "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 @pytest.mark.recipe
 @pytest.mark.parametrize("checkout", [False, True], ids=["alone", "over a checkout"])
-def test_both_recipes_run_from_stage_1_to_20_on_fake_corpora(tmp_path: Path, checkout: bool) -> None:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+def test_both_recipes_run_from_stage_1_to_20_on_fake_corpora(
+    tmp_path: Path, checkout: bool
+) -> None:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
     root = environment.pop("ESPNET_ROOT", "")
     if checkout and not root:
         pytest.skip("ESPNET_ROOT names no ESPnet checkout")
     environment |= {"ESPNET_ROOT": root} if checkout else {}
-    done = subprocess.run([ROOT / "tests/corpora/run_recipes.sh", tmp_path], env=environment,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [ROOT / "tests/corpora/run_recipes.sh", tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "both recipes ran" in done.stdout

@@ -32,13 +32,16 @@ def test_pcm_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_ulaw_codes_become_the_values_of_g711(tmp_path: Path) -> None:
-    # Code 0xFF is 0, 0x80 the loudest positive value, 0x00 the loudest negative one (ITU-T G.711, 14 bits times 4).
+    # Code 0xFF is 0, 0x80 the loudest positive value, 0x00 the loudest negative one (ITU-T G.711,
+    # 14 bits times 4).
     (tmp_path / "a.sph").write_bytes(header(4, 1, 8000, "ulaw") + bytes([0xFF, 0x80, 0x00, 0xFE]))
     assert sphere.decode(tmp_path / "a.sph")[0][:, 0].tolist() == [0, 32124, -32124, 8]
     assert to_ulaw(np.array([0, 32124, -32124, 8])).tolist() == [0xFF, 0x80, 0x00, 0xFE]
 
 
-def test_one_side_of_a_conversation_is_written_as_wav(tmp_path: Path, capfdbinary: pytest.CaptureFixture) -> None:
+def test_one_side_of_a_conversation_is_written_as_wav(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture
+) -> None:
     sides = np.stack([speak("aaaa", 8000), speak("zzzz", 8000)], axis=1)
     write_sphere(tmp_path / "a.sph", sides, 8000, "ulaw")
     whole = sphere.decode(tmp_path / "a.sph")[0]
@@ -48,11 +51,15 @@ def test_one_side_of_a_conversation_is_written_as_wav(tmp_path: Path, capfdbinar
         np.testing.assert_array_equal(np.frombuffer(wav.readframes(len(sides)), "<i2"), whole[:, 1])
 
 
-def test_truncated_pcm_is_refused_by_its_size_and_writes_nothing(tmp_path: Path, capfdbinary) -> None:
+def test_truncated_pcm_is_refused_by_its_size_and_writes_nothing(
+    tmp_path: Path, capfdbinary
+) -> None:
     path = tmp_path / "short.wv1"
     write_sphere(path, SAMPLES, 16000)
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(TopdownError, match=r"short.wv1: truncated \(10622 bytes, its header needs 10624\)"):
+    with pytest.raises(
+        TopdownError, match=r"short.wv1: truncated \(10622 bytes, its header needs 10624\)"
+    ):
         sphere.read_header(path)
     assert sphere.main([str(path)]) == 1
     captured = capfdbinary.readouterr()
@@ -66,7 +73,10 @@ def test_truncated_pcm_is_refused_by_its_size_and_writes_nothing(tmp_path: Path,
         (b"RIFF" + bytes(2000), "not a whole SPHERE header"),
         (b"NIST_1A\n   1024\nchannel_count -i 1\n", "not a whole SPHERE header"),
         (b"NIST_1A\n   ten?\n" + bytes(1010), "no size in its second line"),
-        (b"NIST_1A\n   1024\nchannel_count -i 1\nend_head\n".ljust(1024), "sample_rate, channel_count or sample_count"),
+        (
+            b"NIST_1A\n   1024\nchannel_count -i 1\nend_head\n".ljust(1024),
+            "sample_rate, channel_count or sample_count",
+        ),
     ],
 )
 def test_damaged_headers_are_named(tmp_path: Path, content: bytes, message: str) -> None:
@@ -85,11 +95,16 @@ def test_a_missing_channel_is_refused(tmp_path: Path, channel: int) -> None:
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("printf 'RIFF0000WAVEdata0000abcd'", r"c.wv1: truncated or corrupt \(2 samples, header says 4800\)"),
+        (
+            "printf 'RIFF0000WAVEdata0000abcd'",
+            r"c.wv1: truncated or corrupt \(2 samples, header says 4800\)",
+        ),
         ("echo bad block >&2; exit 3", r"c.wv1: sph2pipe cannot decode it \(bad block\)"),
     ],
 )
-def test_a_decoder_that_gives_less_or_fails_is_an_error(tmp_path: Path, bare_path: Path, script, message) -> None:
+def test_a_decoder_that_gives_less_or_fails_is_an_error(
+    tmp_path: Path, bare_path: Path, script, message
+) -> None:
     write_sphere(tmp_path / "c.wv1", SAMPLES, 16000, shorten=True)
     (bare_path / "sph2pipe").write_text(f"#!/bin/sh\n{script}\n")
     (bare_path / "sph2pipe").chmod(0o755)
@@ -97,7 +112,9 @@ def test_a_decoder_that_gives_less_or_fails_is_an_error(tmp_path: Path, bare_pat
         sphere.decode(tmp_path / "c.wv1")
 
 
-def test_compressed_audio_without_a_decoder_says_what_to_install(tmp_path: Path, bare_path: Path, monkeypatch) -> None:
+def test_compressed_audio_without_a_decoder_says_what_to_install(
+    tmp_path: Path, bare_path: Path, monkeypatch
+) -> None:
     write_sphere(tmp_path / "c.wv1", SAMPLES, 16000, shorten=True)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TopdownError, match="embedded-shorten-v2.00.*install sph2pipe, ffmpeg"):
@@ -115,7 +132,9 @@ def _use(decoder: str, bare: Path, original: str | None) -> None:
 
 
 @pytest.mark.parametrize("decoder", ["desphere", "ffmpeg", "sph2pipe"])
-def test_shorten_is_decoded_without_loss_and_damage_is_named(tmp_path: Path, decoder: str, request) -> None:
+def test_shorten_is_decoded_without_loss_and_damage_is_named(
+    tmp_path: Path, decoder: str, request
+) -> None:
     original = shutil.which(decoder)
     _use(decoder, request.getfixturevalue("bare_path"), original)
     path = tmp_path / "c.wv1"
@@ -130,13 +149,19 @@ def test_a_version_of_shorten_that_desphere_does_not_know_is_told(tmp_path: Path
     _use("desphere", request.getfixturevalue("bare_path"), None)
     path = tmp_path / "c.wv1"
     write_sphere(path, SAMPLES, 16000, shorten=True)
-    path.write_bytes(path.read_bytes().replace(b"embedded-shorten-v2.00", b"embedded-shorten-v1.09"))
-    with pytest.raises(TopdownError, match="desphere cannot decode it .*v1.09.*of shorten it knows version 2 alone"):
+    path.write_bytes(
+        path.read_bytes().replace(b"embedded-shorten-v2.00", b"embedded-shorten-v1.09")
+    )
+    with pytest.raises(
+        TopdownError, match="desphere cannot decode it .*v1.09.*of shorten it knows version 2 alone"
+    ):
         sphere.decode(path)
 
 
 @pytest.mark.parametrize("shorten", [False, True])
-def test_a_flipped_bit_is_found_by_the_headers_checksum(tmp_path: Path, bare_path: Path, shorten: bool) -> None:
+def test_a_flipped_bit_is_found_by_the_headers_checksum(
+    tmp_path: Path, bare_path: Path, shorten: bool
+) -> None:
     path = tmp_path / "c.wv1"
     write_sphere(path, SAMPLES, 16000, shorten=shorten)
     content = bytearray(path.read_bytes())
@@ -153,24 +178,40 @@ def test_entries_are_read_without_a_process(tmp_path: Path, bare_path: Path) -> 
     np.testing.assert_array_equal(sphere.read_wav_entry(entry)[0][:, 0], sides[:, 1])
     path = tmp_path / "c.sph"
     write_sphere(path, SAMPLES, 16000)
-    for text in (str(path), f"sph2pipe -f wav -p {path} |", f"python3 -m espnet_topdown.corpora.sphere {path} |"):
+    for text in (
+        str(path),
+        f"sph2pipe -f wav -p {path} |",
+        f"python3 -m espnet_topdown.corpora.sphere {path} |",
+    ):
         np.testing.assert_array_equal(sphere.read_wav_entry(text)[0][:, 0], SAMPLES)
     path.write_bytes(path.read_bytes()[:5000])
     for text in (str(path), f"sph2pipe -f wav -p -c 1 {path} |"):
         with pytest.raises(TopdownError, match="truncated"):
             sphere.read_wav_entry(text)
-    assert sphere.read_wav_entry(f"sox {path} -t wav - |") is None and sphere.read_wav_entry(str(tmp_path / "none")) is None
+    assert (
+        sphere.read_wav_entry(f"sox {path} -t wav - |") is None
+        and sphere.read_wav_entry(str(tmp_path / "none")) is None
+    )
 
 
 def test_entries_prefer_sph2pipe_then_the_path_then_this_module(bare_path: Path) -> None:
     plain, packed = "", "embedded-shorten-v2.00"
     assert not sphere.has_sph2pipe()
     assert sphere.wav_entry("/d/a.wv1", plain, sph2pipe=False) == "/d/a.wv1"
-    assert sphere.wav_entry("/d/a.wv1", packed, sph2pipe=False) == "python3 -m espnet_topdown.corpora.sphere /d/a.wv1 |"
+    assert (
+        sphere.wav_entry("/d/a.wv1", packed, sph2pipe=False)
+        == "python3 -m espnet_topdown.corpora.sphere /d/a.wv1 |"
+    )
     reader = "python3 -m espnet_topdown.corpora.sphere"
-    assert sphere.wav_entry("/d/a b.sph", plain, 2, sph2pipe=False) == f"{reader} --channel 2 '/d/a b.sph' |"
+    assert (
+        sphere.wav_entry("/d/a b.sph", plain, 2, sph2pipe=False)
+        == f"{reader} --channel 2 '/d/a b.sph' |"
+    )
     (bare_path / "sph2pipe").write_text("")
     (bare_path / "sph2pipe").chmod(0o755)
     assert sphere.has_sph2pipe()
     assert sphere.wav_entry("/d/a.wv1", packed, sph2pipe=True) == "sph2pipe -f wav /d/a.wv1 |"
-    assert sphere.wav_entry("/d/a.sph", plain, 1, sph2pipe=True) == "sph2pipe -f wav -p -c 1 /d/a.sph |"
+    assert (
+        sphere.wav_entry("/d/a.sph", plain, 1, sph2pipe=True)
+        == "sph2pipe -f wav -p -c 1 /d/a.sph |"
+    )

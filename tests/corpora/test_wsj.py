@@ -59,7 +59,10 @@ def refusal(tree: Path, output: Path, capsys: pytest.CaptureFixture, *options: s
 def test_every_set_has_its_utterances_and_lists(tree: Path, tmp_path: Path) -> None:
     assert prepare(tree, tmp_path / "data") == 0
     for name, utterances in UTTERANCES.items():
-        lists = {f: (tmp_path / "data" / name / f).read_text().splitlines() for f in ("text", "utt2spk", "wav.scp")}
+        lists = {
+            f: (tmp_path / "data" / name / f).read_text().splitlines()
+            for f in ("text", "utt2spk", "wav.scp")
+        }
         for lines in lists.values():
             assert [line.split()[0] for line in lines] == utterances.split()
         assert lists["utt2spk"] == [f"{u} {u[:3]}" for u in utterances.split()]
@@ -68,32 +71,27 @@ def test_every_set_has_its_utterances_and_lists(tree: Path, tmp_path: Path) -> N
 def test_training_lists_are_these(tree: Path, tmp_path: Path) -> None:
     prepare(tree, tmp_path / "data")
     train = tmp_path / "data/train_si284"
-    assert (train / "text").read_text() == (
-        "011c0201 SEVEN ,COMMA QUIET RIVERS DON'T SLEEP .PERIOD\n"
-        "011c0202 <NOISE> A *PLAIN* WALK TOOK TEN POINT FIVE MINUTES\n"
-        "01ac0301 GREY CLOUDS CAME BACK LATE\n"
-        "20bc0301 AND THEN THEY DIDN'T COUNT -DASH NINE PERCENT I. B. OF IT\n"
-        "46kc0301 GREEN <NOISE> LAMPS GLOW\n"
-        "46kc0302 WORD:WITH:COLONS A-B-C -DASH --DASHES <TWO WORDS> [NOT A NOISE] <NOISE>\n"
-        "46lc0301 PRICES ROSE PERCENT POINT POINT\n"
+    assert (
+        (train / "text").read_text()
+        == "011c0201 SEVEN ,COMMA QUIET RIVERS DON'T SLEEP .PERIOD\n011c0202 <NOISE> A *PLAIN* WALK TOOK TEN POINT FIVE MINUTES\n01ac0301 GREY CLOUDS CAME BACK LATE\n20bc0301 AND THEN THEY DIDN'T COUNT -DASH NINE PERCENT I. B. OF IT\n46kc0301 GREEN <NOISE> LAMPS GLOW\n46kc0302 WORD:WITH:COLONS A-B-C -DASH --DASHES <TWO WORDS> [NOT A NOISE] <NOISE>\n46lc0301 PRICES ROSE PERCENT POINT POINT\n"
     )
-    assert (train / "spk2utt").read_text() == (
-        "011 011c0201 011c0202\n01a 01ac0301\n20b 20bc0301\n46k 46kc0301 46kc0302\n46l 46lc0301\n"
+    assert (
+        (train / "spk2utt").read_text()
+        == "011 011c0201 011c0202\n01a 01ac0301\n20b 20bc0301\n46k 46kc0301 46kc0302\n46l 46lc0301\n"
     )
     audio = disc_path(tree, "13-1.1/wsj1/si_tr_s/46k/46kc0301.wv1")
     assert (train / "wav.scp").read_text().splitlines()[4] == f"46kc0301 {audio}"
     assert (tmp_path / "data/nlsyms.txt").read_text() == "<NOISE>\n<TWO\n"
-    assert (tmp_path / "data/dev_dt_20/text").read_text().splitlines()[3] == "4k2c0301"  # nothing but a pause
+    assert (tmp_path / "data/dev_dt_20/text").read_text().splitlines()[
+        3
+    ] == "4k2c0301"  # nothing but a pause
 
 
 def test_lm_text_is_upper_case_numbered_and_without_markup(tree: Path, tmp_path: Path) -> None:
     prepare(tree, tmp_path / "data")
-    assert (tmp_path / "data/local/other_text/text").read_text() == (
-        "wsj1_lng_0000001 THE FIRST LINE OF MADE UP NEWS ,COMMA\n"
-        "wsj1_lng_0000002 A SECOND ONE ISN'T LONG\n"
-        "wsj1_lng_0000003 THIRD\n"
-        "wsj1_lng_0000004 THE LAST\n"
-        "wsj1_lng_0000005 WORDS 'QUOTED' AND \"MORE\"\n"
+    assert (
+        (tmp_path / "data/local/other_text/text").read_text()
+        == "wsj1_lng_0000001 THE FIRST LINE OF MADE UP NEWS ,COMMA\nwsj1_lng_0000002 A SECOND ONE ISN'T LONG\nwsj1_lng_0000003 THIRD\nwsj1_lng_0000004 THE LAST\nwsj1_lng_0000005 WORDS 'QUOTED' AND \"MORE\"\n"
     )
 
 
@@ -106,9 +104,26 @@ def test_bytes_outside_ascii_pass_unchanged(tree: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("word", "expected"),
-    [("[<x]", ""), ("[x>]", ""), ("[x/]", ""), ("[/x]", ""), ("foo[x/]", ""), ("~", ""), (".", ""), ("..", ".."),
-     ("[tongue_click]", "<NOISE>"), ("a[b]c", "<NOISE>"), ("[a-b]", "[A-B]"), ("<it's>", "IT'S"), ("<a-b>", "<A-B>"),
-     (r"\%PERCENT", "PERCENT"), (r"\.POINT", "POINT"), ("--DASH", "-DASH"), (r"I\.", "I."), ("\\.", "")],
+    [
+        ("[<x]", ""),
+        ("[x>]", ""),
+        ("[x/]", ""),
+        ("[/x]", ""),
+        ("foo[x/]", ""),
+        ("~", ""),
+        (".", ""),
+        ("..", ".."),
+        ("[tongue_click]", "<NOISE>"),
+        ("a[b]c", "<NOISE>"),
+        ("[a-b]", "[A-B]"),
+        ("<it's>", "IT'S"),
+        ("<a-b>", "<A-B>"),
+        (r"\%PERCENT", "PERCENT"),
+        (r"\.POINT", "POINT"),
+        ("--DASH", "-DASH"),
+        (r"I\.", "I."),
+        ("\\.", ""),
+    ],
 )
 def test_each_form_of_word(word: str, expected: str) -> None:
     assert normalize_word(word) == expected
@@ -129,27 +144,45 @@ def test_compressed_discs_are_read_through_this_package(tmp_path: Path) -> None:
 
 def test_unset_roots_name_variable_corpus_and_discs(capsys: pytest.CaptureFixture) -> None:
     assert wsj.main(["--wsj0", "", "--wsj1", ""]) == 1
-    assert "WSJ0 is not set: set it in db.sh to the directory of LDC93S6B (or LDC93S6A)" in capsys.readouterr().err
+    assert (
+        "WSJ0 is not set: set it in db.sh to the directory of LDC93S6B (or LDC93S6A)"
+        in capsys.readouterr().err
+    )
     assert wsj.main(["--wsj0", "/", "--wsj1", "/nowhere"]) == 1
-    assert "WSJ1=/nowhere is no directory: set it in db.sh to the directory of LDC94S13B" in capsys.readouterr().err
+    assert (
+        "WSJ1=/nowhere is no directory: set it in db.sh to the directory of LDC94S13B"
+        in capsys.readouterr().err
+    )
 
 
-def test_missing_discs_are_named_together(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_missing_discs_are_named_together(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     shutil.rmtree(disc_path(tree, "11-2.1"))
     shutil.rmtree(disc_path(tree, "13-34.1"))
     message = refusal(tree, tmp_path / "data", capsys)
     assert f"disc 11-2.1 of LDC93S6B (or LDC93S6A): no directory {tree}/LDC93S6B/11-2.1" in message
-    assert f"disc 13-34.1 of LDC94S13B (or LDC94S13A): no directory {tree}/LDC94S13B/13-34.1" in message
+    assert (
+        f"disc 13-34.1 of LDC94S13B (or LDC94S13A): no directory {tree}/LDC94S13B/13-34.1"
+        in message
+    )
 
 
-def test_discs_one_directory_deeper_are_pointed_at(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_discs_one_directory_deeper_are_pointed_at(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     (tmp_path / "unpacked").mkdir()
     (tree / "LDC93S6B").rename(tmp_path / "unpacked/csr_1_senn")
     assert wsj.main(["--wsj0", str(tmp_path / "unpacked"), "--wsj1", str(tree / "LDC94S13B")]) == 1
-    assert f"There are discs in {tmp_path}/unpacked/csr_1_senn: is that the directory" in capsys.readouterr().err
+    assert (
+        f"There are discs in {tmp_path}/unpacked/csr_1_senn: is that the directory"
+        in capsys.readouterr().err
+    )
 
 
-def test_a_transcript_file_that_cannot_be_read_is_refused_or_skipped(tree: Path, tmp_path: Path, capsys) -> None:
+def test_a_transcript_file_that_cannot_be_read_is_refused_or_skipped(
+    tree: Path, tmp_path: Path, capsys
+) -> None:
     dot = disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46l/46lc0300.dot")
     dot.write_text("nothing here\n")
     message = refusal(tree, tmp_path / "data", capsys)
@@ -158,10 +191,14 @@ def test_a_transcript_file_that_cannot_be_read_is_refused_or_skipped(tree: Path,
     assert "46lc0301" not in (tmp_path / "data/train_si284/text").read_text()
 
 
-def test_compressed_discs_without_a_decoder_are_refused_at_once(tmp_path: Path, capsys, monkeypatch) -> None:
+def test_compressed_discs_without_a_decoder_are_refused_at_once(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
     make_wsj(tmp_path / "corpus", shorten=True)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "no decoder for pcm is installed" in refusal(tmp_path / "corpus", tmp_path / "data", capsys)
+    assert "no decoder for pcm is installed" in refusal(
+        tmp_path / "corpus", tmp_path / "data", capsys
+    )
 
 
 def test_an_index_that_names_a_missing_disc_is_refused(tree: Path, tmp_path: Path, capsys) -> None:
@@ -171,32 +208,48 @@ def test_an_index_that_names_a_missing_disc_is_refused(tree: Path, tmp_path: Pat
     assert f"no directory {tree}/LDC94S13B/13-2.1 (named by {index})" in message
 
 
-def test_a_line_that_is_no_entry_is_named(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_line_that_is_no_entry_is_named(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     with disc_path(tree, "13-34.1/wsj1/doc/indices/h1_p0.ndx").open("a") as index:
         index.write("13-16.1 wsj1/x.wv1\n")
     assert "h1_p0.ndx, line 6: expected 'DISC_ID:path'" in refusal(tree, tmp_path / "data", capsys)
 
 
-def test_missing_transcripts_are_refused_or_skipped(tree: Path, tmp_path: Path, capsys, caplog) -> None:
+def test_missing_transcripts_are_refused_or_skipped(
+    tree: Path, tmp_path: Path, capsys, caplog
+) -> None:
     disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46l/46lc0300.dot").unlink()
-    disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46k/46kc0300.dot").write_text("only one (46kc0301)\n")
+    disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46k/46kc0300.dot").write_text(
+        "only one (46kc0301)\n"
+    )
     message = refusal(tree, tmp_path / "data", capsys)
-    assert "LDC94S13B (or LDC94S13A): no transcript file on any disc for" in message and "(expected 46lc0300.dot)" in message
+    assert (
+        "LDC94S13B (or LDC94S13A): no transcript file on any disc for" in message
+        and "(expected 46lc0300.dot)" in message
+    )
     assert "no transcript in its .dot file for (1):" in message and "46kc0302.wv1" in message
     assert prepare(tree, tmp_path / "data", "--faults", "skip") == 0
     assert sum(": no transcript" in record.getMessage() for record in caplog.records) == 2
     for name in ("text", "wav.scp", "utt2spk"):
-        ids = [line.split()[0] for line in (tmp_path / "data/train_si284" / name).read_text().splitlines()]
+        ids = [
+            line.split()[0]
+            for line in (tmp_path / "data/train_si284" / name).read_text().splitlines()
+        ]
         assert ids == ["011c0201", "011c0202", "01ac0301", "20bc0301", "46kc0301"]
 
 
-def test_bad_audio_is_refused_or_skipped(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_bad_audio_is_refused_or_skipped(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     audio = [disc_path(tree, f"13-1.1/wsj1/si_tr_s/46k/46kc030{i}.wv1") for i in (1, 2)]
     audio[0].write_bytes(audio[0].read_bytes()[:-1])
     write_sphere(audio[1], speak("x", 8000), 8000)
     disc_path(tree, "13-2.1/wsj1/si_tr_s/46l/46lc0301.wv1").unlink()
     message = refusal(tree, tmp_path / "data", capsys)
-    assert message.startswith("LDC93S6B (or LDC93S6A) or LDC94S13B (or LDC94S13A): audio cannot be used (3):")
+    assert message.startswith(
+        "LDC93S6B (or LDC93S6A) or LDC94S13B (or LDC94S13A): audio cannot be used (3):"
+    )
     assert "46kc0301.wv1: truncated (1343 bytes, its header needs 1344)" in message
     assert "46kc0302.wv1: 8000 samples per second and 1 channel(s), expected 16000 and 1" in message
     assert "46lc0301.wv1: cannot be read (No such file or directory)" in message
@@ -204,13 +257,20 @@ def test_bad_audio_is_refused_or_skipped(tree: Path, tmp_path: Path, capsys: pyt
     assert (tmp_path / "data/train_si284/spk2utt").read_text().split()[-1] == "20bc0301"
 
 
-def test_a_missing_index_names_its_corpus(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_missing_index_names_its_corpus(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     index = disc_path(tree, "13-34.1/wsj1/doc/indices/si_tr_s.ndx")
     index.unlink()
-    assert refusal(tree, tmp_path / "data", capsys).strip() == f"LDC94S13B (or LDC94S13A): no index file {index}"
+    assert (
+        refusal(tree, tmp_path / "data", capsys).strip()
+        == f"LDC94S13B (or LDC94S13A): no index file {index}"
+    )
 
 
-def test_a_corpus_without_any_training_audio_is_refused(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_corpus_without_any_training_audio_is_refused(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     for disc in ("11-1.1", "11-2.1", "13-1.1", "13-2.1"):
         for path in disc_path(tree, disc).rglob("*.wv1"):
             path.write_bytes(b"")
@@ -219,14 +279,18 @@ def test_a_corpus_without_any_training_audio_is_refused(tree: Path, tmp_path: Pa
     assert not files_of(tmp_path / "data")
 
 
-def test_missing_lm_text_names_the_directory(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_missing_lm_text_names_the_directory(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     shutil.rmtree(disc_path(tree, "13-32.1/wsj1/doc/lng_modl/lm_train/np_data/88"))
     assert prepare(tree, tmp_path / "data") == 1
     assert "LDC94S13B (or LDC94S13A): no *.z in" in capsys.readouterr().err
     assert not files_of(tmp_path / "data")
 
 
-def test_damaged_lm_text_leaves_no_file(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_damaged_lm_text_leaves_no_file(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     path = disc_path(tree, "13-32.1/wsj1/doc/lng_modl/lm_train/np_data/88/w88_001.z")
     path.write_bytes(gzip.compress(b"some text\n" * 1000)[:-20])
     assert prepare(tree, tmp_path / "data") == 1

@@ -12,7 +12,10 @@ import tiny
 
 @dataclass(frozen=True)
 class Place:
-    """Where trials happen: the base, the result of an undisturbed cascade, its write points and its duration."""
+    """Where trials happen.
+
+    The base, the result of an undisturbed cascade, its write points and its duration.
+    """
 
     root: Path
     base: Path

@@ -1,7 +1,7 @@
 """Trials: a tiny cascade whose processes are forked, disturbed, and run again by the same command.
 
-ESPnet is imported once; a trial costs a second or two. Every process of a trial holds the write end of one pipe, so that
-its end of file proves that none is left.
+ESPnet is imported once; a trial costs a second or two. Every process of a trial holds the write end
+of one pipe, so that its end of file proves that none is left.
 """
 
 import contextlib
@@ -28,14 +28,17 @@ from espnet_topdown.cascade import runner
 from espnet_topdown.cascade.ledger import Ledger
 
 PHASES, EPOCHS = ("phase1", "phase2"), 3
-PLAN = (
-    "{train: {optim_conf: {lr: 0.1}}, phases: [{cut: ctc}, {cut: encoder.1}]}"  # so fast that a phase becomes the best
+PLAN = (  # so fast that a phase becomes the best
+    "{train: {optim_conf: {lr: 0.1}}, phases: [{cut: ctc}, {cut: encoder.1}]}"
 )
 
 
 @dataclass(frozen=True)
 class Point:
-    """One write point of an undisturbed run; `size_before` and `size_after` are of a written file."""
+    """One write point of an undisturbed run.
+
+    `size_before` and `size_after` are of a written file.
+    """
 
     role: str
     number: int
@@ -48,13 +51,17 @@ class Point:
 class Direct:
     """A command in a forked process that outlives the runner, as one that a queue has started does."""
 
-    def __init__(self, command: Any, *, threads: int | None = None, variables: object = None) -> None:
+    def __init__(
+        self, command: Any, *, threads: int | None = None, variables: object = None
+    ) -> None:
         self.code: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
             _close_locks()
             where = {"cwd": os.getcwd(), "env": dict(os.environ)}
-            warm_server._become(command.module, command.argv, str(command.log), threads or 1, **where)
+            warm_server._become(
+                command.module, command.argv, str(command.log), threads or 1, **where
+            )
 
     def poll(self) -> int | None:
         if self.code is None:
@@ -74,7 +81,10 @@ class Direct:
 
 
 def _close_locks() -> None:
-    """Let go of the runner's locks, as exec does in a command that a queue starts; a fork alone would hold them."""
+    """Let go of the runner's locks, as exec does in a command that a queue starts.
+
+    A fork alone would hold them.
+    """
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             if os.readlink(entry).endswith("/.lock"):
@@ -84,7 +94,9 @@ def _close_locks() -> None:
 class Run:
     """One ``espnet-topdown run`` in a process forked from this one."""
 
-    def __init__(self, trial: "Trial", fault: points.Fault | None, before: Callable[[], None] | None) -> None:
+    def __init__(
+        self, trial: "Trial", fault: points.Fault | None, before: Callable[[], None] | None
+    ) -> None:
         self.output = trial.place / f"run{len(trial.runs)}.out"
         self.alive, inherited = os.pipe()
         self.pid = os.fork()
@@ -126,9 +138,20 @@ class Trial:
     def words(self) -> list[str]:
         """The command line."""
         plan = str(self.place / "plan.yaml")
-        return ["run", str(self.base), "--plan", plan, "--dir", str(self.directory), "--threads", "1"]
+        return [
+            "run",
+            str(self.base),
+            "--plan",
+            plan,
+            "--dir",
+            str(self.directory),
+            "--threads",
+            "1",
+        ]
 
-    def start(self, fault: points.Fault | None = None, *, before: Callable[[], None] | None = None) -> Run:
+    def start(
+        self, fault: points.Fault | None = None, *, before: Callable[[], None] | None = None
+    ) -> Run:
         """Start the command; `before` is called in its process first."""
         self.runs.append(Run(self, fault, before))
         return self.runs[-1]
@@ -156,7 +179,9 @@ class Trial:
         lines = [line.split(" ", 5) for line in self._trace()]
         sizes = {(w[0], w[1], w[3]): (int(w[4]), int(w[5])) for w in lines if w[2] == "wrote"}
         return [
-            Point(w[0], int(w[3]), w[4], w[5], *sizes.get((w[0], w[1], w[3]), ())) for w in lines if w[2] == "point"
+            Point(w[0], int(w[3]), w[4], w[5], *sizes.get((w[0], w[1], w[3]), ()))
+            for w in lines
+            if w[2] == "point"
         ]
 
     def writers(self) -> list[str]:
@@ -170,19 +195,43 @@ class Trial:
 
     def started_epochs(self, phase: str) -> int:
         """How many epochs of a phase were begun, over all attempts, from its logs."""
-        logs = [log.read_text(errors="replace") for log in (self.directory / phase).glob("train*.log")]
+        logs = [
+            log.read_text(errors="replace") for log in (self.directory / phase).glob("train*.log")
+        ]
         return sum(len(re.findall(rf"\d+/{EPOCHS}epoch started", log)) for log in logs)
 
     def result(self) -> dict[str, Any]:
-        """All that must not depend on disturbances: fingerprints, curves, files, links, the best phase."""
+        """All that must not depend on disturbances.
+
+        Fingerprints, curves, files, links, the best phase.
+        """
         found: dict[str, Any] = {"best": os.readlink(self.directory / "best")}
         for phase in PHASES:
             record = json.loads((self.directory / phase / "record.json").read_text())
-            names = sorted(p.relative_to(self.directory).as_posix() for p in (self.directory / phase).rglob("*"))
+            names = sorted(
+                p.relative_to(self.directory).as_posix()
+                for p in (self.directory / phase).rglob("*")
+            )
             found[phase] = {
-                **{key: record[key] for key in ("files", "dev", "epochs", "parent", "unmoved", "kind", "cut", "seed")},
+                **{
+                    key: record[key]
+                    for key in (
+                        "files",
+                        "dev",
+                        "epochs",
+                        "parent",
+                        "unmoved",
+                        "kind",
+                        "cut",
+                        "seed",
+                    )
+                },
                 "names": [name for name in names if not name.endswith(".log")],
-                "links": {p.name: os.readlink(p) for p in (self.directory / phase).glob("*.pth") if p.is_symlink()},
+                "links": {
+                    p.name: os.readlink(p)
+                    for p in (self.directory / phase).glob("*.pth")
+                    if p.is_symlink()
+                },
             }
         return found
 
@@ -207,14 +256,20 @@ class Trial:
         for kind in ("start", "end"):
             attempts = [(e["phase"], e["attempt"]) for e in events if e["event"] == kind]
             assert len(attempts) == len(set(attempts)), events
-        assert Counter(e["phase"] for e in events if e.get("outcome") == "done") == Counter(PHASES), events
+        assert Counter(e["phase"] for e in events if e.get("outcome") == "done") == Counter(
+            PHASES
+        ), events
         assert len(events) % 2 == 0, events
 
     def _check_recorded(self) -> None:
         """No trainer touches a phase after its record."""
         recorded: set[str] = set()
         for point in self.points():
-            if point.role == "runner" and point.event == "os.rename" and point.path.endswith("/record.json"):
+            if (
+                point.role == "runner"
+                and point.event == "os.rename"
+                and point.path.endswith("/record.json")
+            ):
                 recorded.add(point.path.split("/")[0])
             assert point.role not in recorded, f"{point} after the record"
 
@@ -278,9 +333,14 @@ def _serve(trial: Trial) -> None:
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """The smallest model with averages: CTC over three recurrent layers, two criteria, the two best epochs kept."""
+    """The smallest model with averages.
+
+    CTC over three recurrent layers, two criteria, the two best epochs kept.
+    """
     criteria = [["valid", "loss", "min"], ["train", "loss", "min"]]
-    return tiny.asr_config("rnn", None, max_epoch=EPOCHS, keep_nbest_models=2, best_model_criterion=criteria, **changes)
+    return tiny.asr_config(
+        "rnn", None, max_epoch=EPOCHS, keep_nbest_models=2, best_model_criterion=criteria, **changes
+    )
 
 
 def train_base(data: Path, directory: Path) -> Path:
@@ -295,7 +355,9 @@ def train_base(data: Path, directory: Path) -> Path:
 
 
 def kills(points_of_run: Sequence[Point], at: str, victims: str) -> list[points.Fault]:
-    """Deaths of `victims` before every write of the runner or of the trainers (`at`), and in the middle of their own."""
+    """Deaths of `victims` before every write of the runner or of the trainers (`at`), and in the
+    middle of their own.
+    """
     found = []
     for point in points_of_run:
         if (point.role == "runner") == (at == "runner"):

@@ -1,7 +1,10 @@
-"""Write points: every place where a process of a cascade changes a file, and the death of a process at one of them.
+"""Write points.
 
-A point is one of Python's audit events (open for writing, rename, remove, symlink, mkdir) or a `torch.save`, below one
-directory. Each process counts its own, from 0. All processes of a trial are forked from the one that armed it.
+Every place where a process of a cascade changes a file, and the death of a process at one of them.
+
+A point is one of Python's audit events (open for writing, rename, remove, symlink, mkdir) or a
+`torch.save`, below one directory. Each process counts its own, from 0. All processes of a trial are
+forked from the one that armed it.
 """
 
 import os
@@ -14,7 +17,13 @@ from pathlib import Path
 from typing import Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_EVENTS = {"os.rename": 1, "os.remove": 0, "os.symlink": 1, "os.mkdir": 0, "torch.save": 0}  # which argument is changed
+_EVENTS = {
+    "os.rename": 1,
+    "os.remove": 0,
+    "os.symlink": 1,
+    "os.mkdir": 0,
+    "torch.save": 0,
+}  # which argument is changed
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,8 @@ class Fault:
         role: ``runner`` or the name of a phase, for its trainer: whose write point it is.
         number: the write point.
         limit: None: before the write; else in its middle, when the file has this many bytes.
-        victims: who dies, ``runner``, ``trainer`` or ``trainer and runner``; a trainer may outlive its runner.
+        victims: who dies, ``runner``, ``trainer`` or ``trainer and runner``; a trainer may outlive
+            its runner.
         hold: nobody dies; the process waits before the write until this file is there.
     """
 
@@ -49,12 +59,17 @@ class Fault:
             os.kill(os.getpid(), signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # ends the process without any handler, as SIGKILL does
+        signal.signal(
+            signal.SIGXFSZ, signal.SIG_DFL
+        )  # ends the process without any handler, as SIGKILL does
 
 
 @dataclass
 class _Trial:
-    """What the processes of one trial share by fork; `role` and the count are each process's own."""
+    """What the processes of one trial share by fork.
+
+    `role` and the count are each process's own.
+    """
 
     below: str
     trace: int
@@ -74,7 +89,9 @@ def arm(below: Path, trace: Path, fault: Fault | None) -> None:
     """Begin a trial in this process, the runner; points are appended to the file `trace`."""
     global _trial
     _install()
-    _trial = _Trial(f"{below}/", os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND), fault, os.getpid())
+    _trial = _Trial(
+        f"{below}/", os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND), fault, os.getpid()
+    )
     enter("runner")
 
 
@@ -124,7 +141,10 @@ def _count(trial: _Trial, event: str, path: str) -> None:
     if trial.last is not None:
         _write(trial, "wrote", trial.last[0], trial.last[2], _size(trial.last[1]))
     trial.last = (number, path, _size(path)) if event in ("open", "torch.save") else None
-    struck = trial.fault is not None and (trial.fault.role, trial.fault.number) == (trial.role, number)
+    struck = trial.fault is not None and (trial.fault.role, trial.fault.number) == (
+        trial.role,
+        number,
+    )
     _write(trial, "struck" if struck else "point", number, event, path[len(trial.below) :])
     if trial.fault is not None and struck:
         trial.fault.strike(trial.runner)

@@ -1,4 +1,7 @@
-"""Disturbances other than kills: torn checkpoints, a full disk, signals, two runs, a moved directory, a wild clock."""
+"""Disturbances other than kills.
+
+Torn checkpoints, a full disk, signals, two runs, a moved directory, a wild clock.
+"""
 
 import datetime
 import itertools
@@ -18,7 +21,11 @@ import pytest
 
 def third_checkpoint(place, phase: str) -> int:
     """The write point of a phase's last checkpoint: an earlier one and its safe copy are there."""
-    saves = [p for p in place.points if (p.role, p.event, p.path) == (phase, "torch.save", f"{phase}/checkpoint.pth")]
+    saves = [
+        p
+        for p in place.points
+        if (p.role, p.event, p.path) == (phase, "torch.save", f"{phase}/checkpoint.pth")
+    ]
     return saves[2].number
 
 
@@ -28,8 +35,12 @@ def in_phase2(place, trial: harness.Trial) -> None:
 
 
 def start_and_hold(place, trial: harness.Trial, until: str) -> harness.Run:
-    """A run whose trainer of phase 1 waits before its third checkpoint until the file `until` is made."""
-    run = trial.start(points.Fault("phase1", third_checkpoint(place, "phase1"), hold=trial.place / until))
+    """A run whose trainer of phase 1 waits before its third checkpoint until the file `until` is
+    made.
+    """
+    run = trial.start(
+        points.Fault("phase1", third_checkpoint(place, "phase1"), hold=trial.place / until)
+    )
     wait_until(lambda: "struck" in trial.trace.read_text() if trial.trace.exists() else False)
     return run
 
@@ -49,14 +60,17 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(
-    "name", [*list(DAMAGE)[:2], *(pytest.param(n, marks=pytest.mark.full) for n in list(DAMAGE)[2:])]
+    "name",
+    [*list(DAMAGE)[:2], *(pytest.param(n, marks=pytest.mark.full) for n in list(DAMAGE)[2:])],
 )
 def test_a_damaged_checkpoint_costs_one_epoch(name, place, trial):
     in_phase2(place, trial)
     assert (trial.directory / "phase2" / "checkpoint.good.pth").exists()
     DAMAGE[name](trial.directory / "phase2" / "checkpoint.pth")
     trial.finish()
-    trial.check(place.expected, repeated=2)  # the killed one, and the one whose checkpoint was damaged
+    trial.check(
+        place.expected, repeated=2
+    )  # the killed one, and the one whose checkpoint was damaged
 
 
 def test_a_damaged_epoch_file_and_lost_links_are_rebuilt(place, trial):
@@ -68,7 +82,9 @@ def test_a_damaged_epoch_file_and_lost_links_are_rebuilt(place, trial):
     trial.check(place.expected)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 143)]
+)
 def test_a_signal_ends_the_training_and_the_same_command_goes_on(number, code, place, trial):
     run = start_and_hold(place, trial, "never")
     os.kill(run.pid, number)
@@ -123,7 +139,9 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
     assert "still trained by" in run.output.read_text()
     trial.finish()
     assert trial.result() == place.expected
-    ledger = [json.loads(line) for line in (trial.directory / "ledger.jsonl").read_text().splitlines()]
+    ledger = [
+        json.loads(line) for line in (trial.directory / "ledger.jsonl").read_text().splitlines()
+    ]
     assert [e["outcome"] for e in ledger if e["event"] == "end"] == ["gave way", "done", "done"]
 
 
@@ -133,10 +151,20 @@ def test_a_late_trainer_does_not_touch_a_finished_phase(place, trial, capfd):
     trial.finish()
     directory = trial.directory / "phase1"
     before = {p.name: p.read_bytes() for p in directory.glob("*.pth")}
-    words = ["asr", "--config", str(directory / "phase.yaml"), "--output_dir", str(directory), "--resume", "true"]
+    words = [
+        "asr",
+        "--config",
+        str(directory / "phase.yaml"),
+        "--output_dir",
+        str(directory),
+        "--resume",
+        "true",
+    ]
     log = trial.place / "late.log"
     assert harness.Direct(warm.Command("espnet_topdown.bin.train", words, log)).wait() == 1
-    assert "is finished (record.json is there)" in capfd.readouterr().err  # pytest has replaced sys.stderr
+    assert (
+        "is finished (record.json is there)" in capfd.readouterr().err
+    )  # pytest has replaced sys.stderr
     assert {p.name: p.read_bytes() for p in directory.glob("*.pth")} == before
 
 
@@ -208,9 +236,14 @@ def test_a_full_disk_stops_with_a_message_and_loses_nothing(place, trial, small_
         assert result[phase]["names"] == expected[phase]["names"]
 
 
-@pytest.mark.parametrize("limit", [20_000, *(pytest.param(n, marks=pytest.mark.full) for n in (30, 300, 60_000))])
+@pytest.mark.parametrize(
+    "limit", [20_000, *(pytest.param(n, marks=pytest.mark.full) for n in (30, 300, 60_000))]
+)
 def test_a_quota_stops_with_a_message_and_loses_nothing(limit, place, trial):
-    """No file may be larger than `limit` bytes: each write of more fails half done, as on a full disk."""
+    """No file may be larger than `limit` bytes.
+
+    Each write of more fails half done, as on a full disk.
+    """
     import resource
 
     def limited() -> None:

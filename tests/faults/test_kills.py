@@ -1,6 +1,9 @@
-"""Kill anything at any time: the same command finishes the work, and nothing tells that there was a kill.
+"""Kill anything at any time.
 
-``python -m pytest -m full tests/faults`` kills at every write of the runner and of the trainers, and at random moments.
+The same command finishes the work, and nothing tells that there was a kill.
+
+``python -m pytest -m full tests/faults`` kills at every write of the runner and of the trainers,
+and at random moments.
 """
 
 import contextlib
@@ -16,7 +19,12 @@ import points
 import pytest
 
 # Whose writes are the moments, and who dies then.
-KINDS = [("runner", "runner"), ("trainer", "trainer"), ("trainer", "trainer and runner"), ("trainer", "runner")]
+KINDS = [
+    ("runner", "runner"),
+    ("trainer", "trainer"),
+    ("trainer", "trainer and runner"),
+    ("trainer", "runner"),
+]
 OUTLIVES = {False: "", True: ", trainers outlive their runner"}
 
 
@@ -39,7 +47,10 @@ def survives(place, faults: Iterable[points.Fault], *, direct: bool = False) -> 
 
 
 def survives_at_random(place, victims: str, number: int, *, direct: bool = False) -> int:
-    """Kill the runner, the trainer or both at random moments; how many were killed before their end."""
+    """Kill the runner, the trainer or both at random moments.
+
+    How many were killed before their end.
+    """
     generator, count = random.Random(f"{victims}{direct}"), 0
     for _ in range(number):
         trial = place.trial(direct=direct)
@@ -56,7 +67,10 @@ def survives_at_random(place, victims: str, number: int, *, direct: bool = False
 def strike(trial: harness.Trial, run: harness.Run, victims: str) -> bool:
     """SIGKILL; whether anyone was there to be hit."""
     trainer, hit = trial.trainer(), False
-    for pid in (run.pid if "runner" in victims else None, trainer if "trainer" in victims else None):
+    for pid in (
+        run.pid if "runner" in victims else None,
+        trainer if "trainer" in victims else None,
+    ):
         with contextlib.suppress(ProcessLookupError):
             if pid is not None and not run.gone(0):
                 os.kill(pid, signal.SIGKILL)
@@ -74,7 +88,11 @@ def test_every_write_of_a_training_is_a_point(place):
     assert ("phase1", "os.remove", "1epoch.pth") in seen
     for name in ("checkpoint.good.pth", "valid.loss.ave.pth", "proof.json"):
         assert ("phase1", "os.rename", name) in seen
-    for event, name in (("os.rename", "record.json"), ("os.rename", "best"), ("open", "ledger.jsonl")):
+    for event, name in (
+        ("os.rename", "record.json"),
+        ("os.rename", "best"),
+        ("open", "ledger.jsonl"),
+    ):
         assert ("runner", event, name) in seen
 
 
@@ -94,11 +112,19 @@ def test_an_orphaned_trainer_is_the_only_writer(place):
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("at", "victims", "direct"),
-    [(*kind, direct) for direct in (False, True) for kind in KINDS if not direct or "runner" in kind[1]],
+    [
+        (*kind, direct)
+        for direct in (False, True)
+        for kind in KINDS
+        if not direct or "runner" in kind[1]
+    ],
 )
 def test_every_kill_leaves_no_trace(at, victims, direct, place, capsys):
     count = survives(place, harness.kills(place.points, at, victims), direct=direct)
-    report(capsys, f"{count} kills at writes of the {at}, of the {victims}{OUTLIVES[direct]}: all recovered")
+    report(
+        capsys,
+        f"{count} kills at writes of the {at}, of the {victims}{OUTLIVES[direct]}: all recovered",
+    )
 
 
 @pytest.mark.full
@@ -106,7 +132,10 @@ def test_every_kill_leaves_no_trace(at, victims, direct, place, capsys):
 @pytest.mark.parametrize("direct", [False, True])
 def test_kills_at_random_moments_leave_no_trace(victims, direct, place, capsys):
     count = survives_at_random(place, victims, 12, direct=direct)
-    report(capsys, f"{count} kills at random moments, of the {victims}{OUTLIVES[direct]}: all recovered")
+    report(
+        capsys,
+        f"{count} kills at random moments, of the {victims}{OUTLIVES[direct]}: all recovered",
+    )
     assert count >= 8
 
 

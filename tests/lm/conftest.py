@@ -1,4 +1,7 @@
-"""Fixtures of the language-model tests: one small corpus, and trainings of a tiny AWD-LSTM through the real command."""
+"""Fixtures of the language-model tests.
+
+One small corpus, and trainings of a tiny AWD-LSTM through the real command.
+"""
 
 import sys
 from collections.abc import Callable
@@ -14,14 +17,19 @@ WORDS = [f"w{i}" for i in range(17)]
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared corpus: three texts in ESPnet2's format with blank lines, and tokens.txt (17 words, <unk>, <eos>)."""
+    """A prepared corpus.
+
+    Three texts in ESPnet2's format with blank lines, and tokens.txt (17 words, <unk>, <eos>).
+    """
     from espnet_topdown.lm import data
 
     root = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(7)
     for split, lines in (("train", 60), ("valid", 20), ("test", 12)):
         chosen = [" ".join(rng.choice(WORDS, size=rng.integers(0, 12))) for _ in range(lines)]
-        (root / f"{split}.txt").write_text("\n".join([" ".join(WORDS), "", *chosen]) + "\n", encoding="utf-8")
+        (root / f"{split}.txt").write_text(
+            "\n".join([" ".join(WORDS), "", *chosen]) + "\n", encoding="utf-8"
+        )
     data.prepare(root, root)
     data.write_tokens(root / "train/text", root / "tokens.txt")
     return root
@@ -29,7 +37,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Trace:
-    """What a training did, window by window: its loss and the norm of its gradient before clipping."""
+    """What a training did, window by window.
+
+    Its loss and the norm of its gradient before clipping.
+    """
 
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
@@ -68,7 +79,10 @@ def config(**changes: object) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def train(corpus: Path) -> Callable[..., Trace]:
-    """train(directory, **changes): a training by `espnet_topdown.bin.train lm` in this process; returns its `Trace`."""
+    """train(directory, **changes): a training by `espnet_topdown.bin.train lm` in this process.
+
+    Returns its `Trace`.
+    """
     import torch
 
     from espnet_topdown.lm.stream_model import StreamLanguageModel
@@ -81,7 +95,10 @@ def train(corpus: Path) -> Callable[..., Trace]:
         (directory / "train.yaml").write_text(yaml.safe_dump(config(**changes)), encoding="utf-8")
         command = ["--config", str(directory / "train.yaml"), "--token_list", tokens, "--ngpu", "0"]
         for split in ("train", "valid"):
-            command += [f"--{split}_data_path_and_name_and_type", f"{corpus / split / 'text'},text,text"]
+            command += [
+                f"--{split}_data_path_and_name_and_type",
+                f"{corpus / split / 'text'},text,text",
+            ]
         clip, forward = torch.nn.utils.clip_grad_norm_, StreamLanguageModel.forward
 
         def clip_and_note(*args: object, **kwargs: object) -> torch.Tensor:

@@ -1,7 +1,9 @@
-"""A second implementation of the published recipe, for comparison: equations and loops, no ESPnet, none of the package.
+"""A second implementation of the published recipe, for comparison.
 
-From "Regularizing and Optimizing LSTM Language Models" (arXiv 1708.02182) and the LSTM's equations. Weights come in
-under the names of the package; dropout is off; everything is float64.
+Equations and loops, no ESPnet, none of the package.
+
+From "Regularizing and Optimizing LSTM Language Models" (arXiv 1708.02182) and the LSTM's equations.
+Weights come in under the names of the package; dropout is off; everything is float64.
 """
 
 import numpy as np
@@ -11,8 +13,13 @@ Weights = dict[str, torch.Tensor]
 
 
 def lstm(x: torch.Tensor, h: torch.Tensor, c: torch.Tensor, weights: Weights, k: int) -> tuple:
-    """One LSTM layer by its equations over (frames, columns, dim); gates in the order i, f, g, o."""
-    w_ih, w_hh, b_ih, b_hh = (weights[f"lm.rnns.{k}.{n}_l0"] for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    """One LSTM layer by its equations over (frames, columns, dim).
+
+    Gates in the order i, f, g, o.
+    """
+    w_ih, w_hh, b_ih, b_hh = (
+        weights[f"lm.rnns.{k}.{n}_l0"] for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
     outputs = []
     for frame in x:
         i, f, g, o = (frame @ w_ih.T + b_ih + h @ w_hh.T + b_hh).chunk(4, dim=1)
@@ -29,11 +36,14 @@ class Recipe:
         weights: start, by name; a tied softmax has no ``lm.decoder.weight``.
         train: ids of the training stream.
         valid: ids of the validation stream.
-        conf: lr, weight_decay, clip, bptt, sigma, min_frames, short_probability, nonmono, columns, valid_columns, seed.
+        conf: lr, weight_decay, clip, bptt, sigma, min_frames, short_probability, nonmono, columns,
+            valid_columns, seed.
         lag: while averaging, step with the previous window's learning rate.
     """
 
-    def __init__(self, weights: Weights, train: list[int], valid: list[int], conf: dict, *, lag: bool = False) -> None:
+    def __init__(
+        self, weights: Weights, train: list[int], valid: list[int], conf: dict, *, lag: bool = False
+    ) -> None:
         self.weights = {k: v.detach().double().clone().requires_grad_() for k, v in weights.items()}
         self.train, self.valid, self.conf, self.lag = train, valid, conf, lag
         self.history: list[float] = []  # validation losses of the SGD part
@@ -42,8 +52,12 @@ class Recipe:
         self.losses: list[float] = []
         self.norms: list[float] = []
 
-    def loss(self, stream: list[list[int]], start: int, stop: int, state: list, *, penalty: bool) -> tuple:
-        """Mean negative log likelihood of a window, the same with AR and TAR, and the state after it."""
+    def loss(
+        self, stream: list[list[int]], start: int, stop: int, state: list, *, penalty: bool
+    ) -> tuple:
+        """Mean negative log likelihood of a window, the same with AR and TAR, and the state after
+        it.
+        """
         rows = torch.tensor([[column[t] for column in stream] for t in range(start, stop + 1)])
         x = self.weights["lm.encoder.weight"][rows[:-1]]
         after = []
@@ -63,12 +77,19 @@ class Recipe:
         """A zero state of every layer."""
         sizes = [self.weights[f"lm.rnns.{k}.weight_hh_l0"].shape[1] for k in range(3)]
         return [
-            (torch.zeros(columns, n, dtype=torch.float64), torch.zeros(columns, n, dtype=torch.float64)) for n in sizes
+            (
+                torch.zeros(columns, n, dtype=torch.float64),
+                torch.zeros(columns, n, dtype=torch.float64),
+            )
+            for n in sizes
         ]
 
     def train_epoch(self, epoch: int) -> None:
         """All windows of an epoch, one step each."""
-        stream, state = side_by_side(self.train, self.conf["columns"]), self.zeros(self.conf["columns"])
+        stream, state = (
+            side_by_side(self.train, self.conf["columns"]),
+            self.zeros(self.conf["columns"]),
+        )
         rng, i, last = np.random.RandomState(self.conf["seed"] + epoch), 0, len(stream[0]) - 1
         while i < last - 1:
             half = rng.random_sample() < self.conf["short_probability"]
@@ -82,7 +103,9 @@ class Recipe:
             i += drawn
 
     def step(self, grads: Weights, lr: float) -> None:
-        """Clips by the global norm, then one step with the window's learning rate, weight decay after clipping."""
+        """Clips by the global norm, then one step with the window's learning rate, weight decay
+        after clipping.
+        """
         norm = sum((g**2).sum() for g in grads.values()) ** 0.5
         self.norms.append(norm.item())
         factor = min(1.0, self.conf["clip"] / (norm.item() + 1e-6))  # the 1e-6 is PyTorch's
@@ -95,7 +118,10 @@ class Recipe:
             self.iterates.append({k: v.detach().clone() for k, v in self.weights.items()})
 
     def averages(self) -> Weights:
-        """What validation sees: the mean of the iterates, the first left out; before averaging, the raw weights."""
+        """What validation sees: the mean of the iterates, the first left out.
+
+        Before averaging, the raw weights.
+        """
         if not self.iterates:
             return {k: v.detach() for k, v in self.weights.items()}
         used = self.iterates[1:] or self.iterates
@@ -104,7 +130,10 @@ class Recipe:
     def validate(self) -> float:
         """Mean loss over fixed windows with the averages; may start the averaging."""
         raw, self.weights = self.weights, self.averages()
-        stream, state = side_by_side(self.valid, self.conf["valid_columns"]), self.zeros(self.conf["valid_columns"])
+        stream, state = (
+            side_by_side(self.valid, self.conf["valid_columns"]),
+            self.zeros(self.conf["valid_columns"]),
+        )
         last, total = len(stream[0]) - 1, 0.0
         for i in range(0, last, self.conf["bptt"]):
             stop = min(i + self.conf["bptt"], last)

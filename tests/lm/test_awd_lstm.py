@@ -1,4 +1,7 @@
-"""The model: dropouts where they belong and nowhere in evaluation, the softmax, the scorer in a search."""
+"""The model.
+
+Dropouts where they belong and nowhere in evaluation, the softmax, the scorer in a search.
+"""
 
 import copy
 from pathlib import Path
@@ -13,7 +16,9 @@ VOCABULARY = 11
 OFF = dict(dropout_rate=0.0, dropouth=0.0, dropouti=0.0, dropoute=0.0, wdrop=0.0)
 
 
-@pytest.fixture(params=["cpu", "cuda"])  # cuDNN has a kernel of its own for what weight drop must reach
+@pytest.fixture(
+    params=["cpu", "cuda"]
+)  # cuDNN has a kernel of its own for what weight drop must reach
 def device(request: pytest.FixtureRequest) -> str:
     """Each device that is there."""
     if request.param == "cuda" and not torch.cuda.is_available():
@@ -53,7 +58,9 @@ def test_full_size_has_the_published_number_of_parameters() -> None:
     assert sum(p.numel() for p in untied.parameters()) == 33_556_078 + 13_311_200
 
 
-def test_evaluation_equals_plain_lstms_with_the_raw_weights(lm: torch.nn.Module, device: str) -> None:
+def test_evaluation_equals_plain_lstms_with_the_raw_weights(
+    lm: torch.nn.Module, device: str
+) -> None:
     tokens = torch.randint(VOCABULARY, (2, 9), device=device)
     lm.train()(tokens, None)
     lm.eval()
@@ -65,7 +72,9 @@ def test_evaluation_equals_plain_lstms_with_the_raw_weights(lm: torch.nn.Module,
     torch.testing.assert_close(logits, x @ lm.encoder.weight.T + lm.decoder.bias)
 
 
-def test_gradient_reaches_the_raw_weight_where_the_drop_kept_it(lm: torch.nn.Module, device: str) -> None:
+def test_gradient_reaches_the_raw_weight_where_the_drop_kept_it(
+    lm: torch.nn.Module, device: str
+) -> None:
     layer = lm.rnns[0].train()
     x = torch.randn(6, 3, 5, device=device)
     torch.manual_seed(1)
@@ -81,7 +90,9 @@ def test_gradient_reaches_the_raw_weight_where_the_drop_kept_it(lm: torch.nn.Mod
     assert 0.3 < (layer.weight_hh_l0.grad != 0).float().mean() < 0.7
 
 
-def test_weight_masks_differ_between_forwards_and_act_from_the_second_frame_on(lm: torch.nn.Module, device: str) -> None:
+def test_weight_masks_differ_between_forwards_and_act_from_the_second_frame_on(
+    lm: torch.nn.Module, device: str
+) -> None:
     layer = lm.rnns[0].train()
     x = torch.randn(4, 3, 5, device=device)
     first, second = layer(x, None)[0], layer(x, None)[0]
@@ -89,7 +100,9 @@ def test_weight_masks_differ_between_forwards_and_act_from_the_second_frame_on(l
     assert not any(torch.allclose(a, b) for a, b in zip(first[1:], second[1:]))
 
 
-def test_locked_dropout_is_the_same_for_all_frames_and_differs_between_columns_and_forwards() -> None:
+def test_locked_dropout_is_the_same_for_all_frames_and_differs_between_columns_and_forwards() -> (
+    None
+):
     from espnet_topdown.lm.awd_lstm import LockedDropout
 
     drop = LockedDropout(0.5)
@@ -117,11 +130,16 @@ def test_embedding_drops_whole_words_of_the_look_up_and_the_last_word_learns() -
 
 
 @pytest.mark.parametrize("frozen", [(), (0,), (1, 2), (0, 1, 2)])
-def test_softmax_in_chunks_equals_pytorch(frozen: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_softmax_in_chunks_equals_pytorch(
+    frozen: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from espnet_topdown.lm import softmax
 
     monkeypatch.setitem(softmax.CHUNK, "cpu", 5 * VOCABULARY)
-    ours = [torch.randn(*shape, dtype=torch.float64) for shape in ((23, 6), (VOCABULARY, 6), (VOCABULARY,))]
+    ours = [
+        torch.randn(*shape, dtype=torch.float64)
+        for shape in ((23, 6), (VOCABULARY, 6), (VOCABULARY,))
+    ]
     targets = torch.randint(VOCABULARY, (23,))
     for i, tensor in enumerate(ours):
         tensor.requires_grad_(i not in frozen)
@@ -169,7 +187,9 @@ def test_bad_sizes_are_all_named() -> None:
 
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("device", ["cpu"], indirect=True)
-def test_scores_in_espnets_beam_search_equal_those_of_whole_sequences(lm: torch.nn.Module, batched: bool) -> None:
+def test_scores_in_espnets_beam_search_equal_those_of_whole_sequences(
+    lm: torch.nn.Module, batched: bool
+) -> None:
     try:
         from espnet.nets.batch_beam_search import BatchBeamSearch
         from espnet.nets.beam_search import BeamSearch
@@ -194,14 +214,20 @@ def test_scores_in_espnets_beam_search_equal_those_of_whole_sequences(lm: torch.
         found = search(torch.zeros(3, 4), maxlenratio=1.0, minlenratio=0.0)
         for hypothesis in found:
             ids = torch.as_tensor(hypothesis.yseq)
-            scored = ids[:-1] if len(ids) == 5 else ids  # the search ends the longest ones itself, without a score
+            scored = (
+                ids[:-1] if len(ids) == 5 else ids
+            )  # the search ends the longest ones itself, without a score
             log_p = lm(scored[None, :-1], None)[0].log_softmax(-1)[0]
-            assert float(hypothesis.score) == pytest.approx(float(log_p.gather(1, scored[1:, None]).sum()), rel=1e-5)
+            assert float(hypothesis.score) == pytest.approx(
+                float(log_p.gather(1, scored[1:, None]).sum()), rel=1e-5
+            )
     assert len(found) >= 5 and max(len(hypothesis.yseq) for hypothesis in found) == 5
 
 
 @pytest.mark.parametrize("device", ["cpu"], indirect=True)
-def test_stock_espnet_language_model_scores_lines_with_it(lm: torch.nn.Module, tmp_path: Path) -> None:
+def test_stock_espnet_language_model_scores_lines_with_it(
+    lm: torch.nn.Module, tmp_path: Path
+) -> None:
     from espnet2.lm.espnet_model import ESPnetLanguageModel
 
     from espnet_topdown.lm.stream_model import StreamLanguageModel

@@ -1,4 +1,7 @@
-"""Corpora: counts, vocabularies, slices and streams; every refusal names the file and what to do."""
+"""Corpora: counts, vocabularies, slices and streams.
+
+Every refusal names the file and what to do.
+"""
 
 import gzip
 import os
@@ -26,8 +29,9 @@ def source(tmp_path: Path) -> Path:
 
 def test_preparation_keeps_blank_lines_and_maps_unknown_words(source: Path, tmp_path: Path) -> None:
     report = data.prepare(source, tmp_path / "data", expect_tokens=[14, 4, 4], expect_vocabulary=7)
-    assert (tmp_path / "data/train/text").read_text() == (
-        "train_0000001 = A =\ntrain_0000002\ntrain_0000003 a b a\ntrain_0000004 c <unk> b a\n"
+    assert (
+        (tmp_path / "data/train/text").read_text()
+        == "train_0000001 = A =\ntrain_0000002\ntrain_0000003 a b a\ntrain_0000004 c <unk> b a\n"
     )
     assert (tmp_path / "data/valid/text").read_text() == "valid_0000001 a <unk>\nvalid_0000002\n"
     assert (tmp_path / "data/test/text").read_text() == "test_0000001 b <unk> <unk>\n"
@@ -42,7 +46,15 @@ def test_preparation_keeps_blank_lines_and_maps_unknown_words(source: Path, tmp_
 def test_token_list_is_the_vocabulary_with_eos_last(source: Path, tmp_path: Path) -> None:
     data.prepare(source, tmp_path / "data")
     data.write_tokens(tmp_path / "data/train/text", tmp_path / "tokens.txt")
-    assert (tmp_path / "tokens.txt").read_text().split() == ["=", "A", "a", "b", "c", "<unk>", "<eos>"]
+    assert (tmp_path / "tokens.txt").read_text().split() == [
+        "=",
+        "A",
+        "a",
+        "b",
+        "c",
+        "<unk>",
+        "<eos>",
+    ]
 
 
 def test_slice_is_whole_lines_and_has_its_own_vocabulary(source: Path, tmp_path: Path) -> None:
@@ -58,7 +70,8 @@ def test_gzip_and_the_original_archives_names_are_read(source: Path, tmp_path: P
         (source / f"{split}.txt").unlink()
         (source / f"wiki.{split}.tokens.gz").write_bytes(gzip.compress(text.encode()))
     assert (
-        data.prepare(source, tmp_path / "data").splitlines()[1] == "train: 4 lines, 14 tokens, 0 words mapped to <unk>"
+        data.prepare(source, tmp_path / "data").splitlines()[1]
+        == "train: 4 lines, 14 tokens, 0 words mapped to <unk>"
     )
 
 
@@ -91,15 +104,35 @@ def flip_a_bit(directory: Path) -> None:
     ("change", "options", "message"),
     [
         (lambda d: (d / "valid.txt").unlink(), {}, "exactly one of valid.txt"),
-        (lambda d: (d / "wiki.test.tokens").write_text("a\n"), {}, "found test.txt, wiki.test.tokens"),
+        (
+            lambda d: (d / "wiki.test.tokens").write_text("a\n"),
+            {},
+            "found test.txt, wiki.test.tokens",
+        ),
         (lambda d: (d / "train.txt").write_bytes(b" \n\n"), {}, "train.txt: the file is empty"),
         (lambda d: (d / "test.txt").write_bytes(b"a\nb \xff\n"), {}, "test.txt, line 2: not UTF-8"),
-        (lambda d: (d / "train.txt").rename(d / "train.txt.gz"), {}, "train.txt.gz: cannot be read"),
+        (
+            lambda d: (d / "train.txt").rename(d / "train.txt.gz"),
+            {},
+            "train.txt.gz: cannot be read",
+        ),
         (flip_a_bit, {}, "train.txt.gz: cannot be read"),
-        (lambda d: (d / "test.txt").write_bytes(b"\xef\xbb\xbfa\n"), {}, "test.txt, line 1: begins with a byte order mark"),
+        (
+            lambda d: (d / "test.txt").write_bytes(b"\xef\xbb\xbfa\n"),
+            {},
+            "test.txt, line 1: begins with a byte order mark",
+        ),
         (lambda d: None, {"expect_tokens": [14, 5, 4]}, "tokens of valid: 4, expected 5"),
-        (lambda d: None, {"expect_vocabulary": 6, "expect_tokens": [1, 4, 4]}, "tokens of train: 14, expected 1"),
-        (lambda d: None, {"train_tokens": 15}, "a slice of 15 tokens was asked for; the text has 14"),
+        (
+            lambda d: None,
+            {"expect_vocabulary": 6, "expect_tokens": [1, 4, 4]},
+            "tokens of train: 14, expected 1",
+        ),
+        (
+            lambda d: None,
+            {"train_tokens": 15},
+            "a slice of 15 tokens was asked for; the text has 14",
+        ),
         (lambda d: None, {"train_tokens": 2}, "its first line 4"),
     ],
 )
@@ -119,19 +152,28 @@ def test_bad_sources_are_refused_before_anything_is_written(
         ("u1 a c d\n", ["a", "<unk>", "<eos>"], r"2 words are not in the vocabulary of 3 \(c, d\)"),
     ],
 )
-def test_text_that_does_not_fit_is_refused(tmp_path: Path, text: str, tokens: list[str], message: str) -> None:
+def test_text_that_does_not_fit_is_refused(
+    tmp_path: Path, text: str, tokens: list[str], message: str
+) -> None:
     (tmp_path / "text").write_text(text)
     with pytest.raises(TopdownError, match=message):
         corpus.word_ids(corpus.read_text(tmp_path / "text"), tokens, tmp_path / "text")
 
 
 def test_preparation_needs_neither_torch_nor_espnet() -> None:
-    code = "import sys, espnet_topdown.lm.data; sys.exit(any(m in sys.modules for m in ('torch', 'espnet2', 'numpy')))"
+    code = (
+        "import sys, espnet_topdown.lm.data; sys.exit(any(m in sys.modules for m in ('torch',"
+        " 'espnet2', 'numpy')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_lines_refuses_what_the_stream_refuses(tmp_path: Path) -> None:
-    for content, message in ((b"", "the file is empty"), (b"u1 \xff\n", "line 1: not UTF-8"), (b"u1\n", "1 lines are blank")):
+    for content, message in (
+        (b"", "the file is empty"),
+        (b"u1 \xff\n", "line 1: not UTF-8"),
+        (b"u1\n", "1 lines are blank"),
+    ):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(TopdownError, match=message):
             data.write_lines(tmp_path / "text", tmp_path / "lines")
@@ -148,13 +190,20 @@ def test_the_archive_is_unpacked_even_after_a_killed_attempt(tmp_path: Path) -> 
     (tmp_path / "downloads/unpacking/wikitext-2").mkdir(parents=True)
     environment = {k: v for k, v in os.environ.items() if k not in ("WIKITEXT2", "TEXT_CORPUS")}
     environment |= {"PYTHONPATH": str(recipe.parents[2])}
-    for name, said in (("no.zip", "gave no zip archive"), ("archive.zip", "tokens of train: 3, expected 2088628")):
+    for name, said in (
+        ("no.zip", "gave no zip archive"),
+        ("archive.zip", "tokens of train: 3, expected 2088628"),
+    ):
         url = {"WIKITEXT2_URL": (tmp_path / name).as_uri()}
-        done = subprocess.run(["local/data.sh"], cwd=tmp_path, env=environment | url, capture_output=True, text=True)
+        done = subprocess.run(
+            ["local/data.sh"], cwd=tmp_path, env=environment | url, capture_output=True, text=True
+        )
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
 
 
-def test_command_prints_a_fault_without_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_a_fault_without_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="1"):
         data.main(["prepare", "--source", str(tmp_path / "nowhere"), "--output", str(tmp_path)])
     error = capsys.readouterr().err

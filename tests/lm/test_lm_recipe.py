@@ -18,14 +18,22 @@ def write_corpus(directory: Path) -> None:
     draw = random.Random(0)
     directory.mkdir()
     for split, lines in (("train", 400), ("valid", 60), ("test", 60)):
-        rows = [" ".join(draw.choices([f"w{k}" for k in range(100)], k=draw.randint(0, 12))) for _ in range(lines)]
+        rows = [
+            " ".join(draw.choices([f"w{k}" for k in range(100)], k=draw.randint(0, 12)))
+            for _ in range(lines)
+        ]
         head = " ".join(f"w{k}" for k in range(100))
         (directory / f"{split}.txt").write_text("\n".join([head, *rows]) + "\n")
 
 
 @pytest.mark.recipe
 def test_recipe_ends_with_a_table_of_perplexities(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "egs2", tmp_path / "egs2", symlinks=True, ignore=shutil.ignore_patterns("exp", "data", "dump"))
+    shutil.copytree(
+        ROOT / "egs2",
+        tmp_path / "egs2",
+        symlinks=True,
+        ignore=shutil.ignore_patterns("exp", "data", "dump"),
+    )
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     recipe = tmp_path / "egs2" / "wikitext2" / "lm1"
     write_corpus(tmp_path / "corpus")
@@ -35,7 +43,11 @@ def test_recipe_ends_with_a_table_of_perplexities(tmp_path: Path) -> None:
     (recipe / "conf" / "tiny.yaml").write_text(yaml.safe_dump(config))
     command = ["./run.sh", "--ngpu", "0", "--lm_config", "conf/tiny.yaml"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "TEXT_CORPUS": str(tmp_path / "corpus")}
+    environment = os.environ | {
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "TEXT_CORPUS": str(tmp_path / "corpus"),
+    }
     done = subprocess.run(command, cwd=recipe, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (results,) = recipe.glob("exp/*_topdown_*/RESULTS.md")

@@ -1,4 +1,7 @@
-"""The optimiser and its trigger: frozen parameters are left alone, averages and raw weights swap places."""
+"""The optimiser and its trigger.
+
+Frozen parameters are left alone, averages and raw weights swap places.
+"""
 
 import copy
 
@@ -22,8 +25,8 @@ def test_trigger_fires_on_the_epoch_worse_than_the_best_of_all_but_the_last_n() 
             if optimizer.averaging:
                 fired[n] = epoch
                 break
-    # n = 1: epoch 5 (3.2 > 3.0 of epochs 1 to 3); n = 2: epoch 6 (3.3 > min of 1 to 3); n = 5: epoch 9 (3.04 > min of
-    # 1 to 3)
+    # n = 1: epoch 5 (3.2 > 3.0 of epochs 1 to 3); n = 2: epoch 6 (3.3 > min of 1 to 3); n = 5:
+    # epoch 9 (3.04 > min of 1 to 3)
     assert fired == {1: 5, 2: 6, 5: 9}
 
 
@@ -38,7 +41,10 @@ def test_a_loss_that_is_not_finite_neither_fires_nor_counts() -> None:
 
 @pytest.mark.parametrize("lag", [False, True])
 def test_averaging_from_the_first_step_equals_pytorchs_asgd(lag: bool) -> None:
-    """PyTorch's ASGD with t0 = 0 and lambd = 0 lags by one learning rate; at constant rates it does not show."""
+    """PyTorch's ASGD with t0 = 0 and lambd = 0 lags by one learning rate.
+
+    At constant rates it does not show.
+    """
     from espnet_topdown.lm.nt_asgd import NTASGD
 
     torch.manual_seed(0)
@@ -57,7 +63,10 @@ def test_averaging_from_the_first_step_equals_pytorchs_asgd(lag: bool) -> None:
 
 
 def test_frozen_parameters_survive_decay_averaging_and_swaps_bit_for_bit() -> None:
-    """Frozen after the optimiser was built, as a phase does it; the softmax and embedding are tied."""
+    """Frozen after the optimiser was built, as a phase does it.
+
+    The softmax and embedding are tied.
+    """
     from espnet_topdown.lm.awd_lstm import AWDLSTM
     from espnet_topdown.lm.nt_asgd import NTASGD
     from espnet_topdown.lm.stream_model import StreamLanguageModel
@@ -66,7 +75,9 @@ def test_frozen_parameters_survive_decay_averaging_and_swaps_bit_for_bit() -> No
     model = StreamLanguageModel(AWDLSTM(11, unit=5, nhid=7), 11)
     optimizer = NTASGD(model.parameters(), lr=1.0, weight_decay=0.1)
     frozen = {
-        name for name, _ in model.named_parameters() if name.startswith(("lm.encoder", "lm.decoder", "lm.rnns.2"))
+        name
+        for name, _ in model.named_parameters()
+        if name.startswith(("lm.encoder", "lm.decoder", "lm.rnns.2"))
     }
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)

@@ -1,4 +1,7 @@
-"""Streams through the commands: windows, perplexity as the literature counts it, frozen phases, refusals."""
+"""Streams through the commands.
+
+Windows, perplexity as the literature counts it, frozen phases, refusals.
+"""
 
 import json
 import math
@@ -13,7 +16,9 @@ import yaml
 
 from espnet_topdown.errors import TopdownError
 
-DROPOUT = dict(unit=6, nhid=8, nlayers=3, dropout_rate=0.2, dropouth=0.2, dropouti=0.2, dropoute=0.1, wdrop=0.4)
+DROPOUT = dict(
+    unit=6, nhid=8, nlayers=3, dropout_rate=0.2, dropouth=0.2, dropouti=0.2, dropoute=0.1, wdrop=0.4
+)
 
 
 def test_columns_are_contiguous_and_windows_cover_them() -> None:
@@ -40,14 +45,18 @@ def test_training_lengths_follow_the_recipe_and_the_epoch() -> None:
     short = first < 52
     assert 0.045 < short.mean() < 0.055
     # int() rounds down: half a frame below the means 70 and 35
-    assert first[~short].mean() == pytest.approx(69.5, abs=0.15) and first[short].mean() == pytest.approx(34.5, abs=0.5)
+    assert first[~short].mean() == pytest.approx(69.5, abs=0.15) and first[
+        short
+    ].mean() == pytest.approx(34.5, abs=0.5)
     assert first[~short].std() == pytest.approx(5, abs=0.1) and first.min() >= 5
 
 
 def test_a_stream_too_short_for_its_columns_is_refused() -> None:
     from espnet_topdown.lm.bptt import BpttIterFactory, Windows
 
-    with pytest.raises(TopdownError, match="11 tokens in 4 columns has 2 tokens a column; at least 3"):
+    with pytest.raises(
+        TopdownError, match="11 tokens in 4 columns has 2 tokens a column; at least 3"
+    ):
         BpttIterFactory(torch.arange(11), 4, Windows(), seed=1)
 
 
@@ -60,7 +69,10 @@ def test_a_stream_too_short_for_its_columns_is_refused() -> None:
         (dict(bptt_conf=dict(lenght=3)), "known are bptt, sigma"),
         (dict(num_iters_per_epoch=3), "--num_iters_per_epoch: an epoch is the whole stream"),
         (dict(token_type="char", cleaner="tacotron"), "(?s)--token_type char.*--cleaner tacotron"),
-        (dict(dist_world_size=2, dist_rank=0), "--dist_world_size 2: a stream is trained by one process"),
+        (
+            dict(dist_world_size=2, dist_rank=0),
+            "--dist_world_size 2: a stream is trained by one process",
+        ),
     ],
 )
 def test_settings_that_would_train_something_else_are_refused(
@@ -74,9 +86,14 @@ def test_settings_that_would_train_something_else_are_refused(
 def test_several_gpus_are_refused_with_the_reason() -> None:
     from espnet_topdown.training.tasks import TopdownLMTask
 
-    command = "--model lm_stream --iterator_type task --optim nt_asgd --ngpu 2 --output_dir exp --token_list tokens.txt"
+    command = (
+        "--model lm_stream --iterator_type task --optim nt_asgd --ngpu 2 --output_dir exp"
+        " --token_list tokens.txt"
+    )
     args = TopdownLMTask.get_parser().parse_args(command.split())
-    with pytest.raises(TopdownError, match="--ngpu 2: the state of a stream cannot be split over GPUs"):
+    with pytest.raises(
+        TopdownError, match="--ngpu 2: the state of a stream cannot be split over GPUs"
+    ):
         TopdownLMTask.check_required_command_args(args)
 
 
@@ -94,7 +111,16 @@ def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
     from espnet_topdown.bin import perplexity
 
     model_file, text = trained / "valid.loss.best.pth", corpus / "test/text"
-    command = ["--model_file", str(model_file), "--text", str(text), "--window", "7", "--kind", "both"]
+    command = [
+        "--model_file",
+        str(model_file),
+        "--text",
+        str(text),
+        "--window",
+        "7",
+        "--kind",
+        "both",
+    ]
     perplexity.main([*command, "--output", str(tmp_path / "out.json")])
     stream, line = json.loads((tmp_path / "out.json").read_text())
     model, tokens = perplexity.load_model(model_file)
@@ -104,7 +130,11 @@ def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
         log_p = model.lm(ids[None, :-1], None)[0].log_softmax(-1)[0]
         nll = -log_p.gather(1, ids[1:, None]).mean().item()
         eos = ids[-1:]
-        lines = [torch.cat([eos, torch.tensor([tokens.index(w) for w in words]), eos]) for words in rows if words]
+        lines = [
+            torch.cat([eos, torch.tensor([tokens.index(w) for w in words]), eos])
+            for words in rows
+            if words
+        ]
         sums = [line_nll(model, one) for one in lines]
     assert stream["targets"] == len(ids) - 1 and stream["nll"] == pytest.approx(nll, rel=1e-5)
     assert stream["perplexity"] == pytest.approx(math.exp(nll), rel=1e-5)
@@ -118,7 +148,9 @@ def line_nll(model: torch.nn.Module, ids: torch.Tensor) -> float:
     return -log_p.gather(1, ids[1:, None]).sum().item()
 
 
-def test_weights_of_another_vocabulary_are_refused(trained: Path, corpus: Path, tmp_path: Path) -> None:
+def test_weights_of_another_vocabulary_are_refused(
+    trained: Path, corpus: Path, tmp_path: Path
+) -> None:
     from espnet_topdown.bin import perplexity
 
     weights = torch.load(trained / "valid.loss.best.pth", weights_only=True)
@@ -128,7 +160,9 @@ def test_weights_of_another_vocabulary_are_refused(trained: Path, corpus: Path, 
         perplexity.load_model(tmp_path / "bad.pth", trained / "config.yaml")
     (tmp_path / "text").write_text("u1 w1 nosuchword\n")
     with pytest.raises(SystemExit, match="1"):
-        perplexity.main(["--model_file", str(trained / "valid.loss.best.pth"), "--text", str(tmp_path / "text")])
+        perplexity.main(
+            ["--model_file", str(trained / "valid.loss.best.pth"), "--text", str(tmp_path / "text")]
+        )
 
 
 def test_a_training_is_not_resumed_with_another_vocabulary(
@@ -138,14 +172,22 @@ def test_a_training_is_not_resumed_with_another_vocabulary(
     exp = Path(shutil.copytree(trained, tmp_path / "exp", symlinks=True))
     before = (exp / "config.yaml").read_bytes()
     words = (corpus / "tokens.txt").read_text().splitlines()
-    for changed, place in (([words[1], words[0], *words[2:]], 1), ([*words[:-1], "w99", words[-1]], len(words))):
+    for changed, place in (
+        ([words[1], words[0], *words[2:]], 1),
+        ([*words[:-1], "w99", words[-1]], len(words)),
+    ):
         (tmp_path / "tokens.txt").write_text("".join(f"{word}\n" for word in changed))
-        with pytest.raises(TopdownError, match=f"vocabulary of {len(words)} words, .* differs from entry {place} on"):
+        with pytest.raises(
+            TopdownError,
+            match=f"vocabulary of {len(words)} words, .* differs from entry {place} on",
+        ):
             train(exp, max_epoch=3, lm_conf=DROPOUT, token_list=str(tmp_path / "tokens.txt"))
     assert (exp / "config.yaml").read_bytes() == before
 
 
-def test_texts_of_another_preparation_are_refused(trained: Path, corpus: Path, tmp_path: Path, capsys) -> None:
+def test_texts_of_another_preparation_are_refused(
+    trained: Path, corpus: Path, tmp_path: Path, capsys
+) -> None:
     from espnet_topdown.bin import perplexity
 
     (tmp_path / "tokens.txt").write_text("a\n<unk>\n<eos>\n")
@@ -153,7 +195,10 @@ def test_texts_of_another_preparation_are_refused(trained: Path, corpus: Path, t
     (tmp_path / "blank").write_text("u1\nu2\n")
     command = ["--model_file", str(trained / "valid.loss.best.pth"), "--text"]
     for words, said in (
-        ([str(corpus / "test/text"), "--token_list", str(tmp_path / "tokens.txt")], "tokens.txt (3 words) is not the vocabulary"),
+        (
+            [str(corpus / "test/text"), "--token_list", str(tmp_path / "tokens.txt")],
+            "tokens.txt (3 words) is not the vocabulary",
+        ),
         ([str(tmp_path / "strange"), "--kind", "line"], "1 words are not in the vocabulary"),
         ([str(tmp_path / "blank"), "--kind", "line"], "all of its 2 lines are blank"),
     ):
@@ -163,7 +208,10 @@ def test_texts_of_another_preparation_are_refused(trained: Path, corpus: Path, t
 
 
 def test_inference_tools_run_by_us_know_our_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``asr.sh --python "python3 -m espnet_topdown"``: a stock tool, our names among its choices."""
+    """``asr.sh --python "python3 -m espnet_topdown"``.
+
+    A stock tool, our names among its choices.
+    """
     import runpy
 
     from espnet2.tasks.lm import lm_choices
@@ -171,9 +219,15 @@ def test_inference_tools_run_by_us_know_our_models(monkeypatch: pytest.MonkeyPat
     from espnet_topdown.__main__ import run_module
 
     known: list[bool] = []
-    monkeypatch.setattr(runpy, "run_module", lambda *_, **__: known.append("awd_lstm" in lm_choices.classes))
+    monkeypatch.setattr(
+        runpy, "run_module", lambda *_, **__: known.append("awd_lstm" in lm_choices.classes)
+    )
     monkeypatch.setattr("sys.argv", ["espnet_topdown"])
-    for tool in ("espnet2.bin.tokenize_text", "espnet2.bin.asr_inference", "espnet2.bin.lm_calc_perplexity"):
+    for tool in (
+        "espnet2.bin.tokenize_text",
+        "espnet2.bin.asr_inference",
+        "espnet2.bin.lm_calc_perplexity",
+    ):
         lm_choices.classes.pop("awd_lstm", None)
         run_module([tool])
     assert known == [False, True, True]
@@ -189,10 +243,15 @@ def test_an_untied_embedding_trains_below_a_frozen_softmax(
     child = torch.load(tmp_path / "exp/1epoch.pth", weights_only=True)
     assert torch.equal(parent["lm.decoder.weight"], child["lm.decoder.weight"])
     assert not torch.equal(parent["lm.encoder.weight"], child["lm.encoder.weight"])
-    assert yaml.safe_load((tmp_path / "exp/config.yaml").read_text())["lm_conf"]["tie_weights"] is False
+    assert (
+        yaml.safe_load((tmp_path / "exp/config.yaml").read_text())["lm_conf"]["tie_weights"]
+        is False
+    )
 
 
-def test_a_resumed_frozen_phase_ends_bit_identical(tmp_path: Path, trained: Path, train: Callable[..., object]) -> None:
+def test_a_resumed_frozen_phase_ends_bit_identical(
+    tmp_path: Path, trained: Path, train: Callable[..., object]
+) -> None:
     """While averaging, killed between any two epochs."""
     conf = dict(lr=20.0, weight_decay=1e-2, averaging=True)
     phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
@@ -201,7 +260,10 @@ def test_a_resumed_frozen_phase_ends_bit_identical(tmp_path: Path, trained: Path
     for stop in (1, 2):
         train(tmp_path / f"stop{stop}", max_epoch=stop, **options)
         train(tmp_path / f"stop{stop}", max_epoch=3, **options)
-        whole, resumed = (torch.load(tmp_path / d / "3epoch.pth", weights_only=True) for d in ("whole", f"stop{stop}"))
+        whole, resumed = (
+            torch.load(tmp_path / d / "3epoch.pth", weights_only=True)
+            for d in ("whole", f"stop{stop}")
+        )
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
@@ -211,7 +273,14 @@ def test_a_frozen_softmax_and_embedding_survive_averaging_in_a_real_training(
     """A phase of a cascade through the real trainer, the averages in its last model file."""
     conf = dict(lr=20.0, weight_decay=1e-2, averaging=True)
     phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
-    train(tmp_path / "exp", max_epoch=3, lm_conf=DROPOUT, seed=1003, optim_conf=conf, topdown_conf=phase)
+    train(
+        tmp_path / "exp",
+        max_epoch=3,
+        lm_conf=DROPOUT,
+        seed=1003,
+        optim_conf=conf,
+        topdown_conf=phase,
+    )
     parent = torch.load(trained / "valid.loss.best.pth", weights_only=True)
     child = torch.load(tmp_path / "exp/3epoch.pth", weights_only=True)
     state = torch.load(tmp_path / "exp/checkpoint.pth", weights_only=False)
@@ -222,20 +291,32 @@ def test_a_frozen_softmax_and_embedding_survive_averaging_in_a_real_training(
     )
 
 
-def test_stock_per_line_model_trains_with_our_names_registered(tmp_path: Path, corpus: Path) -> None:
+def test_stock_per_line_model_trains_with_our_names_registered(
+    tmp_path: Path, corpus: Path
+) -> None:
     """--model lm with --lm awd_lstm: ESPnet2's own iterator and loss over lines, by our command."""
     from espnet_topdown.lm import data
     from espnet_topdown.training.tasks import TopdownLMTask
 
     data.write_lines(corpus / "train/text", tmp_path / "text")
     (tmp_path / "shape").write_text(
-        "".join(f"{r.split()[0]} {len(r.split()) - 1}\n" for r in (tmp_path / "text").read_text().splitlines())
+        "".join(
+            f"{r.split()[0]} {len(r.split()) - 1}\n"
+            for r in (tmp_path / "text").read_text().splitlines()
+        )
     )
-    command = f"--lm awd_lstm --lm_conf unit=4 --lm_conf nhid=5 --token_type word --token_list {corpus / 'tokens.txt'}"
+    command = (
+        "--lm awd_lstm --lm_conf unit=4 --lm_conf nhid=5 --token_type word --token_list"
+        f" {corpus / 'tokens.txt'}"
+    )
     command += (
-        " --optim adam --max_epoch 1 --batch_type unsorted --batch_size 8 --num_workers 0 --use_tensorboard false"
+        " --optim adam --max_epoch 1 --batch_type unsorted --batch_size 8 --num_workers 0"
+        " --use_tensorboard false"
     )
-    command += f" --use_matplotlib false --best_model_criterion valid,loss,min --output_dir {tmp_path / 'exp'} --ngpu 0"
+    command += (
+        " --use_matplotlib false --best_model_criterion valid,loss,min --output_dir"
+        f" {tmp_path / 'exp'} --ngpu 0"
+    )
     for split in ("train", "valid"):
         command += f" --{split}_data_path_and_name_and_type {tmp_path / 'text'},text,text"
         command += f" --{split}_shape_file {tmp_path / 'shape'}"

@@ -1,4 +1,7 @@
-"""The layer order: every parameter in one layer, the same names everywhere, and an order that gradients confirm."""
+"""The layer order.
+
+Every parameter in one layer, the same names everywhere, and an order that gradients confirm.
+"""
 
 import argparse
 from pathlib import Path
@@ -49,7 +52,12 @@ def test_layers_of_a_fused_lstm_are_told_apart_by_parameter_name(encoder, espnet
     config = tiny.asr_config(encoder, "rnn", encoder_conf=FUSED_RNN)
     layers = {layer.name: layer.tensors for layer in order_of(build("asr", config, data)).layers}
     stem = f"encoder.enc.{0 if encoder == 'rnn' else 1}"
-    names = [f"{stem}.nbrnn.{kind}_{part}_l1{way}" for way in ("", "_reverse") for kind in ("weight", "bias") for part in ("ih", "hh")]
+    names = [
+        f"{stem}.nbrnn.{kind}_{part}_l1{way}"
+        for way in ("", "_reverse")
+        for kind in ("weight", "bias")
+        for part in ("ih", "hh")
+    ]
     assert sorted(layers["encoder.1"]) == sorted(names)
     assert f"{stem}.l_last.weight" in layers["encoder.2"]
 
@@ -82,7 +90,9 @@ def gradient_arrival(model, batch: dict[str, object]) -> list[str]:
 @pytest.mark.parametrize("decoder", [*tiny.DECODERS, None])
 @pytest.mark.parametrize("encoder", tiny.ENCODERS)
 def test_gradients_arrive_from_the_top_layer_to_the_bottom_layer(encoder, decoder, espnet, data):
-    """Second route to the order. Within `output`, CTC's gradient comes after the decoder's, so a layer counts from its
+    """Second route to the order.
+
+    Within `output`, CTC's gradient comes after the decoder's, so a layer counts from its
     first gradient; the attention loop of an RNN decoder is inside `decoder.0`."""
     import torch
 
@@ -108,7 +118,9 @@ def test_gradients_of_a_language_model_arrive_in_order_except_within_its_one_lst
     from espnet_topdown.training.freeze import order_of
 
     model = build("lm", tiny.lm_config(lm_conf={**tiny.LMS["seq_rnn"], "tie_weights": False}), data)
-    arrived = gradient_arrival(model, dict(text=torch.tensor([[2, 3, 4]]), text_lengths=torch.tensor([3])))
+    arrived = gradient_arrival(
+        model, dict(text=torch.tensor([[2, 3, 4]]), text_lengths=torch.tensor([3]))
+    )
     place = order_of(model).of_module
     blocks = list(dict.fromkeys(str(place(name)).split(".")[0] for name in arrived))
     assert blocks == ["output", "rnn", "embed"]
@@ -117,8 +129,12 @@ def test_gradients_of_a_language_model_arrive_in_order_except_within_its_one_lst
 def test_conditioning_layer_joins_the_lowest_block_that_it_feeds(espnet, data):
     from espnet_topdown.training.freeze import order_of
 
-    conf = tiny.ENCODERS["transformer"] | dict(interctc_layer_idx=[2, 1], interctc_use_conditioning=True)
-    config = tiny.asr_config("transformer", encoder_conf=conf, model_conf=dict(ctc_weight=0.5, interctc_weight=0.3))
+    conf = tiny.ENCODERS["transformer"] | dict(
+        interctc_layer_idx=[2, 1], interctc_use_conditioning=True
+    )
+    config = tiny.asr_config(
+        "transformer", encoder_conf=conf, model_conf=dict(ctc_weight=0.5, interctc_weight=0.3)
+    )
     order = order_of(build("asr", config, data))
     layers = {layer.name: layer.tensors for layer in order.layers}
     assert "encoder.conditioning_layer.weight" in layers["encoder.1"]
@@ -139,12 +155,25 @@ CUSTOM = {
 }
 
 
-def test_model_outside_the_table_is_refused_by_name_and_taken_with_an_order_of_its_own(espnet, data):
+def test_model_outside_the_table_is_refused_by_name_and_taken_with_an_order_of_its_own(
+    espnet, data
+):
     from espnet_topdown.training.freeze import order_of
 
-    conf = dict(output_size=16, attention_heads=2, cgmlp_linear_units=16, num_blocks=2, multicgmlp_kernel_sizes="3,5")
-    model = build("asr", tiny.asr_config() | dict(encoder="multiconv_conformer", encoder_conf=conf), data)
-    with pytest.raises(TopdownError, match="no layer order is known for the encoder 'MultiConvConformerEncoder'.*'layers:'"):
+    conf = dict(
+        output_size=16,
+        attention_heads=2,
+        cgmlp_linear_units=16,
+        num_blocks=2,
+        multicgmlp_kernel_sizes="3,5",
+    )
+    model = build(
+        "asr", tiny.asr_config() | dict(encoder="multiconv_conformer", encoder_conf=conf), data
+    )
+    with pytest.raises(
+        TopdownError,
+        match="no layer order is known for the encoder 'MultiConvConformerEncoder'.*'layers:'",
+    ):
         order_of(model)
     assert order_of(model, CUSTOM).names == ("bottom", "blocks", "top")
 
@@ -153,14 +182,21 @@ def test_pattern_that_matches_nothing_and_tensor_in_no_layer_are_errors():
     tensors = ["encoder.embed.weight", "encoder.encoders.0.w", "decoder.w"]
     with pytest.raises(TopdownError, match="match nothing in this model: typo: encoder.enocders"):
         layer_order({}, tensors, custom={"a": ["encoder.embed"], "typo": ["encoder.enocders"]})
-    with pytest.raises(TopdownError, match="1 tensors are in no layer or in several.*first: decoder.w"):
+    with pytest.raises(
+        TopdownError, match="1 tensors are in no layer or in several.*first: decoder.w"
+    ):
         layer_order({}, tensors, custom={"a": ["encoder"]})
     with pytest.raises(TopdownError, match="in no layer or in several"):
         layer_order({}, tensors, custom={"a": ["encoder"], "b": ["encoder.embed", "decoder"]})
 
 
 def stack(blocks: int) -> list[str]:
-    return ["encoder.embed.w", *(f"encoder.encoders.{k}.w" for k in range(blocks)), "decoder.decoders.0.w", "ctc.ctc_lo.w"]
+    return [
+        "encoder.embed.w",
+        *(f"encoder.encoders.{k}.w" for k in range(blocks)),
+        "decoder.decoders.0.w",
+        "ctc.ctc_lo.w",
+    ]
 
 
 def test_cut_at_one_leaves_layer_ten_alone():
@@ -175,7 +211,11 @@ def test_cut_at_one_leaves_layer_ten_alone():
 
 @pytest.mark.parametrize(
     ("cut", "fragment"),
-    [("encoder.12", "did you mean encoder.2, encoder.1, encoder.11"), ("encodr.3", "did you mean encoder.3"), ("decoder.7", "decoder.0")],
+    [
+        ("encoder.12", "did you mean encoder.2, encoder.1, encoder.11"),
+        ("encodr.3", "did you mean encoder.3"),
+        ("decoder.7", "decoder.0"),
+    ],
 )
 def test_unknown_cut_names_the_nearest_layers(cut, fragment):
     order = layer_order({"encoder": "transformer", "decoder": "transformer"}, stack(12))
@@ -184,13 +224,19 @@ def test_unknown_cut_names_the_nearest_layers(cut, fragment):
 
 
 def test_decoder_as_a_cut_of_a_ctc_model_says_that_it_is_one():
-    order = layer_order({"encoder": "transformer"}, ["encoder.embed.w", "encoder.encoders.0.w", "ctc.ctc_lo.w"])
+    order = layer_order(
+        {"encoder": "transformer"}, ["encoder.embed.w", "encoder.encoders.0.w", "ctc.ctc_lo.w"]
+    )
     with pytest.raises(TopdownError, match="CTC-only model, whose top layer is 'ctc'"):
         order.index("decoder")
 
 
-@pytest.mark.parametrize(("part", "choice"), [("decoder", "s4"), ("decoder", "transducer"), ("encoder", "whisper")])
+@pytest.mark.parametrize(
+    ("part", "choice"), [("decoder", "s4"), ("decoder", "transducer"), ("encoder", "whisper")]
+)
 def test_parts_outside_the_table_are_refused_by_name(part, choice):
     parts = {"encoder": "transformer", "decoder": "transformer"} | {part: choice}
-    with pytest.raises(TopdownError, match=f"no layer order is known for the {part} '{choice}' .known: .*'layers:'"):
+    with pytest.raises(
+        TopdownError, match=f"no layer order is known for the {part} '{choice}' .known: .*'layers:'"
+    ):
         layer_order(parts, ["encoder.embed.conv.0.weight"])

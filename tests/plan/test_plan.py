@@ -49,9 +49,14 @@ def test_every_walks_down_from_the_last_cut():
 
 
 def test_parents_follow_one_another_unless_the_plan_says_otherwise():
-    text = "phases: [{cut: decoder}, {cut: encoder.3}, {cut: encoder.2, parent: phase1}, {cut: encoder.1, parent: best}]"
+    text = (
+        "phases: [{cut: decoder}, {cut: encoder.3}, {cut: encoder.2, parent: phase1}, {cut:"
+        " encoder.1, parent: best}]"
+    )
     assert [p.parent for p in expand(text)] == ["phase0", "phase1", "phase1", "best"]
-    assert [p.parent for p in expand("{parent: base, phases: [{cut: decoder}, {cut: encoder.3}]}")] == ["phase0", "phase0"]
+    assert [
+        p.parent for p in expand("{parent: base, phases: [{cut: decoder}, {cut: encoder.3}]}")
+    ] == ["phase0", "phase0"]
 
 
 def test_a_sweep_trains_its_cuts_from_the_base():
@@ -102,26 +107,53 @@ FAULTS = {
     "unknown key": ("{phase: 1, phases: [{cut: a}]}", "unknown key 'phase'; did you mean phases"),
     "unknown item key": ("phases: [{cut: a, sed: 3}]", "unknown key 'sed'; did you mean seed"),
     "item is text": ("phases: [decoder]", "must be a mapping such as 'cut: decoder'"),
-    "item without a choice": ("phases: [{seed: 3}]", "exactly one of cut, every, sweep, control; it has none"),
+    "item without a choice": (
+        "phases: [{seed: 3}]",
+        "exactly one of cut, every, sweep, control; it has none",
+    ),
     "item with two choices": ("phases: [{cut: a, every: 2}]", "it has cut, every"),
     "cut is a number": ("phases: [{cut: 3}]", "cut must be a name, not 3"),
     "every zero": ("phases: [{every: 0}]", "every must be a whole number > 0"),
     "every is text": ("phases: [{every: two}]", "every must be a whole number > 0"),
     "sweep is empty": ("phases: [{sweep: []}]", "sweep must be a list of names"),
-    "unknown control": ("phases: [{control: resart}]", "unknown control 'resart'; did you mean restart"),
+    "unknown control": (
+        "phases: [{control: resart}]",
+        "unknown control 'resart'; did you mean restart",
+    ),
     "negative seed": ("phases: [{cut: a, seed: -1}]", "seed must be a whole number >= 0"),
     "seed is a truth value": ("phases: [{cut: a, seed: true}]", "seed must be a whole number >= 0"),
     "name with a slash": ("phases: [{cut: a, name: ../x}]", "is not a plain directory name"),
     "name that is taken": ("phases: [{cut: a, name: best}]", "the name 'best' is taken"),
-    "unknown dropout": ("{dropout: of, phases: [{cut: a}]}", "dropout 'of' is unknown; did you mean off"),
-    "unknown tie policy": ("phases: [{cut: a, tied: untie}]", "tied 'untie' is unknown; did you mean untie_"),
+    "unknown dropout": (
+        "{dropout: of, phases: [{cut: a}]}",
+        "dropout 'of' is unknown; did you mean off",
+    ),
+    "unknown tie policy": (
+        "phases: [{cut: a, tied: untie}]",
+        "tied 'untie' is unknown; did you mean untie_",
+    ),
     "unknown init_param": ("{init_param: no, phases: [{cut: a}]}", "init_param 'False' is unknown"),
     "train is a list": ("phases: [{cut: a, train: [1]}]", "train must be a mapping"),
-    "train changes the model": ("phases: [{cut: a, train: {encoder: conformer}}]", "train.encoder cannot differ"),
-    "train changes the seed": ("{train: {seed: 1}, phases: [{cut: a}]}", "train.seed cannot differ"),
-    "train changes the data": ("phases: [{cut: a, train: {token_list: x}}]", "train.token_list cannot differ"),
-    "dev criterion on train": ("{dev_criterion: [train, acc, max], phases: [{cut: a}]}", "must be [valid, METRIC, min|max]"),
-    "dev criterion is text": ("{dev_criterion: acc, phases: [{cut: a}]}", "must be [valid, METRIC, min|max]"),
+    "train changes the model": (
+        "phases: [{cut: a, train: {encoder: conformer}}]",
+        "train.encoder cannot differ",
+    ),
+    "train changes the seed": (
+        "{train: {seed: 1}, phases: [{cut: a}]}",
+        "train.seed cannot differ",
+    ),
+    "train changes the data": (
+        "phases: [{cut: a, train: {token_list: x}}]",
+        "train.token_list cannot differ",
+    ),
+    "dev criterion on train": (
+        "{dev_criterion: [train, acc, max], phases: [{cut: a}]}",
+        "must be [valid, METRIC, min|max]",
+    ),
+    "dev criterion is text": (
+        "{dev_criterion: acc, phases: [{cut: a}]}",
+        "must be [valid, METRIC, min|max]",
+    ),
     "negative gain": ("{min_gain: -1, phases: [{cut: a}]}", "min_gain must be a number >= 0"),
     "patience zero": ("{patience: 0, phases: [{cut: a}]}", "patience must be a whole number > 0"),
     "layers is a list": ("{layers: [a], phases: [{cut: a}]}", "layers must be a mapping"),
@@ -138,12 +170,24 @@ def test_faulty_plan_is_refused_with_a_message_that_helps(name):
 
 MISFITS = {
     "unknown cut": ("phases: [{cut: encoder.9}]", "unknown cut 'encoder.9'; did you mean"),
-    "keeps everything": ("phases: [{cut: encoder.embed}]", "phase1: a cut at 'encoder.embed' keeps every layer"),
+    "keeps everything": (
+        "phases: [{cut: encoder.embed}]",
+        "phase1: a cut at 'encoder.embed' keeps every layer",
+    ),
     "unknown parent": ("phases: [{cut: decoder, parent: phase8}]", "unknown parent 'phase8'"),
     "base's seed": ("phases: [{cut: decoder, seed: 7}]", "seed 7 is its ancestor phase0's"),
-    "an ancestor's seed": ("phases: [{cut: decoder, seed: 3}, {cut: encoder.3, seed: 3}]", "seed 3 is its ancestor phase1's"),
-    "two of one name": ("phases: [{cut: decoder, name: a}, {cut: encoder.3, name: a}]", "two phases are named 'a'"),
-    "control of nothing": ("phases: [{cut: decoder}, {control: restart, answers: x}]", "control restart answers 'x'"),
+    "an ancestor's seed": (
+        "phases: [{cut: decoder, seed: 3}, {cut: encoder.3, seed: 3}]",
+        "seed 3 is its ancestor phase1's",
+    ),
+    "two of one name": (
+        "phases: [{cut: decoder, name: a}, {cut: encoder.3, name: a}]",
+        "two phases are named 'a'",
+    ),
+    "control of nothing": (
+        "phases: [{cut: decoder}, {control: restart, answers: x}]",
+        "control restart answers 'x'",
+    ),
     "every without room": ("phases: [{cut: encoder.0}, {every: 3}]", "every: 3 gives no cut"),
 }
 

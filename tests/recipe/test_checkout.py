@@ -1,4 +1,7 @@
-"""In an ESPnet setup that people have: a checkout's asr.sh by three ways (ESPNET_ROOT set), and what is refused there."""
+"""In an ESPnet setup that people have.
+
+A checkout's asr.sh by three ways (ESPNET_ROOT set), and what is refused there.
+"""
 
 import argparse
 import hashlib
@@ -25,7 +28,14 @@ REPOSITORY = Path(__file__).parents[2]
 SCTK = "/usr/lib/sctk/bin"  # where Debian keeps sclite, which a checkout's asr.sh calls
 EXP = "exp/asr_train_asr_rnn_raw_en_char_max_epoch2"
 PLAN = "{dev_criterion: [valid, loss, min], phases: [{cut: decoder}, {cut: encoder.3}]}"
-DECODING = ["--inference_config", "conf/decode_ours.yaml", "--inference_nj", "1", "--test_sets", "test"]
+DECODING = [
+    "--inference_config",
+    "conf/decode_ours.yaml",
+    "--inference_nj",
+    "1",
+    "--test_sets",
+    "test",
+]
 OURS = ["--token_type", "char", "--use_lm", "false", "--ngpu", "0", *DECODING]
 WITH_TOPDOWN = ["--python", "python3 -m espnet_topdown"]
 SWAPS = sorted(REPOSITORY.glob("conf/train_asr_*_topdown.yaml"))
@@ -36,20 +46,35 @@ SWAPS = sorted(REPOSITORY.glob("conf/train_asr_*_topdown.yaml"))
 
 @pytest.fixture(scope="module")
 def ways(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """mini_an4 in a directory of ours (`ours`) and in one of the checkout's (`theirs`), with a baseline by its asr.sh."""
+    """mini_an4 in a directory of ours (`ours`) and in one of the checkout's (`theirs`), with a
+    baseline by its asr.sh.
+    """
     if not os.environ.get("ESPNET_ROOT"):
         pytest.skip("ESPNET_ROOT names no ESPnet checkout")
     root, tmp = Path(os.environ["ESPNET_ROOT"]).resolve(), tmp_path_factory.mktemp("ways")
     ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "logs")
     for name in ("TEMPLATE", "mini_an4"):
-        shutil.copytree(REPOSITORY / "egs2" / name, tmp / "egs2" / name, symlinks=True, ignore=ignored)
+        shutil.copytree(
+            REPOSITORY / "egs2" / name, tmp / "egs2" / name, symlinks=True, ignore=ignored
+        )
     ours, theirs = tmp / "egs2/mini_an4/asr1", tmp / "espnet/egs2/mini_an4/asr1"
     shutil.copytree(root / "egs2/mini_an4/asr1", theirs, symlinks=True, ignore=ignored)
     for name in ("egs2/TEMPLATE", "egs", "tools", "utils"):
         (tmp / "espnet" / name).symlink_to(root / name)
     shutil.copy(ours / "conf/decode_asr.yaml", ours / "conf/decode_ours.yaml")
     call(ours, "./run.sh", "--stop_stage", "5", root=None)
-    call(ours, "./run.sh", *OURS, "--stage", "10", "--stop_stage", "11", "--asr_args", "--max_epoch 2", root=root)
+    call(
+        ours,
+        "./run.sh",
+        *OURS,
+        "--stage",
+        "10",
+        "--stop_stage",
+        "11",
+        "--asr_args",
+        "--max_epoch 2",
+        root=root,
+    )
     for name in ("data", "dump", "exp"):
         shutil.copytree(ours / name, theirs / name, symlinks=True)
     shutil.copy(ours / "conf/decode_asr.yaml", theirs / "conf/decode_ours.yaml")
@@ -59,8 +84,13 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 def call(directory: Path, *words: str, root: Path | None = None) -> str:
     """What a command of a recipe directory printed; it must succeed."""
-    environment = {k: v for k, v in os.environ.items() if k != "ESPNET_ROOT"} | {"PYTHONPATH": str(REPOSITORY)}
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:{SCTK}", "OMP_NUM_THREADS": "1"}
+    environment = {k: v for k, v in os.environ.items() if k != "ESPNET_ROOT"} | {
+        "PYTHONPATH": str(REPOSITORY)
+    }
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:{SCTK}",
+        "OMP_NUM_THREADS": "1",
+    }
     environment |= {"ESPNET_ROOT": str(root)} if root else {}
     done = subprocess.run(words, cwd=directory, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -73,8 +103,12 @@ def topdown(*words: str) -> list[str]:
 
 def digests(directory: Path) -> dict[str, str]:
     """Every file of a recipe directory that is not data or a result."""
-    names = (n for pattern in ("*", "conf/*", "local/*") for n in directory.glob(pattern) if n.is_file())
-    return {str(n.relative_to(directory)): hashlib.sha256(n.read_bytes()).hexdigest() for n in names}
+    names = (
+        n for pattern in ("*", "conf/*", "local/*") for n in directory.glob(pattern) if n.is_file()
+    )
+    return {
+        str(n.relative_to(directory)): hashlib.sha256(n.read_bytes()).hexdigest() for n in names
+    }
 
 
 @pytest.mark.recipe
@@ -85,7 +119,9 @@ def test_a_cascade_of_any_experiment_leaves_the_recipe_untouched(ways: SimpleNam
     call(ways.theirs, *topdown("decode", cascade, *OURS))
     assert "phase2" in call(ways.theirs, *topdown("results", cascade))
     for phase in ("phase1", "phase2"):
-        assert "|2|10|" in (ways.theirs / cascade / phase / "RESULTS.md").read_text()  # ESPnet's own table
+        assert (
+            "|2|10|" in (ways.theirs / cascade / phase / "RESULTS.md").read_text()
+        )  # ESPnet's own table
     rows = json.loads((ways.theirs / cascade / "results.json").read_text())
     assert rows and digests(ways.theirs) == before
 
@@ -95,8 +131,23 @@ def test_a_swapped_config_trains_a_phase_by_the_recipes_own_asr_sh(ways: SimpleN
     config = yaml.safe_load((ways.ours / "conf/train_asr_rnn.yaml").read_text())
     config |= {"max_epoch": 2, "seed": 1000, "topdown_conf": {"parent": EXP, "cut": "decoder"}}
     (ways.theirs / "conf/train_swap.yaml").write_text(yaml.safe_dump(config))
-    words = ["./run.sh", "--stage", "11", "--stop_stage", "12", "--asr_config", "conf/train_swap.yaml"]
-    names = ["--train_set", "train_nodev", "--valid_set", "train_dev", "--inference_asr_model", "valid.loss.ave.pth"]
+    words = [
+        "./run.sh",
+        "--stage",
+        "11",
+        "--stop_stage",
+        "12",
+        "--asr_config",
+        "conf/train_swap.yaml",
+    ]
+    names = [
+        "--train_set",
+        "train_nodev",
+        "--valid_set",
+        "train_dev",
+        "--inference_asr_model",
+        "valid.loss.ave.pth",
+    ]
     call(ways.theirs, *words, *names, *OURS, *WITH_TOPDOWN)
     exp = ways.theirs / "exp/asr_train_swap_raw_en_char"
     proof = json.loads((exp / "topdown/proof.json").read_text())
@@ -107,7 +158,16 @@ def test_a_swapped_config_trains_a_phase_by_the_recipes_own_asr_sh(ways: SimpleN
 @pytest.mark.recipe
 def test_our_recipe_over_a_checkout_ends_with_both_tables(ways: SimpleNamespace) -> None:
     (ways.ours / "conf/topdown/plan.yaml").write_text(PLAN)
-    words = ["--stage", "12", "--asr_args", "--max_epoch 2", "--topdown_plan", "conf/topdown/plan.yaml", "--decode", "all"]
+    words = [
+        "--stage",
+        "12",
+        "--asr_args",
+        "--max_epoch 2",
+        "--topdown_plan",
+        "conf/topdown/plan.yaml",
+        "--decode",
+        "all",
+    ]
     call(ways.ours, "./run.sh", *OURS, *words, root=ways.root)
     assert (ways.ours / "asr.sh").resolve() == ways.root / "egs2/TEMPLATE/asr1/asr.sh"
     cascade = ways.ours / f"{EXP}_topdown_plan"
@@ -120,11 +180,19 @@ def test_our_recipe_over_a_checkout_ends_with_both_tables(ways: SimpleNamespace)
 
 
 @pytest.mark.usefixtures("recipe")
-def test_an_espnet_root_that_is_no_checkout_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for root, lacks in ((tmp_path / "no" / "where", "asr.sh"), (tmp_path, "utils")):  # tmp_path: like this repository
+def test_an_espnet_root_that_is_no_checkout_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for root, lacks in (
+        (tmp_path / "no" / "where", "asr.sh"),
+        (tmp_path, "utils"),
+    ):  # tmp_path: like this repository
         monkeypatch.setenv("ESPNET_ROOT", str(root))
         said = refused("topdown.sh", *SETS, "--stop_stage", "13")
-        assert f"ESPNET_ROOT is {root}, but it has no egs2/TEMPLATE/asr1/{lacks}; set it to an ESPnet git checkout" in said
+        assert (
+            f"ESPNET_ROOT is {root}, but it has no egs2/TEMPLATE/asr1/{lacks}; set it to an ESPnet"
+            " git checkout" in said
+        )
 
 
 @pytest.fixture
@@ -143,26 +211,45 @@ def fake_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("recipe")
 def test_a_checkout_whose_asr_sh_lacks_an_option_is_refused(fake_checkout: Path) -> None:
     fake_checkout.write_text("python=python3\nngpu=1\nnum_nodes=1\nasr_exp=\n")
-    assert "asr.sh has no option --skip_train; set ESPNET_ROOT to ESPnet 202301" in refused("topdown.sh", *SETS)
+    assert "asr.sh has no option --skip_train; set ESPNET_ROOT to ESPnet 202301" in refused(
+        "topdown.sh", *SETS
+    )
     assert not Path("asr.sh").exists()
 
 
 @pytest.mark.usefixtures("recipe")
-def test_a_checkouts_asr_sh_gets_its_options_and_values_that_begin_with_dashes(fake_checkout: Path) -> None:
-    names = ("python", "ngpu", "num_nodes", "skip_train", "asr_exp", "inference_asr_model", "asr_args", *SETS[::2])
+def test_a_checkouts_asr_sh_gets_its_options_and_values_that_begin_with_dashes(
+    fake_checkout: Path,
+) -> None:
+    names = (
+        "python",
+        "ngpu",
+        "num_nodes",
+        "skip_train",
+        "asr_exp",
+        "inference_asr_model",
+        "asr_args",
+        *SETS[::2],
+    )
     known = "".join(f"{name.removeprefix('--')}=\n" for name in names)
     fake_checkout.write_text(f"#!/bin/sh\n{known}printf '<%s>' \"$@\"\n")
     options = [*SETS, "--stage", "11", "--stop_stage", "11", "--asr_args", "--max_epoch 2"]
     done = run("topdown.sh", *options)
     assert done.returncode == 0 and "<--asr_args><--max_epoch 2>" in done.stdout, done.stderr
-    assert "unknown option --asr_arg: neither of this script" in refused("topdown.sh", *options, "--asr_arg", "x")
+    assert "unknown option --asr_arg: neither of this script" in refused(
+        "topdown.sh", *options, "--asr_arg", "x"
+    )
 
 
-def test_an_experiment_whose_data_are_gone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_experiment_whose_data_are_gone_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = [["dump/raw/train/wav.scp", "speech", "sound"]]
     (tmp_path / "exp").mkdir()
     config = {"encoder": "rnn", "decoder": "rnn", "train_data_path_and_name_and_type": data}
-    (tmp_path / "exp" / "config.yaml").write_text(yaml.safe_dump(config | {"best_model_criterion": [["valid", "acc", "max"]]}))
+    (tmp_path / "exp" / "config.yaml").write_text(
+        yaml.safe_dump(config | {"best_model_criterion": [["valid", "acc", "max"]]})
+    )
     (tmp_path / "plan.yaml").write_text(PLAN)
     with pytest.raises(SystemExit) as caught:
         main(["run", str(tmp_path / "exp"), "--plan", str(tmp_path / "plan.yaml")])
@@ -177,17 +264,23 @@ def test_an_experiment_whose_data_are_gone_is_refused(tmp_path: Path, capsys: py
         (["--cmd", "none.pl --mem 8G"], "--cmd 'none.pl --mem 8G': found no such command"),
     ],
 )
-def test_a_launch_that_cannot_work_is_refused(options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_launch_that_cannot_work_is_refused(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(["run", "exp/x", "--plan", "plan.yaml", *options])
     assert said in capsys.readouterr().err
 
 
 def toy_cascade(task: str = "asr") -> SimpleNamespace:
-    return SimpleNamespace(base=SimpleNamespace(task=task, directory="exp/base"), parent_model="valid.acc.ave.pth")
+    return SimpleNamespace(
+        base=SimpleNamespace(task=task, directory="exp/base"), parent_model="valid.acc.ave.pth"
+    )
 
 
-def test_phases_are_decoded_by_the_run_sh_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phases_are_decoded_by_the_run_sh_of_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TopdownError, match="found no run.sh in .*; run in the recipe directory"):
         decode(toy_cascade(), [Path("exp/p1")], [])
@@ -197,20 +290,30 @@ def test_phases_are_decoded_by_the_run_sh_of_the_recipe(tmp_path: Path, monkeypa
         decode(toy_cascade(), [Path("exp/p1")], [])
     Path("path.sh").touch()
     decode(toy_cascade(), [Path("exp/p1"), Path("exp/p2")], ["--use_lm", "false"])
-    words = "--stage 12 --stop_stage 13 --skip_train true --asr_exp exp/p{} --inference_asr_model valid.acc.ave.pth --use_lm false\n"
+    words = (
+        "--stage 12 --stop_stage 13 --skip_train true --asr_exp exp/p{} --inference_asr_model"
+        " valid.acc.ave.pth --use_lm false\n"
+    )
     assert Path("called").read_text() == words.format(1) + words.format(2)
     with pytest.raises(TopdownError, match="--asr_exp exp/bad .* ended with status 1"):
         decode(toy_cascade(), [Path("exp/bad")], [])
     Path("asr.sh").write_text("stage=1\nstop_stage=9\nasr_exp=\ninference_asr_model=x\n")
-    with pytest.raises(TopdownError, match="asr.sh has no option --skip_train, by which a phase is decoded"):
+    with pytest.raises(
+        TopdownError, match="asr.sh has no option --skip_train, by which a phase is decoded"
+    ):
         decode(toy_cascade(), [Path("exp/p1")], [])
     with pytest.raises(TopdownError, match="is of task lm, and only asr"):
         decode(toy_cascade("lm"), [Path("exp/p1")], [])
 
 
 def test_a_training_that_could_not_be_submitted_says_why(tmp_path: Path) -> None:
-    (tmp_path / "launch.log").write_text("RuntimeError: The first args of --cmd should be a script path: none.pl\n")
-    assert "launch.log:\n    RuntimeError: The first args of --cmd should be a script path: none.pl" in failure(tmp_path)
+    (tmp_path / "launch.log").write_text(
+        "RuntimeError: The first args of --cmd should be a script path: none.pl\n"
+    )
+    assert (
+        "launch.log:\n    RuntimeError: The first args of --cmd should be a script path: none.pl"
+        in failure(tmp_path)
+    )
 
 
 # ---- configs to swap in ----
@@ -225,7 +328,9 @@ def test_a_swap_in_config_is_a_config_of_one_phase(path: Path, espnet: None) -> 
     parser = task.get_parser()
     assert set(config) <= {action.dest for action in parser._actions}
     tokens = ["<blank>", "<unk>", "a", "<sos/eos>"]
-    model = task.build_model(argparse.Namespace(**vars(parser.parse_args([])) | config | {"token_list": tokens}))
+    model = task.build_model(
+        argparse.Namespace(**vars(parser.parse_args([])) | config | {"token_list": tokens})
+    )
     sides = PhaseSettings.from_conf(config["topdown_conf"]).sides(order_of(model).names)
     assert sides.frozen[0] == "decoder.0" and sides.fresh[0] == "encoder.embed"
     assert config["seed"] != parser.get_default("seed")

@@ -18,11 +18,16 @@ RATE = 8000
 
 
 def tone(seconds: float, rate: int = RATE, hertz: float = 440.0) -> np.ndarray:
-    return (8000 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.int16)
+    return (8000 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(
+        np.int16
+    )
 
 
 def write_set(root: Path, lengths: dict[str, float], words: str = "A BC") -> Path:
-    """A data directory of tones, one a second-long-or-so utterance; speakers are the ids' first letters."""
+    """A data directory of tones, one a second-long-or-so utterance.
+
+    Speakers are the ids' first letters.
+    """
     root.mkdir(parents=True)
     for utterance, seconds in lengths.items():
         soundfile.write(root / f"{utterance}.wav", tone(seconds), RATE, subtype="PCM_16")
@@ -41,8 +46,12 @@ def test_tables_are_sorted_as_bytes_and_read_back(tmp_path: Path) -> None:
     assert datadir.read_table(tmp_path / "t") == {"B": "1", "a": "", "b": "x y", "é": "z"}
 
 
-@pytest.mark.parametrize("content, said", [(None, "no such file"), ("", "no lines"), ("a 1\na 2\n", "t:2: 'a'")])
-def test_a_missing_empty_or_doubled_table_is_refused(tmp_path: Path, content: str | None, said: str) -> None:
+@pytest.mark.parametrize(
+    "content, said", [(None, "no such file"), ("", "no lines"), ("a 1\na 2\n", "t:2: 'a'")]
+)
+def test_a_missing_empty_or_doubled_table_is_refused(
+    tmp_path: Path, content: str | None, said: str
+) -> None:
     if content is not None:
         (tmp_path / "t").write_text(content)
     with pytest.raises(TopdownError, match=said):
@@ -52,8 +61,12 @@ def test_a_missing_empty_or_doubled_table_is_refused(tmp_path: Path, content: st
 def test_a_set_whose_files_name_other_utterances_is_refused(tmp_path: Path) -> None:
     source = write_set(tmp_path / "d", {"a1": 0.1, "b1": 0.1})
     datadir.write_table(source / "text", {"a1": "A"})
-    with pytest.raises(TopdownError, match="text and utt2spk name different utterances .1 in one only, first b1"):
-        audio.format_set(source, tmp_path / "out", audio_format="wav", rate=RATE, processes=1, parts=1)
+    with pytest.raises(
+        TopdownError, match="text and utt2spk name different utterances .1 in one only, first b1"
+    ):
+        audio.format_set(
+            source, tmp_path / "out", audio_format="wav", rate=RATE, processes=1, parts=1
+        )
 
 
 # ---- audio ----
@@ -62,7 +75,9 @@ def test_a_set_whose_files_name_other_utterances_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize("audio_format", audio.FORMATS)
 def test_formatted_audio_holds_the_samples_of_its_source(tmp_path: Path, audio_format: str) -> None:
     source = write_set(tmp_path / "d", {"a1": 0.3, "a2": 0.2, "b1": 0.1})
-    seconds = audio.format_set(source, tmp_path / "o", audio_format=audio_format, rate=RATE, processes=1, parts=2)
+    seconds = audio.format_set(
+        source, tmp_path / "o", audio_format=audio_format, rate=RATE, processes=1, parts=2
+    )
     assert seconds == pytest.approx(0.6)
     assert (tmp_path / "o" / "utt2num_samples").read_text() == "a1 2400\na2 1600\nb1 800\n"
     assert (tmp_path / "o" / "spk2utt").read_text() == "a a1 a2\nb b1\n"
@@ -73,7 +88,9 @@ def test_formatted_audio_holds_the_samples_of_its_source(tmp_path: Path, audio_f
         else:
             samples, rate = soundfile.read(place, dtype="int16")
         assert rate == RATE
-        np.testing.assert_array_equal(samples, soundfile.read(source / f"{utterance}.wav", dtype="int16")[0])
+        np.testing.assert_array_equal(
+            samples, soundfile.read(source / f"{utterance}.wav", dtype="int16")[0]
+        )
 
 
 def test_segments_are_cut_at_their_times_and_minus_one_means_the_end(tmp_path: Path) -> None:
@@ -91,7 +108,9 @@ def test_a_segment_of_an_unknown_recording_is_refused(tmp_path: Path) -> None:
     source = write_set(tmp_path / "d", {"a1": 0.1})
     datadir.write_table(source / "segments", {"a1": "nowhere 0 1"})
     with pytest.raises(TopdownError, match="cut from 'nowhere', which wav.scp lacks"):
-        audio.format_set(source, tmp_path / "o", audio_format="wav", rate=RATE, processes=1, parts=1)
+        audio.format_set(
+            source, tmp_path / "o", audio_format="wav", rate=RATE, processes=1, parts=1
+        )
 
 
 def test_resampling_keeps_the_tone_and_its_length(tmp_path: Path) -> None:
@@ -100,14 +119,18 @@ def test_resampling_keeps_the_tone_and_its_length(tmp_path: Path) -> None:
     assert np.abs(np.fft.rfft(samples)).argmax() == 440
 
 
-def test_speed_is_done_without_sox_and_named_for_sox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_is_done_without_sox_and_named_for_sox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train = write_set(tmp_path / "data" / "train", {"a1": 1.0})
     datadir.write_table(train / "spk2utt", {"a": "a1"})
     assert audio.perturb(train, [0.9, 1.0, 1.1]) == tmp_path / "data" / "train_sp"
     table = datadir.read_table(tmp_path / "data" / "train_sp" / "wav.scp")
     assert list(table) == ["a1", "sp0.9-a1", "sp1.1-a1"]
     assert table["sp1.1-a1"] == f"sox {train}/a1.wav -t wav - speed 1.1 |"
-    assert (tmp_path / "data" / "train_sp" / "utt2spk").read_text() == "a1 a\nsp0.9-a1 sp0.9-a\nsp1.1-a1 sp1.1-a\n"
+    assert (
+        tmp_path / "data" / "train_sp" / "utt2spk"
+    ).read_text() == "a1 a\nsp0.9-a1 sp0.9-a\nsp1.1-a1 sp1.1-a\n"
     monkeypatch.setenv("PATH", "/nowhere")
     samples, rate = audio.read_audio(table["sp1.1-a1"])
     assert rate == RATE and abs(len(samples) - RATE / 1.1) <= 1
@@ -119,14 +142,18 @@ def test_speed_is_done_without_sox_and_named_for_sox(tmp_path: Path, monkeypatch
 def test_speed_agrees_with_sox(tmp_path: Path, factor: float) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1.0), RATE)
     command = audio._faster(str(tmp_path / "a.wav"), factor)
-    done = subprocess.run(["bash", "-c", command.rstrip("|")], stdout=subprocess.PIPE, check=True).stdout
+    done = subprocess.run(
+        ["bash", "-c", command.rstrip("|")], stdout=subprocess.PIPE, check=True
+    ).stdout
     samples, _ = audio.read_audio(command)
     reference = np.frombuffer(done[-2 * len(samples) :], np.int16)
     middle = slice(len(samples) // 4, len(samples) // 2)
     assert np.abs(samples[middle].astype(int) - reference[middle]).max() < 200  # of 8000
 
 
-def test_sph2pipe_lines_are_read_without_sph2pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sph2pipe_lines_are_read_without_sph2pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     two = np.stack([tone(0.1), tone(0.1, hertz=880)], axis=1)
     soundfile.write(tmp_path / "a.sph", two, RATE, subtype="PCM_16", format="NIST")
@@ -140,7 +167,12 @@ def test_half_a_file_is_named_and_not_half_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(0.1), RATE, subtype="PCM_16")
     for path in (tmp_path / "a.sph", tmp_path / "a.wav"):
         path.write_bytes(path.read_bytes()[:-200])
-    for source in (f"{tmp_path}/a.sph", f"sph2pipe -f wav {tmp_path}/a.sph |", f"{tmp_path}/a.wav", f"cat {tmp_path}/a.wav |"):
+    for source in (
+        f"{tmp_path}/a.sph",
+        f"sph2pipe -f wav {tmp_path}/a.sph |",
+        f"{tmp_path}/a.wav",
+        f"cat {tmp_path}/a.wav |",
+    ):
         with pytest.raises(TopdownError, match="truncated"):
             audio.read_audio(source)
 
@@ -154,8 +186,12 @@ def test_a_command_is_run_and_a_failing_one_is_named(tmp_path: Path) -> None:
 
 
 def test_float_files_are_scaled_to_whole_numbers(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.array([0.0, 0.5, -1.0, 0.9999999]), RATE, subtype="FLOAT")
-    np.testing.assert_array_equal(audio.read_audio(str(tmp_path / "a.wav"))[0], [0, 16384, -32768, 32767])
+    soundfile.write(
+        tmp_path / "a.wav", np.array([0.0, 0.5, -1.0, 0.9999999]), RATE, subtype="FLOAT"
+    )
+    np.testing.assert_array_equal(
+        audio.read_audio(str(tmp_path / "a.wav"))[0], [0, 16384, -32768, 32767]
+    )
 
 
 # ---- stages 4, 5 and 13 ----
@@ -190,7 +226,9 @@ def test_lm_text_gets_the_suffix_of_its_file(tmp_path: Path) -> None:
         ("word", True, ["A", "<N>xB"]),
     ],
 )
-def test_tokens_keep_or_lose_symbols_and_the_longest_counts(kind: str, remove: bool, expected: list[str]) -> None:
+def test_tokens_keep_or_lose_symbols_and_the_longest_counts(
+    kind: str, remove: bool, expected: list[str]
+) -> None:
     assert text.tokenizer(kind, symbols=["<N>", "<N>x"], remove=remove)("A <N> <N>xB") == expected
 
 
@@ -204,16 +242,23 @@ def test_the_token_list_is_espnets(tmp_path: Path) -> None:
 
 def test_bpe_gives_the_asked_number_of_pieces_and_refuses_too_many(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("ABAB AB\nBABA\nAAB B\n" * 5)
-    pieces = text.train_bpe(tmp_path / "train.txt", tmp_path / "bpe", vocab_size=8, model_type="unigram")
+    pieces = text.train_bpe(
+        tmp_path / "train.txt", tmp_path / "bpe", vocab_size=8, model_type="unigram"
+    )
     assert len(pieces) == 5 and "<unk>" not in pieces  # with <unk>, <s>, </s>: 8
     split = text.tokenizer("bpe", bpemodel=tmp_path / "bpe.model")("ABAB")
     assert "".join(split) == "▁ABAB" and set(split) <= set(pieces)
     with pytest.raises(TopdownError, match="sentencepiece .*see --nbpe"):
-        text.train_bpe(tmp_path / "train.txt", tmp_path / "bpe", vocab_size=500, model_type="unigram")
+        text.train_bpe(
+            tmp_path / "train.txt", tmp_path / "bpe", vocab_size=500, model_type="unigram"
+        )
 
 
 def test_only_named_cleaners_need_espnet() -> None:
-    code = "import sys, espnet_topdown.recipe.__main__, espnet_topdown.recipe.audio, espnet_topdown.recipe.text as t\n"
+    code = (
+        "import sys, espnet_topdown.recipe.__main__, espnet_topdown.recipe.audio,"
+        " espnet_topdown.recipe.text as t\n"
+    )
     code += "t.cleaner('none'); assert not {'torch', 'espnet2', 'espnet'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -223,16 +268,51 @@ def test_scores_are_written_for_every_set_in_one_call(tmp_path: Path) -> None:
         datadir.write_table(tmp_path / name / "utt2spk", {"s-1": "s"})
         datadir.write_table(tmp_path / name / "text", {"s-1": "A BC"})
         datadir.write_table(tmp_path / f"hyp_{name}" / "text", {"s-1": hypothesis})
-    options = ["--nlsyms_txt", "none", "--cleaner", "none", "--hyp_cleaner", "none", "--bpemodel", "none"]
-    pairs = ["--data", f"{tmp_path}/x {tmp_path}/y", "--decoded", f"{tmp_path}/hyp_x {tmp_path}/hyp_y"]
+    options = [
+        "--nlsyms_txt",
+        "none",
+        "--cleaner",
+        "none",
+        "--hyp_cleaner",
+        "none",
+        "--bpemodel",
+        "none",
+    ]
+    pairs = [
+        "--data",
+        f"{tmp_path}/x {tmp_path}/y",
+        "--decoded",
+        f"{tmp_path}/hyp_x {tmp_path}/hyp_y",
+    ]
     assert main(["score", *pairs, *options, "--score_opts", ""]) == 0
     assert (tmp_path / "hyp_x" / "score_cer" / "ref.trn").read_text() == "A <space> B C\t(s-s-1)\n"
     assert (tmp_path / "hyp_x" / "score_wer" / "hyp.trn").read_text() == "A BD\t(s-s-1)\n"
-    totals = [line.split() for line in (tmp_path / "hyp_x" / "score_wer" / "result.txt").read_text().splitlines()]
-    assert ["|", "Sum/Avg", "|", "1", "2", "|", "50.0", "50.0", "0.0", "0.0", "50.0", "100.0", "|"] in totals
-    assert " 0.0 |" in (tmp_path / "hyp_y" / "score_wer" / "result.txt").read_text()  # case is folded ...
+    totals = [
+        line.split()
+        for line in (tmp_path / "hyp_x" / "score_wer" / "result.txt").read_text().splitlines()
+    ]
+    assert [
+        "|",
+        "Sum/Avg",
+        "|",
+        "1",
+        "2",
+        "|",
+        "50.0",
+        "50.0",
+        "0.0",
+        "0.0",
+        "50.0",
+        "100.0",
+        "|",
+    ] in totals
+    assert (
+        " 0.0 |" in (tmp_path / "hyp_y" / "score_wer" / "result.txt").read_text()
+    )  # case is folded ...
     assert main(["score", *pairs, *options, "--score_opts=-s"]) == 0
-    assert " 100.0 |" in (tmp_path / "hyp_y" / "score_wer" / "result.txt").read_text()  # ... unless -s
+    assert (
+        " 100.0 |" in (tmp_path / "hyp_y" / "score_wer" / "result.txt").read_text()
+    )  # ... unless -s
     assert main(["score", *pairs, *options, "--score_opts=-f 2"]) == 1
 
 
@@ -246,16 +326,22 @@ def test_hypotheses_of_other_utterances_are_refused(tmp_path: Path) -> None:
 # ---- jobs ----
 
 
-@pytest.mark.parametrize("number, expected", [(1, "abcde"), (2, "abc de"), (4, "ab c d e"), (9, "a b c d e")])
+@pytest.mark.parametrize(
+    "number, expected", [(1, "abcde"), (2, "abc de"), (4, "ab c d e"), (9, "a b c d e")]
+)
 def test_pieces_neighbour_and_the_longer_come_first(number: int, expected: str) -> None:
     assert list(jobs.pieces("abcde", number)) == expected.split()
 
 
-def test_keys_are_shared_out_by_the_shortest_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_are_shared_out_by_the_shortest_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     datadir.write_table(tmp_path / "a", {"u1": 1, "u2": 2, "u3": 3})
     datadir.write_table(tmp_path / "b", {"v1": 1, "v2": 2})
     log = tmp_path / "log"
-    assert main(["split", str(log), f"train={tmp_path}/a", f"valid={tmp_path}/b", "--nj", "32"]) == 0
+    assert (
+        main(["split", str(log), f"train={tmp_path}/a", f"valid={tmp_path}/b", "--nj", "32"]) == 0
+    )
     assert capsys.readouterr().out == "2\n"
     assert {p.name: p.read_text() for p in log.iterdir()} == {
         "train.1.scp": "u1 1\nu2 2\n", "train.2.scp": "u3 3\n", "valid.1.scp": "v1 1\n", "valid.2.scp": "v2 2\n"

@@ -79,4 +79,6 @@ def test_bars_show_share_and_hours(rows: list[PhaseResult]) -> None:
 
 def test_pictures_that_have_nothing_to_show_are_left_out(rows: list[PhaseResult]) -> None:
     pictures = plots.draw(rows[3:], compare_sets(rows[3:]))
-    assert list(pictures) == ["share_and_cost.png"] and pictures["share_and_cost.png"].startswith(b"\x89PNG")
+    assert list(pictures) == ["share_and_cost.png"] and pictures["share_and_cost.png"].startswith(
+        b"\x89PNG"
+    )

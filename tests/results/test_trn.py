@@ -9,8 +9,12 @@ from espnet_topdown.results.trn import read_trn, speaker_of, write_trn
 
 
 def test_lines_written_are_espnets(tmp_path: Path) -> None:
-    write_trn(tmp_path / "ref.trn", [("fash-cen7-b", "fash", ["ONE", "TWO"]), ("fash-cen8-b", "fash", [])])
-    assert (tmp_path / "ref.trn").read_bytes() == b"ONE TWO\t(fash-fash-cen7-b)\n\t(fash-fash-cen8-b)\n"
+    write_trn(
+        tmp_path / "ref.trn", [("fash-cen7-b", "fash", ["ONE", "TWO"]), ("fash-cen8-b", "fash", [])]
+    )
+    assert (
+        tmp_path / "ref.trn"
+    ).read_bytes() == b"ONE TWO\t(fash-fash-cen7-b)\n\t(fash-fash-cen8-b)\n"
     assert read_trn(tmp_path / "ref.trn")["fash-fash-cen7-b"].tokens == ("one", "two")
 
 
@@ -34,12 +38,17 @@ def test_speaker_is_the_part_that_the_utterance_repeats(utterance: str, speaker:
         ("A É ß", ("a", "É", "ß")),  # ASCII letters fold, others do not
         ("a @ b", ("a", "b")),
         ("a;x b", ("a", "b")),
-        ("a\u00a0b c\u3000d e\u0085f", ("a\u00a0b", "c\u3000d", "e\u0085f")),  # not blanks to sclite
+        (
+            "a\u00a0b c\u3000d e\u0085f",
+            ("a\u00a0b", "c\u3000d", "e\u0085f"),
+        ),  # not blanks to sclite
         ("a  \t b", ("a", "b")),
         ("(a) ( b", ("(a)", "(", "b")),
     ],
 )
-def test_tokens_are_those_that_sclite_compares(tmp_path: Path, text: str, tokens: tuple[str, ...]) -> None:
+def test_tokens_are_those_that_sclite_compares(
+    tmp_path: Path, text: str, tokens: tuple[str, ...]
+) -> None:
     (tmp_path / "x.trn").write_text(f";; a comment\n{text}\t(s-s-1)\n", encoding="utf-8")
     assert read_trn(tmp_path / "x.trn")["s-s-1"].tokens == tokens
 
@@ -54,7 +63,10 @@ def test_case_is_kept_on_demand(tmp_path: Path) -> None:
     [
         (b"", "no utterance"),
         (b"\n \n", "no utterance"),
-        (b"a b\t(s-1)\na b\n", r"x\.trn:2: expected 'TOKENS<tab>\(speaker-utterance\)', found 'a b'"),
+        (
+            b"a b\t(s-1)\na b\n",
+            r"x\.trn:2: expected 'TOKENS<tab>\(speaker-utterance\)', found 'a b'",
+        ),
         (b"a\t()\n", r"x\.trn:1: expected"),
         (b"a (b c)\n", r"x\.trn:1: expected"),
         (b"a\t(s-1)\nb\t(s-1)\n", r"x\.trn:2: utterance s-1 occurs twice"),

@@ -1,4 +1,7 @@
-"""A study's tables follow from its records: contrasts, selection on dev, verdicts, and what was not measured."""
+"""A study's tables follow from its records.
+
+Contrasts, selection on dev, verdicts, and what was not measured.
+"""
 
 import json
 import os
@@ -27,7 +30,13 @@ def names() -> list[str]:
 
 
 def phase(
-    name: str, kind: str, dev: float, wrong: Sequence[int], *, cut: str | None = None, dropout: str = "keep"
+    name: str,
+    kind: str,
+    dev: float,
+    wrong: Sequence[int],
+    *,
+    cut: str | None = None,
+    dropout: str = "keep",
 ) -> dict:
     """A phase that has the last of four words wrong in the utterances `wrong`."""
     every = names()
@@ -40,15 +49,27 @@ def phase(
 
 def record(seed: int, phases: Sequence[dict]) -> dict:
     made = {"espnet": "1", "torch": "2", "python": "3", "machine": "2-core CPU"}
-    data = {"sets": {"test": {"strings": 60, "words": WORDS, "text_sha256": "0"}}, "options": {"snr_db": "10"}}
+    data = {
+        "sets": {"test": {"strings": 60, "words": WORDS, "text_sha256": "0"}},
+        "options": {"snr_db": "10"},
+    }
     reference = dict.fromkeys(names(), "one two three four")
-    head = {"model": "tiny", "seed": seed, "plan": PLAN, "complete": True, "dev_name": "valid acc max"}
+    head = {
+        "model": "tiny",
+        "seed": seed,
+        "plan": PLAN,
+        "complete": True,
+        "dev_name": "valid acc max",
+    }
     head |= {"made": made, "data": data, "references": {SET: reference}}
     return {**head, "phases": [{**p, "seed": seed} for p in phases]}
 
 
 def usual(seed: int) -> dict:
-    """Phase 0 has 24 errors, phase1 12, phase2 24 again, restarts 24 and 18, bottom_up 60: one in each utterance."""
+    """Phase 0 has 24 errors, phase1 12, phase2 24 again, restarts 24 and 18, bottom_up 60.
+
+    One in each utterance.
+    """
     return record(
         seed,
         [
@@ -79,16 +100,25 @@ def test_contrasts_by_hand(tmp_path: Path) -> None:
     found = answers(tmp_path, usual(1), usual(2))
     top = found["best top-down phase - phase 0"]
     assert top.rates == ((5.0, 10.0), (5.0, 10.0)) and top.points == -5.0
-    assert top.speakers == (-5.0, -5.0)  # utterances 12 to 23 are two of each speaker: the same in every resample
+    assert top.speakers == (
+        -5.0,
+        -5.0,
+    )  # utterances 12 to 23 are two of each speaker: the same in every resample
     assert top.utterances[0] < -5.0 < top.utterances[1] < 0 and top.verdict == "fewer errors"
     # the restart that dev selects is the first, whatever the test set says of the second
     assert found[EQUAL].rates == ((5.0, 10.0), (5.0, 10.0))
-    assert found["best restart - phase 0"].points == 0.0 and found["best restart - phase 0"].verdict == "not shown"
+    assert (
+        found["best restart - phase 0"].points == 0.0
+        and found["best restart - phase 0"].verdict == "not shown"
+    )
     assert found["phase1 (cut decoder) - its bottom_up, one run each"].points == -20.0
     assert found["phase1 (cut decoder) - its restart, one run each"].points == -5.0
     assert found["phase2 (cut encoder.1) - its restart, one run each"].points == 2.5
     assert found["phase2 (cut encoder.1) - phase 0"].points == 0.0
-    assert found["best top-down phase - best control of any kind"].pairs[0].second["name"] == "restart_phase1"
+    assert (
+        found["best top-down phase - best control of any kind"].pairs[0].second["name"]
+        == "restart_phase1"
+    )
 
 
 def test_a_phase_without_a_restart_has_no_part_in_equal_budget(tmp_path: Path) -> None:
@@ -100,7 +130,10 @@ def test_a_phase_without_a_restart_has_no_part_in_equal_budget(tmp_path: Path) -
 
 def test_seeds_of_an_utterance_move_together(tmp_path: Path) -> None:
     """Opposite differences in the two seeds cancel in every utterance, and so in every resample."""
-    phases = [phase("phase0", "base", 0.5, range(12)), phase("phase1", "top_down", 0.7, range(24), cut="decoder")]
+    phases = [
+        phase("phase0", "base", 0.5, range(12)),
+        phase("phase1", "top_down", 0.7, range(24), cut="decoder"),
+    ]
     worse = record(2, phases)
     contrast = answers(tmp_path, usual(1), worse)["best top-down phase - phase 0"]
     assert contrast.points == 0.0 and contrast.utterances == contrast.speakers == (0.0, 0.0)
@@ -119,9 +152,13 @@ def test_dropout_off_is_a_question_of_its_own(tmp_path: Path) -> None:
     assert found["best top-down phase - phase 0"].pairs[0].first["name"] == "phase1"
     assert found["cut decoder: dropout off (off) - phase1"].points == -2.5
     assert found["best phase with dropout off - phase 0"].points == -7.5
-    equal = found["best phase with dropout off - best restart, as many runs each"]  # one phase, so the first restart
+    equal = found[
+        "best phase with dropout off - best restart, as many runs each"
+    ]  # one phase, so the first restart
     assert equal.pairs[0].second["name"] == "restart_phase1" and equal.points == -7.5
-    text, _ = tables.model_text("tiny", [record(seed, [*usual(seed)["phases"], off]) for seed in (1, 2)])
+    text, _ = tables.model_text(
+        "tiny", [record(seed, [*usual(seed)["phases"], off]) for seed in (1, 2)]
+    )
     assert "|top_down|decoder|2|5.00|" in text and "|top_down|decoder, dropout off|2|2.50|" in text
     assert "decoder of 2 trained" in text
 
@@ -134,7 +171,10 @@ def test_phases_of_one_cut_are_told_apart_by_their_settings(tmp_path: Path) -> N
     again = {**first, "name": "again", "dev": 0.9}
     found = answers(tmp_path, record(1, [usual(1)["phases"][0], first, changed, again]))
     assert found["best top-down phase - phase 0"].pairs[0].first["name"] == "phase1"
-    assert found["cut decoder: parent phase2, max_epoch as configured, lr 0.01 (fast) - phase1"].points == -2.5
+    assert (
+        found["cut decoder: parent phase2, max_epoch as configured, lr 0.01 (fast) - phase1"].points
+        == -2.5
+    )
     assert found["cut decoder: again (again) - phase1"].points == 0.0
 
 
@@ -142,17 +182,26 @@ def test_a_control_with_a_name_of_its_own_is_compared_by_it(tmp_path: Path) -> N
     thaw = phase("thaw_phase1", "continue", 0.9, range(6))
     thaw["settings"] = json.dumps({"parent": "phase1"})
     found = answers(tmp_path, record(1, [*usual(1)["phases"], thaw]))
-    assert found["best top-down phase - best control of any kind"].pairs[0].second["name"] == "restart_phase1"
+    assert (
+        found["best top-down phase - best control of any kind"].pairs[0].second["name"]
+        == "restart_phase1"
+    )
     assert found["best top-down phase - thaw_phase1"].points == 2.5
     assert found["thaw_phase1 - best restart"].points == -7.5
-    assert found["thaw_phase1 - phase 0"].points == -7.5 and found["thaw_phase1 - its parent phase1"].points == -2.5
+    assert (
+        found["thaw_phase1 - phase 0"].points == -7.5
+        and found["thaw_phase1 - its parent phase1"].points == -2.5
+    )
 
 
 def test_summary_names_what_was_not_measured(tmp_path: Path) -> None:
     records = [usual(1)]
     lines = tables.summary(list(answers(tmp_path, *records).values()))
     lines += tables.coverage(records)
-    first = "- best top-down phase - phase 0: -5.00 points (fewer errors); the first has fewer errors in 1 of 1 seed."
+    first = (
+        "- best top-down phase - phase 0: -5.00 points (fewer errors); the first has fewer errors"
+        " in 1 of 1 seed."
+    )
     assert first in lines
     assert "- Cut selected on dev, by seed: decoder of 2 trained." in lines
     assert lines[-3:] == [
@@ -164,7 +213,15 @@ def test_summary_names_what_was_not_measured(tmp_path: Path) -> None:
 
 def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     write(tmp_path / "records" / "tiny", usual(1), usual(2))
-    command = [sys.executable, "-m", "espnet_topdown.study", "table", "records/tiny", "--output", "RESULTS.md"]
+    command = [
+        sys.executable,
+        "-m",
+        "espnet_topdown.study",
+        "table",
+        "records/tiny",
+        "--output",
+        "RESULTS.md",
+    ]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run(command, cwd=tmp_path, check=True, env=environment)
     text = (tmp_path / "RESULTS.md").read_text()
@@ -172,7 +229,11 @@ def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     assert "|best top-down phase - phase 0|1, 2|5.00 - 10.00|-5.00|" in text
     assert "- data: test 60 lines, 240 words" in text and "- options of the data: snr_db 10" in text
     shown = sorted(path.name for path in (tmp_path / "images").iterdir())
-    assert shown == ["tiny_seed1_dev_curves.png", "tiny_seed2_dev_curves.png", "tiny_test_error_by_cut.png"]
+    assert shown == [
+        "tiny_seed1_dev_curves.png",
+        "tiny_seed2_dev_curves.png",
+        "tiny_test_error_by_cut.png",
+    ]
     assert all(f"(images/{name})" in text for name in shown)
     first = text
     subprocess.run(command, cwd=tmp_path, check=True, env=environment)
@@ -192,8 +253,13 @@ def test_a_baseline_that_was_cut_short_is_named() -> None:
     base, *others = usual(1)["phases"]
     early = record(1, [{**base, "curve": [0.1, 0.5, 0.4, 0.3]}, *others])
     texts = [tables.model_text("tiny", [one])[0] for one in (usual(1), early)]
-    assert "- best epoch of phase 0 on dev: 3 of 3" in texts[0] and "still getting better" in texts[0]
-    assert "- best epoch of phase 0 on dev: 2 of 4" in texts[1] and "still getting better" not in texts[1]
+    assert (
+        "- best epoch of phase 0 on dev: 3 of 3" in texts[0] and "still getting better" in texts[0]
+    )
+    assert (
+        "- best epoch of phase 0 on dev: 2 of 4" in texts[1]
+        and "still getting better" not in texts[1]
+    )
 
 
 def test_records_of_two_studies_are_refused(tmp_path: Path) -> None:
@@ -220,35 +286,56 @@ def test_a_seed_given_twice_is_refused(tmp_path: Path) -> None:
 
 
 def lm_record(seed: int, *perplexities: float) -> dict:
-    """Phase 0, a top-down phase, its restart and a fine-tuning run, with these perplexities on the test stream."""
-    kinds = {"phase0": "base", "phase1": "top_down", "restart_phase1": "restart", "finetune_phase1": "continue"}
+    """Phase 0, a top-down phase, its restart and a fine-tuning run, with these perplexities on the
+    test stream.
+    """
+    kinds = {
+        "phase0": "base",
+        "phase1": "top_down",
+        "restart_phase1": "restart",
+        "finetune_phase1": "continue",
+    }
     phases = []
     for (name, kind), value in zip(kinds.items(), perplexities, strict=True):
         cut = "output" if kind == "top_down" else None
-        given = {"hypotheses": {}, "perplexity": {"test (stream)": value, "valid (stream)": value + 5}}
+        given = {
+            "hypotheses": {},
+            "perplexity": {"test (stream)": value, "valid (stream)": value + 5},
+        }
         phases.append({**phase(name, kind, value / 100, (), cut=cut), **given})
     return {**record(seed, phases), "references": {}, "dev_name": "valid loss min"}
 
 
 def test_perplexities_of_a_language_model_by_hand() -> None:
-    records = [lm_record(1, 60, 58, 61, 59), lm_record(2, 62, 59, 61, 63), lm_record(3, 61, 60, 61, 60)]
+    records = [
+        lm_record(1, 60, 58, 61, 59),
+        lm_record(2, 62, 59, 61, 63),
+        lm_record(3, 61, 60, 61, 60),
+    ]
     found = {c.question: c for c in perplexity.contrasts(records, "test (stream)")}
     top = found["best top-down phase - phase 0"]
     # mean -2, standard deviation 1, t of 2 degrees of freedom 4.3027: 2.4842 to each side
-    assert top.differences == [-2, -3, -1] and top.interval == pytest.approx((-4.4842, 0.4842), abs=1e-4)
+    assert top.differences == [-2, -3, -1] and top.interval == pytest.approx(
+        (-4.4842, 0.4842), abs=1e-4
+    )
     assert top.verdict == "not shown"
     lower = perplexity.PerplexityContrast("q", "t", top.pairs, ((58, 60), (59, 61.1), (60, 62.2)))
     assert lower.verdict == "lower"
     assert found["best top-down phase - finetune_phase1"].differences == [-1, -4, 0]
     assert perplexity.t_interval([1.0]) is None
     text, pictures = tables.model_text("tiny", records)
-    assert "|best top-down phase - phase 0|1, 2, 3|59.00 - 61.00|-2.00|-4.48 to +0.48|not shown|" in text
+    assert (
+        "|best top-down phase - phase 0|1, 2, 3|59.00 - 61.00|-2.00|-4.48 to +0.48|not shown|"
+        in text
+    )
     assert "|phase1|top_down|output|3|59.00 (58.00 to 60.00)|-2.00 (-4.48 to +0.48)|64.00 (" in text
     assert "the first has the lower perplexity in 3 of 3 seeds." in text
     assert sorted(pictures)[0] == "tiny_perplexity_by_cut.png"
 
 
-def test_a_language_model_is_studied_by_its_own_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_language_model_is_studied_by_its_own_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf/train_lm_tiny.yaml").touch()
@@ -265,7 +352,9 @@ def test_failed_command_stops_the_study_with_its_words() -> None:
         study._run_all([["false", "--seed", "1"], ["true"]], 1)
 
 
-def test_appended_phases_open_a_recorded_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_appended_phases_open_a_recorded_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     here = study.choose("tiny", [1], 1, None, "test")
     here.plan.parent.mkdir(parents=True)

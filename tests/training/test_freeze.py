@@ -44,20 +44,28 @@ def freeze_from(model, cut: str) -> set[str]:
 
 
 @pytest.mark.parametrize("encoder", tiny.ENCODERS)
-def test_frozen_tensors_are_bit_identical_after_updates_and_every_fresh_one_moved(encoder, espnet, data):
+def test_frozen_tensors_are_bit_identical_after_updates_and_every_fresh_one_moved(
+    encoder, espnet, data
+):
     torch.manual_seed(0)
     model = build("asr", tiny.asr_config(encoder, "rnn"), data)
     frozen = freeze_from(model, "encoder.1")
     before = state_of(model)
     train_steps(model)
-    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    moved = {
+        name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])
+    }
     assert not moved & frozen
     still = {n for n, _ in model.named_parameters()} - frozen - moved
-    assert still <= {f"encoder.encoders.0.{part}.linear_k.bias" for part in ("self_attn", "attn")}  # softmax ignores it
+    assert still <= {
+        f"encoder.encoders.0.{part}.linear_k.bias" for part in ("self_attn", "attn")
+    }  # softmax ignores it
 
 
 @pytest.mark.parametrize("encoder", ["conformer", "contextual_block_conformer"])
-def test_frozen_batchnorm_keeps_its_statistics_where_stock_freezing_moves_them(encoder, espnet, data):
+def test_frozen_batchnorm_keeps_its_statistics_where_stock_freezing_moves_them(
+    encoder, espnet, data
+):
     model = build("asr", tiny.asr_config(encoder, "rnn"), data)
     statistics = "encoder.encoders.2.conv_module.norm.running_mean"
     for parameter in model.parameters():  # ESPnet's --freeze_param
@@ -81,14 +89,23 @@ def test_recurrent_layers_stay_in_train_mode(espnet, data):
     model = build("asr", tiny.asr_config("vgg_rnn", "rnn"), data)
     freeze_from(model, "encoder.1")
     train_steps(model, 1)
-    assert all(module.training for module in model.modules() if isinstance(module, torch.nn.RNNBase))
+    assert all(
+        module.training for module in model.modules() if isinstance(module, torch.nn.RNNBase)
+    )
 
 
 def test_stock_freezing_of_one_lstm_freezes_all_its_layers(espnet, data):
-    """ESPnet's --freeze_param (tasks/abs_task.py, main_worker) takes whole modules; a layer inside one has no prefix."""
+    """ESPnet's --freeze_param (tasks/abs_task.py, main_worker) takes whole modules.
+
+    A layer inside one has no prefix.
+    """
     model = build("lm", tiny.lm_config(), data)
     for asked in ("lm.rnn.l1", "lm.rnn.1"):
-        assert not [name for name, _ in model.named_parameters() if name.startswith(f"{asked}.") or name == asked]
+        assert not [
+            name
+            for name, _ in model.named_parameters()
+            if name.startswith(f"{asked}.") or name == asked
+        ]
     for name, parameter in model.named_parameters():
         if name.startswith("lm.rnn."):
             parameter.requires_grad_(False)
@@ -108,8 +125,13 @@ def test_a_cut_inside_one_lstm_freezes_its_upper_layers_alone(espnet, data):
     model.train()
     model(text=torch.tensor([[2, 3, 4, 5]]), text_lengths=torch.tensor([4]))[0].backward()
     optimiser.step()
-    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert moved == {"lm.encoder.weight", *(f"lm.rnn.{w}_{p}_l0" for w in ("weight", "bias") for p in ("ih", "hh"))}
+    moved = {
+        name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])
+    }
+    assert moved == {
+        "lm.encoder.weight",
+        *(f"lm.rnn.{w}_{p}_l0" for w in ("weight", "bias") for p in ("ih", "hh")),
+    }
 
 
 def test_stock_prefixes_take_layer_ten_with_layer_one_where_ours_does_not(espnet, data, tmp_path):
@@ -118,7 +140,9 @@ def test_stock_prefixes_take_layer_ten_with_layer_one_where_ours_does_not(espnet
 
     from espnet_topdown.training.freeze import copy_tensors, order_of
 
-    config = tiny.asr_config("transformer", encoder_conf=tiny.ENCODERS["transformer"] | {"num_blocks": 12})
+    config = tiny.asr_config(
+        "transformer", encoder_conf=tiny.ENCODERS["transformer"] | {"num_blocks": 12}
+    )
     model = build("asr", config, data)
     parent = {name: torch.full_like(tensor, 7) for name, tensor in model.state_dict().items()}
     torch.save(parent, tmp_path / "parent.pth")
@@ -128,7 +152,9 @@ def test_stock_prefixes_take_layer_ten_with_layer_one_where_ours_does_not(espnet
     assert not torch.equal(model.state_dict()[ten], parent[ten])  # stock left layer 10 out as well
 
     layers = order_of(model).layers
-    copy_tensors(model, parent, [t for layer in layers if layer.name != "encoder.1" for t in layer.tensors])
+    copy_tensors(
+        model, parent, [t for layer in layers if layer.name != "encoder.1" for t in layer.tensors]
+    )
     assert torch.equal(model.state_dict()[ten], parent[ten])
     assert not torch.equal(model.state_dict()[one], parent[one])
 
@@ -164,9 +190,13 @@ def test_dropout_off_silences_the_frozen_layers_and_no_others(espnet, data):
 def test_every_dropout_of_a_table_model_can_be_placed(encoder, espnet, data):
     from espnet_topdown.training.freeze import dropouts, order_of
 
-    conf = tiny.ENCODERS[encoder] | ({"dropout": 0.1} if "rnn" in encoder else {"dropout_rate": 0.1})
+    conf = tiny.ENCODERS[encoder] | (
+        {"dropout": 0.1} if "rnn" in encoder else {"dropout_rate": 0.1}
+    )
     for decoder, rate in (("rnn", {"dropout": 0.1}), ("transformer", {"dropout_rate": 0.1})):
-        config = tiny.asr_config(encoder, decoder, encoder_conf=conf, decoder_conf=tiny.DECODERS[decoder] | rate)
+        config = tiny.asr_config(
+            encoder, decoder, encoder_conf=conf, decoder_conf=tiny.DECODERS[decoder] | rate
+        )
         model = build("asr", config, data)
         assert [rate.name for rate in dropouts(model, order_of(model)) if not rate.layers] == []
 
@@ -174,11 +204,23 @@ def test_every_dropout_of_a_table_model_can_be_placed(encoder, espnet, data):
 @pytest.mark.parametrize(
     ("task", "config", "cut", "number"),
     [
-        ("asr", tiny.asr_config("vgg_rnn", encoder_conf=tiny.ENCODERS["vgg_rnn"] | {"dropout": 0.2}), "encoder.1", "encoder.enc.1.dropout"),
-        ("lm", tiny.lm_config(lm_conf={**tiny.LMS["seq_rnn"], "tie_weights": False}), "rnn.1", "lm.drop.p"),
+        (
+            "asr",
+            tiny.asr_config("vgg_rnn", encoder_conf=tiny.ENCODERS["vgg_rnn"] | {"dropout": 0.2}),
+            "encoder.1",
+            "encoder.enc.1.dropout",
+        ),
+        (
+            "lm",
+            tiny.lm_config(lm_conf={**tiny.LMS["seq_rnn"], "tie_weights": False}),
+            "rnn.1",
+            "lm.drop.p",
+        ),
     ],
 )
-def test_dropout_off_is_refused_where_one_number_serves_both_sides(task, config, cut, number, espnet, data):
+def test_dropout_off_is_refused_where_one_number_serves_both_sides(
+    task, config, cut, number, espnet, data
+):
     from espnet_topdown.training.freeze import dropout_off, order_of
 
     model = build(task, config, data)
@@ -194,8 +236,12 @@ def test_state_that_a_forward_pass_may_move_is_refused_by_name(espnet, data):
     model.encoder.encoders[2].register_buffer("num_updates", torch.tensor(0))
     order = order_of(model, CUSTOM | {"bottom": ["encoder.embed"]})
     top = order.layers[1:]
-    with pytest.raises(TopdownError, match="encoder.encoders.2.num_updates: state of a frozen layer"):
-        freeze(model, order, {layer.name for layer in top}, {t for layer in top for t in layer.tensors})
+    with pytest.raises(
+        TopdownError, match="encoder.encoders.2.num_updates: state of a frozen layer"
+    ):
+        freeze(
+            model, order, {layer.name for layer in top}, {t for layer in top for t in layer.tensors}
+        )
 
 
 def test_freezing_everything_is_refused(espnet, data):

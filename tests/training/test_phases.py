@@ -1,4 +1,7 @@
-"""One phase through the real training command: what is kept, frozen, drawn, averaged, proved and refused."""
+"""One phase through the real training command.
+
+What is kept, frozen, drawn, averaged, proved and refused.
+"""
 
 import json
 import multiprocessing
@@ -15,7 +18,11 @@ from espnet_topdown.training import checkpoint
 from espnet_topdown.training.checkpoint import load_state
 
 CUT = {"cut": "encoder.1"}
-SEVERAL = dict(keep_nbest_models=[3, 5], best_model_criterion=[["valid", "acc", "max"], ["valid", "loss", "min"]], max_epoch=6)
+SEVERAL = dict(
+    keep_nbest_models=[3, 5],
+    best_model_criterion=[["valid", "acc", "max"], ["valid", "loss", "min"]],
+    max_epoch=6,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +48,13 @@ def frozen_names(directory) -> set[str]:
     return set(json.loads((directory / "topdown" / "proof.json").read_text())["frozen"])
 
 
-def test_frozen_tensors_equal_the_parents_in_every_file_and_fresh_ones_do_not(base, train, tmp_path):
+def test_frozen_tensors_equal_the_parents_in_every_file_and_fresh_ones_do_not(
+    base, train, tmp_path
+):
     directory = train(tmp_path / "p", phase(base))
-    parent = checkpoint.parent_state(base, "valid.acc.ave.pth", SEVERAL["best_model_criterion"], [3, 5])
+    parent = checkpoint.parent_state(
+        base, "valid.acc.ave.pth", SEVERAL["best_model_criterion"], [3, 5]
+    )
     frozen = frozen_names(directory)
     assert "encoder.encoders.2.conv_module.norm.num_batches_tracked" in frozen
     assert "ctc.ctc_lo.weight" in frozen
@@ -54,7 +65,9 @@ def test_frozen_tensors_equal_the_parents_in_every_file_and_fresh_ones_do_not(ba
         assert all(torch.equal(state[tensor], parent[tensor]) for tensor in frozen), name
     fresh = set(parent) - frozen
     assert {name.split(".")[1] for name in fresh} == {"embed", "encoders"}
-    assert not any(torch.equal(state[name], parent[name]) for name in fresh if "num_batches" not in name)
+    assert not any(
+        torch.equal(state[name], parent[name]) for name in fresh if "num_batches" not in name
+    )
 
 
 def test_averages_of_the_phase_are_exact_for_both_criteria(base, train, tmp_path):
@@ -69,11 +82,16 @@ def test_averages_of_the_phase_are_exact_for_both_criteria(base, train, tmp_path
             for name in set(average) - frozen:
                 if average[name].is_floating_point():
                     expected = np.mean([s[name].double().numpy() for s in states], axis=0)
-                    np.testing.assert_allclose(average[name].numpy(), expected, rtol=1e-6, atol=1e-7)
+                    np.testing.assert_allclose(
+                        average[name].numpy(), expected, rtol=1e-6, atol=1e-7
+                    )
 
 
 def test_fresh_layers_differ_from_phase_0s_start_and_between_phases(base, train, tmp_path):
-    """Trap: the same seed rebuilds the same weights. Starts are those of a model built under the phase's own seed."""
+    """Trap: the same seed rebuilds the same weights.
+
+    Starts are those of a model built under the phase's own seed.
+    """
     starts = {}
     for seed in (1000, 2000):
         directory = train(tmp_path / f"p{seed}", phase(base, seed=seed))
@@ -92,13 +110,24 @@ def proof(directory) -> dict[str, object]:
 
 
 def test_restart_draws_everything_and_continue_keeps_everything(base, train, tmp_path):
-    directory = train(tmp_path / "r", conformer(seed=1000, topdown_conf={"parent": str(base), "kind": "restart"}))
+    directory = train(
+        tmp_path / "r", conformer(seed=1000, topdown_conf={"parent": str(base), "kind": "restart"})
+    )
     assert frozen_names(directory) == set()
     conf = {"parent": str(base), "kind": "continue"}
-    directory = train(tmp_path / "c", conformer(seed=1000, max_epoch=1, optim_conf={"lr": 1e-6}, topdown_conf=conf))
+    directory = train(
+        tmp_path / "c",
+        conformer(seed=1000, max_epoch=1, optim_conf={"lr": 1e-6}, topdown_conf=conf),
+    )
     final = load_state(directory / "1epoch.pth")
-    parent = checkpoint.parent_state(base, "valid.acc.ave.pth", SEVERAL["best_model_criterion"], [3, 5])
-    far = {name for name in parent if name.endswith("weight") and (final[name] - parent[name]).abs().max() > 1e-4}
+    parent = checkpoint.parent_state(
+        base, "valid.acc.ave.pth", SEVERAL["best_model_criterion"], [3, 5]
+    )
+    far = {
+        name
+        for name in parent
+        if name.endswith("weight") and (final[name] - parent[name]).abs().max() > 1e-4
+    }
     assert far == set()
 
 
@@ -107,7 +136,9 @@ def test_bottom_up_freezes_below_the_cut_and_draws_ctc_anew(base, train, tmp_pat
     frozen = frozen_names(directory)
     assert {name.split(".")[0] for name in frozen} == {"encoder"}
     parent = load_state(base / "valid.acc.ave.pth")
-    assert not torch.equal(load_state(directory / "6epoch.pth")["ctc.ctc_lo.weight"], parent["ctc.ctc_lo.weight"])
+    assert not torch.equal(
+        load_state(directory / "6epoch.pth")["ctc.ctc_lo.weight"], parent["ctc.ctc_lo.weight"]
+    )
 
 
 def test_unfrozen_starts_from_the_parents_upper_part_and_trains_it(base, train, tmp_path):
@@ -115,19 +146,32 @@ def test_unfrozen_starts_from_the_parents_upper_part_and_trains_it(base, train, 
     assert frozen_names(directory) == set()
     parent = load_state(base / "valid.acc.ave.pth")
     final = load_state(directory / "6epoch.pth")
-    assert not torch.equal(final["decoder.output_layer.weight"], parent["decoder.output_layer.weight"])
+    assert not torch.equal(
+        final["decoder.output_layer.weight"], parent["decoder.output_layer.weight"]
+    )
 
 
 def test_log_says_once_what_is_frozen(base, train, tmp_path, caplog):
     with caplog.at_level("INFO"):
         train(tmp_path / "p", phase(base))
-    (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("top-down: top_down")]
-    for part in ("cut encoder.1", "seed 1000", f"parent {base}/valid.acc.ave.pth sha256 ", "fresh: encoder.embed, encoder.0;"):
+    (line,) = [
+        r.getMessage() for r in caplog.records if r.getMessage().startswith("top-down: top_down")
+    ]
+    for part in (
+        "cut encoder.1",
+        "seed 1000",
+        f"parent {base}/valid.acc.ave.pth sha256 ",
+        "fresh: encoder.embed, encoder.0;",
+    ):
         assert part in line
-    assert "frozen: encoder.1, encoder.2, decoder.0, decoder.1, output (12,244 of 18,788 parameters)" in line
+    assert (
+        "frozen: encoder.1, encoder.2, decoder.0, decoder.1, output (12,244 of 18,788 parameters)"
+        in line
+    )
 
 
-# -- language models ------------------------------------------------------------------------------------------------
+# -- language models
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +198,13 @@ def test_tied_matrix_is_frozen_at_both_ends(lm_base, train, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["untie_draw", "untie_copy"])
-def test_untied_embedding_has_a_matrix_of_its_own_and_the_saved_config_says_so(policy, lm_base, train, tmp_path):
+def test_untied_embedding_has_a_matrix_of_its_own_and_the_saved_config_says_so(
+    policy, lm_base, train, tmp_path
+):
     directory = train(tmp_path / "p", lm_phase(lm_base, tied=policy))
-    assert yaml.safe_load((directory / "config.yaml").read_text())["lm_conf"]["tie_weights"] is False
+    assert (
+        yaml.safe_load((directory / "config.yaml").read_text())["lm_conf"]["tie_weights"] is False
+    )
     parent, final = load_state(lm_base / "valid.loss.ave.pth"), load_state(directory / "2epoch.pth")
     assert torch.equal(final["lm.decoder.weight"], parent["lm.decoder.weight"])
     distance = (final["lm.encoder.weight"] - parent["lm.encoder.weight"]).abs().max()
@@ -168,16 +216,27 @@ def test_child_of_an_untied_parent_must_be_untied(lm_base, train, tmp_path, caps
     parent = train(tmp_path / "p", lm_phase(lm_base, tied="untie_draw"))
     with pytest.raises(SystemExit):
         train(tmp_path / "q", lm_phase(parent) | {"seed": 2000})
-    assert "has separate matrices for lm.encoder.weight and lm.decoder.weight" in capsys.readouterr().err
+    assert (
+        "has separate matrices for lm.encoder.weight and lm.decoder.weight"
+        in capsys.readouterr().err
+    )
 
 
-# -- refusals -------------------------------------------------------------------------------------------------------
+# -- refusals
+# -------------------------------------------------------------------------------------------------------
 
 
 def _torn(base, tmp_path):
     copy = tmp_path / "torn"
     shutil.copytree(base, copy, symlinks=True)
-    for name in ("1epoch.pth", "2epoch.pth", "3epoch.pth", "4epoch.pth", "5epoch.pth", "6epoch.pth"):
+    for name in (
+        "1epoch.pth",
+        "2epoch.pth",
+        "3epoch.pth",
+        "4epoch.pth",
+        "5epoch.pth",
+        "6epoch.pth",
+    ):
         (copy / name).write_bytes(b"PK\x03\x04")
     return copy
 
@@ -203,16 +262,40 @@ def _other_architecture(base, tmp_path):
 
 REFUSALS = {
     "unknown cut": (lambda b, t: {"parent": str(b), "cut": "encoder.7"}, "unknown cut 'encoder.7'"),
-    "trains nothing": (lambda b, t: {"parent": str(b), "cut": "encoder.embed"}, "nothing would be trained"),
+    "trains nothing": (
+        lambda b, t: {"parent": str(b), "cut": "encoder.embed"},
+        "nothing would be trained",
+    ),
     "no cut": (lambda b, t: {"parent": str(b)}, "kind top_down needs a cut"),
     "no parent": (lambda b, t: {"cut": "decoder"}, "needs a parent"),
-    "unknown key": (lambda b, t: {"parent": str(b), "cut": "decoder", "drop": 1}, "unknown key 'drop'; did you mean dropout"),
-    "unknown kind": (lambda b, t: {"parent": str(b), "cut": "decoder", "kind": "topdown"}, "kind 'topdown' is unknown"),
-    "no such parent": (lambda b, t: {"parent": str(t / "none"), "cut": "decoder"}, "is no trained experiment"),
-    "no such model": (lambda b, t: {"parent": str(b), "cut": "decoder", "parent_model": "x.pth"}, "no model file"),
-    "torn parent": (lambda b, t: {"parent": str(_torn(b, t)), "cut": "decoder"}, "is torn or is not a model file"),
-    "other tokens": (lambda b, t: {"parent": str(_other_tokens(b, t)), "cut": "decoder"}, "another token list"),
-    "other architecture": (lambda b, t: {"parent": str(_other_architecture(b, t)), "cut": "decoder"}, "does not fit this model"),
+    "unknown key": (
+        lambda b, t: {"parent": str(b), "cut": "decoder", "drop": 1},
+        "unknown key 'drop'; did you mean dropout",
+    ),
+    "unknown kind": (
+        lambda b, t: {"parent": str(b), "cut": "decoder", "kind": "topdown"},
+        "kind 'topdown' is unknown",
+    ),
+    "no such parent": (
+        lambda b, t: {"parent": str(t / "none"), "cut": "decoder"},
+        "is no trained experiment",
+    ),
+    "no such model": (
+        lambda b, t: {"parent": str(b), "cut": "decoder", "parent_model": "x.pth"},
+        "no model file",
+    ),
+    "torn parent": (
+        lambda b, t: {"parent": str(_torn(b, t)), "cut": "decoder"},
+        "is torn or is not a model file",
+    ),
+    "other tokens": (
+        lambda b, t: {"parent": str(_other_tokens(b, t)), "cut": "decoder"},
+        "another token list",
+    ),
+    "other architecture": (
+        lambda b, t: {"parent": str(_other_architecture(b, t)), "cut": "decoder"},
+        "does not fit this model",
+    ),
     "untying what is not tied": (
         lambda b, t: {"parent": str(b), "cut": "decoder", "tied": "untie_draw"},
         "does not tie by an option",
@@ -246,7 +329,10 @@ def test_changed_statistics_stop_the_phase(train, data, tmp_path, capsys):
     parent = train(tmp_path / "base", config)
     np.savez(stats, count=10, sum=np.ones(tiny.DIM), sum_square=np.full(tiny.DIM, 10.0))
     with pytest.raises(SystemExit):
-        train(tmp_path / "p", config | {"seed": 1000, "topdown_conf": {"parent": str(parent), "cut": "decoder"}})
+        train(
+            tmp_path / "p",
+            config | {"seed": 1000, "topdown_conf": {"parent": str(parent), "cut": "decoder"}},
+        )
     assert "normalize.mean differs from" in capsys.readouterr().err
 
 
@@ -264,13 +350,19 @@ def test_base_freeze_param_stays_frozen_and_is_no_fault_of_the_proof(base, train
 
 
 def test_diverged_training_is_an_error_that_says_so(base, train, tmp_path, capsys):
-    config = phase(base) | {"optim": "sgd", "optim_conf": {"lr": 1e38}, "grad_clip": 1e38, "max_epoch": 3}
+    config = phase(base) | {
+        "optim": "sgd",
+        "optim_conf": {"lr": 1e38},
+        "grad_clip": 1e38,
+        "max_epoch": 3,
+    }
     with pytest.raises(SystemExit):
         train(tmp_path / "p", config)
     assert "training has diverged" in capsys.readouterr().err
 
 
-# -- kills ----------------------------------------------------------------------------------------------------------
+# -- kills
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_without_topdown_conf_the_weights_are_those_of_espnets_own_command(train, data, tmp_path):
@@ -283,7 +375,9 @@ def test_without_topdown_conf_the_weights_are_those_of_espnets_own_command(train
     assert not (ours / "topdown").exists()
 
 
-def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(base, data, train, tmp_path):
+def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(
+    base, data, train, tmp_path
+):
     whole = train(tmp_path / "whole", phase(base))
     directory = tmp_path / "killed"
 
@@ -318,7 +412,11 @@ def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(base, d
 
 def test_early_stopped_phase_is_not_trained_further_when_resumed(base, train, tmp_path):
     """ESPnet <= 202511 trains one epoch more."""
-    config = phase(base) | {"patience": 1, "max_epoch": 30, "early_stopping_criterion": ["valid", "acc", "max"]}
+    config = phase(base) | {
+        "patience": 1,
+        "max_epoch": 30,
+        "early_stopping_criterion": ["valid", "acc", "max"],
+    }
     directory = train(tmp_path / "p", config)
     before = proof(directory)
     epochs = len(json.loads((directory / "topdown" / "epochs.json").read_text()))
@@ -328,7 +426,8 @@ def test_early_stopped_phase_is_not_trained_further_when_resumed(base, train, tm
     assert proof(directory) == before
 
 
-# -- inference ------------------------------------------------------------------------------------------------------
+# -- inference
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_model_of_a_phase_decodes_where_this_package_cannot_be_imported(base, train, tmp_path):
@@ -342,7 +441,9 @@ def test_model_of_a_phase_decodes_where_this_package_cannot_be_imported(base, tr
         sys.modules["espnet_topdown"] = None  # type: ignore[assignment]  # an import of it now fails
         from espnet2.bin.asr_inference import Speech2Text
 
-        speech2text = Speech2Text(str(directory / "config.yaml"), str(directory / "valid.acc.ave.pth"), beam_size=2)
+        speech2text = Speech2Text(
+            str(directory / "config.yaml"), str(directory / "valid.acc.ave.pth"), beam_size=2
+        )
         queue.put(len(speech2text(torch.randn(60, tiny.DIM).numpy())))
 
     context = multiprocessing.get_context("fork")

@@ -1,4 +1,7 @@
-"""Every task with ESPnet's own trainer: layers and a tiny phase; the swap of one config into ESPnet's own tools."""
+"""Every task with ESPnet's own trainer: layers and a tiny phase.
+
+The swap of one config into ESPnet's own tools.
+"""
 
 import json
 import multiprocessing
@@ -13,7 +16,11 @@ from espnet_topdown.experiment.config import task_of_config
 from espnet_topdown.training.checkpoint import load_state
 
 TRANSFORMER = tiny.asr_config("transformer", "transformer")
-SPEECHLESS = {k: v for k, v in TRANSFORMER.items() if k not in ("frontend", "normalize", "input_size", "model_conf")}
+SPEECHLESS = {
+    k: v
+    for k, v in TRANSFORMER.items()
+    if k not in ("frontend", "normalize", "input_size", "model_conf")
+}
 ST = dict(
     model_conf=dict(asr_weight=0.3, mtlalpha=0.5),
     extra_asr_decoder="transformer",
@@ -22,13 +29,23 @@ ST = dict(
 )
 LINEAR = tiny.ENCODERS["transformer"] | dict(input_layer="linear")
 SYMBOLS = ["<sos>", "<eos>", "<na>", "<nospeech>", "<sop>", "<notimestamps>", "<0.00>", "<30.00>"]
-FRAMES = dict(fs=10, speech_length=9, speech_resolution=0.1, speech_init_silence=1)  # as if features were 10 Hz audio
+FRAMES = dict(
+    fs=10, speech_length=9, speech_resolution=0.1, speech_init_silence=1
+)  # as if features were 10 Hz audio
 # task -> config, further data beside speech and text, names of the layers
 TASKS = {
     "st": (TRANSFORMER | ST, ("src_text",), "encoder.embed"),
-    "mt": (SPEECHLESS | dict(src_token_type="char", encoder_conf=LINEAR), ("src_text",), "frontend"),
+    "mt": (
+        SPEECHLESS | dict(src_token_type="char", encoder_conf=LINEAR),
+        ("src_text",),
+        "frontend",
+    ),
     "slu": (TRANSFORMER, (), "encoder.embed"),
-    "s2t": (TRANSFORMER | dict(preprocessor_conf=FRAMES), ("text_prev", "text_ctc"), "encoder.embed"),
+    "s2t": (
+        TRANSFORMER | dict(preprocessor_conf=FRAMES),
+        ("text_prev", "text_ctc"),
+        "encoder.embed",
+    ),
 }
 
 
@@ -58,15 +75,23 @@ def test_a_phase_of_every_task_keeps_its_upper_layers(task, espnet, data, tmp_pa
     config, _, bottom = TASKS[task]
     main(words(task, data, tmp_path / "base", config | dict(max_epoch=1)))
     conf = {"parent": str(tmp_path / "base"), "cut": "encoder.1"}
-    main(words(task, data, tmp_path / "p", config | dict(max_epoch=1, seed=1000, topdown_conf=conf)))
+    main(
+        words(task, data, tmp_path / "p", config | dict(max_epoch=1, seed=1000, topdown_conf=conf))
+    )
     start = json.loads((tmp_path / "p" / "topdown" / "start.json").read_text())
     assert start["fresh"][0] == bottom
     assert start["frozen"] == ["encoder.1", "encoder.2", "decoder.0", "decoder.1", "output"]
-    parent, final = load_state(tmp_path / "base" / "1epoch.pth"), load_state(tmp_path / "p" / "1epoch.pth")
+    parent, final = (
+        load_state(tmp_path / "base" / "1epoch.pth"),
+        load_state(tmp_path / "p" / "1epoch.pth"),
+    )
     frozen = json.loads((tmp_path / "p" / "topdown" / "proof.json").read_text())["frozen"]
     assert all(torch.equal(final[name], parent[name]) for name in frozen)
     assert any(name.startswith("extra_asr_decoder.") for name in frozen) == (task == "st")
-    assert task_of_config(yaml.safe_load((tmp_path / "base" / "config.yaml").read_text()), tmp_path) == task
+    assert (
+        task_of_config(yaml.safe_load((tmp_path / "base" / "config.yaml").read_text()), tmp_path)
+        == task
+    )
 
 
 def test_the_layers_of_a_speech_to_text_model(espnet, data):
@@ -76,25 +101,46 @@ def test_the_layers_of_a_speech_to_text_model(espnet, data):
     from espnet_topdown.training.tasks import task_of
 
     task = task_of("s2t")
-    options = vars(task.get_parser().parse_args([])) | TRANSFORMER | {"token_list": [*tiny.TOKENS[:-1], *SYMBOLS]}
+    options = (
+        vars(task.get_parser().parse_args([]))
+        | TRANSFORMER
+        | {"token_list": [*tiny.TOKENS[:-1], *SYMBOLS]}
+    )
     names = order_of(task.build_model(argparse.Namespace(**options))).names
-    assert names == ("encoder.embed", "encoder.0", "encoder.1", "encoder.2", "decoder.0", "decoder.1", "output")
+    assert names == (
+        "encoder.embed",
+        "encoder.0",
+        "encoder.1",
+        "encoder.2",
+        "decoder.0",
+        "decoder.1",
+        "output",
+    )
     assert task_of_config(options, data) == "s2t"
 
 
 def test_other_tasks_are_refused_by_name(espnet):
     from espnet_topdown.training.tasks import task_of
 
-    with pytest.raises(TopdownError, match="the task 'tts' is not trained top-down; valid: asr, lm, st, mt, slu, s2t"):
+    with pytest.raises(
+        TopdownError,
+        match="the task 'tts' is not trained top-down; valid: asr, lm, st, mt, slu, s2t",
+    ):
         task_of("tts")
 
 
 def test_espnets_own_training_tool_runs_a_phase_by_one_config(espnet, data, tmp_path):
-    """``python3 -m espnet_topdown -m espnet2.bin.asr_train ...``, as asr.sh calls it with ``--python``."""
+    """``python3 -m espnet_topdown -m espnet2.bin.asr_train ...``, as asr.sh calls it with
+    ``--python``.
+    """
     from espnet_topdown.__main__ import main
 
-    main(["-m", "espnet2.bin.asr_train", *tiny.arguments(data, tmp_path / "base", dict(TRANSFORMER))])
-    config = TRANSFORMER | dict(seed=1000, topdown_conf=dict(parent=str(tmp_path / "base"), cut="decoder"))
+    main(
+        ["-m", "espnet2.bin.asr_train", *tiny.arguments(data, tmp_path / "base", dict(TRANSFORMER))]
+    )
+    config = TRANSFORMER | dict(
+        seed=1000, topdown_conf=dict(parent=str(tmp_path / "base"), cut="decoder")
+    )
     main(["-m", "espnet2.bin.asr_train", *tiny.arguments(data, tmp_path / "p", config)])
     assert (tmp_path / "p" / "topdown" / "proof.json").exists()
 
@@ -111,13 +157,25 @@ def train_rank(rank: int, store, arguments: list[str]) -> None:
         torch.save(kwargs["model"].state_dict(), store.with_name(f"rank{rank}.pth"))
 
     TopdownTrainer.run = classmethod(run_and_save)
-    extra = ["--dist_backend", "gloo", "--dist_init_method", f"file://{store}", "--dist_world_size", "2"]
+    extra = [
+        "--dist_backend",
+        "gloo",
+        "--dist_init_method",
+        f"file://{store}",
+        "--dist_world_size",
+        "2",
+    ]
     main([*arguments, *extra, "--dist_rank", str(rank), "--multiprocessing_distributed", "false"])
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(espnet, data, train, tmp_path):
-    """Data-parallel training on CPU (gloo): both ranks freeze before the model is wrapped, and rank 0 proves it."""
+def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(
+    espnet, data, train, tmp_path
+):
+    """Data-parallel training on CPU (gloo).
+
+    Both ranks freeze before the model is wrapped, and rank 0 proves it.
+    """
     base = train(tmp_path / "base", dict(TRANSFORMER))
     config = TRANSFORMER | dict(seed=1000, topdown_conf=dict(parent=str(base), cut="encoder.1"))
     context = multiprocessing.get_context("fork")
@@ -133,5 +191,8 @@ def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(espnet, da
     one, two = load_state(tmp_path / "rank0.pth"), load_state(tmp_path / "rank1.pth")
     assert all(torch.equal(one[name], two[name]) for name in one)
     proof = json.loads((tmp_path / "p" / "topdown" / "proof.json").read_text())
-    parent, final = load_state(base / "valid.acc.ave.pth"), load_state(tmp_path / "p" / "2epoch.pth")
+    parent, final = (
+        load_state(base / "valid.acc.ave.pth"),
+        load_state(tmp_path / "p" / "2epoch.pth"),
+    )
     assert all(torch.equal(final[name], parent[name]) for name in proof["frozen"])
