@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 
 from test_tables import phase  # noqa: E402
 
-from espnet_topdown import plots  # noqa: E402
+from espnet_topdown.results import plots  # noqa: E402
 from espnet_topdown.results.compare import PhaseResult, compare_sets  # noqa: E402
 
 
