@@ -7,11 +7,12 @@ of its own.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -40,10 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits non-zero with a message on any user fault."""
     parser = _parser()
     args = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminated)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's
-        signal.signal(signal.SIGHUP, _terminated)
-    with reported():
+    with reported(), _signals_end_in_order():
         try:
             args.run(args)
         except KeyboardInterrupt:
@@ -54,6 +52,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         except OSError as error:  # a full disk, a directory that may not be written
             where = error.filename or args.run.__name__[1:]
             raise TopdownError(f"{where}: {error.strerror}; mend that and run again") from error
+
+
+@contextlib.contextmanager
+def _signals_end_in_order() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the block as an exception; the handlers before come back."""
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _terminated)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, _terminated)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _terminated(*_: object) -> NoReturn:

@@ -251,11 +251,11 @@ PLANS = {
     ),
     "parent a number": (
         *plan("{parent: 3, phases: [{cut: decoder}]}"),
-        "parent must be a name, not 3",
+        "parent must be a name without a directory, not 3",
     ),
     "parent model a list": (
         *plan("{parent_model: [a], phases: [{cut: decoder}]}"),
-        "parent_model must be a name, not ['a']",
+        "parent_model must be a name without a directory, not ['a']",
     ),
     "parent model elsewhere": (
         *plan("{parent_model: ../a.pth, phases: [{cut: decoder}]}"),
@@ -270,10 +270,13 @@ PLANS = {
         "layers must be a mapping",
     ),
     "layer a number": (*plan("{layers: {1: [a]}, phases: [{cut: a}]}"), "layers must be a mapping"),
-    "name a number": (*plan("phases: [{cut: decoder, name: 3}]"), "name must be a name, not 3"),
+    "name a number": (
+        *plan("phases: [{cut: decoder, name: 3}]"),
+        "name must be a plain directory name, not 3",
+    ),
     "name empty": (
         *plan("phases: [{cut: decoder, name: ''}]"),
-        "name '' is not a plain directory name",
+        "name must be a plain directory name, not ''",
     ),
     "epochs in words": (
         *plan("{train: {max_epoch: ten}, phases: [{cut: decoder}]}"),

@@ -5,34 +5,13 @@ import sys
 
 import pytest
 
-LIGHT = [
-    *(
-        "cli",
-        "plan",
-        "layers",
-        "settings",
-        "experiment",
-        "facts",
-        "cascade",
-        "preview",
-        "progress",
-        "runner",
-        "ledger",
-    ),
-    *(
-        "files",
-        "trainlog",
-        "ties",
-        "phase_files",
-        "warm",
-        "tables",
-        "scoring",
-        "results",
-        "comparison",
-        "sections",
-        "__main__",
-    ),
-]
+LIGHT = (
+    "plan.plan_file plan.expansion plan.ties plan.topdown_conf experiment.config"
+    " experiment.train_log experiment.phase_dir cascade.cascade cascade.model_facts"
+    " cascade.runner cascade.ledger cascade.text cascade.progress cascade.prune cascade.decode"
+    " results.rows results.pages results.report study.study study.tables"
+    " cli warm warm_server __main__"
+).split()
 
 
 def test_reading_modules_load_without_torch_or_espnet():

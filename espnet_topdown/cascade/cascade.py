@@ -18,9 +18,10 @@ from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.experiment.config import Experiment, phase_key
 from espnet_topdown.experiment.phase_dir import read_record
 from espnet_topdown.plan.expansion import expand
+from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase, Plan
 from espnet_topdown.plan.plan_file import plan_text, read_plan
-from espnet_topdown.plan.topdown_conf import PhaseSettings
+from espnet_topdown.plan.topdown_conf import TopdownConf
 
 PLAN, HEADER, FACTS = "plan.yaml", "cascade.json", "model.json"
 
@@ -138,7 +139,9 @@ class Cascade:
 
     def parent_file(self, phase: Phase) -> Path | None:
         """The parent's model file, None for a restart, which keeps nothing."""
-        return None if phase.kind == "restart" else self.parent_dir(phase) / self.parent_model
+        if not KINDS[phase.kind].has_parent:
+            return None
+        return self.parent_dir(phase) / self.parent_model
 
     @property
     def ledger(self) -> Ledger:
@@ -217,15 +220,15 @@ class Cascade:
 
     # -- consistency
 
-    def phase_config(self, phase: Phase, settings: PhaseSettings) -> dict[str, Any]:
+    def phase_config(self, phase: Phase, settings: TopdownConf) -> dict[str, Any]:
         """The training config of a phase."""
         return self.base.phase_config(
             phase, settings, self.facts.data["parser_keys"], layers=self.plan.layers
         )
 
-    def settings(self, phase: Phase) -> PhaseSettings:
+    def settings(self, phase: Phase) -> TopdownConf:
         """The `topdown_conf` of a phase, its parent as a path from the current directory."""
-        return PhaseSettings(
+        return TopdownConf(
             parent=os.path.relpath(self.parent_dir(phase)),
             cut=phase.cut,
             kind=phase.kind,

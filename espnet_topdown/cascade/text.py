@@ -13,28 +13,9 @@ from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade, Judgement
 from espnet_topdown.experiment.phase_dir import LOCK, read_record
 from espnet_topdown.experiment.train_log import read_progress
+from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.plan.plan import BASE, Phase
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as aligned text; the first row is the header.
-
-    Cells that are numbers stand right.
-    """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            c.rjust(w) if _is_number(c) else c.ljust(w) for c, w in zip(row, widths, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def _is_number(cell: str) -> bool:
-    return (
-        cell.replace(",", "").replace(".", "").replace("%", "").replace("-", "").strip().isdigit()
-    )
+from espnet_topdown.table import aligned
 
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -49,7 +30,7 @@ def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
         rows.append(
             [layer["name"], f"{count:,}", f"{100 * count / max(total, 1):.1f}%", layer["notes"]]
         )
-    return columns([*rows, ["all", f"{total:,}", "100.0%", ""]])
+    return aligned(rows[0], [*rows[1:], ["all", f"{total:,}", "100.0%", ""]])
 
 
 def plan_table(cascade: Cascade, judgement: Judgement | None = None) -> str:
@@ -61,7 +42,7 @@ def plan_table(cascade: Cascade, judgement: Judgement | None = None) -> str:
     base_epochs = str(len(cascade.facts.epochs) or "?")
     base = [
         BASE,
-        "base",
+        BASE_KIND,
         "-",
         "-",
         str(cascade.base.seed),
@@ -82,7 +63,7 @@ def plan_table(cascade: Cascade, judgement: Judgement | None = None) -> str:
         rows.append(
             row + ([_dev(judgement, phase.name), _verdict(judgement, phase)] if judgement else [])
         )
-    return columns(rows)
+    return aligned(rows[0], rows[1:])
 
 
 def _dev(judgement: Judgement, name: str) -> str:
@@ -174,7 +155,7 @@ def status(cascade: Cascade) -> str:
     rows.append(
         [
             BASE,
-            "base",
+            BASE_KIND,
             "-",
             "finished",
             str(len(cascade.facts.epochs)),
@@ -197,7 +178,7 @@ def status(cascade: Cascade) -> str:
         )
     runner = files.holder(cascade.directory / ".lock")
     return (
-        columns(rows)
+        aligned(rows[0], rows[1:])
         + f"\nbest: {judgement.best}; "
         + (f"run by {runner}" if runner else "not running")
     )

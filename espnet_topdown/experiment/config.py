@@ -17,7 +17,7 @@ import yaml
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Phase, Plan
-from espnet_topdown.plan.topdown_conf import PhaseSettings
+from espnet_topdown.plan.topdown_conf import TopdownConf
 
 # Of one run, not of the experiment: never passed on.
 _RUN_KEYS = (
@@ -114,7 +114,7 @@ class Experiment:
     def phase_config(
         self,
         phase: Phase,
-        settings: PhaseSettings,
+        settings: TopdownConf,
         parser_keys: Collection[str],
         *,
         layers: Mapping[str, Any],

@@ -6,11 +6,11 @@ Checked against the model's layer names; neither torch nor ESPnet is needed.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.plan.kinds import CONTROL, KINDS, TOP_DOWN
 from espnet_topdown.plan.layers import cut_index
-from espnet_topdown.plan.plan import BASE, TOP_DOWN, Entry, Phase, Plan
+from espnet_topdown.plan.plan import BASE, Entry, Phase, Plan
 
 # ESPnet seeds epoch n with seed + n (train/trainer.py, run), so neighbouring seeds repeat sequences
 SEED_STRIDE = 1000
@@ -54,140 +54,131 @@ class _Expansion:
 
     def _add_entry(self, entry: Entry) -> None:
         if entry.control:
-            self._add_controls(entry)
+            self._add_controls(entry, entry.control)
         elif entry.sweep:
             for cut in entry.sweep:
-                self._add(entry, cut, parent=entry.parent or BASE, in_sweep=True)
+                self._add_candidate(entry, cut, parent=entry.parent or BASE, in_sweep=True)
         elif entry.every:
-            for cut in self._every(entry):
-                self._add(entry, cut)
+            for cut in self._every(entry, entry.every):
+                self._add_candidate(entry, cut)
         else:
-            self._add(entry, str(entry.cut))
+            self._add_candidate(entry, str(entry.cut))
 
-    def _every(self, entry: Entry) -> list[str]:
-        """Cuts from `start` (default.
+    def _every(self, entry: Entry, every: int) -> list[str]:
+        """Cuts from `start` down to `stop`, `every` layers apart.
 
-        `every` layers below the last cut, or the decoder) down to `stop`, `every` apart.
+        `start` is by default `every` layers below the last cut, or the decoder.
         """
-        above = [p.cut for p in self.phases if not p.is_control and p.cut]
+        above = [phase.cut for phase in self._candidates() if phase.cut]
         if entry.start:
             first = cut_index(self.names, entry.start)
         elif above:
-            first = cut_index(self.names, above[-1]) - int(entry.every or 1)
+            first = cut_index(self.names, above[-1]) - every
+        elif "decoder.0" in self.names:
+            first = cut_index(self.names, "decoder")
         else:
-            first = (
-                cut_index(self.names, "decoder")
-                if "decoder.0" in self.names
-                else len(self.names) - 1
-            )
+            first = len(self.names) - 1
         last = cut_index(self.names, entry.stop) if entry.stop else 1
-        cuts = [self.names[i] for i in range(first, last - 1, -int(entry.every or 1))]
+        cuts = [self.names[place] for place in range(first, last - 1, -every)]
         if not cuts:
             between = f"{self.names[max(first, 0)]} and {self.names[last]}"
-            self.faults.append(f"every: {entry.every} gives no cut between {between}")
+            self.faults.append(f"every: {every} gives no cut between {between}")
         return cuts
 
-    def _top_down(self) -> list[Phase]:
-        return [p for p in self.phases if not p.is_control]
+    def _candidates(self) -> list[Phase]:
+        return [phase for phase in self.phases if not phase.is_control]
 
-    def _add(
+    def _add_candidate(
         self, entry: Entry, cut: str, *, parent: str | None = None, in_sweep: bool = False
     ) -> None:
-        number = len(self._top_down()) + 1
-        name = (
-            entry.name
-            if entry.name and not (entry.every or entry.sweep)
-            else f"{entry.name or 'phase'}{number}"
-        )
+        earlier = [phase.name for phase in self._candidates()]
+        number = len(earlier) + 1
+        is_one_of_several = entry.every or entry.sweep
+        if entry.name and not is_one_of_several:
+            name = entry.name
+        else:
+            name = f"{entry.name or 'phase'}{number}"
         parent = parent or entry.parent or self.plan.parent
-        parent = BASE if parent == "base" else parent
+        if parent == "base":
+            parent = BASE
         if parent == "previous":
-            parent = self._top_down()[-1].name if self.phases and self._top_down() else BASE
-        valid = [BASE, "best", "previous", *(p.name for p in self._top_down())]
+            parent = earlier[-1] if earlier else BASE
+        valid = [BASE, "best", "previous", *earlier]
         if parent not in valid:
             self.faults.append(f"{name}: unknown parent '{parent}'; {nearest(parent, valid)}")
-        phase = self._phase(
-            entry, name=name, kind=TOP_DOWN, cut=cut, parent=parent, in_sweep=in_sweep
-        )
-        self.phases.append(phase)
-        self._check_cut(phase)
-
-    def _phase(
-        self, entry: Entry, *, name: str, kind: str, cut: str | None, parent: str, **rest: Any
-    ) -> Phase:
-        seed = (
-            entry.seed
-            if entry.seed is not None
-            else self.base_seed + SEED_STRIDE * (len(self._top_down()) + 1)
-        )
-        return Phase(
+        phase = Phase(
             name=name,
-            kind=kind,
+            kind=TOP_DOWN,
             cut=cut,
             parent=parent,
-            seed=rest.pop("seed", seed),
+            seed=self._seed(entry, self.base_seed + SEED_STRIDE * number),
             dropout=entry.dropout or self.plan.dropout,
             tied=entry.tied or self.plan.tied,
             init_param=entry.init_param or self.plan.init_param,
             train={**self.plan.train, **entry.train},
-            **rest,
+            in_sweep=in_sweep,
         )
+        self._add(phase)
 
-    def _add_controls(self, entry: Entry) -> None:
-        """One control for each phase that it answers, with that phase's cut, parent, seed and
-        training options.
+    @staticmethod
+    def _seed(entry: Entry, default: int) -> int:
+        return default if entry.seed is None else entry.seed
+
+    def _add_controls(self, entry: Entry, kind: str) -> None:
+        """One control for each phase that it answers.
+
+        It takes that phase's cut, parent, seed, tie and training options.
         """
-        by_name = {p.name: p for p in self._top_down()}
+        by_name = {phase.name: phase for phase in self._candidates()}
         for answered in entry.answers or tuple(by_name):
             if answered not in by_name:
-                self.faults.append(
-                    f"control {entry.control} answers '{answered}'; {nearest(answered, by_name)}"
-                )
+                known = nearest(answered, by_name)
+                self.faults.append(f"control {kind} answers '{answered}'; {known}")
                 continue
             asked = by_name[answered]
-            kind = str(entry.control)
-            control = self._phase(
-                entry,
+            own_parent = asked.parent if KINDS[kind].has_parent else BASE
+            control = Phase(
                 name=f"{entry.name or kind}_{answered}",
                 kind=kind,
-                cut=None if kind in ("restart", "continue") else entry.cut or asked.cut,
-                parent=entry.parent or (BASE if kind == "restart" else asked.parent),
-                seed=entry.seed if entry.seed is not None else asked.seed,
+                cut=(entry.cut or asked.cut) if KINDS[kind].has_cut else None,
+                parent=entry.parent or own_parent,
+                seed=self._seed(entry, asked.seed),
+                dropout=entry.dropout or self.plan.dropout,
+                tied=asked.tied,
+                init_param=entry.init_param or self.plan.init_param,
+                train={**asked.train, **entry.train},
                 answers=answered,
+                role=CONTROL,
             )
-            control = Phase(
-                **{**vars(control), "train": {**asked.train, **entry.train}, "tied": asked.tied}
-            )
-            self.phases.append(control)
-            if control.cut:
-                self._check_cut(control)
+            self._add(control)
 
-    def _check_cut(self, phase: Phase) -> None:
-        sides = phase.sides(self.names)
-        if not sides.fresh:
-            self.faults.append(
-                f"{phase.name}: a cut at '{phase.cut}' keeps every layer, so nothing would be"
-                " trained"
-            )
-        elif not sides.kept:
-            self.faults.append(
-                f"{phase.name}: a cut at '{phase.cut}' keeps nothing; use 'control: restart' for"
-                " that"
-            )
+    def _add(self, phase: Phase) -> None:
+        self.phases.append(phase)
+        if phase.cut is None:
+            return
+        fault = phase.sides(self.names).fault(phase.cut)
+        if fault:
+            self.faults.append(f"{phase.name}: {fault}")
 
     def _check_names_and_seeds(self) -> None:
-        names = [p.name for p in self.phases]
-        self.faults += [
-            f"two phases are named '{n}'" for n in dict.fromkeys(names) if names.count(n) > 1
-        ]
-        parents = {p.name: p for p in self.phases}
+        names = [phase.name for phase in self.phases]
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1:
+                self.faults.append(f"two phases are named '{name}'")
         for phase in self.phases:
-            ancestor, seeds = phase.parent, {self.base_seed: BASE}
-            while ancestor in parents and parents[ancestor] is not phase:
-                seeds[parents[ancestor].seed] = ancestor
-                ancestor = parents[ancestor].parent
-            if phase.kind != "continue" and phase.seed in seeds:
+            taken = self._ancestors_seeds(phase)
+            if KINDS[phase.kind].draws and phase.seed in taken:
                 self.faults.append(
-                    f"{phase.name}: seed {phase.seed} is its ancestor {seeds[phase.seed]}'s, so the"
+                    f"{phase.name}: seed {phase.seed} is its ancestor {taken[phase.seed]}'s, so the"
                     " fresh layers would start where that one started; give another seed"
                 )
+
+    def _ancestors_seeds(self, phase: Phase) -> dict[int, str]:
+        """Seed -> ancestor that was trained under it, phase 0 included."""
+        by_name = {other.name: other for other in self.phases}
+        seeds = {self.base_seed: BASE}
+        ancestor = by_name.get(phase.parent)
+        while ancestor is not None and ancestor is not phase:
+            seeds[ancestor.seed] = ancestor.name
+            ancestor = by_name.get(ancestor.parent)
+        return seeds

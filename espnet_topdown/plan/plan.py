@@ -9,32 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from espnet_topdown.plan.kinds import CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.layers import cut_index
 
-TOP_DOWN = "top_down"
-CONTROLS = ("restart", "continue", "unfrozen", "bottom_up")
-KINDS = (TOP_DOWN, *CONTROLS)
 DROPOUT = ("keep", "off")
 TIED = ("freeze", "untie_draw", "untie_copy")
 INIT_PARAM = ("keep", "drop")
 BASE = "phase0"
 
 
-def has_own_name(kind: str, name: str) -> bool:
-    """Whether `name` is of a control that a plan named itself (``finetune_phase1``), not by its
-    kind (``restart_phase1``).
-    """
-    return kind in CONTROLS and not name.startswith(f"{kind}_")
-
-
 @dataclass(frozen=True)
 class Sides:
     """Layer names on the two sides of a cut, lowest first.
 
-    `kept` come from the parent, `fresh` are drawn anew.
-
-    `frozen` are the kept layers that are not updated: all of them, or none in the kinds that freeze
-    nothing.
+    Args:
+        kept: copied from the parent.
+        fresh: drawn anew.
+        frozen: the kept layers that are not updated: all of them, or none in kinds that freeze
+            nothing.
     """
 
     kept: tuple[str, ...]
@@ -46,16 +38,26 @@ class Sides:
         """The sides for a phase of `kind`, cut at `cut`, of a model with layers `names`.
 
         Raises:
-            TopdownError: no layer or block is named `cut`.
+            TopdownError: no layer or stack of layers is named `cut`.
         """
-        if kind == "restart":
-            return cls((), tuple(names), ())
-        if kind == "continue":
-            return cls(tuple(names), (), ())
+        row = KINDS[kind]
+        names = tuple(names)
+        if row.keeps == "none":
+            return cls(kept=(), fresh=names, frozen=())
+        if row.keeps == "all":
+            return cls(kept=names, fresh=(), frozen=())
         at = cut_index(names, str(cut))
-        lower, upper = tuple(names[:at]), tuple(names[at:])
-        kept, fresh = (lower, upper) if kind == "bottom_up" else (upper, lower)
-        return cls(kept, fresh, () if kind == "unfrozen" else kept)
+        lower, upper = names[:at], names[at:]
+        kept, fresh = (upper, lower) if row.keeps == "upper" else (lower, upper)
+        return cls(kept=kept, fresh=fresh, frozen=kept if row.freezes else ())
+
+    def fault(self, cut: str) -> str | None:
+        """Why a phase cut at `cut` cannot have these sides; None where it can."""
+        if not self.fresh:
+            return f"a cut at '{cut}' keeps every layer, so nothing would be trained"
+        if not self.kept:
+            return f"a cut at '{cut}' keeps nothing; use kind restart for that"
+        return None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Phase:
     Args:
         name: directory name inside the cascade (``phase1``, ``restart_phase1``).
         kind: one of `KINDS`.
+        role: a candidate can be accepted, be the best and be a parent; a control is compared with
+            the phase that it answers and is none of these.
         cut: lowest layer of the upper part; None for ``restart`` and ``continue``.
         parent: name of the phase whose weights are kept, or ``best`` (best on dev when this phase
             starts).
@@ -89,11 +93,12 @@ class Phase:
     train: Mapping[str, Any] = field(default_factory=dict)
     answers: str | None = None
     in_sweep: bool = False
+    role: Role = CANDIDATE
 
     @property
     def is_control(self) -> bool:
-        """Controls are never the best phase, never a parent, and never count for stopping."""
-        return self.kind != TOP_DOWN
+        """Whether it is never the best phase, never a parent, and never counts for stopping."""
+        return self.role == CONTROL
 
     def sides(self, names: Sequence[str]) -> "Sides":
         """What the cut makes of the model's layers."""

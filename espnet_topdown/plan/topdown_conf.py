@@ -8,12 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from espnet_topdown.errors import TopdownError, nearest
-from espnet_topdown.plan.plan import DROPOUT, KINDS, TIED, TOP_DOWN, Sides
+from espnet_topdown import check
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.kinds import KINDS, TOP_DOWN
+from espnet_topdown.plan.plan import DROPOUT, TIED, Sides
+
+RULES = {
+    "kind": check.one_of(KINDS),
+    "dropout": check.one_of(DROPOUT),
+    "tied": check.one_of(TIED),
+}
 
 
 @dataclass(frozen=True)
-class PhaseSettings:
+class TopdownConf:
     """The YAML mapping ``topdown_conf`` of an ESPnet training config.
 
     Args:
@@ -38,31 +46,21 @@ class PhaseSettings:
     layers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
-    def from_conf(cls, conf: Mapping[str, Any]) -> "PhaseSettings":
+    def from_conf(cls, conf: Mapping[str, Any]) -> "TopdownConf":
         """Check a ``topdown_conf``.
 
         Raises:
             TopdownError: every fault found, one a line.
         """
         conf = dict(conf)
-        known = [f.name for f in fields(cls)]
-        faults = [f"unknown key '{key}'; {nearest(key, known)}" for key in conf if key not in known]
-        if conf.get("dropout") is False:
-            conf["dropout"] = "off"  # YAML 1.1 reads off as false
-        for key, valid in (("kind", KINDS), ("dropout", DROPOUT), ("tied", TIED)):
-            if conf.get(key) is not None and conf[key] not in valid:
-                faults.append(f"{key} '{conf[key]}' is unknown; {nearest(conf[key], valid)}")
-        kind = conf.get("kind", TOP_DOWN)
-        if kind not in ("restart", "continue") and not conf.get("cut"):
-            faults.append(f"kind {kind} needs a cut, such as 'cut: decoder'")
-        if kind in ("restart", "continue") and conf.get("cut"):
-            faults.append(f"kind {kind} has no cut")
-        if kind != "restart" and not conf.get("parent"):
-            faults.append(f"kind {kind} needs a parent: the directory of a trained experiment")
+        check.read_off(conf, "dropout")
+        faults = check.unknown_keys(conf, [field.name for field in fields(cls)])
+        faults += check.faults(conf, RULES)
+        if (conf.get("kind") or TOP_DOWN) in KINDS:
+            faults += _kind_faults(conf)
         if faults:
-            raise TopdownError(
-                "topdown_conf has faults:\n" + "\n".join(f"  - {fault}" for fault in faults)
-            )
+            lines = "\n".join(f"  - {fault}" for fault in faults)
+            raise TopdownError(f"topdown_conf has faults:\n{lines}")
         return cls(**{key: value for key, value in conf.items() if value is not None})
 
     def to_conf(self) -> dict[str, Any]:
@@ -75,15 +73,25 @@ class PhaseSettings:
         Refuses a phase that would train nothing or keep nothing.
         """
         sides = Sides.of(self.kind, self.cut, names)
-        if self.cut and not sides.fresh:
-            raise TopdownError(
-                f"a cut at '{self.cut}' keeps every layer, so nothing would be trained"
-            )
-        if self.cut and not sides.kept:
-            raise TopdownError(f"a cut at '{self.cut}' keeps nothing; use 'kind: restart' for that")
+        if self.cut and (fault := sides.fault(self.cut)):
+            raise TopdownError(fault)
         return sides
 
     @property
     def unties(self) -> bool:
         """Whether the model must be built without its tie."""
         return self.tied in ("untie_draw", "untie_copy")
+
+
+def _kind_faults(conf: Mapping[str, Any]) -> list[str]:
+    """What the kind needs and does not have, and the other way round."""
+    name = conf.get("kind") or TOP_DOWN
+    kind = KINDS[name]
+    faults = []
+    if kind.has_cut and not conf.get("cut"):
+        faults.append(f"kind {name} needs a cut, such as 'cut: decoder'")
+    if not kind.has_cut and conf.get("cut"):
+        faults.append(f"kind {name} has no cut")
+    if kind.has_parent and not conf.get("parent"):
+        faults.append(f"kind {name} needs a parent: the directory of a trained experiment")
+    return faults

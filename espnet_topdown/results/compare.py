@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.results import significance
 from espnet_topdown.results.scoring import Score, alignments, find_scores, score_trn
 
@@ -128,7 +129,7 @@ def bases(rows: Sequence[PhaseResult]) -> list[int | None]:
     """
     found, last = [], None
     for place, row in enumerate(rows):
-        last = place if row.kind == "base" else last
+        last = place if row.kind == BASE_KIND else last
         found.append(last)
     return found
 

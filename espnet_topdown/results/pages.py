@@ -18,25 +18,26 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_json, write_text
+from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.results import report, significance
 from espnet_topdown.results.compare import PhaseResult, SetComparison, compare_sets
 from espnet_topdown.results.scoring import METRICS, find_scores, score_trn
 from espnet_topdown.results.tables import (
     COUNTS,
-    Tables,
-    overview_sections,
-    pair_section,
+    overview_tables,
+    pair_table,
     phase_data,
-    phases_section,
-    seeds_section,
+    phases_table,
+    seeds_table,
     set_data,
-    set_section,
+    set_table,
 )
+from espnet_topdown.table import Page
 
 __all__ = [
     "PhaseResult",
-    "Tables",
-    "cascade_table",
+    "Page",
+    "cascade_page",
     "compare",
     "experiment_results",
     "write_cascade",
@@ -106,13 +107,13 @@ def _environment() -> Iterable[str]:
         return  # not in a git repository, or one without a commit
 
 
-def cascade_table(
+def cascade_page(
     rows: Sequence[PhaseResult],
     *,
     case_sensitive: bool = False,
     resamples: int = significance.RESAMPLES,
     sets: Sequence[SetComparison] | None = None,
-) -> Tables:
+) -> Page:
     """The phases of a cascade, and on each decoded set their errors against phase 0.
 
     Args:
@@ -135,14 +136,14 @@ def cascade_table(
         if sets is None
         else sets
     )
-    sections = [phases_section(rows, decoded=bool(sets)), *overview_sections(rows, sets)]
-    sections += [set_section(rows, found, resamples) for found in sets]
-    sections += [seeds_section(found) for found in sets if found.groups]
+    tables = [phases_table(rows, decoded=bool(sets)), *overview_tables(rows, sets)]
+    tables += [set_table(rows, found, resamples) for found in sets]
+    tables += [seeds_table(found) for found in sets if found.groups]
     data = {
         "phases": [phase_data(row) for row in rows],
         "sets": [set_data(rows, found) for found in sets],
     }
-    return Tables("Cascade results", tuple(sections), data)
+    return Page("Cascade results", tuple(tables), data)
 
 
 def write_cascade(
@@ -151,7 +152,7 @@ def write_cascade(
     layers: Sequence[tuple[str, int]],
     *,
     case_sensitive: bool = False,
-) -> Tables:
+) -> Page:
     """Write RESULTS.md, results.json, report.html and images/*.png into `directory`, each file
     whole or not at all.
 
@@ -161,12 +162,12 @@ def write_cascade(
         layers: (layer name, parameters), from the bottom to the top.
         case_sensitive: sclite's ``-s``.
 
-    Returns what `cascade_table` gives; raises as it does.
+    Returns what `cascade_page` gives; raises as it does.
     """
     from espnet_topdown.results import plots
 
     sets = compare_sets(rows, case_sensitive=case_sensitive)
-    tables = cascade_table(rows, sets=sets)
+    page = cascade_page(rows, sets=sets)
     pictures = plots.draw(rows, sets)
     for name, png in pictures.items():
         with replacing(Path(directory) / "images" / name) as temporary:
@@ -174,16 +175,16 @@ def write_cascade(
     images = "".join(
         f"\n![{name.removesuffix('.png').replace('_', ' ')}](images/{name})\n" for name in pictures
     )
-    write_text(Path(directory) / "RESULTS.md", tables.markdown() + images)
-    write_json(Path(directory) / "results.json", tables.data)
+    write_text(Path(directory) / "RESULTS.md", page.markdown() + images)
+    write_json(Path(directory) / "results.json", page.data)
     write_text(
         Path(directory) / "report.html",
-        report.page(Path(directory).resolve().name, rows, layers, tables, pictures),
+        report.html(Path(directory).resolve().name, rows, layers, page, pictures),
     )
-    return tables
+    return page
 
 
-def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Tables:
+def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
     """Two experiments on every set that both were decoded on, the first one in the place of phase
     0.
 
@@ -198,19 +199,19 @@ def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Table
             f" {mine} and {yours}. Decode both with the same configuration and --inference_tag"
             " (stages 12 and 13)"
         )
-    rows = [_as_row(first, "base"), _as_row(second, "experiment")]
+    rows = [_as_row(first, BASE_KIND), _as_row(second, "experiment")]
     compared = compare_sets(rows, case_sensitive=case_sensitive)
     sets = [found for found in compared if all(cell.score for cell in found.cells)]
     names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
-    sections = tuple(pair_section(names, found, significance.RESAMPLES) for found in sets)
-    return Tables(
-        f"{second} against {first}", sections, {"sets": [set_data(rows, found) for found in sets]}
+    tables = tuple(pair_table(names, found, significance.RESAMPLES) for found in sets)
+    return Page(
+        f"{second} against {first}", tables, {"sets": [set_data(rows, found) for found in sets]}
     )
 
 
 def _as_row(exp: Path, kind: str) -> PhaseResult:
     return PhaseResult(
-        str(exp), kind, None, 0.0, None, "", None, kind != "base", 0, 0, None, Path(exp)
+        str(exp), kind, None, 0.0, None, "", None, kind != BASE_KIND, 0, 0, None, Path(exp)
     )
 
 

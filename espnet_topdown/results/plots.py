@@ -10,19 +10,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from espnet_topdown.plan.plan import has_own_name
+from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
 from espnet_topdown.results.compare import Cell, PhaseResult, SetComparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
 FILLS = ("full", "none", "left", "top")
-KINDS = ("base", "top_down", "restart", "continue", "unfrozen", "bottom_up")
-HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---")
 WIDTH = 8.0  # inches
 LEGEND_CHARACTERS = 45  # longest label that two columns of a legend hold
 LEVEL_LABELS = 5  # categories on an axis that have room to be written level
@@ -112,10 +108,10 @@ def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
 
 def _look(row: PhaseResult, before: int) -> dict[str, Any]:
     """Colour and marker of its kind, line style by the number of phases of that kind `before` it."""
-    kind = KINDS.index(row.kind)
+    kind = look(row.kind)
     return {
-        "color": COLOURS[kind],
-        "marker": MARKERS[kind],
+        "color": kind.colour,
+        "marker": kind.marker,
         "markersize": 4,
         "fillstyle": FILLS[before // len(LINES) % len(FILLS)],
         "linestyle": LINES[before % len(LINES)],
@@ -173,7 +169,7 @@ def error_by_cut(
         _error_panel(axes, rows, values, places)
         axes.set_ylabel(name)
     axes.set_xlabel("cut, or the kind of phase where there is none")
-    several = sum(row.kind == "base" for row in rows) > 1
+    several = sum(row.kind == BASE_KIND for row in rows) > 1
     handles = {label: handle for handle, label in zip(*_handles(figure))}
     caption = (
         f"{'band: phase 0 of all seeds' if several else 'line: phase 0'}; ringed: selected on dev"
@@ -214,13 +210,14 @@ def _places(rows: Sequence[PhaseResult]) -> list[str]:
     Phase 0, cuts from the top of the model down, kinds without a cut.
     """
     depth = {
-        row.cut: row.frozen_share for row in rows if row.cut and row.kind == "top_down"
+        row.cut: row.frozen_share for row in rows if row.cut and row.kind == TOP_DOWN
     }  # a lower cut freezes more
     places = dict.fromkeys(_category(row) for row in rows)
     cuts = {row.cut for row in rows if row.cut}
-    order = {kind: number for number, kind in enumerate(KINDS)} | depth
+    order = {kind: drawing_order(kind) for kind in KINDS} | depth
     return sorted(
-        places, key=lambda p: (p not in cuts and p != "base", p in cuts, order.get(p, len(KINDS)))
+        places,
+        key=lambda p: (p not in cuts and p != BASE_KIND, p in cuts, order.get(p, 1 + len(KINDS))),
     )
 
 
@@ -239,10 +236,10 @@ def _error_panel(
             continue
         x = places.index(category) + SPREAD * (at[category] - (alike[category] + 1) / 2)
         y, bars = _value_and_bars(value)
-        kind = KINDS.index(row.kind)
+        kind = look(row.kind)
         style = {
-            "color": COLOURS[kind],
-            "marker": MARKERS[kind],
+            "color": kind.colour,
+            "marker": kind.marker,
             "markersize": 7,
             "linestyle": "none",
         }
@@ -254,7 +251,7 @@ def _error_panel(
     bases = [
         _value_and_bars(v)[0]
         for row, v in zip(rows, values, strict=True)
-        if row.kind == "base" and v is not None
+        if row.kind == BASE_KIND and v is not None
     ]
     if len(bases) == 1:
         axes.axhline(bases[0], color="0.4", linestyle="--", linewidth=1)
@@ -283,9 +280,9 @@ def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
     figure = _figure(1.2 + 0.36 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True)
     for y, row in enumerate(rows):
-        kind = KINDS.index(row.kind)
-        style = {"edgecolor": COLOURS[kind], "hatch": HATCHES[kind], "linewidth": 1.4}
-        style["facecolor"] = "white" if kind else "0.75"
+        kind = look(row.kind)
+        style = {"edgecolor": kind.colour, "hatch": kind.hatch, "linewidth": 1.4}
+        style["facecolor"] = "0.75" if row.kind == BASE_KIND else "white"
         share = 100 * row.frozen_share
         left.barh(y, share, **style)
         left.annotate(f"{share:.0f}", (share, y), (4, 0), textcoords="offset points", va="center")

@@ -7,9 +7,10 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN
 from espnet_topdown.plan.plan import Sides
 from espnet_topdown.results.compare import PhaseResult
-from espnet_topdown.results.tables import Section, Tables
+from espnet_topdown.table import Page, Table
 
 LAYER_HEIGHT, PHASE_WIDTH, GAP = 22, 96, 8  # pixels
 STYLE = """body{font:14px/1.5 system-ui,sans-serif;max-width:90rem;margin:2rem auto;padding:0 1rem;color:#111}
@@ -24,11 +25,11 @@ FILLS = {"frozen": "#0072B2", "kept": "url(#kept)", "fresh": "#ffffff"}
 WORDS = {"frozen": "kept and frozen", "kept": "kept and trained", "fresh": "fresh and trained"}
 
 
-def page(
+def html(
     name: str,
     rows: Sequence[PhaseResult],
     layer_rows: Sequence[tuple[str, int]],
-    tables: Tables,
+    page: Page,
     pictures: Mapping[str, bytes],
 ) -> str:
     """The page of a cascade.
@@ -37,7 +38,7 @@ def page(
         name: of the cascade.
         rows: phases in their order.
         layer_rows: (layer name, parameters), from the bottom to the top.
-        tables: what `tables.cascade_table` gave.
+        page: what `pages.cascade_page` gave.
         pictures: what `plots.draw` gave, file name -> PNG.
     """
     first = [_image(key, png) for key, png in pictures.items() if key == "error_by_cut.png"]
@@ -47,10 +48,10 @@ def page(
         *first,
         _layers(rows, layer_rows),
     ]
-    parts += [*map(_table, tables.sections), *others]
+    parts += [*map(_table, page.tables), *others]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(name)}:'
-        f" {escape(tables.title)}</title>"
+        f" {escape(page.title)}</title>"
         '<meta name="viewport" content="width=device-width"><link rel="icon"'
         f' href="data:,"><style>{STYLE}</style>'
         f"</head><body>{''.join(parts)}</body></html>\n"
@@ -59,7 +60,7 @@ def page(
 
 def verdict(rows: Sequence[PhaseResult]) -> str:
     """What dev decided, as a sentence."""
-    tried = [row for row in rows if row.kind == "top_down"]
+    tried = [row for row in rows if row.kind == TOP_DOWN]
     best = next((row for row in rows if row.best), None)
     if best is None or best.dev is None or not tried:
         return f"Phases finished: {len(tried)}; nothing is selected yet."
@@ -68,7 +69,7 @@ def verdict(rows: Sequence[PhaseResult]) -> str:
         f"{len(tried)} top-down phase{'s' if len(tried) > 1 else ''}, {controls}"
         f" control{'' if controls == 1 else 's'}"
     )
-    if best.kind == "base":
+    if best.kind == BASE_KIND:
         return f"{counted}: none is better than phase 0 on dev ({best.dev_name} {best.dev:.4f})."
     base = rows[0].dev
     against = f", phase 0 {base:.4f}" if base is not None else ""
@@ -87,7 +88,7 @@ def _image(name: str, png: bytes) -> str:
     )
 
 
-def _table(section: Section) -> str:
+def _table(section: Table) -> str:
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in section.header)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in section.rows
@@ -104,7 +105,7 @@ def layer_state(row: PhaseResult, layers: Sequence[str], layer: str) -> str:
     """What a phase did with a layer: "frozen", "kept" (copied and trained on) or "fresh"."""
     if layer in row.frozen:
         return "frozen"
-    if row.kind not in ("continue", "unfrozen"):
+    if row.kind not in KINDS or KINDS[row.kind].freezes:
         return "fresh"
     return "kept" if layer in Sides.of(row.kind, row.cut, layers).kept else "fresh"
 

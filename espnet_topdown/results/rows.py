@@ -11,15 +11,16 @@ from espnet_topdown import files
 from espnet_topdown.cascade.cascade import HEADER, Cascade
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import read_record
+from espnet_topdown.plan.kinds import BASE_KIND, KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.results import pages
 from espnet_topdown.results.compare import PhaseResult
-from espnet_topdown.results.tables import Tables
+from espnet_topdown.table import Page
 
 PERPLEXITY = "perplexity.json"  # what `espnet_topdown.bin.perplexity` leaves in an experiment
 
 
-def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Tables | str:
+def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Page | str:
     """The tables that suit the directories.
 
     One cascade, several, one experiment, or two experiments.
@@ -34,7 +35,7 @@ def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> T
         cascades = [Cascade.reopen(directory) for directory in directories]
         rows = [row for cascade in cascades for row in phase_results(cascade)]
         if len(cascades) > 1:
-            return pages.cascade_table(rows, case_sensitive=case_sensitive)
+            return pages.cascade_page(rows, case_sensitive=case_sensitive)
         layers = list(cascades[0].facts.parameters.items())
         return pages.write_cascade(directories[0], rows, layers, case_sensitive=case_sensitive)
     if any(are_cascades) or len(directories) > 2:
@@ -49,7 +50,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
     judgement = cascade.judge()
     base = PhaseResult(
         name=BASE,
-        kind="base",
+        kind=BASE_KIND,
         cut=None,
         frozen_share=0.0,
         dev=judgement.dev[BASE],
@@ -104,7 +105,7 @@ def _settings(phase: Phase) -> str:
         "tied",
         "init_param",
         "train",
-        *(() if phase.kind == "restart" else ("parent",)),
+        *(("parent",) if KINDS[phase.kind].has_parent else ()),
     )
     return json.dumps({name: getattr(phase, name) for name in names}, sort_keys=True, default=str)
 

@@ -5,13 +5,14 @@ Numbers come from `espnet_topdown.results.compare`; what is put on one page is d
 `espnet_topdown.results.pages`.
 """
 
-import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from espnet_topdown.plan.kinds import CONTROL_KINDS
 from espnet_topdown.results.compare import Cell, Change, PhaseResult, SetComparison, bases
+from espnet_topdown.table import Table
 
 COUNTS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
 UNITS = {"wer": "words", "cer": "characters"}
@@ -23,55 +24,7 @@ TOTALS = (
 )
 
 
-@dataclass(frozen=True)
-class Section:
-    """One table: heading, column names, rows of text cells, and notes under it."""
-
-    heading: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Tables ready to show, and the same numbers as plain data."""
-
-    title: str
-    sections: tuple[Section, ...]
-    data: dict[str, Any]
-
-    def markdown(self) -> str:
-        """As Markdown."""
-        parts = [f"# {self.title}"]
-        for section in self.sections:
-            lines = [section.header, ("---",) * len(section.header), *section.rows]
-            table = "\n".join(
-                f"|{'|'.join(cell.replace('|', '/') for cell in line)}|" for line in lines
-            )
-            parts += [f"## {section.heading}", table]
-            parts += ["\n".join(f"- {note}" for note in section.notes)] if section.notes else []
-        return "\n\n".join(parts) + "\n"
-
-    def terminal(self) -> str:
-        """As text with aligned columns."""
-        parts = [self.title]
-        for section in self.sections:
-            widths = [max(map(len, column)) for column in zip(section.header, *section.rows)]
-            rules = tuple("-" * width for width in widths)
-            rows = (section.header, rules, *section.rows)
-            lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-            parts.append(
-                "\n".join([section.heading, *lines, *(f"  {note}" for note in section.notes)])
-            )
-        return "\n\n".join(parts) + "\n"
-
-    def json(self) -> str:
-        """As JSON text."""
-        return json.dumps(self.data, indent=1, ensure_ascii=False)
-
-
-def phases_section(rows: Sequence[PhaseResult], *, decoded: bool) -> Section:
+def phases_table(rows: Sequence[PhaseResult], *, decoded: bool) -> Table:
     """What was trained and what dev says of it; `decoded` tells whether error rates follow."""
     perplexities = [(row, row.perplexity or {}) for row in rows]
     datasets = list(dict.fromkeys(name for _, perplexity in perplexities for name in perplexity))
@@ -93,10 +46,8 @@ def phases_section(rows: Sequence[PhaseResult], *, decoded: bool) -> Section:
     )
     criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
-    if any(row.kind not in ("base", "top_down") for row in rows):
-        notes.append(
-            "Controls (restart, continue, unfrozen, bottom_up) are never accepted or best."
-        )
+    if any(row.kind in CONTROL_KINDS for row in rows):
+        notes.append(f"Controls ({', '.join(CONTROL_KINDS)}) are never accepted or best.")
     if len({row.parameters for row in rows}) > 1:
         notes.append(
             "The models differ in size (untied weights): their results are not those of equal"
@@ -104,7 +55,7 @@ def phases_section(rows: Sequence[PhaseResult], *, decoded: bool) -> Section:
         )
     if not decoded and not datasets:
         notes.append("No phase was decoded, so there are no error rates.")
-    return Section("Phases", (*header, *(f"ppl {name}" for name in datasets)), body, tuple(notes))
+    return Table("Phases", (*header, *(f"ppl {name}" for name in datasets)), body, tuple(notes))
 
 
 def _phase_cells(row: PhaseResult) -> tuple[str, ...]:
@@ -128,7 +79,7 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def overview_sections(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> list[Section]:
+def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> list[Table]:
     """Word error rates of every phase, a column for each set.
 
     One table for each way of decoding with several sets.
@@ -141,7 +92,7 @@ def overview_sections(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]
         "Err; in brackets the difference to phase 0 in percentage points. Intervals: the tables of"
         " the single sets."
     )
-    sections = []
+    tables = []
     for inference, several in by_inference.items():
         if len(several) > 1:
             header = ("phase", "kind", "cut", "seed", *(found.dataset for found in several))
@@ -150,8 +101,8 @@ def overview_sections(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]
                 (*_names(row), str(row.seed), *line)
                 for row, *line in zip(rows, *columns, strict=True)
             )
-            sections.append(Section(f"WER of all sets ({inference})", header, body, (note,)))
-    return sections
+            tables.append(Table(f"WER of all sets ({inference})", header, body, (note,)))
+    return tables
 
 
 def _rate(cell: Cell) -> str:
@@ -161,7 +112,7 @@ def _rate(cell: Cell) -> str:
     return f"{rate} ({cell.change.points:+.2f})" if cell.change else rate
 
 
-def set_section(rows: Sequence[PhaseResult], found: SetComparison, resamples: int) -> Section:
+def set_table(rows: Sequence[PhaseResult], found: SetComparison, resamples: int) -> Table:
     """Error counts of every phase on one set, and their differences to phase 0."""
     header = ("phase", "kind", "cut", "seed", *COUNTS, "Err - phase 0", "95 % interval")
     body = [
@@ -172,7 +123,7 @@ def set_section(rows: Sequence[PhaseResult], found: SetComparison, resamples: in
     return _with_p(found, header, body, _set_notes(rows, found, resamples, "phase 0", tested))
 
 
-def pair_section(names: tuple[str, str], found: SetComparison, resamples: int) -> Section:
+def pair_table(names: tuple[str, str], found: SetComparison, resamples: int) -> Table:
     """Error counts of two experiments on one set, and the difference of the second to the first."""
     header = ("experiment", *COUNTS, "Err - first", "95 % interval")
     body = [(name, *_cell(cell)) for name, cell in zip(names, found.cells, strict=True)]
@@ -186,7 +137,7 @@ def pair_section(names: tuple[str, str], found: SetComparison, resamples: int) -
 
 def _with_p(
     found: SetComparison, header: tuple[str, ...], body: list[tuple[str, ...]], notes: Iterable[str]
-) -> Section:
+) -> Table:
     """The section of one set.
 
     With a column of p values for words, as MAPSSWE is a test of word errors.
@@ -194,7 +145,7 @@ def _with_p(
     if found.metric == "wer":
         header = (*header, "MAPSSWE p (Holm)")
         body = [(*line, _p(cell)) for line, cell in zip(body, found.cells, strict=True)]
-    return Section(_set_name(found), header, tuple(body), tuple(notes))
+    return Table(_set_name(found), header, tuple(body), tuple(notes))
 
 
 def _set_name(found: SetComparison) -> str:
@@ -287,7 +238,7 @@ def _drawn(found: SetComparison) -> str:
     )
 
 
-def seeds_section(found: SetComparison) -> Section:
+def seeds_table(found: SetComparison) -> Table:
     """Experiments with several seeds, their seeds read together."""
     body = tuple(
         (
@@ -306,7 +257,7 @@ def seeds_section(found: SetComparison) -> Section:
         " with all its runs."
     )
     header = ("phase", "kind", "cut", "runs", "mean Err", "range", "Err - phase 0", "95 % interval")
-    return Section(f"{_set_name(found)}, seeds together", header, body, (note,))
+    return Table(f"{_set_name(found)}, seeds together", header, body, (note,))
 
 
 def phase_data(row: PhaseResult) -> dict[str, Any]:

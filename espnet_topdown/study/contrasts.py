@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from espnet_topdown.plan.plan import BASE, CONTROLS, TOP_DOWN, has_own_name
+from espnet_topdown.plan.kinds import BASE_KIND, CONTROL_KINDS, TOP_DOWN, has_own_name
+from espnet_topdown.plan.plan import BASE
 from espnet_topdown.results import significance
 from espnet_topdown.results.scoring import Score, alignments, score_trn
 from espnet_topdown.results.trn import speaker_of, write_trn
@@ -123,7 +124,7 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
             asked.setdefault(question, []).append(Pair(record["seed"], first, second))
 
     for record in records:
-        base, top = selected(record, ("base",)), selected(record, (TOP_DOWN,))
+        base, top = selected(record, (BASE_KIND,)), selected(record, (TOP_DOWN,))
         phases = {phase["name"]: phase for phase in record["phases"]}
         ask("best top-down phase - phase 0", record, top, base)
         matched = [
@@ -138,7 +139,7 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
             "best top-down phase - best control of any kind",
             record,
             top,
-            selected(record, CONTROLS),
+            selected(record, CONTROL_KINDS),
         )
         ask("best restart - phase 0", record, restart, base)
         off = [p for p in record["phases"] if p["kind"] == TOP_DOWN and p["dropout"] == "off"]
@@ -163,7 +164,7 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
                 parent = _settings(phase).get("parent", BASE)
                 if parent != BASE:
                     ask(f"{name} - its parent {parent}", record, phase, phases.get(parent))
-            elif kind in CONTROLS and answered:
+            elif kind in CONTROL_KINDS and answered:
                 ask(
                     f"{answered['name']} (cut {answered['cut']}) - its {kind}, one run each",
                     record,

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from espnet_topdown.results.tables import Section
+from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.study.contrasts import Pair, Record, questions
+from espnet_topdown.table import Table
 
 Interval = tuple[float, float]
 
@@ -92,7 +93,7 @@ def summary(found: Iterable[PerplexityContrast]) -> list[str]:
     ]
 
 
-def contrast_section(text: str, found: Iterable[PerplexityContrast]) -> Section:
+def contrast_table(text: str, found: Iterable[PerplexityContrast]) -> Table:
     """All questions on one text over seeds, with their verdicts."""
     header = ("question", "seeds", "mean perplexities", "difference", "95 %, seeds", "verdict")
     rows = []
@@ -113,10 +114,10 @@ def contrast_section(text: str, found: Iterable[PerplexityContrast]) -> Section:
             " questions. Verdict: only where it leaves out 0."
         ),
     )
-    return Section(f"What holds: perplexity, {text}", header, tuple(rows), notes)
+    return Table(f"What holds: perplexity, {text}", header, tuple(rows), notes)
 
 
-def phases_section(records: Sequence[Record]) -> Section:
+def phases_table(records: Sequence[Record]) -> Table:
     """Perplexities of each phase over seeds, and their differences to phase 0."""
     names = list(dict.fromkeys(phase["name"] for record in records for phase in record["phases"]))
     columns = texts(records)
@@ -146,7 +147,7 @@ def phases_section(records: Sequence[Record]) -> Section:
         "Mean over seeds, in brackets lowest to highest; differences to each seed's own phase 0"
         " with Student's t, 95 %."
     )
-    return Section("Perplexity of every phase over seeds", tuple(header), tuple(rows), (note,))
+    return Table("Perplexity of every phase over seeds", tuple(header), tuple(rows), (note,))
 
 
 def _spread(values: Iterable[float]) -> str:
@@ -159,7 +160,7 @@ def _difference(records: Sequence[Record], values: Mapping[int, float], text: st
         r["seed"]: p["perplexity"][text]
         for r in records
         for p in r["phases"]
-        if p["kind"] == "base" and text in (p["perplexity"] or {})
+        if p["kind"] == BASE_KIND and text in (p["perplexity"] or {})
     }
     differences = [value - base[seed] for seed, value in values.items() if seed in base]
     if not any(differences):

@@ -16,17 +16,15 @@ import numpy as np
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_text
-from espnet_topdown.plan.plan import CONTROLS, TOP_DOWN
+from espnet_topdown.plan.kinds import BASE_KIND, CONTROL_KINDS, TOP_DOWN
 from espnet_topdown.results import plots, significance
 from espnet_topdown.results.compare import PhaseResult, SetComparison, compare_sets
 from espnet_topdown.results.tables import (
-    Section,
-    Tables,
-    phases_section,
-    seeds_section,
-    set_section,
+    phases_table,
+    seeds_table,
+    set_table,
 )
-from espnet_topdown.study import perplexity as perplexity
+from espnet_topdown.study import perplexity
 from espnet_topdown.study.contrasts import (
     Contrast,
     Decoded,
@@ -36,11 +34,12 @@ from espnet_topdown.study.contrasts import (
     selected,
     variant,
 )
+from espnet_topdown.table import Page, Table
 
 Pictures = dict[str, Callable[[], bytes]]  # file name -> what draws the PNG
 
 
-def contrast_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
+def contrast_table(dataset: str, contrasts: Sequence[Contrast]) -> Table:
     """All questions over seeds, with their verdicts."""
     header = (
         "question",
@@ -81,10 +80,10 @@ def contrast_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
             " asked."
         ),
     )
-    return Section(f"What holds: WER, {dataset}", header, tuple(rows), notes)
+    return Table(f"What holds: WER, {dataset}", header, tuple(rows), notes)
 
 
-def seed_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
+def seed_table(dataset: str, contrasts: Sequence[Contrast]) -> Table:
     """The same questions seed by seed, with p values."""
     tests = [(contrast, place) for contrast in contrasts for place in range(len(contrast.pairs))]
     corrected = significance.holm([contrast.tests[place].p for contrast, place in tests])
@@ -118,14 +117,14 @@ def seed_section(dataset: str, contrasts: Sequence[Contrast]) -> Section:
         "Holm",
     )
     notes = ("MAPSSWE: two-sided. Holm: corrected for all tests of this table.",)
-    return Section(f"Seed by seed: WER, {dataset}", header, tuple(rows), notes)
+    return Table(f"Seed by seed: WER, {dataset}", header, tuple(rows), notes)
 
 
 def _p(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}" if value >= 0.001 else "<0.001"
 
 
-def cost_section(records: Sequence[Record]) -> Section:
+def cost_table(records: Sequence[Record]) -> Table:
     """Training cost of each kind over all seeds."""
     rows = []
     phases = [phase for record in records for phase in record["phases"]]
@@ -144,7 +143,7 @@ def cost_section(records: Sequence[Record]) -> Section:
     notes = (
         "Wall time on a machine that other work shared: epochs compare, minutes only roughly.",
     )
-    return Section(
+    return Table(
         "Training cost", ("kind", "runs", "mean epochs", "mean minutes"), tuple(rows), notes
     )
 
@@ -171,7 +170,7 @@ def coverage(records: Sequence[Record]) -> list[str]:
         cuts.append(f"{best['cut']} of {len(trained)} trained" if best else "none trained")
     lines = [f"- Cut selected on dev, by seed: {', '.join(cuts)}."]
     kinds = {phase["kind"] for record in records for phase in record["phases"]}
-    lines += [f"- Control {kind}: not measured." for kind in CONTROLS if kind not in kinds]
+    lines += [f"- Control {kind}: not measured." for kind in CONTROL_KINDS if kind not in kinds]
     if not any(phase["dropout"] == "off" for record in records for phase in record["phases"]):
         lines.append("- Dropout off in the frozen layers: not measured.")
     return lines
@@ -224,7 +223,7 @@ def model_text(model: str, records: Sequence[Record]) -> tuple[str, Pictures]:
                     " so they are not one study; give the records of one, or run the older seed"
                     " again"
                 )
-    sections: list[Section] = []
+    tables: list[Table] = []
     lines: list[str] = []
     pictures: Pictures = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -237,31 +236,31 @@ def model_text(model: str, records: Sequence[Record]) -> tuple[str, Pictures]:
             contrasts = [answer for answer in answers if answer]
             name = dataset.rpartition("/")[2]
             lines += [f"On {name}:", "", *summary(contrasts), ""]
-            sections += [contrast_section(dataset, contrasts), seed_section(dataset, contrasts)]
+            tables += [contrast_table(dataset, contrasts), seed_table(dataset, contrasts)]
         sets = compare_sets(rows)
         for found in sets:
-            sections += [seeds_section(found)] if found.groups else []
-            sections.append(set_section(rows, found, significance.RESAMPLES))
+            tables += [seeds_table(found)] if found.groups else []
+            tables.append(set_table(rows, found, significance.RESAMPLES))
             name = f"{model}_{found.dataset}_error_by_cut.png"
             pictures[name] = partial(_draw, "error_by_cut.png", rows, [found])
         for text in perplexity.texts(records):
             if "stream" in text:
                 answers = perplexity.contrasts(records, text)
                 lines += [f"On {text}:", "", *perplexity.summary(answers), ""]
-                sections.append(perplexity.contrast_section(text, answers))
+                tables.append(perplexity.contrast_table(text, answers))
         if perplexity.texts(records):
-            sections.append(perplexity.phases_section(records))
+            tables.append(perplexity.phases_table(records))
             pictures[f"{model}_perplexity_by_cut.png"] = partial(
                 _draw, "error_by_cut.png", rows, []
             )
     lines += ["Cuts and controls:", "", *coverage(records), ""]
-    sections += [cost_section(records), phases_section(rows, decoded=bool(sets))]
+    tables += [cost_table(records), phases_table(rows, decoded=bool(sets))]
     for record in records:
         mine = [row for row in rows if row.name.startswith(f"{record['seed']}/")]
         pictures[f"{model}_seed{record['seed']}_dev_curves.png"] = partial(
             _draw, "dev_curves.png", mine, []
         )
-    body = Tables(model, tuple(sections), {}).markdown().partition("\n")[2]
+    body = Page(model, tuple(tables), {}).markdown().partition("\n")[2]
     images = "".join(
         f"\n![{name.removesuffix('.png').replace('_', ' ')}](images/{name})\n" for name in pictures
     )
@@ -308,7 +307,7 @@ def _convergence(records: Sequence[Record]) -> Iterable[str]:
     """
     last = []
     for record in records:
-        base = selected(record, ("base",))
+        base = selected(record, (BASE_KIND,))
         if base is not None:
             last.append((base["curve"].index(base["dev"]) + 1, len(base["curve"])))
     yield "- best epoch of phase 0 on dev: " + ", ".join(

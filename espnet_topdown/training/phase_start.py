@@ -18,10 +18,11 @@ from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import RECORD, START
+from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan import Sides
 from espnet_topdown.plan.ties import tie_of
-from espnet_topdown.plan.topdown_conf import PhaseSettings
+from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import checkpoint, freeze
 from espnet_topdown.training.checkpoint import State
 
@@ -60,7 +61,7 @@ class Begun:
 
 def begin(
     model: torch.nn.Module,
-    settings: PhaseSettings,
+    settings: TopdownConf,
     *,
     config: Mapping[str, Any],
     output_dir: Path,
@@ -115,7 +116,7 @@ def begin(
 
 
 def _read_parent(
-    model: torch.nn.Module, order: LayerOrder, settings: PhaseSettings, config: Mapping[str, Any]
+    model: torch.nn.Module, order: LayerOrder, settings: TopdownConf, config: Mapping[str, Any]
 ) -> Parent | None:
     if settings.parent is None:
         return None
@@ -165,10 +166,10 @@ def _check_tokens(config: Mapping[str, Any], parent: Mapping[str, Any], director
 
 
 def _check_seeds(
-    config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path, settings: PhaseSettings
+    config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path, settings: TopdownConf
 ) -> None:
     """An ancestor's seed would draw the very weights that it started from."""
-    while settings.kind != "continue":
+    while KINDS[settings.kind].draws:
         if parent.get("seed") == config.get("seed"):
             raise TopdownError(
                 f"seed {config.get('seed')} is that of {directory}, so the fresh layers would start"
@@ -182,7 +183,7 @@ def _check_seeds(
 
 
 def _kept_tensors(
-    model: torch.nn.Module, order: LayerOrder, sides: Sides, settings: PhaseSettings
+    model: torch.nn.Module, order: LayerOrder, sides: Sides, settings: TopdownConf
 ) -> tuple[str, ...]:
     """Names of the tensors copied from the parent.
 
@@ -220,7 +221,7 @@ def _with_ties(sides: Sides, order: LayerOrder, kept: Sequence[str]) -> Sides:
 
 def _copy_untied(
     model: torch.nn.Module,
-    settings: PhaseSettings,
+    settings: TopdownConf,
     config: Mapping[str, Any],
     parent: State,
     kept: Sequence[str],
@@ -237,7 +238,7 @@ def _trainable(model: torch.nn.Module, order: LayerOrder) -> dict[str, tuple[str
 
 
 def _write_start(
-    begun: Begun, settings: PhaseSettings, config: Mapping[str, Any], output_dir: Path
+    begun: Begun, settings: TopdownConf, config: Mapping[str, Any], output_dir: Path
 ) -> None:
     """Write start.json, or compare with the one that an interrupted run of this phase left."""
     start = {
@@ -277,7 +278,7 @@ def _log(
     model: torch.nn.Module,
     order: LayerOrder,
     begun: Begun,
-    settings: PhaseSettings,
+    settings: TopdownConf,
     config: Mapping[str, Any],
 ) -> None:
     counts = freeze.parameter_counts(model, order)

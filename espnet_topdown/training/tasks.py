@@ -22,7 +22,7 @@ from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.lm.task import StreamLMTaskMixin
 from espnet_topdown.lm.trainer import StreamTrainerMixin
 from espnet_topdown.plan.ties import untie
-from espnet_topdown.plan.topdown_conf import PhaseSettings
+from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training.trainer import TopdownTrainer
 
 
@@ -44,7 +44,7 @@ class TopdownTask:
         if not trains:
             super().main_worker(args)
             return
-        settings = PhaseSettings.from_conf(args.topdown_conf)
+        settings = TopdownConf.from_conf(args.topdown_conf)
         if settings.unties:
             untie(vars(args))
         is_first = not args.distributed or args.dist_rank in (0, None)

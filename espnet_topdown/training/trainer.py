@@ -18,7 +18,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.topdown_conf import PhaseSettings
+from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import checkpoint, phase_end, phase_start
 
 
@@ -80,7 +80,7 @@ class TopdownTrainer(Trainer):
             )
         writes = _writes(kwargs["distributed_option"])
         output_dir, nbest = Path(options.output_dir), phase_start.as_list(options.keep_nbest_models)
-        settings = PhaseSettings.from_conf(options.topdown_conf)
+        settings = TopdownConf.from_conf(options.topdown_conf)
         begun = phase_start.begin(
             kwargs["model"], settings, config=options.options, output_dir=output_dir, writes=writes
         )

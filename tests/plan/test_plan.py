@@ -118,11 +118,14 @@ FAULTS = {
     "sweep is empty": ("phases: [{sweep: []}]", "sweep must be a list of names"),
     "unknown control": (
         "phases: [{control: resart}]",
-        "unknown control 'resart'; did you mean restart",
+        "control 'resart' is unknown; did you mean restart",
     ),
     "negative seed": ("phases: [{cut: a, seed: -1}]", "seed must be a whole number >= 0"),
     "seed is a truth value": ("phases: [{cut: a, seed: true}]", "seed must be a whole number >= 0"),
-    "name with a slash": ("phases: [{cut: a, name: ../x}]", "is not a plain directory name"),
+    "name with a slash": (
+        "phases: [{cut: a, name: ../x}]",
+        "name must be a plain directory name, not '../x'",
+    ),
     "name that is taken": ("phases: [{cut: a, name: best}]", "the name 'best' is taken"),
     "unknown dropout": (
         "{dropout: of, phases: [{cut: a}]}",
@@ -132,7 +135,7 @@ FAULTS = {
         "phases: [{cut: a, tied: untie}]",
         "tied 'untie' is unknown; did you mean untie_",
     ),
-    "unknown init_param": ("{init_param: no, phases: [{cut: a}]}", "init_param 'False' is unknown"),
+    "unknown init_param": ("{init_param: no, phases: [{cut: a}]}", "init_param False is unknown"),
     "train is a list": ("phases: [{cut: a, train: [1]}]", "train must be a mapping"),
     "train changes the model": (
         "phases: [{cut: a, train: {encoder: conformer}}]",

@@ -22,7 +22,7 @@ from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.runner import failure
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.topdown_conf import PhaseSettings
+from espnet_topdown.plan.topdown_conf import TopdownConf
 
 REPOSITORY = Path(__file__).parents[2]
 SCTK = "/usr/lib/sctk/bin"  # where Debian keeps sclite, which a checkout's asr.sh calls
@@ -331,6 +331,6 @@ def test_a_swap_in_config_is_a_config_of_one_phase(path: Path, espnet: None) -> 
     model = task.build_model(
         argparse.Namespace(**vars(parser.parse_args([])) | config | {"token_list": tokens})
     )
-    sides = PhaseSettings.from_conf(config["topdown_conf"]).sides(order_of(model).names)
+    sides = TopdownConf.from_conf(config["topdown_conf"]).sides(order_of(model).names)
     assert sides.frozen[0] == "decoder.0" and sides.fresh[0] == "encoder.embed"
     assert config["seed"] != parser.get_default("seed")

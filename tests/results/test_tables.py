@@ -18,7 +18,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.pages import (
     PhaseResult,
-    cascade_table,
+    cascade_page,
     compare,
     experiment_results,
     write_cascade,
@@ -74,8 +74,8 @@ def rows(tmp_path: Path) -> list[PhaseResult]:
 
 
 def test_cascade_by_hand(rows: list[PhaseResult]) -> None:
-    tables = cascade_table(rows)
-    phases, words, characters = tables.sections
+    tables = cascade_page(rows)
+    phases, words, characters = tables.tables
     assert phases.rows[1] == (
         "p1",
         "top_down",
@@ -123,7 +123,7 @@ def test_cascade_by_hand(rows: list[PhaseResult]) -> None:
 
 
 def test_markdown_and_terminal_hold_the_same_cells(rows: list[PhaseResult]) -> None:
-    tables = cascade_table(rows)
+    tables = cascade_page(rows)
     assert "|p2|top_down|encoder.1|25.0 %|0.5000|no||2000|3|0.5|" in tables.markdown().splitlines()
     assert any(
         line.split()[:4] == ["p2", "top_down", "encoder.1", "2000"]
@@ -149,7 +149,7 @@ def test_many_speakers_are_resampled_alone(tmp_path: Path) -> None:
     assert [(found.units, found.speakers) for found in compare_sets(rows)] == [
         (("speakers",), 20)
     ] * 2
-    assert "of the 20 speakers;" in cascade_table(rows).markdown()
+    assert "of the 20 speakers;" in cascade_page(rows).markdown()
 
 
 def test_each_cascade_has_its_own_phase_0_and_seeds_are_read_together(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_each_cascade_has_its_own_phase_0_and_seeds_are_read_together(tmp_path: 
     assert found.cells[1].test.z == pytest.approx(math.sqrt(11))
     assert found.cells[1].p_holm == pytest.approx(2 * P_SQRT_11)
     assert (found.cells[3].test.segments, found.cells[3].p_holm) == (18, 1.0)
-    assert "seeds together" in cascade_table(rows).markdown()
+    assert "seeds together" in cascade_page(rows).markdown()
 
 
 def test_only_seeds_of_one_experiment_are_read_together(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_several_sets_stand_side_by_side(rows: list[PhaseResult]) -> None:
     """As the parts of eval2000 do."""
     for row, wrong in ((rows[0], 8), (rows[1], 0)):
         write_scored(row.directory, "eval", sentences(), sentences(wrong))
-    overview = cascade_table(rows).sections[1]
+    overview = cascade_page(rows).tables[1]
     assert overview.heading == f"WER of all sets ({INFERENCE})"
     assert overview.header == ("phase", "kind", "cut", "seed", "eval", "test")
     assert [line[4:] for line in overview.rows] == [
@@ -232,7 +232,7 @@ def test_several_sets_stand_side_by_side(rows: list[PhaseResult]) -> None:
 def test_equal_segments_are_marked_as_a_sign_test(rows: list[PhaseResult]) -> None:
     for row, wrong in ((rows[0], 8), (rows[1], 0)):
         write_scored(row.directory, "test", sentences(), sentences(wrong))
-    words = cascade_table(rows[:2]).sections[1]
+    words = cascade_page(rows[:2]).tables[1]
     assert words.rows[1][-1] == "0.008 (0.008) sign" and words.notes[-1].startswith("sign:")
 
 
@@ -269,19 +269,19 @@ def test_another_text_of_the_same_length_cannot_be_compared(rows: list[PhaseResu
 def test_a_language_model_shows_perplexities_and_no_error_rates(tmp_path: Path) -> None:
     base = phase(tmp_path, "base", "base", perplexity={"test": 70.25})
     rows = [base, phase(tmp_path, "p1", "top_down", dev=float("nan"))]
-    (section,) = cascade_table(rows).sections
+    (section,) = cascade_page(rows).tables
     assert section.header[-1] == "ppl test" and [row[-1] for row in section.rows] == ["70.25", "-"]
     assert (
-        json.loads(cascade_table(rows).json(), parse_constant=pytest.fail)["phases"][1]["dev"]
+        json.loads(cascade_page(rows).json(), parse_constant=pytest.fail)["phases"][1]["dev"]
         is None
     )
 
 
 def test_nothing_decoded_is_said(tmp_path: Path) -> None:
-    (section,) = cascade_table([phase(tmp_path, "base", "base")]).sections
+    (section,) = cascade_page([phase(tmp_path, "base", "base")]).tables
     assert section.notes[-1] == "No phase was decoded, so there are no error rates."
     with pytest.raises(TopdownError, match="no phase is finished"):
-        cascade_table([])
+        cascade_page([])
 
 
 def test_written_files_replace_older_ones(rows: list[PhaseResult], tmp_path: Path) -> None:
@@ -324,8 +324,8 @@ def test_experiment_results_have_espnets_layout(tmp_path: Path, rows: list[Phase
 
 def test_two_experiments_side_by_side(rows: list[PhaseResult]) -> None:
     tables = compare(rows[0].directory, rows[1].directory)
-    assert tables.sections[0].rows[1][0] == "p1"
-    assert tables.sections[0].rows[1][-3:] == ("-6.25", "-10.42 to -2.08", "<0.001 (<0.001)")
+    assert tables.tables[0].rows[1][0] == "p1"
+    assert tables.tables[0].rows[1][-3:] == ("-6.25", "-10.42 to -2.08", "<0.001 (<0.001)")
     with pytest.raises(TopdownError, match=f"share no scored set.*found {INFERENCE}/test and none"):
         compare(rows[0].directory, rows[3].directory)
 

@@ -16,6 +16,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Entry, Plan
 from espnet_topdown.plan.plan_file import plan_text
 from espnet_topdown.study import contrasts, perplexity, study, tables
+from espnet_topdown.study.__main__ import main
 
 RESULTS = sorted((Path(__file__).parents[2] / "egs2").glob("*/*/RESULTS.md"))
 SPEAKERS, EACH = 6, 10
@@ -245,7 +246,7 @@ def test_committed_results_are_what_the_records_say(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(results.parent)
-    study.main(["table", *map(str, sorted(Path("records").iterdir()))])
+    main(["table", *map(str, sorted(Path("records").iterdir()))])
     assert capsys.readouterr().out.rstrip() == results.read_text().rstrip()
 
 

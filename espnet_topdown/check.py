@@ -1,0 +1,96 @@
+"""Checks of mappings that people or other programs wrote: what each key must hold, in words.
+
+The only schema checker here: plans, `topdown_conf`, training configs, records, ledgers and model
+facts all give `faults` their rules. Nothing is repaired.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from espnet_topdown.errors import nearest
+
+
+@dataclass(frozen=True)
+class Must:
+    """A rule for one value.
+
+    Args:
+        be: what it must be, in words that end the sentence "KEY must be ...".
+        holds: whether a value is that.
+        valid: the names to choose from, where there are such; the message gives the nearest.
+    """
+
+    be: str
+    holds: Callable[[Any], bool]
+    valid: tuple[str, ...] = ()
+
+    def fault(self, key: str, value: object) -> str:
+        """The message about a value that breaks the rule."""
+        if self.valid:
+            return f"{key} {value!r} is unknown; {nearest(str(value), self.valid)}"
+        return f"{key} must be {self.be}, not {value!r}"
+
+
+def faults(values: Mapping[str, Any], rules: Mapping[str, Must]) -> list[str]:
+    """A message for every value that breaks its rule, in the order of `rules`.
+
+    A key that is absent or None breaks none: what is left out takes its default.
+    """
+    messages = []
+    for key, rule in rules.items():
+        value = values.get(key)
+        if value is not None and not rule.holds(value):
+            messages.append(rule.fault(key, value))
+    return messages
+
+
+def unknown_keys(values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
+    """A message for every key of `values` that is not in `known`, with the nearest that are."""
+    known = list(known)
+    return [f"unknown key '{key}'; {nearest(key, known)}" for key in values if key not in known]
+
+
+def read_off(values: dict[str, Any], key: str) -> None:
+    """Take YAML's bare `off`, which YAML 1.1 reads as False, for the word that was written."""
+    if values.get(key) is False:
+        values[key] = "off"
+
+
+def whole(least: int) -> Must:
+    """A whole number of at least `least`; True and False are none."""
+    at_least = "> 0" if least == 1 else f">= {least}"
+    return Must(f"a whole number {at_least}", lambda value: is_whole(value) and value >= least)
+
+
+def one_of(valid: Iterable[str]) -> Must:
+    """One of the names `valid`."""
+    names = tuple(valid)
+    return Must("a known name", lambda value: value in names, names)
+
+
+def is_whole(value: object) -> bool:
+    """Whether `value` is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite number; True and False are none."""
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
+
+
+def is_names(value: object) -> bool:
+    """Whether `value` is a name or a list of at least one."""
+    if isinstance(value, str):
+        return True
+    is_list = isinstance(value, list | tuple) and bool(value)
+    return is_list and all(isinstance(item, str) for item in value)
+
+
+TEXT = Must("text", lambda value: isinstance(value, str))
+NAME = Must("a name", lambda value: isinstance(value, str))
+NAMES = Must("a list of names", is_names)
+MAPPING = Must("a mapping", lambda value: isinstance(value, Mapping))
+NUMBER = Must("a number", is_number)
