@@ -70,18 +70,18 @@ def one_of(valid: Iterable[str]) -> Must:
     return Must("a known name", lambda value: value in names, names)
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: Any) -> bool:
     """Whether `value` is a whole number; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: Any) -> bool:
     """Whether `value` is a finite number; True and False are none."""
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)
+    return bool(is_real and math.isfinite(value))
 
 
-def is_names(value: object) -> bool:
+def is_names(value: Any) -> bool:
     """Whether `value` is a name or a list of at least one."""
     if isinstance(value, str):
         return True
