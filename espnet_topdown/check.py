@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from espnet_topdown.errors import nearest
+from espnet_topdown.errors import TopdownError, nearest
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,22 @@ def faults(values: Mapping[str, Any], rules: Mapping[str, Must]) -> list[str]:
         if value is not None and not rule.holds(value):
             messages.append(rule.fault(key, value))
     return messages
+
+
+def lacking(values: Mapping[str, Any], rules: Mapping[str, Must]) -> list[str]:
+    """The keys of `rules` that `values` lacks or whose rule it breaks, for files of our own."""
+    return [key for key, rule in rules.items() if key not in values or not rule.holds(values[key])]
+
+
+def refuse(faults: Iterable[str], title: str) -> None:
+    """Raise all `faults` as one error under `title`, each on its own line, repeated ones once.
+
+    Raises:
+        TopdownError: there is a fault.
+    """
+    lines = [f"\n  - {fault}" for fault in dict.fromkeys(faults)]
+    if lines:
+        raise TopdownError(f"{title}:{''.join(lines)}")
 
 
 def unknown_keys(values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
@@ -94,3 +110,4 @@ NAME = Must("a name", lambda value: isinstance(value, str))
 NAMES = Must("a list of names", is_names)
 MAPPING = Must("a mapping", lambda value: isinstance(value, Mapping))
 NUMBER = Must("a number", is_number)
+WHOLE = Must("a whole number", is_whole)

@@ -26,15 +26,17 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         ``"did you mean a, b? (valid: a, b, c)"``, without the question where nothing resembles
         `name`.
     """
-    valid = [str(v) for v in valid]
-    close = difflib.get_close_matches(str(name), valid, n=3, cutoff=0.5)
-    known = f"valid: {', '.join(valid) or 'none'}"
-    return f"did you mean {', '.join(close)}? ({known})" if close else known
+    names = [str(known) for known in valid]
+    listed = f"valid: {', '.join(names) or 'none'}"
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    if not close:
+        return listed
+    return f"did you mean {', '.join(close)}? ({listed})"
 
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """Turn a `TopdownError` into its text on standard error and exit status 1, without a traceback."""
+    """Turn a `TopdownError` into its text on standard error and exit status 1."""
     try:
         yield
     except TopdownError as error:

@@ -1,6 +1,4 @@
-"""Files that survive a kill.
-
-Atomic writes, advisory locks, and fingerprints of what a training reads.
+"""Files that survive a kill: atomic writes, locks, and fingerprints of what a training reads.
 
 A file written here is either the old or the new one, never half of each. Needs neither torch nor
 ESPnet.
@@ -18,9 +16,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown import check
+from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 
-IN_USE = "is in use"  # by which a runner knows that a training gave way
+# By these words a runner knows that a training gave way to another.
+IN_USE = "is in use"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,8 +32,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path whose file takes the place of `path` when the block ends well, and is
-    removed when it does not.
+    """A temporary path whose file replaces `path` when the ``with`` ends well, else is removed.
 
     Args:
         path: the file to replace.
@@ -81,23 +81,24 @@ def read_json(path: Path) -> Any:
         raise TopdownError(f"{path} is damaged ({error}); move it away and rerun") from None
 
 
-def read_object(path: Path, **keys: Any) -> dict[str, Any]:
-    """The JSON object in `path`, whose values under `keys` are of the types given.
+def read_object(path: Path, **rules: Must) -> dict[str, Any]:
+    """The JSON object in `path`, with a valid value under each key of `rules`.
 
     Raises:
-        TopdownError: as `read_json`; or a key is missing or of another type.
+        TopdownError: as `read_json`; or a key is missing or breaks its rule.
     """
     data = read_json(path)
-    wrong = [
-        key
-        for key, kind in keys.items()
-        if not (isinstance(data, dict) and isinstance(data.get(key), kind))
-    ]
-    if wrong or not isinstance(data, dict):
-        raise TopdownError(
-            f"{path} is damaged (no valid {', '.join(wrong) or 'object'}); move it away and rerun"
-        )
+    if not isinstance(data, dict):
+        raise damaged(path, "object")
+    lacking = check.lacking(data, rules)
+    if lacking:
+        raise damaged(path, ", ".join(lacking))
     return data
+
+
+def damaged(path: Path, lacks: str) -> TopdownError:
+    """The error about a file of ours that lacks what it was written with."""
+    return TopdownError(f"{path} is damaged (no valid {lacks}); move it away and rerun")
 
 
 def link(path: Path, target: str) -> None:
@@ -112,28 +113,24 @@ def link(path: Path, target: str) -> None:
 def _sweep(path: Path) -> None:
     """Remove temporary files that killed processes of this machine left beside `path`."""
     for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with contextlib.suppress(ValueError, PermissionError):
-            if _has_ended(int(stale.suffixes[-2][1:])):
-                stale.unlink(missing_ok=True)
+        pid = stale.suffixes[-2][1:]
+        if pid.isdigit() and _has_ended(int(pid)):
+            stale.unlink(missing_ok=True)
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether the process is gone, or dead and only not yet waited for (where there is a /proc to
-    tell).
-    """
+    """Whether the process is gone, or dead and only not yet waited for."""
     try:
         os.kill(pid, 0)
-        return (
-            Path(f"/proc/{pid}/stat")
-            .read_text(encoding="utf-8", errors="replace")
-            .rpartition(")")[2]
-            .split()[0]
-            == "Z"
-        )
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except ProcessLookupError:
         return True
-    except FileNotFoundError:
+    except (PermissionError, FileNotFoundError):
+        # Another user's process, or a system without /proc: taken to be alive.
         return False
+    # The state follows the command's name, which may hold spaces and brackets (man proc_pid_stat).
+    state = status.rpartition(")")[2].split()[0]
+    return state == "Z"
 
 
 def sha256(path: Path) -> str:
@@ -147,7 +144,7 @@ def sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path, purpose: str) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs.
+    """Hold the lock file `path` for the length of a ``with``.
 
     The kernel lets go of it when the process dies, however it dies.
 
@@ -187,6 +184,7 @@ def holder(path: Path) -> str | None:
 
 
 def _holder(path: Path) -> str:
+    """Who wrote the lock file `path`, in words."""
     try:
         who = json.loads(path.read_text(encoding="utf-8"))
         return f"process {who['pid']} on {who['host']} ({who['purpose']}) since {who['since']}"
@@ -202,8 +200,9 @@ def now() -> str:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Lines ``key: old -> new`` for every leaf in which two nested mappings differ."""
     lines = []
-    for key in [*old, *(k for k in new if k not in old)]:
-        before, after = old.get(key, "(absent)"), new.get(key, "(absent)")
+    for key in dict.fromkeys([*old, *new]):
+        before = old.get(key, "(absent)")
+        after = new.get(key, "(absent)")
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines += differences(before, after, f"{prefix}{key}.")
         elif before != after:

@@ -9,7 +9,8 @@ PACKAGE = Path(espnet_topdown.__file__).parent
 # From the bottom up; what stands on one line may not import one another.
 LEVELS = (
     ("errors",),
-    ("files", "check", "table"),
+    ("check", "table"),
+    ("files",),
     ("plan",),
     ("experiment",),
     ("warm", "warm_server"),

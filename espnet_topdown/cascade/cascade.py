@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import files
+from espnet_topdown import check, files
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.model_facts import Facts, find_facts
 from espnet_topdown.errors import TopdownError, nearest
@@ -108,7 +108,7 @@ class Cascade:
                 " run'"
             )
         base = Path(
-            os.path.normpath(directory / files.read_object(directory / HEADER, base=str)["base"])
+            os.path.normpath(directory / files.read_object(directory / HEADER, base=check.TEXT)["base"])
         )
         return cls._find(base, directory / PLAN, directory)
 
@@ -309,8 +309,8 @@ class Cascade:
 
     def _header(self) -> dict[str, Any]:
         path = self.directory / HEADER
-        header = files.read_object(path, base=str) if path.exists() else {}
-        return files.read_object(path, threads=int) if "threads" in header else header
+        header = files.read_object(path, base=check.TEXT) if path.exists() else {}
+        return files.read_object(path, threads=check.WHOLE) if "threads" in header else header
 
     def fixed_threads(self, asked: int | None, default: int) -> int:
         """torch's threads of every training here.

@@ -8,7 +8,7 @@ Needs torch, not ESPnet. Finds a change of a single weight.
 from collections.abc import Iterator
 from typing import Any
 
-from espnet_topdown import files
+from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.prune import is_prunable
 from espnet_topdown.errors import TopdownError
@@ -60,7 +60,7 @@ def verify(cascade: Cascade) -> list[str]:
 def _faults(cascade: Cascade, phase: Phase, record: dict[str, Any]) -> Iterator[str]:
     directory = cascade.phase_dir(phase)
     try:
-        proof = files.read_object(directory / PROOF, files=dict, frozen=dict)
+        proof = files.read_object(directory / PROOF, files=check.MAPPING, frozen=check.MAPPING)
     except TopdownError as error:
         yield f"{phase.name}: {error}"
         return

@@ -1,0 +1,1 @@
+"""What a training leaves on disk: its config, its log, a phase's directory and record."""

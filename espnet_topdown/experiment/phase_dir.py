@@ -1,38 +1,47 @@
-"""A phase's directory.
-
-What its trainer and the runner leave there, and the record that marks it as finished.
+"""A phase's directory: the files in it, and the record that marks the phase as finished.
 
 A phase is done only when its record is there; the record is written last, by rename. Neither torch
 nor ESPnet is needed.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import files
+from espnet_topdown import check, files
+from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 
-START = (  # settings, layers, parent and the fresh layers' start, written before the first epoch
-    "topdown/start.json"
-)
-EPOCHS = "topdown/epochs.json"  # every epoch's metrics and wall times
-PROOF = "topdown/proof.json"  # fingerprints of frozen tensors and of every model file, written last
-LOCK = "topdown/lock"  # held by the trainer while it lives
+# What was asked, layers, parent and the fresh layers' start; written before the first epoch.
+START = "topdown/start.json"
+# Every epoch's metrics and wall times.
+EPOCHS = "topdown/epochs.json"
+# Fingerprints of frozen tensors and of every model file; written by the trainer as its last.
+PROOF = "topdown/proof.json"
+# Held by the trainer while it lives.
+LOCK = "topdown/lock"
+# Written by the runner, last of all.
 RECORD = "record.json"
-_TYPES = {
-    **{
-        "phase": str,
-        "kind": str,
-        "parent": str,
-        "model_sha256": str,
-        "seed": int,
-        "epochs": int,
-        "hours": int | float,
-    },
-    **{"key": dict, "dev": dict, "files": dict},
+
+_RECORD_RULES = {
+    "phase": check.TEXT,
+    "kind": check.TEXT,
+    "parent": check.TEXT,
+    "model_sha256": check.TEXT,
+    "seed": check.WHOLE,
+    "epochs": check.WHOLE,
+    "hours": check.NUMBER,
+    "key": check.MAPPING,
+    "dev": check.MAPPING,
+    "files": check.MAPPING,
 }
+
+
+def _is_curve(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(check.is_number(v) for v in value)
+
+
+_DEV_RULES = {"curve": Must("a list of numbers, one an epoch", _is_curve)}
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
@@ -44,19 +53,15 @@ def read_record(directory: Path) -> dict[str, Any] | None:
     path = directory / RECORD
     if not path.exists():
         return None
-    record = files.read_object(path, **_TYPES)
+    record = files.read_object(path, **_RECORD_RULES)
     if record["phase"] != directory.name:
         raise TopdownError(
             f"{path} is of {record['phase']}, not of {directory.name}; move it away and rerun"
         )
-    curve = record["dev"].get("curve")
-    if not curve or not isinstance(curve, list) or not all(_is_finite(value) for value in curve):
-        raise TopdownError(f"{path} is damaged (no valid dev.curve); move it away and rerun")
+    lacking = check.lacking(record["dev"], _DEV_RULES)
+    if lacking:
+        raise files.damaged(path, f"dev.{lacking[0]}")
     return record
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def write_record(directory: Path, record: Mapping[str, Any]) -> None:

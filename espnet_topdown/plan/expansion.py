@@ -1,19 +1,16 @@
 """From a plan to the flat list of phases for one model.
 
-`every`, sweeps and controls are expanded once, here.
-
-Checked against the model's layer names; neither torch nor ESPnet is needed.
+`every`, sweeps and controls are expanded once, here, and checked against the model's layer names;
+neither torch nor ESPnet is needed.
 """
 
 from collections.abc import Sequence
 
+from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan.kinds import CONTROL, KINDS, TOP_DOWN
 from espnet_topdown.plan.layers import cut_index
-from espnet_topdown.plan.plan import BASE, Entry, Phase, Plan
-
-# ESPnet seeds epoch n with seed + n (train/trainer.py, run), so neighbouring seeds repeat sequences
-SEED_STRIDE = 1000
+from espnet_topdown.plan.plan import BASE, SEED_STRIDE, Entry, Phase, Plan, seed_fault
 
 
 def expand(plan: Plan, names: Sequence[str], base_seed: int) -> tuple[Phase, ...]:
@@ -26,7 +23,7 @@ def expand(plan: Plan, names: Sequence[str], base_seed: int) -> tuple[Phase, ...
             given.
 
     Raises:
-        TopdownError: unknown cuts and parents, a phase that would train nothing or everything, a
+        TopdownError: unknown cuts and parents, a phase that would train nothing or keep nothing, a
             repeated name or an ancestor's seed; all at once.
     """
     return _Expansion(plan, names, base_seed).run()
@@ -36,7 +33,9 @@ class _Expansion:
     """One run over a plan's entries; collects the faults of all of them."""
 
     def __init__(self, plan: Plan, names: Sequence[str], base_seed: int) -> None:
-        self.plan, self.names, self.base_seed = plan, names, base_seed
+        self.plan = plan
+        self.names = names
+        self.base_seed = base_seed
         self.phases: list[Phase] = []
         self.faults: list[str] = []
 
@@ -46,10 +45,9 @@ class _Expansion:
                 self._add_entry(entry)
             except TopdownError as error:
                 self.faults.append(str(error))
-        self._check_names_and_seeds()
-        if self.faults:
-            lines = "\n".join(f"  - {fault}" for fault in dict.fromkeys(self.faults))
-            raise TopdownError(f"the plan does not fit this model:\n{lines}")
+        self._check_names()
+        self._check_seeds()
+        check.refuse(self.faults, "the plan does not fit this model")
         return tuple(self.phases)
 
     def _add_entry(self, entry: Entry) -> None:
@@ -57,7 +55,7 @@ class _Expansion:
             self._add_controls(entry, entry.control)
         elif entry.sweep:
             for cut in entry.sweep:
-                self._add_candidate(entry, cut, parent=entry.parent or BASE, in_sweep=True)
+                self._add_candidate(entry, cut, in_sweep=True)
         elif entry.every:
             for cut in self._every(entry, entry.every):
                 self._add_candidate(entry, cut)
@@ -65,19 +63,8 @@ class _Expansion:
             self._add_candidate(entry, str(entry.cut))
 
     def _every(self, entry: Entry, every: int) -> list[str]:
-        """Cuts from `start` down to `stop`, `every` layers apart.
-
-        `start` is by default `every` layers below the last cut, or the decoder.
-        """
-        above = [phase.cut for phase in self._candidates() if phase.cut]
-        if entry.start:
-            first = cut_index(self.names, entry.start)
-        elif above:
-            first = cut_index(self.names, above[-1]) - every
-        elif "decoder.0" in self.names:
-            first = cut_index(self.names, "decoder")
-        else:
-            first = len(self.names) - 1
+        """Cuts from `start` down to `stop`, `every` layers apart."""
+        first = self._first_of_every(entry, every)
         last = cut_index(self.names, entry.stop) if entry.stop else 1
         cuts = [self.names[place] for place in range(first, last - 1, -every)]
         if not cuts:
@@ -85,33 +72,34 @@ class _Expansion:
             self.faults.append(f"every: {every} gives no cut between {between}")
         return cuts
 
+    def _first_of_every(self, entry: Entry, every: int) -> int:
+        """Position of the first cut: as asked, or below the last cut, or the top stack's lowest."""
+        if entry.start:
+            return cut_index(self.names, entry.start)
+        cuts = [phase.cut for phase in self._candidates() if phase.cut]
+        if cuts:
+            return cut_index(self.names, cuts[-1]) - every
+        if "decoder.0" in self.names:
+            return cut_index(self.names, "decoder")
+        return len(self.names) - 1
+
     def _candidates(self) -> list[Phase]:
         return [phase for phase in self.phases if not phase.is_control]
 
-    def _add_candidate(
-        self, entry: Entry, cut: str, *, parent: str | None = None, in_sweep: bool = False
-    ) -> None:
-        earlier = [phase.name for phase in self._candidates()]
-        number = len(earlier) + 1
+    def _add_candidate(self, entry: Entry, cut: str, *, in_sweep: bool = False) -> None:
+        number = len(self._candidates()) + 1
         is_one_of_several = entry.every or entry.sweep
         if entry.name and not is_one_of_several:
             name = entry.name
         else:
             name = f"{entry.name or 'phase'}{number}"
-        parent = parent or entry.parent or self.plan.parent
-        if parent == "base":
-            parent = BASE
-        if parent == "previous":
-            parent = earlier[-1] if earlier else BASE
-        valid = [BASE, "best", "previous", *earlier]
-        if parent not in valid:
-            self.faults.append(f"{name}: unknown parent '{parent}'; {nearest(parent, valid)}")
+        default_seed = self.base_seed + SEED_STRIDE * number
         phase = Phase(
             name=name,
             kind=TOP_DOWN,
             cut=cut,
-            parent=parent,
-            seed=self._seed(entry, self.base_seed + SEED_STRIDE * number),
+            parent=self._parent(entry, name, in_sweep=in_sweep),
+            seed=default_seed if entry.seed is None else entry.seed,
             dropout=entry.dropout or self.plan.dropout,
             tied=entry.tied or self.plan.tied,
             init_param=entry.init_param or self.plan.init_param,
@@ -120,9 +108,20 @@ class _Expansion:
         )
         self._add(phase)
 
-    @staticmethod
-    def _seed(entry: Entry, default: int) -> int:
-        return default if entry.seed is None else entry.seed
+    def _parent(self, entry: Entry, name: str, *, in_sweep: bool) -> str:
+        """The parent of the candidate `name`: phase 0, ``best``, or an earlier candidate."""
+        earlier = [phase.name for phase in self._candidates()]
+        # A sweep's cuts are compared with one another, so they start from one parent.
+        default = BASE if in_sweep else self.plan.parent
+        parent = entry.parent or default
+        if parent == "base":
+            return BASE
+        if parent == "previous":
+            return earlier[-1] if earlier else BASE
+        valid = [BASE, "best", "previous", *earlier]
+        if parent not in valid:
+            self.faults.append(f"{name}: unknown parent '{parent}'; {nearest(parent, valid)}")
+        return parent
 
     def _add_controls(self, entry: Entry, kind: str) -> None:
         """One control for each phase that it answers.
@@ -130,25 +129,25 @@ class _Expansion:
         It takes that phase's cut, parent, seed, tie and training options.
         """
         by_name = {phase.name: phase for phase in self._candidates()}
-        for answered in entry.answers or tuple(by_name):
-            if answered not in by_name:
-                known = nearest(answered, by_name)
-                self.faults.append(f"control {kind} answers '{answered}'; {known}")
+        for name in entry.answers or tuple(by_name):
+            if name not in by_name:
+                self.faults.append(f"control {kind} answers '{name}'; {nearest(name, by_name)}")
                 continue
-            asked = by_name[answered]
-            own_parent = asked.parent if KINDS[kind].has_parent else BASE
+            answered = by_name[name]
+            cut = entry.cut or answered.cut
+            parent = answered.parent if KINDS[kind].has_parent else BASE
             control = Phase(
-                name=f"{entry.name or kind}_{answered}",
+                name=f"{entry.name or kind}_{name}",
                 kind=kind,
-                cut=(entry.cut or asked.cut) if KINDS[kind].has_cut else None,
-                parent=entry.parent or own_parent,
-                seed=self._seed(entry, asked.seed),
-                dropout=entry.dropout or self.plan.dropout,
-                tied=asked.tied,
-                init_param=entry.init_param or self.plan.init_param,
-                train={**asked.train, **entry.train},
-                answers=answered,
                 role=CONTROL,
+                cut=cut if KINDS[kind].has_cut else None,
+                parent=entry.parent or parent,
+                seed=answered.seed if entry.seed is None else entry.seed,
+                dropout=entry.dropout or self.plan.dropout,
+                tied=answered.tied,
+                init_param=entry.init_param or self.plan.init_param,
+                train={**answered.train, **entry.train},
+                answers=name,
             )
             self._add(control)
 
@@ -160,18 +159,17 @@ class _Expansion:
         if fault:
             self.faults.append(f"{phase.name}: {fault}")
 
-    def _check_names_and_seeds(self) -> None:
+    def _check_names(self) -> None:
         names = [phase.name for phase in self.phases]
         for name in dict.fromkeys(names):
             if names.count(name) > 1:
                 self.faults.append(f"two phases are named '{name}'")
+
+    def _check_seeds(self) -> None:
         for phase in self.phases:
-            taken = self._ancestors_seeds(phase)
-            if KINDS[phase.kind].draws and phase.seed in taken:
-                self.faults.append(
-                    f"{phase.name}: seed {phase.seed} is its ancestor {taken[phase.seed]}'s, so the"
-                    " fresh layers would start where that one started; give another seed"
-                )
+            fault = seed_fault(phase.kind, phase.seed, self._ancestors_seeds(phase))
+            if fault:
+                self.faults.append(f"{phase.name}: {fault}")
 
     def _ancestors_seeds(self, phase: Phase) -> dict[int, str]:
         """Seed -> ancestor that was trained under it, phase 0 included."""

@@ -1,7 +1,7 @@
-"""The kinds of phase, as data: what a phase keeps of its parent, how fast that learns, how it is drawn.
+"""The kinds of phase, as data: what each keeps of its parent, how fast that learns, its look.
 
-A new kind is one more row of `KINDS`. Whether a phase is a candidate or a control is its role, apart
-from its kind.
+A new kind is one more row of `KINDS`. Whether a phase is a candidate or a control is its role,
+apart from its kind.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ Role = Literal["candidate", "control"]
 CANDIDATE: Role = "candidate"
 CONTROL: Role = "control"
 TOP_DOWN = "top_down"
-BASE_KIND = "base"  # phase 0's in tables and plots; no plan asks for it
+# Phase 0's kind in tables and plots; no plan asks for it.
+BASE_KIND = "base"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ DROPOUT = ("keep", "off")
 TIED = ("freeze", "untie_draw", "untie_copy")
 INIT_PARAM = ("keep", "drop")
 BASE = "phase0"
+# ESPnet seeds epoch n with seed + n (train/trainer.py, run): neighbouring seeds repeat sequences.
+SEED_STRIDE = 1000
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Sides:
     Args:
         kept: copied from the parent.
         fresh: drawn anew.
-        frozen: the kept layers that are not updated: all of them, or none in kinds that freeze
+        frozen: the kept layers that are not updated: all of them, or none where the kind freezes
             nothing.
     """
 
@@ -58,6 +60,23 @@ class Sides:
         if not self.kept:
             return f"a cut at '{cut}' keeps nothing; use kind restart for that"
         return None
+
+
+def seed_fault(kind: str, seed: int, ancestors: Mapping[int, str]) -> str | None:
+    """Why a phase of `kind` cannot have `seed`; None where it can.
+
+    Args:
+        kind: one of `KINDS`.
+        seed: ESPnet's ``--seed`` of the phase.
+        ancestors: seed -> the parent, or an ancestor of it, that was trained under it.
+    """
+    if not KINDS[kind].draws or seed not in ancestors:
+        return None
+    return (
+        f"seed {seed} is that of its ancestor {ancestors[seed]}, so the fresh layers would start"
+        f" where that one started; give another seed, at least {SEED_STRIDE} away (ESPnet seeds"
+        " epoch n with seed + n)"
+    )
 
 
 @dataclass(frozen=True)
@@ -100,16 +119,25 @@ class Phase:
         """Whether it is never the best phase, never a parent, and never counts for stopping."""
         return self.role == CONTROL
 
-    def sides(self, names: Sequence[str]) -> "Sides":
+    def sides(self, names: Sequence[str]) -> Sides:
         """What the cut makes of the model's layers."""
         return Sides.of(self.kind, self.cut, names)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of a plan's ``phases``.
+    """One item of a plan's ``phases``, with exactly one of `cut`, `every`, `sweep`, `control`.
 
-    Exactly one of `cut`, `every`, `sweep`, `control`, and its settings.
+    Args:
+        cut: one phase, cut there; beside `control`, the control's cut.
+        every: a phase for every so many layers, from `start` down to `stop`.
+        start: first cut of `every`; None: `every` layers below the last cut, or the decoder.
+        stop: last cut of `every`; None: the lowest layer but one.
+        sweep: a phase for each of these cuts, independent of one another.
+        control: kind of a control, one for each phase that it answers.
+        answers: names of the phases that `control` answers; None: all.
+        name: the phase's name; where there are several, what their names begin with.
+        parent, seed, dropout, tied, init_param, train: as in `Phase`; None: the plan's.
     """
 
     cut: str | None = None
@@ -141,7 +169,7 @@ class Plan:
         dev_criterion: (``valid``, metric, ``min`` or ``max``); None: chosen from the base's config.
         min_gain: least improvement on dev that counts as accepted, in the metric's unit.
         patience: stop after so many rejections in a row; None: run the whole plan.
-        dropout, tied, init_param, train: defaults of every phase.
+        dropout, tied, init_param, train: of every phase that has none of its own.
         layers: layer order for models outside the table, layer name -> name prefixes, lowest first.
     """
 

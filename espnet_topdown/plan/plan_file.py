@@ -12,86 +12,17 @@ from typing import Any
 import yaml
 
 from espnet_topdown import check
-from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError, nearest
-from espnet_topdown.plan.kinds import CONTROL_KINDS
-from espnet_topdown.plan.plan import BASE, DROPOUT, INIT_PARAM, TIED, Entry, Plan
-
-# What a phase's training may change: epochs, batch, optimiser, schedule, augmentation and logging.
-OVERRIDES = tuple(
-    """
-    max_epoch patience early_stopping_criterion num_iters_per_epoch
-    batch_type batch_size batch_bins valid_batch_type valid_batch_size valid_batch_bins accum_grad
-    optim optim_conf grad_clip grad_clip_type grad_noise
-    exclude_weight_decay exclude_weight_decay_conf
-    scheduler scheduler_conf val_scheduler_criterion
-    specaug specaug_conf
-    rir_scp rir_apply_prob noise_scp noise_apply_prob noise_db_range
-    log_level log_interval num_workers num_att_plot max_cache_size
-    use_matplotlib use_tensorboard use_wandb wandb_project wandb_entity wandb_model_log_interval
-    """.split()
-)
-TRAIN = {"train.max_epoch": check.whole(1)}
-TAKEN_NAMES = (BASE, "best", "previous", "base")
-ITEM_FORMS = ("cut", "every", "sweep", "control")  # an item of 'phases' has exactly one of these
-
-
-def _is_criterion(value: object) -> bool:
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        return False
-    part, metric, mode = value
-    return part == "valid" and isinstance(metric, str) and mode in ("min", "max")
-
-
-def _is_layer_order(value: object) -> bool:
-    if not isinstance(value, Mapping):
-        return False
-    return all(isinstance(name, str) and check.is_names(parts) for name, parts in value.items())
-
-
-def _is_directory_name(value: object) -> bool:
-    if not isinstance(value, str) or value.startswith("."):
-        return False
-    plain = value.translate(str.maketrans("", "", "_-."))
-    return plain.isalnum()
-
-
-PLAIN_NAME = Must(
-    "a name without a directory", lambda value: isinstance(value, str) and "/" not in value
-)
-SETTINGS = {
-    "dropout": check.one_of(DROPOUT),
-    "tied": check.one_of(TIED),
-    "init_param": check.one_of(INIT_PARAM),
-    "train": Must("a mapping of ESPnet training options", check.MAPPING.holds),
-}
-HEADER = {
-    "dev_criterion": Must("[valid, METRIC, min|max]", _is_criterion),
-    "parent": PLAIN_NAME,
-    "parent_model": PLAIN_NAME,
-    "min_gain": Must("a number >= 0", lambda value: check.is_number(value) and value >= 0),
-    "patience": check.whole(1),
-    "layers": Must(
-        "a mapping from layer name to a list of name prefixes, lowest layer first",
-        _is_layer_order,
-    ),
-}
-ITEM = {
-    "control": check.one_of(CONTROL_KINDS),
-    "every": check.whole(1),
-    "cut": check.NAME,
-    "start": check.NAME,
-    "stop": check.NAME,
-    "parent": check.NAME,
-    "sweep": check.NAMES,
-    "answers": check.NAMES,
-    "seed": check.whole(0),
-    "name": Must("a plain directory name", _is_directory_name),
-}
+from espnet_topdown.plan import rules
+from espnet_topdown.plan.plan import Entry, Plan
 
 
 def read_plan(path: Path | str) -> Plan:
-    """Read the YAML file `path`; errors as in `parse_plan`."""
+    """The plan in the YAML file `path`.
+
+    Raises:
+        TopdownError: it cannot be read; or as `parse_plan`.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -120,23 +51,26 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_plan(text: str, source: str = "plan") -> Plan:
-    """Read and check a plan, without a model.
+    """The plan in the YAML `text`, checked without a model.
+
+    Args:
+        text: YAML.
+        source: where it comes from, for messages.
 
     Raises:
-        TopdownError: every fault found, one a line, each with the place in the plan and the nearest
-            valid names.
+        TopdownError: every fault, one a line, each with the place in the plan and the nearest valid
+            names.
     """
     try:
         data = yaml.load(text, _Loader)
-        json.dumps(data, default=str, skipkeys=True)  # finds an alias inside its own anchor
-    except (yaml.YAMLError, ValueError) as error:  # PyYAML: ValueError for a date that is none
+        # Nothing is written: this finds an alias inside its own anchor, which would never end.
+        json.dumps(data, default=str, skipkeys=True)
+    except (yaml.YAMLError, ValueError) as error:
+        # PyYAML raises a plain ValueError for a date that is none, such as 2020-99-99.
         raise TopdownError(f"{source} is not YAML: {error}") from None
-    faults: list[str] = []
-    plan = _plan(data, faults)
-    if faults:
-        lines = "\n".join(f"  - {fault}" for fault in faults)
-        raise TopdownError(f"{source} has {len(faults)} fault(s):\n{lines}")
-    return plan
+    faults = _plan_faults(data)
+    check.refuse(faults, f"{source} has {len(faults)} fault(s)")
+    return _plan(data)
 
 
 def plan_text(plan: Plan) -> str:
@@ -163,71 +97,89 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _plan(data: Any, faults: list[str]) -> Plan:
-    """The plan in `data`; what is wrong with it is added to `faults`, and then it is no plan."""
+def _known(of: type[Plan] | type[Entry]) -> list[str]:
+    """Keys that a plan's header or item can have."""
+    return [field.name for field in fields(of) if field.name != "entries"]
+
+
+def _given(data: Mapping[str, Any], of: type[Plan] | type[Entry]) -> dict[str, Any]:
+    """The known keys with what they were given; None takes the default."""
+    values = {key: data[key] for key in _known(of) if data.get(key) is not None}
+    check.read_off(values, "dropout")
+    return values
+
+
+def _plan(data: Mapping[str, Any]) -> Plan:
+    """The plan in `data`, in which nothing is wrong."""
+    values = _given(data, Plan)
+    if "dev_criterion" in values:
+        values["dev_criterion"] = tuple(values["dev_criterion"])
+    entries = tuple(_entry(item) for item in data["phases"])
+    return Plan(entries=entries, **values)
+
+
+def _entry(item: Mapping[str, Any]) -> Entry:
+    values = _given(item, Entry)
+    for key in ("sweep", "answers"):
+        names = values.get(key)
+        if isinstance(names, str):
+            values[key] = (names,)
+        elif names is not None:
+            values[key] = tuple(names)
+    return Entry(**values)
+
+
+def _plan_faults(data: Any) -> list[str]:
+    """Everything that is wrong with a plan."""
     if not isinstance(data, Mapping):
-        faults.append(f"a plan is a mapping with 'phases', not {type(data).__name__}")
-        return Plan(entries=())
-    known = [field.name for field in fields(Plan) if field.name != "entries"]
-    faults += check.unknown_keys(data, [*known, "phases"])
+        return [f"a plan is a mapping with 'phases', not {type(data).__name__}"]
+    faults = check.unknown_keys(data, [*_known(Plan), "phases"])
     items = data.get("phases")
     if not isinstance(items, Sequence) or isinstance(items, str) or not items:
         faults.append("'phases' must be a list with at least one item, such as '- cut: decoder'")
         items = []
-    values = {key: data[key] for key in known if data.get(key) is not None}
-    faults += [f"the plan: {fault}" for fault in _settings_faults(values)]
-    faults += check.faults(values, HEADER)
-    entries = []
+    values = _given(data, Plan)
+    faults += [f"the plan: {fault}" for fault in _phase_faults(values)]
+    faults += check.faults(values, rules.HEADER)
     for number, item in enumerate(items, 1):
-        entries.append(_entry(item, f"phase item {number}", faults))
-    if faults:
-        return Plan(entries=())
-    if values.get("dev_criterion") is not None:
-        values["dev_criterion"] = tuple(values["dev_criterion"])
-    return Plan(entries=tuple(entries), **values)
+        faults += _item_faults(item, f"phase item {number}")
+    return faults
 
 
-def _entry(item: Any, where: str, faults: list[str]) -> Entry:
-    """One item of ``phases``; what is wrong with it is added to `faults`."""
+def _item_faults(item: Any, where: str) -> list[str]:
+    """Everything that is wrong with an item of ``phases``."""
     if not isinstance(item, Mapping):
-        faults.append(f"{where} must be a mapping such as 'cut: decoder', not {item!r}")
-        return Entry()
-    known = [field.name for field in fields(Entry)]
-    values = {key: item[key] for key in known if item.get(key) is not None}
-    own = check.unknown_keys(item, known)
-    own += _form_faults(values)
-    own += check.faults(values, ITEM)
-    if values.get("name") in TAKEN_NAMES:
-        own.append(f"the name '{values['name']}' is taken")
-    own += _settings_faults(values)
-    faults += [f"{where}: {fault}" for fault in own]
-    for key in ("sweep", "answers"):
-        if check.is_names(values.get(key)):
-            values[key] = (values[key],) if isinstance(values[key], str) else tuple(values[key])
-    return Entry(**values)
+        return [f"{where} must be a mapping such as 'cut: decoder', not {item!r}"]
+    values = _given(item, Entry)
+    faults = check.unknown_keys(item, _known(Entry))
+    faults += _form_faults(values)
+    faults += check.faults(values, rules.ITEM)
+    if values.get("name") in rules.TAKEN_NAMES:
+        faults.append(f"the name '{values['name']}' is taken")
+    faults += _phase_faults(values)
+    return [f"{where}: {fault}" for fault in faults]
 
 
 def _form_faults(values: Mapping[str, Any]) -> list[str]:
-    forms = [form for form in ITEM_FORMS if values.get(form) is not None]
+    forms = [form for form in rules.ITEM_FORMS if form in values]
     if len(forms) == 1 or forms == ["cut", "control"]:
         return []
     asked = ", ".join(forms) or "none"
-    return [f"must have exactly one of {', '.join(ITEM_FORMS)}; it has {asked}"]
+    return [f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {asked}"]
 
 
-def _settings_faults(values: dict[str, Any]) -> list[str]:
-    """Faults of the settings that a plan and its items share; YAML's `off` is put right."""
-    check.read_off(values, "dropout")
-    messages = check.faults(values, SETTINGS)
+def _phase_faults(values: Mapping[str, Any]) -> list[str]:
+    """Faults of the keys that a plan and its items share."""
+    faults = check.faults(values, rules.PHASE)
     train = values.get("train")
     if not isinstance(train, Mapping):
-        return messages
-    epochs = check.faults({"train.max_epoch": train.get("max_epoch")}, TRAIN)
-    return messages + epochs + [_override_fault(key) for key in train if key not in OVERRIDES]
-
-
-def _override_fault(key: str) -> str:
-    return (
-        f"train.{key} cannot differ from the base (architecture, tokens, data, normalisation, seed"
-        f" and output_dir are the base's); {nearest(key, OVERRIDES)}"
-    )
+        return faults
+    faults += [f"train.{fault}" for fault in check.faults(train, rules.TRAIN)]
+    for key in train:
+        if key not in rules.OVERRIDES:
+            faults.append(
+                f"train.{key} cannot differ from the base (architecture, tokens, data,"
+                " normalisation, seed and output_dir are the base's);"
+                f" {nearest(key, rules.OVERRIDES)}"
+            )
+    return faults

@@ -10,14 +10,9 @@ from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan import rules
 from espnet_topdown.plan.kinds import KINDS, TOP_DOWN
-from espnet_topdown.plan.plan import DROPOUT, TIED, Sides
-
-RULES = {
-    "kind": check.one_of(KINDS),
-    "dropout": check.one_of(DROPOUT),
-    "tied": check.one_of(TIED),
-}
+from espnet_topdown.plan.plan import Sides
 
 
 @dataclass(frozen=True)
@@ -26,9 +21,9 @@ class TopdownConf:
 
     Args:
         parent: experiment directory of the parent; may be absent for ``restart`` alone.
-        cut: lowest layer of the upper part, a layer's or a block's name; absent for ``restart`` and
+        cut: lowest layer of the upper part, by its name or its stack's; absent for ``restart`` and
             ``continue``.
-        kind: ``top_down`` or a control (``restart``, ``continue``, ``unfrozen``, ``bottom_up``).
+        kind: one of `KINDS`: ``top_down``, ``restart``, ``continue``, ``unfrozen``, ``bottom_up``.
         parent_model: model file in `parent`; None: ``valid.acc.ave.pth``, or ``valid.loss.ave.pth``
             where there is none.
         dropout: ``keep`` or ``off``, in the frozen layers.
@@ -50,30 +45,30 @@ class TopdownConf:
         """Check a ``topdown_conf``.
 
         Raises:
-            TopdownError: every fault found, one a line.
+            TopdownError: every fault, one a line.
         """
-        conf = dict(conf)
-        check.read_off(conf, "dropout")
-        faults = check.unknown_keys(conf, [field.name for field in fields(cls)])
-        faults += check.faults(conf, RULES)
-        if (conf.get("kind") or TOP_DOWN) in KINDS:
-            faults += _kind_faults(conf)
-        if faults:
-            lines = "\n".join(f"  - {fault}" for fault in faults)
-            raise TopdownError(f"topdown_conf has faults:\n{lines}")
-        return cls(**{key: value for key, value in conf.items() if value is not None})
+        values = {key: value for key, value in conf.items() if value is not None}
+        check.read_off(values, "dropout")
+        faults = check.unknown_keys(values, [field.name for field in fields(cls)])
+        faults += check.faults(values, rules.TOPDOWN_CONF)
+        faults += _kind_faults(values)
+        check.refuse(faults, "topdown_conf has faults")
+        return cls(**values)
 
     def to_conf(self) -> dict[str, Any]:
-        """The mapping that `from_conf` reads back, without what is at its default."""
-        return {k: v for k, v in asdict(self).items() if v not in (None, {})}
+        """The mapping that `from_conf` reads back, without what is None or empty."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, {})}
 
     def sides(self, names: Sequence[str]) -> Sides:
-        """What the cut makes of the layers `names`.
+        """What the cut makes of the layers `names` (lowest first).
 
-        Refuses a phase that would train nothing or keep nothing.
+        Raises:
+            TopdownError: no layer or stack has the cut's name, or the phase would train nothing or
+                keep nothing.
         """
         sides = Sides.of(self.kind, self.cut, names)
-        if self.cut and (fault := sides.fault(self.cut)):
+        fault = sides.fault(self.cut) if self.cut else None
+        if fault:
             raise TopdownError(fault)
         return sides
 
@@ -83,15 +78,18 @@ class TopdownConf:
         return self.tied in ("untie_draw", "untie_copy")
 
 
-def _kind_faults(conf: Mapping[str, Any]) -> list[str]:
+def _kind_faults(values: Mapping[str, Any]) -> list[str]:
     """What the kind needs and does not have, and the other way round."""
-    name = conf.get("kind") or TOP_DOWN
+    name = values.get("kind", TOP_DOWN)
+    # In a tuple, because YAML may have given a list, which no dict can look up.
+    if name not in tuple(KINDS):
+        return []
     kind = KINDS[name]
     faults = []
-    if kind.has_cut and not conf.get("cut"):
+    if kind.has_cut and not values.get("cut"):
         faults.append(f"kind {name} needs a cut, such as 'cut: decoder'")
-    if not kind.has_cut and conf.get("cut"):
+    if values.get("cut") and not kind.has_cut:
         faults.append(f"kind {name} has no cut")
-    if kind.has_parent and not conf.get("parent"):
+    if kind.has_parent and not values.get("parent"):
         faults.append(f"kind {name} needs a parent: the directory of a trained experiment")
     return faults

@@ -1,0 +1,34 @@
+"""The ledger: attempts that were killed are closed, torn lines are survived."""
+
+import os
+from datetime import datetime
+
+from espnet_topdown.cascade.ledger import Ledger
+
+
+def test_ledger_closes_attempts_that_were_killed(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append("start", "phase1", attempt=1)
+    ledger.append("end", "phase1", attempt=1, outcome="done", wall_s=7200.0)
+    ledger.append("start", "phase2", attempt=1)
+    (tmp_path / "phase2").mkdir()
+    log = tmp_path / "phase2" / "train.log"
+    log.write_text("1/3epoch started\n1epoch results: [train] loss=1.0\n2/3epoch started\n")
+    began = datetime.fromisoformat(ledger.events()[-1]["time"]).timestamp()
+    os.utime(log, (began + 90, began + 90))
+    ledger.close_dangling()
+    ledger.close_dangling()
+    ends = [(e["phase"], e["outcome"]) for e in ledger.events() if e["event"] == "end"]
+    assert ends == [("phase1", "done"), ("phase2", "killed")]
+    assert ledger.attempts("phase2") == 1
+    assert (ledger.events()[-1]["epochs"], ledger.hours("phase2")) == (1, 90 / 3600)
+    assert ledger.hours("phase1") == 2.0
+
+
+def test_ledger_goes_on_after_a_torn_line(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append("start", "phase1", attempt=1)
+    with ledger.path.open("a") as stream:
+        stream.write('{"event": "en')
+    ledger.append("start", "phase2", attempt=1)
+    assert [event["phase"] for event in ledger.events()] == ["phase1", "phase2"]

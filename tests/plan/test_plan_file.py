@@ -1,0 +1,102 @@
+"""Plans as files: YAML both ways, and faults that are all reported at once."""
+
+import pytest
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.plan_file import parse_plan, plan_text
+
+
+def test_a_plan_round_trips_through_yaml():
+    text = """
+    parent: best
+    dev_criterion: [valid, loss, min]
+    min_gain: 0.001
+    patience: 2
+    dropout: off
+    train: {max_epoch: 5, scheduler_conf: {warmup_steps: 100}}
+    phases:
+    - {cut: decoder, seed: 77, tied: untie_copy}
+    - {every: 2, stop: encoder.0}
+    - {sweep: [encoder.3, encoder.1], init_param: drop}
+    - {control: restart, answers: [phase1]}
+    """
+    plan = parse_plan(text)
+    assert plan.dropout == "off"
+    assert parse_plan(plan_text(plan)) == plan
+
+
+FAULTS = {
+    "not a mapping": ("[1, 2]", "a plan is a mapping with 'phases'"),
+    "not YAML": ("{a: [", "is not YAML"),
+    "no phases": ("parent: best", "'phases' must be a list with at least one item"),
+    "empty phases": ("phases: []", "'phases' must be a list with at least one item"),
+    "unknown key": ("{phase: 1, phases: [{cut: a}]}", "unknown key 'phase'; did you mean phases"),
+    "unknown item key": ("phases: [{cut: a, sed: 3}]", "unknown key 'sed'; did you mean seed"),
+    "item is text": ("phases: [decoder]", "must be a mapping such as 'cut: decoder'"),
+    "item without a choice": (
+        "phases: [{seed: 3}]",
+        "exactly one of cut, every, sweep, control; it has none",
+    ),
+    "item with two choices": ("phases: [{cut: a, every: 2}]", "it has cut, every"),
+    "cut is a number": ("phases: [{cut: 3}]", "cut must be a name, not 3"),
+    "every zero": ("phases: [{every: 0}]", "every must be a whole number > 0"),
+    "every is text": ("phases: [{every: two}]", "every must be a whole number > 0"),
+    "sweep is empty": ("phases: [{sweep: []}]", "sweep must be a list of names"),
+    "unknown control": (
+        "phases: [{control: resart}]",
+        "control 'resart' is unknown; did you mean restart",
+    ),
+    "negative seed": ("phases: [{cut: a, seed: -1}]", "seed must be a whole number >= 0"),
+    "seed is a truth value": ("phases: [{cut: a, seed: true}]", "seed must be a whole number >= 0"),
+    "name with a slash": (
+        "phases: [{cut: a, name: ../x}]",
+        "name must be a plain directory name, not '../x'",
+    ),
+    "name that is taken": ("phases: [{cut: a, name: best}]", "the name 'best' is taken"),
+    "unknown dropout": (
+        "{dropout: of, phases: [{cut: a}]}",
+        "dropout 'of' is unknown; did you mean off",
+    ),
+    "unknown tie policy": (
+        "phases: [{cut: a, tied: untie}]",
+        "tied 'untie' is unknown; did you mean untie_",
+    ),
+    "unknown init_param": ("{init_param: no, phases: [{cut: a}]}", "init_param False is unknown"),
+    "train is a list": ("phases: [{cut: a, train: [1]}]", "train must be a mapping"),
+    "train changes the model": (
+        "phases: [{cut: a, train: {encoder: conformer}}]",
+        "train.encoder cannot differ",
+    ),
+    "train changes the seed": (
+        "{train: {seed: 1}, phases: [{cut: a}]}",
+        "train.seed cannot differ",
+    ),
+    "train changes the data": (
+        "phases: [{cut: a, train: {token_list: x}}]",
+        "train.token_list cannot differ",
+    ),
+    "dev criterion on train": (
+        "{dev_criterion: [train, acc, max], phases: [{cut: a}]}",
+        "must be [valid, METRIC, min|max]",
+    ),
+    "dev criterion is text": (
+        "{dev_criterion: acc, phases: [{cut: a}]}",
+        "must be [valid, METRIC, min|max]",
+    ),
+    "negative gain": ("{min_gain: -1, phases: [{cut: a}]}", "min_gain must be a number >= 0"),
+    "patience zero": ("{patience: 0, phases: [{cut: a}]}", "patience must be a whole number > 0"),
+    "layers is a list": ("{layers: [a], phases: [{cut: a}]}", "layers must be a mapping"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faulty_plan_is_refused_with_a_message_that_helps(name):
+    text, fragment = FAULTS[name]
+    with pytest.raises(TopdownError) as caught:
+        parse_plan(text)
+    assert fragment in str(caught.value)
+
+
+def test_all_faults_are_reported_together():
+    with pytest.raises(TopdownError, match="4 fault"):
+        parse_plan("{a: 1, min_gain: x, phases: [{cut: 1}, {every: no}]}")
