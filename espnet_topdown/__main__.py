@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from espnet_topdown.errors import TopdownError, reported
-from espnet_topdown.experiment.config import TASKS
+from espnet_topdown.experiment.task import TASKS
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -248,7 +248,8 @@ def _add_results(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _layers(args: argparse.Namespace) -> None:
     from espnet_topdown.cascade.model_facts import find_facts
     from espnet_topdown.cascade.text import layer_table
-    from espnet_topdown.experiment.config import read_config, task_of_config
+    from espnet_topdown.experiment.config import read_config
+    from espnet_topdown.experiment.task import task_of_config
 
     config = args.model / "config.yaml" if args.model.is_dir() else args.model
     task = task_of_config(read_config(config), config)

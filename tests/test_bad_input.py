@@ -318,7 +318,7 @@ CONFIGS = {
     ),
     "criterion as text": (
         *config(best_model_criterion="acc"),
-        "best_model_criterion must be a list of (phase, metric, mode)",
+        "best_model_criterion must be a list of (part, metric, mode)",
     ),
     "criterion of training": (
         *config(best_model_criterion=[["train", "loss", "min"]]),

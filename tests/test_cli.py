@@ -7,7 +7,7 @@ import pytest
 
 LIGHT = (
     "plan.plan_file plan.expansion plan.ties plan.topdown_conf experiment.config"
-    " experiment.train_log experiment.phase_dir cascade.cascade cascade.model_facts"
+    " experiment.task experiment.train_log experiment.phase_dir cascade.cascade cascade.model_facts"
     " cascade.runner cascade.ledger cascade.text cascade.progress cascade.prune cascade.decode"
     " results.rows results.pages results.report study.study study.tables"
     " cli warm warm_server __main__"

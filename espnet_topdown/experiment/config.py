@@ -1,9 +1,6 @@
-"""A trained ESPnet2 experiment as a parent.
+"""An ESPnet2 experiment by its ``config.yaml``: the base of a cascade, and the config of a phase.
 
-Its task, its dev criterion, and the config that a phase makes of it.
-
-Works from ``config.yaml`` alone; neither torch nor ESPnet is needed. Which keys this ESPnet's
-parser knows is given.
+Neither torch nor ESPnet is needed; which options this ESPnet's parser knows is given.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,8 +11,10 @@ from typing import Any
 
 import yaml
 
-from espnet_topdown import files
+from espnet_topdown import check, files
+from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
 
@@ -27,31 +26,44 @@ _RUN_KEYS = (
 )
 # Do not change what is trained: left out of a phase's key.
 _FREE_KEYS = (
-    *(
-        "num_workers",
-        "log_level",
-        "log_interval",
-        "num_att_plot",
-        "use_matplotlib",
-        "use_tensorboard",
-        "use_wandb",
-    ),
-    *("wandb_*", "max_cache_size", "max_cache_fd", "create_graph_in_tensorboard", "topdown_conf"),
+    *("num_workers", "log_level", "log_interval", "num_att_plot", "create_graph_in_tensorboard"),
+    *("use_matplotlib", "use_tensorboard", "use_wandb", "wandb_*"),
+    *("max_cache_size", "max_cache_fd", "topdown_conf"),
 )
-# Keys that only this task's configs have, in order of test; ASR's are what remains (an encoder, and
-# none of _OTHER).
-_KEYS = {
-    "slu": ("two_pass", "deliberationencoder", "transcript_token_list"),
-    "st": ("extra_asr_decoder", "hier_encoder", "src_g2p"),
-    "mt": ("src_token_list", "src_token_type"),
+_DATA = "{part}_data_path_and_name_and_type"
+
+
+def _is_triples(value: object) -> bool:
+    if not isinstance(value, list):
+        return False
+    return all(isinstance(row, list | tuple) and len(row) == 3 for row in value)
+
+
+def _is_counts(value: object) -> bool:
+    counts = value if isinstance(value, list) and value else [value]
+    return all(check.is_whole(count) for count in counts)
+
+
+# Values of an experiment's config that this package reads.
+_RULES = {
+    "seed": check.WHOLE,
+    "max_epoch": check.WHOLE,
+    "keep_nbest_models": Must("whole numbers", _is_counts),
+    _DATA.format(part="train"): Must("a list of (path, name, type)", _is_triples),
+    _DATA.format(part="valid"): Must("a list of (path, name, type)", _is_triples),
+    "best_model_criterion": Must("a list of (part, metric, mode)", _is_triples),
 }
-_OTHER = ("separator", "attractor", "enh_encoder", "generator", "tts")
-TASKS = ("asr", "lm", "st", "mt", "slu", "s2t")
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A trained experiment: its directory, its ``config.yaml`` and its task (``asr``, ``lm``)."""
+    """The base of a cascade: an ESPnet2 experiment that is trained already.
+
+    Args:
+        directory: its directory, such as ``exp/asr_train_...``.
+        config: its ``config.yaml``.
+        task: one of `TASKS`.
+    """
 
     directory: Path
     config: Mapping[str, Any]
@@ -59,24 +71,25 @@ class Experiment:
 
     @classmethod
     def read(cls, directory: Path) -> "Experiment":
-        """Read an experiment directory.
+        """The experiment in `directory`.
 
         Raises:
             TopdownError: not a directory with a ``config.yaml`` of a task that this package trains.
         """
         if not directory.is_dir():
             raise TopdownError(
-                f"{directory} is not a directory; give a trained experiment such as"
+                f"{directory} is not a directory; give the base, an experiment such as"
                 " exp/asr_train_..."
             )
-        config = read_config(directory / "config.yaml")
-        task = task_of_config(config, directory / "config.yaml")
-        _check_types(config, directory / "config.yaml")
-        if not config.get("train_data_path_and_name_and_type"):
-            raise TopdownError(
-                f"{directory}/config.yaml names no training data"
-                " (train_data_path_and_name_and_type)"
-            )
+        path = directory / "config.yaml"
+        config = read_config(path)
+        task = task_of_config(config, path)
+        faults = check.faults(config, _RULES)
+        if faults:
+            raise TopdownError("\n".join(f"{path}: {fault}" for fault in faults))
+        data = _DATA.format(part="train")
+        if not config.get(data):
+            raise TopdownError(f"{path} names no training data ({data})")
         return cls(directory, config, task)
 
     @property
@@ -85,68 +98,85 @@ class Experiment:
         return int(self.config.get("seed") or 0)
 
     def dev_criterion(self, plan: Plan) -> tuple[str, str, str]:
-        """(phase, metric, mode) that judges every phase of the cascade.
+        """(``valid``, metric, mode) that judges every phase of the cascade.
 
-        The plan's, else the validation accuracy of ``best_model_criterion``, else its first
-        validation entry; never just the first, which is ESPnet's training loss by default.
+        The plan's, else the validation accuracy (of a language model: loss) among
+        ``best_model_criterion``, else its first validation entry; never just the first, which is
+        ESPnet's training loss by default.
 
         Raises:
             TopdownError: no validation entry.
         """
         if plan.dev_criterion:
             return plan.dev_criterion
-        valid = [tuple(c) for c in self.config.get("best_model_criterion") or [] if c[0] == "valid"]
-        chosen = next((c for c in valid if c[1] == "acc"), valid[0] if valid else None)
-        if self.task == "lm":
-            chosen = next((c for c in valid if c[1] == "loss"), chosen)
-        if chosen is None:
+        rows = self.config.get("best_model_criterion") or []
+        criteria = [(str(part), str(metric), str(mode)) for part, metric, mode in rows]
+        on_dev = [criterion for criterion in criteria if criterion[0] == "valid"]
+        if not on_dev:
             raise TopdownError(
                 f"{self.directory} selected its models by no validation metric; give the plan"
                 " 'dev_criterion: [valid, acc, max]'"
             )
-        return str(chosen[0]), str(chosen[1]), str(chosen[2])
+        preferred = ("loss", "acc") if self.task == "lm" else ("acc",)
+        for wanted in preferred:
+            for criterion in on_dev:
+                if criterion[1] == wanted:
+                    return criterion
+        return on_dev[0]
 
     def parent_model(self, plan: Plan) -> str:
         """The model file that parents are taken from and that decoding uses."""
-        phase, metric, _ = self.dev_criterion(plan)
-        return plan.parent_model or f"{phase}.{metric}.ave.pth"
+        part, metric, _ = self.dev_criterion(plan)
+        return plan.parent_model or f"{part}.{metric}.ave.pth"
 
     def phase_config(
         self,
         phase: Phase,
-        settings: TopdownConf,
+        conf: TopdownConf,
         parser_keys: Collection[str],
         *,
-        layers: Mapping[str, Any],
+        layers: Mapping[str, Sequence[str]],
     ) -> dict[str, Any]:
-        """The training config of `phase`.
-
-        This experiment's, with the phase's seed, overrides and `topdown_conf`.
+        """The training config of `phase`: this experiment's with the phase's seed and overrides.
 
         Args:
             phase: from an expanded plan.
-            settings: the phase's `topdown_conf`, parent resolved to a directory.
+            conf: the phase's `topdown_conf`, parent resolved to a directory.
             parser_keys: options that this ESPnet's parser knows.
             layers: the plan's own layer order, if any.
 
         Raises:
             TopdownError: an option that is set here is unknown to this ESPnet.
         """
-        config = {k: v for k, v in self.config.items() if not _matches(k, _RUN_KEYS)}
-        unknown = [k for k in config if k not in parser_keys]
-        lost = [k for k in unknown if config[k]]  # an unknown option that was off asks for nothing
-        if lost:
-            raise TopdownError(
-                f"{self.directory}/config.yaml sets options that this ESPnet does not know: "
-                + ", ".join(f"{k}={config[k]!r}" for k in lost)
-            )
-        config = {k: v for k, v in config.items() if k not in unknown} | dict(phase.train)
+        config = self._passed_on(parser_keys)
+        config |= phase.train
         if phase.init_param == "drop":
             config["init_param"] = []
-        conf = settings.to_conf() | (
-            {"layers": {k: list(v) for k, v in layers.items()}} if layers else {}
-        )
-        return config | {"seed": phase.seed, "topdown_conf": conf}
+        config["seed"] = phase.seed
+        config["topdown_conf"] = conf.to_conf()
+        if layers:
+            lists = {name: list(prefixes) for name, prefixes in layers.items()}
+            config["topdown_conf"]["layers"] = lists
+        return config
+
+    def _passed_on(self, parser_keys: Collection[str]) -> dict[str, Any]:
+        """This experiment's own options that a phase takes over."""
+        config = {}
+        lost = []
+        for key, value in self.config.items():
+            if _matches(key, _RUN_KEYS):
+                continue
+            if key in parser_keys:
+                config[key] = value
+            elif value:
+                lost.append(f"{key}={value!r}")
+            # An unknown option that was off asks for nothing.
+        if lost:
+            raise TopdownError(
+                f"{self.directory}/config.yaml sets options that this ESPnet does not know:"
+                f" {', '.join(lost)}"
+            )
+        return config
 
     def missing_data(self) -> list[str]:
         """Lists that the config names and that are not there, seen from the current directory."""
@@ -165,74 +195,36 @@ def read_config(path: Path) -> dict[str, Any]:
         raise TopdownError(
             f"{path.parent} is no trained experiment: cannot read {path} ({error.strerror})"
         ) from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: not UTF-8, or PyYAML's for a date that is none.
         raise TopdownError(f"{path} is not YAML: {error}") from None
     if not isinstance(config, dict):
         raise TopdownError(f"{path} is not a training config")
     return config
 
 
-def _check_types(config: Mapping[str, Any], source: Path) -> None:
-    """Refuse values that this package reads and that are not of ESPnet's types."""
-    for key in ("seed", "max_epoch"):
-        if not isinstance(config.get(key), int | None):
-            raise TopdownError(f"{source}: {key} must be a whole number, not {config[key]!r}")
-    kept = config.get("keep_nbest_models", 1)
-    if not all(isinstance(n, int) for n in (kept if isinstance(kept, list) and kept else [kept])):
-        raise TopdownError(f"{source}: keep_nbest_models must be whole numbers, not {kept!r}")
-    forms = {
-        f"{part}_data_path_and_name_and_type": "(path, name, type)" for part in ("train", "valid")
-    }
-    for key, form in (forms | {"best_model_criterion": "(phase, metric, mode)"}).items():
-        rows = config.get(key) or []
-        if not isinstance(rows, list) or not all(
-            isinstance(row, list | tuple) and len(row) == 3 for row in rows
-        ):
-            raise TopdownError(f"{source}: {key} must be a list of {form}, not {rows!r}")
-
-
-def task_of_config(config: Mapping[str, Any], source: Path) -> str:
-    """The task that a training config is for, told by its keys.
-
-    Raises:
-        TopdownError: of none that this package trains.
-    """
-    if config.get("lm") and not config.get("encoder"):
-        return "lm"
-    if config.get("encoder") and not any(config.get(key) for key in _OTHER):
-        if config.get("preprocessor") == "s2t":
-            return "s2t"
-        return next(
-            (task for task, keys in _KEYS.items() if any(key in config for key in keys)), "asr"
-        )
-    raise TopdownError(f"{source} is of no task that is trained top-down ({', '.join(TASKS)})")
-
-
 def list_files(config: Mapping[str, Any]) -> list[str]:
-    """The lists that a training reads.
+    """The lists that a training reads, each once; not the audio that they name.
 
-    Scp, text, shape, statistics, token and pre-trained model files; not the audio.
+    Scp, text, shape, statistics, token and pre-trained model files.
     """
-    found: list[str] = []
+    paths = []
     for part in ("train", "valid"):
-        found += [
-            str(entry[0]) for entry in config.get(f"{part}_data_path_and_name_and_type") or []
-        ]
-        found += [str(path) for path in config.get(f"{part}_shape_file") or []]
-    found += [str((config.get("normalize_conf") or {}).get("stats_file") or "")]
-    found += [
-        str(config.get(key) or "")
-        for key in ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols")
-    ]
-    found += [token for token in [config.get("token_list")] if isinstance(token, str)]
-    found += [str(param).split(":")[0] for param in config.get("init_param") or []]
-    return list(dict.fromkeys(path for path in found if path))
+        paths += [row[0] for row in config.get(_DATA.format(part=part)) or []]
+        paths += config.get(f"{part}_shape_file") or []
+    paths.append((config.get("normalize_conf") or {}).get("stats_file"))
+    for key in ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols"):
+        paths.append(config.get(key))
+    # In an experiment's own config the tokens stand themselves.
+    if isinstance(config.get("token_list"), str):
+        paths.append(config["token_list"])
+    # ESPnet's FILE:SOURCE:TARGET:EXCLUDED
+    paths += [str(param).partition(":")[0] for param in config.get("init_param") or []]
+    return list(dict.fromkeys(str(path) for path in paths if path))
 
 
 def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
-    """What decides a phase's result.
-
-    Its own settings, its parent's weights, its seed, and the lists it reads.
+    """What decides a phase's result: its options and seed, its parent's weights, its lists.
 
     Args:
         config: the phase's training config.
@@ -241,12 +233,12 @@ def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
     Raises:
         TopdownError: a list or the parent's file cannot be read.
     """
-    conf = {k: v for k, v in (config.get("topdown_conf") or {}).items() if k != "parent"}
+    settings = {key: value for key, value in config.items() if not _matches(key, _FREE_KEYS)}
+    # The parent counts by its weights, not by its place.
+    conf = config.get("topdown_conf") or {}
+    settings["topdown_conf"] = {key: value for key, value in conf.items() if key != "parent"}
     return {
-        "settings": (
-            {k: v for k, v in config.items() if not _matches(k, _FREE_KEYS)}
-            | {"topdown_conf": conf}
-        ),
+        "settings": settings,
         "parent": files.sha256(parent) if parent else None,
         "files": {path: files.sha256(Path(path)) for path in list_files(config)},
     }

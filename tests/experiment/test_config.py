@@ -1,0 +1,93 @@
+"""The base by its config: what judges its cascade, and what a phase takes over from it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment, list_files, phase_key
+from espnet_topdown.plan.expansion import expand
+from espnet_topdown.plan.plan_file import parse_plan
+from espnet_topdown.plan.topdown_conf import TopdownConf
+
+PLAN = parse_plan("phases: [{cut: decoder, train: {max_epoch: 9}}]")
+(PHASE,) = expand(PLAN, ("encoder.0", "decoder.0"), 0)
+CONF = TopdownConf(parent="exp", cut="decoder")
+LOSS, ACC = ["valid", "loss", "min"], ["valid", "acc", "max"]
+
+
+def experiment(task: str = "asr", **config: object) -> Experiment:
+    return Experiment(Path("exp"), config, task)
+
+
+@pytest.mark.parametrize(
+    ("task", "criteria", "metric"),
+    [
+        ("asr", [["train", "loss", "min"], LOSS, ACC], "acc"),
+        ("asr", [["train", "loss", "min"], LOSS], "loss"),
+        ("lm", [ACC, LOSS], "loss"),
+        ("lm", [["valid", "cer", "min"], ACC], "acc"),
+    ],
+)
+def test_the_dev_criterion_is_on_valid_and_suits_the_task(task, criteria, metric):
+    base = experiment(task, best_model_criterion=criteria)
+    assert base.dev_criterion(PLAN)[:2] == ("valid", metric)
+    assert base.parent_model(PLAN) == f"valid.{metric}.ave.pth"
+
+
+def test_a_phase_takes_over_options_but_not_those_of_one_run():
+    base = experiment(encoder="rnn", max_epoch=3, output_dir="x", dist_rank=1, gone=None)
+    assert base.phase_config(PHASE, CONF, ["encoder", "max_epoch"], layers={}) == {
+        "encoder": "rnn",
+        "max_epoch": 9,
+        "seed": 1000,
+        "topdown_conf": {"parent": "exp", "cut": "decoder", "kind": "top_down", "dropout": "keep"},
+    }
+
+
+def test_an_own_layer_order_goes_into_the_config_of_a_phase():
+    config = experiment().phase_config(PHASE, CONF, [], layers={"top": ("decoder", "ctc")})
+    assert config["topdown_conf"]["layers"] == {"top": ["decoder", "ctc"]}
+
+
+def test_an_option_that_is_set_and_unknown_to_this_espnet_is_refused():
+    base = experiment(encoder="rnn", old_option=3)
+    with pytest.raises(TopdownError, match="does not know: old_option=3"):
+        base.phase_config(PHASE, CONF, ["encoder"], layers={})
+
+
+def test_the_lists_of_a_training_are_named_once_each():
+    config = {
+        "train_data_path_and_name_and_type": [["d/wav.scp", "speech", "sound"]],
+        "train_shape_file": ["s/shape", "d/wav.scp"],
+        "valid_data_path_and_name_and_type": [["v/text", "text", "text"]],
+        "normalize_conf": {"stats_file": "s/stats.npz"},
+        "bpemodel": None,
+        "token_list": ["<blank>"],
+        "init_param": ["a.pth:encoder:encoder", "b.pth"],
+    }
+    names = ["d/wav.scp", "s/shape", "v/text", "s/stats.npz", "a.pth", "b.pth"]
+    assert list_files(config) == names
+    assert list_files({"token_list": "tokens.txt"}) == ["tokens.txt"]
+
+
+def test_a_phases_key_leaves_out_what_changes_no_result(tmp_path):
+    parent = tmp_path / "parent.pth"
+    parent.write_bytes(b"weights")
+    conf = {"parent": "exp", "cut": "decoder"}
+    config = {"encoder": "rnn", "num_workers": 4, "wandb_name": "x", "topdown_conf": conf}
+    key = phase_key(config, parent)
+    assert key["settings"] == {"encoder": "rnn", "topdown_conf": {"cut": "decoder"}}
+    assert key == phase_key(config | {"num_workers": 1}, parent)
+    parent.write_bytes(b"other weights")
+    assert key != phase_key(config, parent)
+
+
+def test_all_faulty_values_of_a_base_are_named(tmp_path):
+    config = {"encoder": "rnn", "seed": "one", "keep_nbest_models": [1, "few"]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(TopdownError) as caught:
+        Experiment.read(tmp_path)
+    assert "config.yaml: seed must be a whole number, not 'one'" in str(caught.value)
+    assert "config.yaml: keep_nbest_models must be whole numbers" in str(caught.value)
