@@ -29,7 +29,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from espnet_topdown.training.freeze import freeze, order_of
+from espnet_topdown.training.freeze import freeze
+from espnet_topdown.training.model_layers import order_of
 from espnet_topdown.training.tasks import task_of
 
 TOKENS = ["<blank>", "<unk>", *map(str, range(47)), "<sos/eos>"]

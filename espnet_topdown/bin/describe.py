@@ -16,9 +16,10 @@ from espnet_topdown import files
 from espnet_topdown.errors import reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
+from espnet_topdown.experiment.task import TASKS
 from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.plan_file import read_plan
-from espnet_topdown.training import checkpoint, freeze, phase_end
+from espnet_topdown.training import checkpoint, model_layers, phase_end
 from espnet_topdown.training.tasks import task_of
 
 
@@ -31,7 +32,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         required=True,
         help="config.yaml of an experiment, or a training config",
     )
-    parser.add_argument("--task", required=True, help="asr or lm")
+    parser.add_argument("--task", required=True, help=f"one of {', '.join(TASKS)}")
     parser.add_argument(
         "--vocab_size", type=int, default=500, help="tokens, where the config has no token list"
     )
@@ -51,12 +52,14 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
     options = _options(task, args)
     plan = read_plan(args.plan) if args.plan else None
     model = task.build_model(argparse.Namespace(**options))
-    order = freeze.order_of(model, plan.layers if plan else None)
-    counts, notes = freeze.parameter_counts(model, order), freeze.layer_notes(model, order)
-    held = freeze.layers_held_by_ties(model, order)
+    order = model_layers.order_of(model, plan.layers if plan else None)
+    counts = model_layers.parameter_counts(model, order)
+    notes = model_layers.layer_notes(model, order)
+    held = model_layers.layers_held_by_ties(model, order)
+    dropouts = model_layers.dropouts(model, order)
     facts: dict[str, Any] = {
         "model": type(model).__name__,
-        "parts": freeze.model_parts(model),
+        "parts": model_layers.model_parts(model),
         "layers": [
             {
                 "name": layer.name,
@@ -66,7 +69,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
             }
             for layer in order.layers
         ],
-        "dropouts": {rate.label: sorted(rate.layers) for rate in freeze.dropouts(model, order)},
+        "dropouts": {rate.label: sorted(rate.layers) for rate in dropouts},
         "notes": list(order.notes),
         "parser_keys": sorted(vars(task.get_parser().parse_args([]))),
         "versions": {name: version(name) for name in ("espnet", "torch")},

@@ -1,127 +1,38 @@
-"""The layer order.
+"""The layer order: which tensors of an ESPnet2 model form its layers, from the input to the output.
 
-Which tensors of an ESPnet2 model form its layers, counted from the input to the output.
+The name patterns of each ESPnet class stand in `espnet_topdown.plan.model_table`; here one function
+matches them (`layer_order`). Models come in as class names and tensor names: neither torch nor
+ESPnet is needed. What is done with a layer (freezing, drawing) is decided elsewhere.
 
-One table gives the name patterns of each ESPnet class (`_ENCODERS`, `_DECODERS`, `_LMS`) and one
-function matches them (`layer_order`). Nothing here needs torch or ESPnet: models come in as class
-names and tensor names. What is done with a layer (freezing, drawing) is decided elsewhere.
-
-Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampling block),
-``encoder.0`` ..., ``decoder.0`` ..., ``output``; for language models ``embed``, ``rnn.0`` or
-``encoder.0`` ..., ``output``.
+Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampling), ``encoder.0``
+..., ``decoder.0`` ..., ``output``; for language models ``embed``, ``rnn.0`` or ``encoder.0`` ...,
+``output``. A *stack* is all layers of one first name, such as ``decoder``.
 """
 
+import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.plan.model_table import MODELS, Row, find_model
 
-# A row with this name joins the highest layer named before it: a norm after a stack belongs to the
-# layer below
-BELOW = "^"
-
-
-@dataclass(frozen=True)
-class Row:
-    """Patterns of one layer or of one stack of layers.
-
-    Args:
-        layer: name of the layer; ``{k}`` makes a stack; `BELOW` joins the layer below.
-        parts: name prefixes, whole components only; ``{k}`` stands for the layer's index, ``*`` for
-            part of a component.
-    """
-
-    layer: str
-    parts: tuple[str, ...]
-
-
-def _row(layer: str, *parts: str) -> Row:
-    return Row(layer, parts)
-
-
-# A projection (bt, l_last) belongs to the LSTM below it; layers of one fused nn.LSTM are told apart
-# by parameter name.
-def _rnn_rows(enc: str) -> tuple[Row, ...]:
-    stack = [f"{enc}.{part}" for part in ("birnn{k}", "rnn{k}", "bt{k}", "nbrnn.*_l{k}")]
-    return (_row("encoder.{k}", *stack), _row(BELOW, f"{enc}.l_last"))
-
-
-_STACK = (
-    _row("encoder.embed", "encoder.embed", "encoder.pos_enc"),
-    _row("encoder.{k}", "encoder.encoders.{k}"),
-    _row(BELOW, "encoder.after_norm"),
-)
-_ENCODERS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
-    "transformer": ("TransformerEncoder", _STACK),
-    "conformer": ("ConformerEncoder", _STACK),
-    "branchformer": ("BranchformerEncoder", _STACK),
-    "e_branchformer": ("EBranchformerEncoder", _STACK),
-    "contextual_block_transformer": ("ContextualBlockTransformerEncoder", _STACK),
-    "contextual_block_conformer": ("ContextualBlockConformerEncoder", _STACK),
-    "rnn": ("RNNEncoder", _rnn_rows("encoder.enc.0")),
-    "vgg_rnn": (
-        "VGGRNNEncoder",
-        (_row("encoder.embed", "encoder.enc.0"), *_rnn_rows("encoder.enc.1")),
-    ),
-}
-_DECODERS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
-    "transformer": (
-        "TransformerDecoder",
-        (
-            _row("decoder.0", "decoder.embed"),
-            _row("decoder.{k}", "decoder.decoders.{k}"),
-            _row(BELOW, "decoder.after_norm"),
-            _row("output", "decoder.output_layer"),
-        ),
-    ),
-    "rnn": (
-        "RNNDecoder",
-        (
-            _row("decoder.0", "decoder.embed", "decoder.dropout_emb", "decoder.att_list"),
-            _row("decoder.{k}", "decoder.decoder.{k}", "decoder.dropout_dec.{k}"),
-            _row("output", "decoder.output"),
-        ),
-    ),
-}
-_LMS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
-    "seq_rnn": (
-        "SequentialRNNLM",
-        (
-            _row("embed", "lm.encoder"),
-            _row("rnn.{k}", "lm.rnn.*_l{k}"),
-            _row("output", "lm.decoder"),
-        ),
-    ),
-    "awd_lstm": (
-        "AWDLSTM",
-        (_row("embed", "lm.encoder"), _row("rnn.{k}", "lm.rnns.{k}"), _row("output", "lm.decoder")),
-    ),
-    "transformer": (
-        "TransformerLM",
-        (
-            _row("embed", "lm.embed", "lm.encoder.embed"),
-            _row("encoder.{k}", "lm.encoder.encoders.{k}"),
-            _row(BELOW, "lm.encoder.after_norm"),
-            _row("output", "lm.decoder"),
-        ),
-    ),
-}
-# Machine translation reads token ids: its frontend is an embedding below the encoder.
-_FRONTENDS: Mapping[str, tuple[str, tuple[Row, ...]]] = {
-    "embed": ("Embedding", (_row("frontend", "frontend"),))
-}
-_TABLES = {"frontend": _FRONTENDS, "encoder": _ENCODERS, "decoder": _DECODERS, "lm": _LMS}
 # Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must
 # equal the parent's.
 _OUTSIDE = ("frontend", "specaug", "normalize")
+_OWN_ORDER = (
+    "give the plan an order of your own: 'layers:', a mapping from layer name to name prefixes,"
+    " lowest first"
+)
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer.
 
-    Its name and the names of its tensors (parameters and persistent buffers, every alias).
+    Args:
+        name: such as ``encoder.0``.
+        tensors: names of its parameters and persistent buffers, aliases of tied ones included.
     """
 
     name: str
@@ -150,48 +61,49 @@ class LayerOrder:
         return tuple(layer.name for layer in self.layers)
 
     def index(self, cut: str) -> int:
-        """Position of the lowest layer of the upper part.
-
-        `cut` is a layer's or a block's name (``decoder``).
-
-        Raises:
-            TopdownError: nothing has that name; the message lists the valid ones.
-        """
+        """Position of the lowest layer of the upper part; see `cut_index`."""
         return cut_index(self.names, cut)
 
     def of_module(self, name: str) -> str | None:
-        """Name of the layer that holds the module (or tensor) `name`, None when it is in no layer
-        or spans several.
-        """
+        """The layer that holds the module or tensor `name`; None for one in none or in several."""
         return _place(name, self.rows, self.names)
 
 
 def cut_index(names: Sequence[str], cut: str) -> int:
-    """Position of `cut` in `names` (lowest layer first).
+    """Position of the layer `cut`, or of the lowest layer of the stack `cut`.
 
-    The name of a block stands for its lowest layer.
+    Args:
+        names: layer names, lowest first.
+        cut: a layer's name or a stack's (``decoder``).
+
+    Raises:
+        TopdownError: nothing has that name; the message lists the valid ones.
     """
     for position, name in enumerate(names):
         if name == cut or name.startswith(cut + "."):
             return position
-    blocks = list(dict.fromkeys(name.split(".")[0] for name in names if "." in name))
+    stacks = dict.fromkeys(name.split(".")[0] for name in names if "." in name)
     hint = ""
     if cut == "decoder" and "ctc" in names:
         hint = "this is a CTC-only model, whose top layer is 'ctc'; "
-    raise TopdownError(f"unknown cut '{cut}': {hint}{nearest(cut, [*reversed(names), *blocks])}")
+    raise TopdownError(f"unknown cut '{cut}': {hint}{nearest(cut, [*reversed(names), *stacks])}")
 
 
 def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) -> bool:
-    """Whether the number `dropout`, which serves the layers `served` (empty.
+    """Whether a dropout acts in frozen layers alone (True) or in fresh layers alone (False).
 
-    It cannot be told), acts in `frozen` alone.
+    Args:
+        dropout: name of its number, for the message.
+        served: layers in which it acts; empty where that cannot be told.
+        frozen: the frozen layers.
 
     Raises:
         TopdownError: it serves frozen and fresh layers together, so that it cannot be switched off
             in the frozen ones.
     """
     inside = [layer in frozen for layer in served]
-    if any(inside) != all(inside) or not inside:
+    is_shared = any(inside) != all(inside)
+    if is_shared or not served:
         layers = ", ".join(sorted(served)) or "layers below and above the cut"
         raise TopdownError(
             f"dropout: off is not possible with this cut: the one number {dropout} serves {layers},"
@@ -215,7 +127,7 @@ def layer_order(
         tensors: names in the model's state dict, aliases of tied weights included.
         custom: an order of the user's own, layer name -> name prefixes, lowest layer first;
             replaces the table.
-        conditioned: index of the lowest encoder block fed by interctc's conditioning layer, where
+        conditioned: index of the lowest encoder layer fed by interctc's conditioning layer, where
             there is one.
 
     Raises:
@@ -226,119 +138,129 @@ def layer_order(
     rows = _custom_rows(custom, tensors) if custom else _table_rows(parts, tensors)
     notes = []
     if conditioned is not None and not custom:
-        rows = (*rows, _row(f"encoder.{conditioned}", "encoder.conditioning_layer"))
+        rows = (*rows, Row(f"encoder.{conditioned}", ("encoder.conditioning_layer",)))
         notes.append(
             f"interctc's conditioning layer is part of encoder.{conditioned}, the lowest layer that"
             " it feeds"
         )
     names = _layer_names(rows, tensors)
     members: dict[str, list[str]] = {name: [] for name in names}
-    outside, lost = [], []
+    outside: list[str] = []
+    lost: list[str] = []
     for tensor in tensors:
         place = _place(tensor, rows, names)
         if place is not None:
             members[place].append(tensor)
+        elif tensor.split(".")[0] in _OUTSIDE:
+            outside.append(tensor)
         else:
-            (outside if tensor.split(".")[0] in _OUTSIDE else lost).append(tensor)
+            lost.append(tensor)
     if lost:
         raise TopdownError(_lost_message(lost, parts))
-    layers = tuple(Layer(name, tuple(found)) for name, found in members.items())
-    return LayerOrder(layers, tuple(outside), rows, tuple(notes))
+    layers = tuple(Layer(name, tuple(own)) for name, own in members.items())
+    return LayerOrder(layers=layers, outside=tuple(outside), rows=rows, notes=tuple(notes))
 
 
 def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, ...]:
-    """Rows for known classes, lowest first.
-
-    The top is `ctc` where there is no decoder, else `output` with ctc in it.
-    """
+    """Rows of the table's classes, lowest first, and those of the outputs beside the decoder's."""
     rows: tuple[Row, ...] = ()
-    for part, given in parts.items():
-        table = _TABLES[part]
-        found = [r for choice, (name, r) in table.items() if given in (choice, name)]
-        if not found:
+    for part, name in parts.items():
+        model = find_model(part, name)
+        if model is None:
+            known = ", ".join(MODELS[part])
             raise TopdownError(
-                f"no layer order is known for the {part} '{given}' (known: {', '.join(table)});"
-                " give the plan an order of your own: 'layers:', a mapping from layer name to name"
-                " prefixes, lowest first"
+                f"no layer order is known for the {part} '{name}' (known: {known}); {_OWN_ORDER}"
             )
-        rows += found[0]
-    if "encoder" in parts and any(t.startswith("ctc.") for t in tensors):
-        rows += (_row("output" if "decoder" in parts else "ctc", "ctc"),)
-    if any(
-        t.startswith("extra_asr_decoder.") for t in tensors
-    ):  # speech translation's second top, beside CTC
-        rows += (_row("output", "extra_asr_decoder"),)
+        rows += model.rows
+    roots = {tensor.split(".")[0] for tensor in tensors}
+    if "encoder" in parts and "ctc" in roots:
+        top = "output" if "decoder" in parts else "ctc"
+        rows += (Row(top, ("ctc",)),)
+    # Speech translation has a second top, which reads the encoder as CTC does.
+    if "extra_asr_decoder" in roots:
+        rows += (Row("output", ("extra_asr_decoder",)),)
     return rows
 
 
 def _custom_rows(custom: Mapping[str, Sequence[str]], tensors: Sequence[str]) -> tuple[Row, ...]:
-    rows = tuple(
-        _row(name, *([parts] if isinstance(parts, str) else parts))
-        for name, parts in custom.items()
-    )
-    idle = [
-        f"{row.layer}: {part}"
-        for row in rows
-        for part in row.parts
-        if not any(_match(part, t) for t in tensors)
-    ]
+    rows = []
+    idle = []
+    for layer, prefixes in custom.items():
+        patterns = (prefixes,) if isinstance(prefixes, str) else tuple(prefixes)
+        rows.append(Row(layer, patterns))
+        for pattern in patterns:
+            if not any(_match(pattern, tensor) for tensor in tensors):
+                idle.append(f"{layer}: {pattern}")
     if idle:
         raise TopdownError(
             f"patterns of the plan's 'layers' that match nothing in this model: {'; '.join(idle)}"
         )
-    return rows
+    return tuple(rows)
 
 
 def _match(pattern: str, name: str) -> re.Match[str] | None:
-    """The one place that compares a pattern with a name.
-
-    It ends at a dot, so that layer 1 never swallows layer 10.
-    """
-    regex = re.escape(pattern).replace(r"\{k\}", r"(?P<k>\d+)").replace(r"\*", r"[^.]+?")
-    return re.match(regex + r"(?:_reverse)?(?:\.|$)", name)
+    """The one place that compares a pattern with a name."""
+    return _regex(pattern).match(name)
 
 
-def _hits(name: str, rows: Sequence[Row]) -> list[str]:
-    """Names of layers (`BELOW` included) whose patterns match `name`."""
-    found = []
-    for row in rows:
-        for part in row.parts:
-            if match := _match(part, name):
-                found.append(row.layer.format(k=match.groupdict().get("k", "")))
-    return list(dict.fromkeys(found))
+@functools.cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    text = re.escape(pattern).replace(r"\{k\}", r"(?P<k>\d+)").replace(r"\*", r"[^.]+?")
+    # A match ends at a dot, so that layer 1 never swallows layer 10; torch names the backward half
+    # of an nn.LSTM's layer weight_ih_l0_reverse.
+    return re.compile(text + r"(?:_reverse)?(?:\.|$)")
+
+
+def _layer_in(row: Row, name: str) -> str | None:
+    """The layer in which the patterns of `row` put `name`."""
+    for pattern in row.patterns:
+        match = _match(pattern, name)
+        if match:
+            return row.layer.format(k=match.groupdict().get("k", ""))
+    return None
 
 
 def _layer_names(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[str, ...]:
     """Layer names, lowest first: rows in their order, stacks in numerical order."""
     names: list[str] = []
     for row in rows:
-        if row.layer == BELOW:
-            continue
-        found = {hit for t in tensors for hit in _hits(t, [row])}
-        if "{k}" in row.layer:
-            found = sorted(found, key=lambda name: int(name.rsplit(".", 1)[1]))
-        names += [name for name in found if name not in names]
+        layers = {_layer_in(row, tensor) for tensor in tensors}
+        own = sorted((layer for layer in layers if layer), key=_number)
+        names += [layer for layer in own if layer not in names]
     return tuple(names)
 
 
+def _number(layer: str) -> int:
+    """The place of a layer in its stack; 0 for a layer without a number."""
+    number = layer.rpartition(".")[2]
+    return int(number) if number.isdigit() else 0
+
+
 def _place(name: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
-    hits = _hits(name, rows)
-    if len(hits) != 1:
+    """The layer, of `names`, in which exactly one layer's rows put `name`."""
+    places = set()
+    for row in rows:
+        layer = _layer_in(row, name)
+        if layer is None and row.last and _match(row.last, name):
+            layer = _highest(row, names)
+        if layer is not None:
+            places.add(layer)
+    if len(places) != 1:
         return None
-    if hits[0] != BELOW:
-        return hits[0] if hits[0] in names else None
-    owner = next(
-        position for position, row in enumerate(rows) if row.layer == BELOW and _hits(name, [row])
-    )
-    stack = rows[owner - 1].layer.split("{")[0]
-    return next(n for n in reversed(names) if n.startswith(stack))
+    (place,) = places
+    return place if place in names else None
+
+
+def _highest(row: Row, names: Sequence[str]) -> str | None:
+    """The highest layer of the stack that `row` makes."""
+    stack = row.layer.partition("{")[0]
+    return next((name for name in reversed(names) if name.startswith(stack)), None)
 
 
 def _lost_message(lost: Sequence[str], parts: Mapping[str, str]) -> str:
-    blocks = ", ".join(dict.fromkeys(".".join(name.split(".")[:2]) for name in lost))
-    model = ", ".join(f"{part} {name}" for part, name in parts.items())
+    modules = dict.fromkeys(".".join(name.split(".")[:2]) for name in lost)
+    model = ", ".join(f"{part} {name}" for part, name in parts.items()) or "this model"
     return (
-        f"{len(lost)} tensors are in no layer or in several ({model or 'this model'}): {blocks};"
-        f" first: {lost[0]}. Give the plan an order of your own: 'layers:', a mapping from layer"
-        " name to name prefixes, lowest first"
+        f"{len(lost)} tensors are in no layer or in several ({model}): {', '.join(modules)}; first:"
+        f" {lost[0]}. {_OWN_ORDER.capitalize()}"
     )

@@ -1,40 +1,20 @@
-"""Weights that ESPnet ties by an option: which option, and which tensors it makes one.
+"""Untying weights that ESPnet ties by an option; `model_table` says which.
 
-Needed to untie them: the option must be off before the model is built, and in the saved config, or
-inference would tie them again.
+The option must be off before the model is built, and in the saved config, or inference would tie
+the weights again.
 """
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 from espnet_topdown.errors import TopdownError
-
-
-@dataclass(frozen=True)
-class Tie:
-    """An option ``{conf}: {option.
-
-    True}`` of `choice` (a value of the config key `part`) that ties lower to upper.
-    """
-
-    part: str
-    choice: str
-    option: str
-    lower: str
-    upper: str
-    default: bool
-
-
-_TIES = (
-    Tie("lm", "seq_rnn", "tie_weights", "lm.encoder.weight", "lm.decoder.weight", False),
-    Tie("lm", "awd_lstm", "tie_weights", "lm.encoder.weight", "lm.decoder.weight", True),
-)
+from espnet_topdown.plan.model_table import MODELS, Tie
 
 
 def tie_of(config: Mapping[str, Any]) -> Tie | None:
     """The tie that the training config could make, whether or not it is on."""
-    return next((tie for tie in _TIES if config.get(tie.part) == tie.choice), None)
+    tied = _tied(config)
+    return tied[1] if tied else None
 
 
 def untie(config: MutableMapping[str, Any]) -> Tie:
@@ -46,10 +26,21 @@ def untie(config: MutableMapping[str, Any]) -> Tie:
     Raises:
         TopdownError: this model ties nothing by an option.
     """
-    tie = tie_of(config)
-    if tie is None:
+    tied = _tied(config)
+    if tied is None:
         raise TopdownError(
             "'tied: untie_...' asked for a model whose weights ESPnet does not tie by an option"
         )
-    config[f"{tie.part}_conf"] = {**(config.get(f"{tie.part}_conf") or {}), tie.option: False}
+    part, tie = tied
+    conf = config.get(f"{part}_conf") or {}
+    config[f"{part}_conf"] = {**conf, tie.option: False}
     return tie
+
+
+def _tied(config: Mapping[str, Any]) -> tuple[str, Tie] | None:
+    """The part of the model (``lm``) that has a tie, and the tie."""
+    for part, choices in MODELS.items():
+        model = choices.get(config.get(part) or "")
+        if model and model.tie:
+            return part, model.tie
+    return None

@@ -18,12 +18,11 @@ from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import RECORD, START
-from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.layers import LayerOrder
-from espnet_topdown.plan.plan import Sides
+from espnet_topdown.plan.plan import Sides, seed_fault
 from espnet_topdown.plan.ties import tie_of
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import checkpoint, freeze
+from espnet_topdown.training import checkpoint, freeze, model_layers
 from espnet_topdown.training.checkpoint import State
 
 
@@ -86,7 +85,7 @@ def begin(
             ancestor's seed, state that cannot be frozen, or a directory in which another training
             was begun.
     """
-    order = freeze.order_of(model, settings.layers)
+    order = model_layers.order_of(model, settings.layers)
     sides = settings.sides(order.names)
     parent = _read_parent(model, order, settings, config)
     kept = _kept_tensors(model, order, sides, settings)
@@ -169,17 +168,21 @@ def _check_seeds(
     config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path, settings: TopdownConf
 ) -> None:
     """An ancestor's seed would draw the very weights that it started from."""
-    while KINDS[settings.kind].draws:
-        if parent.get("seed") == config.get("seed"):
-            raise TopdownError(
-                f"seed {config.get('seed')} is that of {directory}, so the fresh layers would start"
-                " where it started; give another --seed (at least 1000 away: ESPnet seeds epoch n"
-                " with seed + n)"
-            )
-        above = (parent.get("topdown_conf") or {}).get("parent")
-        if not above or not (Path(above) / "config.yaml").exists():
-            return
-        directory, parent = Path(above), read_config(Path(above) / "config.yaml")
+    seeds = _ancestors_seeds(parent, directory)
+    fault = seed_fault(settings.kind, config["seed"], seeds)
+    if fault:
+        raise TopdownError(fault)
+
+
+def _ancestors_seeds(parent: Mapping[str, Any], directory: Path) -> dict[int, str]:
+    """Seed -> directory of the parent, or of an ancestor of it, that was trained under it."""
+    seeds = {parent.get("seed", 0): str(directory)}
+    above = (parent.get("topdown_conf") or {}).get("parent")
+    while above and (Path(above) / "config.yaml").exists():
+        config = read_config(Path(above) / "config.yaml")
+        seeds.setdefault(config.get("seed", 0), above)
+        above = (config.get("topdown_conf") or {}).get("parent")
+    return seeds
 
 
 def _kept_tensors(
@@ -281,7 +284,7 @@ def _log(
     settings: TopdownConf,
     config: Mapping[str, Any],
 ) -> None:
-    counts = freeze.parameter_counts(model, order)
+    counts = model_layers.parameter_counts(model, order)
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     source = (
         f"{begun.parent.directory / begun.parent.file} sha256 {begun.parent.hash[:16]}"

@@ -321,7 +321,7 @@ def test_a_training_that_could_not_be_submitted_says_why(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("path", SWAPS, ids=lambda p: p.stem)
 def test_a_swap_in_config_is_a_config_of_one_phase(path: Path, espnet: None) -> None:
-    from espnet_topdown.training.freeze import order_of
+    from espnet_topdown.training.model_layers import order_of
     from espnet_topdown.training.tasks import task_of
 
     config, task = yaml.safe_load(path.read_text()), task_of("asr")

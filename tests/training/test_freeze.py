@@ -3,9 +3,11 @@
 import pytest
 import tiny
 import torch
-from test_layers import CUSTOM, build
+from models import CUSTOM, build
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.training.freeze import copy_tensors, crossing_ties, dropout_off, freeze
+from espnet_topdown.training.model_layers import dropouts, order_of
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -34,8 +36,6 @@ def state_of(model) -> dict[str, torch.Tensor]:
 
 def freeze_from(model, cut: str) -> set[str]:
     """Freeze from `cut` upward; the names of the frozen tensors."""
-    from espnet_topdown.training.freeze import freeze, order_of
-
     order = order_of(model)
     layers = order.layers[order.index(cut) :]
     tensors = {t for layer in layers for t in layer.tensors}
@@ -44,11 +44,9 @@ def freeze_from(model, cut: str) -> set[str]:
 
 
 @pytest.mark.parametrize("encoder", tiny.ENCODERS)
-def test_frozen_tensors_are_bit_identical_after_updates_and_every_fresh_one_moved(
-    encoder, espnet, data
-):
+def test_frozen_tensors_are_bit_identical_after_updates_and_every_fresh_one_moved(encoder, espnet):
     torch.manual_seed(0)
-    model = build("asr", tiny.asr_config(encoder, "rnn"), data)
+    model = build("asr", tiny.asr_config(encoder, "rnn"))
     frozen = freeze_from(model, "encoder.1")
     before = state_of(model)
     train_steps(model)
@@ -63,10 +61,8 @@ def test_frozen_tensors_are_bit_identical_after_updates_and_every_fresh_one_move
 
 
 @pytest.mark.parametrize("encoder", ["conformer", "contextual_block_conformer"])
-def test_frozen_batchnorm_keeps_its_statistics_where_stock_freezing_moves_them(
-    encoder, espnet, data
-):
-    model = build("asr", tiny.asr_config(encoder, "rnn"), data)
+def test_frozen_batchnorm_keeps_its_statistics_where_stock_freezing_moves_them(encoder, espnet):
+    model = build("asr", tiny.asr_config(encoder, "rnn"))
     statistics = "encoder.encoders.2.conv_module.norm.running_mean"
     for parameter in model.parameters():  # ESPnet's --freeze_param
         parameter.requires_grad_(False)
@@ -75,7 +71,7 @@ def test_frozen_batchnorm_keeps_its_statistics_where_stock_freezing_moves_them(
     train_steps(model, 1)
     assert not torch.equal(model.state_dict()[statistics], before)
 
-    model = build("asr", tiny.asr_config(encoder, "rnn"), data)
+    model = build("asr", tiny.asr_config(encoder, "rnn"))
     freeze_from(model, "encoder.1")
     before = state_of(model)
     train_steps(model)
@@ -84,9 +80,9 @@ def test_frozen_batchnorm_keeps_its_statistics_where_stock_freezing_moves_them(
     assert not torch.equal(model.state_dict()[below], before[below])
 
 
-def test_recurrent_layers_stay_in_train_mode(espnet, data):
+def test_recurrent_layers_stay_in_train_mode(espnet):
     """cuDNN cannot back-propagate through an RNN in eval mode."""
-    model = build("asr", tiny.asr_config("vgg_rnn", "rnn"), data)
+    model = build("asr", tiny.asr_config("vgg_rnn", "rnn"))
     freeze_from(model, "encoder.1")
     train_steps(model, 1)
     assert all(
@@ -94,12 +90,12 @@ def test_recurrent_layers_stay_in_train_mode(espnet, data):
     )
 
 
-def test_stock_freezing_of_one_lstm_freezes_all_its_layers(espnet, data):
+def test_stock_freezing_of_one_lstm_freezes_all_its_layers(espnet):
     """ESPnet's --freeze_param (tasks/abs_task.py, main_worker) takes whole modules.
 
     A layer inside one has no prefix.
     """
-    model = build("lm", tiny.lm_config(), data)
+    model = build("lm", tiny.lm_config())
     for asked in ("lm.rnn.l1", "lm.rnn.1"):
         assert not [
             name
@@ -112,11 +108,9 @@ def test_stock_freezing_of_one_lstm_freezes_all_its_layers(espnet, data):
     assert not model.lm.rnn.weight_ih_l0.requires_grad  # the layer that should be trained
 
 
-def test_a_cut_inside_one_lstm_freezes_its_upper_layers_alone(espnet, data):
-    from espnet_topdown.training.freeze import freeze, order_of
-
+def test_a_cut_inside_one_lstm_freezes_its_upper_layers_alone(espnet):
     torch.manual_seed(0)
-    model = build("lm", tiny.lm_config(lm_conf={**tiny.LMS["seq_rnn"], "tie_weights": False}), data)
+    model = build("lm", tiny.lm_config(lm_conf={**tiny.LMS["seq_rnn"], "tie_weights": False}))
     order = order_of(model)
     tensors = {t for layer in order.layers[order.index("rnn.1") :] for t in layer.tensors}
     freeze(model, order, {"rnn.1", "rnn.2", "output"}, tensors)
@@ -134,16 +128,14 @@ def test_a_cut_inside_one_lstm_freezes_its_upper_layers_alone(espnet, data):
     }
 
 
-def test_stock_prefixes_take_layer_ten_with_layer_one_where_ours_does_not(espnet, data, tmp_path):
+def test_stock_prefixes_take_layer_ten_with_layer_one_where_ours_does_not(espnet, tmp_path):
     """ESPnet's --init_param excludes by bare prefix (torch_utils/load_pretrained_model.py)."""
     from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
-
-    from espnet_topdown.training.freeze import copy_tensors, order_of
 
     config = tiny.asr_config(
         "transformer", encoder_conf=tiny.ENCODERS["transformer"] | {"num_blocks": 12}
     )
-    model = build("asr", config, data)
+    model = build("asr", config)
     parent = {name: torch.full_like(tensor, 7) for name, tensor in model.state_dict().items()}
     torch.save(parent, tmp_path / "parent.pth")
     ten, one = (f"encoder.encoders.{k}.norm1.weight" for k in (10, 1))
@@ -159,10 +151,8 @@ def test_stock_prefixes_take_layer_ten_with_layer_one_where_ours_does_not(espnet
     assert not torch.equal(model.state_dict()[one], parent[one])
 
 
-def test_ties_are_found_by_storage_where_stock_freezing_leaves_the_matrix_trainable(espnet, data):
-    from espnet_topdown.training.freeze import crossing_ties
-
-    model = build("lm", tiny.lm_config(), data)
+def test_ties_are_found_by_storage_where_stock_freezing_leaves_the_matrix_trainable(espnet):
+    model = build("lm", tiny.lm_config())
     for name, parameter in model.named_parameters():  # ESPnet's --freeze_param lm.decoder
         if name.startswith("lm.decoder."):
             parameter.requires_grad_(False)
@@ -172,11 +162,9 @@ def test_ties_are_found_by_storage_where_stock_freezing_leaves_the_matrix_traina
     assert crossing_ties(model, [*kept, "lm.encoder.weight"]) == []
 
 
-def test_dropout_off_silences_the_frozen_layers_and_no_others(espnet, data):
-    from espnet_topdown.training.freeze import dropout_off, dropouts, order_of
-
+def test_dropout_off_silences_the_frozen_layers_and_no_others(espnet):
     config = tiny.asr_config("transformer", "transformer", ctc_conf=dict(dropout_rate=0.3))
-    model = build("asr", config, data)
+    model = build("asr", config)
     order = order_of(model)
     frozen = set(order.names[order.index("encoder.1") :])
     switched = dropout_off(model, order, frozen)
@@ -184,21 +172,6 @@ def test_dropout_off_silences_the_frozen_layers_and_no_others(espnet, data):
     assert model.ctc.dropout_rate == 0.0
     left = {layer for rate in dropouts(model, order) for layer in rate.layers}
     assert left == {"encoder.embed", "encoder.0"}
-
-
-@pytest.mark.parametrize("encoder", tiny.ENCODERS)
-def test_every_dropout_of_a_table_model_can_be_placed(encoder, espnet, data):
-    from espnet_topdown.training.freeze import dropouts, order_of
-
-    conf = tiny.ENCODERS[encoder] | (
-        {"dropout": 0.1} if "rnn" in encoder else {"dropout_rate": 0.1}
-    )
-    for decoder, rate in (("rnn", {"dropout": 0.1}), ("transformer", {"dropout_rate": 0.1})):
-        config = tiny.asr_config(
-            encoder, decoder, encoder_conf=conf, decoder_conf=tiny.DECODERS[decoder] | rate
-        )
-        model = build("asr", config, data)
-        assert [rate.name for rate in dropouts(model, order_of(model)) if not rate.layers] == []
 
 
 @pytest.mark.parametrize(
@@ -219,20 +192,16 @@ def test_every_dropout_of_a_table_model_can_be_placed(encoder, espnet, data):
     ],
 )
 def test_dropout_off_is_refused_where_one_number_serves_both_sides(
-    task, config, cut, number, espnet, data
+    task, config, cut, number, espnet
 ):
-    from espnet_topdown.training.freeze import dropout_off, order_of
-
-    model = build(task, config, data)
+    model = build(task, config)
     order = order_of(model)
     with pytest.raises(TopdownError, match=f"the one number {number} serves"):
         dropout_off(model, order, order.names[order.index(cut) :])
 
 
-def test_state_that_a_forward_pass_may_move_is_refused_by_name(espnet, data):
-    from espnet_topdown.training.freeze import freeze, order_of
-
-    model = build("asr", tiny.asr_config("transformer", "rnn"), data)
+def test_state_that_a_forward_pass_may_move_is_refused_by_name(espnet):
+    model = build("asr", tiny.asr_config("transformer", "rnn"))
     model.encoder.encoders[2].register_buffer("num_updates", torch.tensor(0))
     order = order_of(model, CUSTOM | {"bottom": ["encoder.embed"]})
     top = order.layers[1:]
@@ -244,19 +213,8 @@ def test_state_that_a_forward_pass_may_move_is_refused_by_name(espnet, data):
         )
 
 
-def test_freezing_everything_is_refused(espnet, data):
-    from espnet_topdown.training.freeze import freeze, order_of
-
-    model = build("asr", tiny.asr_config("transformer", "rnn"), data)
+def test_freezing_everything_is_refused(espnet):
+    model = build("asr", tiny.asr_config("transformer", "rnn"))
     order = order_of(model)
     with pytest.raises(TopdownError, match="nothing is left to train"):
         freeze(model, order, order.names, {t for layer in order.layers for t in layer.tensors})
-
-
-def test_frontend_with_parameters_is_refused(espnet, data):
-    from espnet_topdown.training.freeze import order_of
-
-    model = build("asr", tiny.asr_config(), data)
-    model.frontend = torch.nn.Linear(2, 2)
-    with pytest.raises(TopdownError, match="Linear has parameters of its own .*frontend.weight"):
-        order_of(model)

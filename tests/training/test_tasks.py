@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.config import task_of_config
+from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.training.checkpoint import load_state
 
 TRANSFORMER = tiny.asr_config("transformer", "transformer")
@@ -97,7 +97,7 @@ def test_a_phase_of_every_task_keeps_its_upper_layers(task, espnet, data, tmp_pa
 def test_the_layers_of_a_speech_to_text_model(espnet, data):
     import argparse
 
-    from espnet_topdown.training.freeze import order_of
+    from espnet_topdown.training.model_layers import order_of
     from espnet_topdown.training.tasks import task_of
 
     task = task_of("s2t")

@@ -1,0 +1,209 @@
+"""The layers of a built torch model: their order, sizes, ties and dropouts. Nothing is changed.
+
+Which tensors form a layer is decided in `espnet_topdown.plan.layers`; freezing is
+`espnet_topdown.training.freeze`.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.layers import LayerOrder, layer_order
+from espnet_topdown.plan.model_table import dropout_rates, find_model
+
+_RATES = dropout_rates()
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A dropout that acts.
+
+    Args:
+        name: of its module in the model.
+        module: the module that holds its number.
+        attribute: under which the module holds it.
+        layers: those in which it acts; empty where that cannot be told.
+    """
+
+    name: str
+    module: torch.nn.Module
+    attribute: str
+    layers: frozenset[str]
+
+    @property
+    def label(self) -> str:
+        """``module.attribute``."""
+        return f"{self.name}.{self.attribute}"
+
+
+def model_parts(model: torch.nn.Module) -> dict[str, str]:
+    """What an ESPnet model is made of, part -> class name, for `layer_order`.
+
+    Parts outside the table (preencoder, postencoder, joint network) make tensors in no layer, which
+    `layer_order` names.
+    """
+    lm = getattr(model, "lm", None)
+    if lm is not None:
+        return {"lm": type(lm).__name__}
+    parts = {}
+    for part in ("frontend", "encoder", "decoder"):
+        module = getattr(model, part, None)
+        if module is None:
+            continue
+        name = type(module).__name__
+        # A frontend that the table does not know computes features: it is no layer.
+        if part == "frontend" and find_model(part, name) is None:
+            continue
+        parts[part] = name
+    return parts
+
+
+def order_of(
+    model: torch.nn.Module, custom: Mapping[str, Sequence[str]] | None = None
+) -> LayerOrder:
+    """The layer order of a built ESPnet model.
+
+    Args:
+        model: an ESPnet model (ESPnetASRModel, ESPnetLanguageModel).
+        custom: layer name -> name prefixes, lowest first, for models outside the table.
+
+    Raises:
+        TopdownError: as `layer_order`; also when a frontend that is no layer has parameters.
+    """
+    order = layer_order(
+        model_parts(model),
+        model.state_dict(),
+        custom=custom,
+        conditioned=_conditioned_layer(model),
+    )
+    parameters = _parameters(model)
+    outside = [name for name in order.outside if name in parameters]
+    if outside:
+        raise TopdownError(
+            f"{type(model.frontend).__name__} has parameters of its own ({outside[0]}, ...), which"
+            " are in no layer; give the plan an order of your own: 'layers:'"
+        )
+    return order
+
+
+def _conditioned_layer(model: torch.nn.Module) -> int | None:
+    """Index of the lowest encoder layer that interctc's conditioning layer feeds, if any."""
+    encoder = getattr(model, "encoder", None)
+    if encoder is None or getattr(encoder, "conditioning_layer", None) is None:
+        return None
+    # Added to the output of these layers, counted from 1: the next one, counted from 0, is fed.
+    return min(encoder.interctc_layer_idx, default=None)
+
+
+def _parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters of a model under all their names, aliases of tied ones included."""
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def tied_groups(model: torch.nn.Module) -> list[tuple[str, ...]]:
+    """Names of parameters that are one in memory, a tuple for each that has several names."""
+    # By the address of the numbers, not of the storage that holds them: on a GPU cuDNN keeps all
+    # weights of an nn.LSTM in one storage (torch/nn/modules/rnn.py, flatten_parameters).
+    groups: dict[int, list[str]] = {}
+    for name, parameter in _parameters(model).items():
+        groups.setdefault(parameter.data_ptr(), []).append(name)
+    return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
+    """Every dropout of the model that acts: modules, and numbers read by functional calls."""
+    for name, module in model.named_modules():
+        attribute = _rate_attribute(module)
+        if attribute is None or not getattr(module, attribute, 0):
+            continue
+        # nn.LSTM's dropout acts between its layers.
+        if isinstance(module, torch.nn.RNNBase) and module.num_layers == 1:
+            continue
+        yield Rate(
+            name=name,
+            module=module,
+            attribute=attribute,
+            layers=_served(name, model, order),
+        )
+
+
+def _rate_attribute(module: torch.nn.Module) -> str | None:
+    """The attribute that holds a module's dropout rate, None for a class without one."""
+    if isinstance(module, _DropoutNd):
+        return "p"
+    for kind in type(module).__mro__:
+        if kind.__name__ in _RATES:
+            return _RATES[kind.__name__]
+    return None
+
+
+def _served(name: str, model: torch.nn.Module, order: LayerOrder) -> frozenset[str]:
+    """The layer that holds the module `name`, or else the layers that it holds."""
+    place = order.of_module(name)
+    if place:
+        return frozenset([place])
+    inside = [tensor for tensor in model.state_dict() if tensor.startswith(f"{name}.")]
+    places = {order.of_module(tensor) for tensor in inside}
+    return frozenset(place for place in places if place)
+
+
+def parameter_counts(model: torch.nn.Module, order: LayerOrder) -> dict[str, int]:
+    """Parameters of each layer, lowest first.
+
+    A tied matrix counts in the lowest layer that names it.
+    """
+    parameters = _parameters(model)
+    counted: set[int] = set()
+    counts = {}
+    for layer in order.layers:
+        counts[layer.name] = 0
+        for name in layer.tensors:
+            parameter = parameters.get(name)
+            if parameter is None or parameter.data_ptr() in counted:
+                continue
+            counts[layer.name] += parameter.numel()
+            counted.add(parameter.data_ptr())
+    return counts
+
+
+def layers_held_by_ties(model: torch.nn.Module, order: LayerOrder) -> dict[str, dict[str, int]]:
+    """For each layer, the layers that it shares tensors with, and how many parameters it shares."""
+    held: dict[str, dict[str, int]] = {name: {} for name in order.names}
+    parameters = _parameters(model)
+    for group in tied_groups(model):
+        places = {order.of_module(name) for name in group}
+        layers = sorted(place for place in places if place)
+        for one, other in itertools.permutations(layers, 2):
+            held[one][other] = held[one].get(other, 0) + parameters[group[0]].numel()
+    return held
+
+
+def layer_notes(model: torch.nn.Module, order: LayerOrder) -> dict[str, str]:
+    """What freezing a layer meets there: running statistics, dropout rates, recurrence, ties."""
+    notes: dict[str, list[str]] = {name: [] for name in order.names}
+    for name, module in model.named_modules():
+        place = order.of_module(name)
+        if place and isinstance(module, _NormBase):
+            notes[place].append(f"{type(module).__name__} (running statistics)")
+        elif place and isinstance(module, torch.nn.RNNBase | torch.nn.RNNCellBase):
+            notes[place].append(type(module).__name__)
+        elif isinstance(module, torch.nn.RNNBase):
+            for layer in _served(name, model, order):
+                notes[layer].append(f"part of one nn.{type(module).__name__}")
+    for rate in dropouts(model, order):
+        note = f"dropout {getattr(rate.module, rate.attribute):g}"
+        if len(rate.layers) != 1:
+            note += " (shared)"
+        for layer in rate.layers or order.names:
+            notes[layer].append(note)
+    for group in tied_groups(model):
+        for one, other in itertools.permutations(group, 2):
+            place = order.of_module(one)
+            if place:
+                notes[place].append(f"{one} tied to {other}")
+    return {layer: ", ".join(dict.fromkeys(own)) for layer, own in notes.items()}

@@ -1,0 +1,21 @@
+"""Untying: the option is switched off in the config, of models that have one alone."""
+
+import pytest
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.ties import tie_of, untie
+
+
+@pytest.mark.parametrize("lm", ["seq_rnn", "awd_lstm"])
+def test_untying_switches_the_option_off_and_nothing_else(lm):
+    config = {"lm": lm, "lm_conf": {"unit": 12, "tie_weights": True}, "seed": 3}
+    tie = untie(config)
+    assert config == {"lm": lm, "lm_conf": {"unit": 12, "tie_weights": False}, "seed": 3}
+    assert (tie.lower, tie.upper) == ("lm.encoder.weight", "lm.decoder.weight")
+
+
+@pytest.mark.parametrize("config", [{"encoder": "rnn", "decoder": "rnn"}, {"lm": "transformer"}])
+def test_a_model_that_ties_nothing_by_an_option_is_refused(config):
+    assert tie_of(config) is None
+    with pytest.raises(TopdownError, match="does not tie by an option"):
+        untie(config)

@@ -1,0 +1,106 @@
+"""The layers of built models: outputs, dropouts, ties, sizes, and models outside the table."""
+
+import pytest
+import tiny
+import torch
+from models import CUSTOM, build
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.training.model_layers import (
+    dropouts,
+    layer_notes,
+    layers_held_by_ties,
+    order_of,
+    parameter_counts,
+    tied_groups,
+)
+
+
+def test_conditioning_layer_joins_the_lowest_layer_that_it_feeds(espnet):
+    conf = tiny.ENCODERS["transformer"] | dict(
+        interctc_layer_idx=[2, 1], interctc_use_conditioning=True
+    )
+    config = tiny.asr_config(
+        "transformer", encoder_conf=conf, model_conf=dict(ctc_weight=0.5, interctc_weight=0.3)
+    )
+    order = order_of(build("asr", config))
+    layers = {layer.name: layer.tensors for layer in order.layers}
+    assert "encoder.conditioning_layer.weight" in layers["encoder.1"]
+    assert "encoder.1" in order.notes[0]
+
+
+def test_without_ctc_the_output_is_the_decoders_alone(espnet):
+    order = order_of(build("asr", tiny.asr_config(model_conf=dict(ctc_weight=0.0))))
+    assert set(order.layers[-1].tensors) == {"decoder.output.weight", "decoder.output.bias"}
+
+
+def test_model_outside_the_table_is_refused_by_name_and_taken_with_an_order_of_its_own(espnet):
+    conf = dict(
+        output_size=16,
+        attention_heads=2,
+        cgmlp_linear_units=16,
+        num_blocks=2,
+        multicgmlp_kernel_sizes="3,5",
+    )
+    model = build("asr", tiny.asr_config() | dict(encoder="multiconv_conformer", encoder_conf=conf))
+    with pytest.raises(
+        TopdownError,
+        match="no layer order is known for the encoder 'MultiConvConformerEncoder'.*'layers:'",
+    ):
+        order_of(model)
+    assert order_of(model, CUSTOM).names == ("bottom", "middle", "top")
+
+
+@pytest.mark.parametrize("encoder", tiny.ENCODERS)
+def test_every_dropout_of_a_table_model_can_be_placed(encoder, espnet):
+    conf = tiny.ENCODERS[encoder] | (
+        {"dropout": 0.1} if "rnn" in encoder else {"dropout_rate": 0.1}
+    )
+    for decoder, rate in (("rnn", {"dropout": 0.1}), ("transformer", {"dropout_rate": 0.1})):
+        config = tiny.asr_config(
+            encoder, decoder, encoder_conf=conf, decoder_conf=tiny.DECODERS[decoder] | rate
+        )
+        model = build("asr", config)
+        assert [rate.name for rate in dropouts(model, order_of(model)) if not rate.layers] == []
+
+
+def test_frontend_with_parameters_is_refused(espnet):
+    model = build("asr", tiny.asr_config())
+    model.frontend = torch.nn.Linear(2, 2)
+    with pytest.raises(TopdownError, match="Linear has parameters of its own .*frontend.weight"):
+        order_of(model)
+
+
+def test_weights_in_one_storage_are_tied_only_where_they_are_one(espnet):
+    """On a GPU, cuDNN packs all weights of an nn.LSTM into one storage (flatten_parameters)."""
+    model = build("lm", tiny.lm_config())
+    lstm = model.lm.rnn
+    packed = torch.zeros(sum(weight.numel() for weight in lstm.parameters()))
+    start = 0
+    for weight in lstm.parameters():
+        place = packed[start : start + weight.numel()].view_as(weight)
+        weight.data = place.copy_(weight.data)
+        start += weight.numel()
+    assert tied_groups(model) == [("lm.encoder.weight", "lm.decoder.weight")]
+    counts = parameter_counts(model, order_of(model))
+    assert sum(counts.values()) == sum(weight.numel() for weight in model.parameters())
+
+
+def test_a_tied_matrix_counts_in_its_lower_layer_and_is_named_at_both_ends(espnet):
+    model = build("lm", tiny.lm_config())
+    order = order_of(model)
+    matrix = 12 * len(tiny.TOKENS)
+    counts = parameter_counts(model, order)
+    assert (counts["embed"], counts["output"]) == (matrix, len(tiny.TOKENS))
+    held = layers_held_by_ties(model, order)
+    assert (held["embed"], held["output"]) == ({"output": matrix}, {"embed": matrix})
+
+
+def test_notes_say_what_freezing_meets(espnet):
+    notes = layer_notes(model := build("lm", tiny.lm_config()), order_of(model))
+    shared = "dropout 0.1 (shared)"
+    assert notes["embed"] == f"{shared}, lm.encoder.weight tied to lm.decoder.weight"
+    assert notes["rnn.1"] == f"part of one nn.LSTM, {shared}"
+    conformer = build("asr", tiny.asr_config("conformer", None))
+    notes = layer_notes(conformer, order_of(conformer))
+    assert "BatchNorm1d (running statistics)" in notes["encoder.0"]
