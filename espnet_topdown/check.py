@@ -65,7 +65,8 @@ def refuse(faults: Iterable[str], title: str) -> None:
 def unknown_keys(values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
     """A message for every key of `values` that is not in `known`, with the nearest that are."""
     known = list(known)
-    return [f"unknown key '{key}'; {nearest(key, known)}" for key in values if key not in known]
+    unknown = [key for key in values if key not in known]
+    return [f"unknown key '{key}'; {nearest(key, known)}" for key in unknown]
 
 
 def read_off(values: dict[str, Any], key: str) -> None:
@@ -76,8 +77,12 @@ def read_off(values: dict[str, Any], key: str) -> None:
 
 def whole(least: int) -> Must:
     """A whole number of at least `least`; True and False are none."""
+
+    def holds(value: Any) -> bool:
+        return is_whole(value) and value >= least
+
     at_least = "> 0" if least == 1 else f">= {least}"
-    return Must(f"a whole number {at_least}", lambda value: is_whole(value) and value >= least)
+    return Must(f"a whole number {at_least}", holds)
 
 
 def one_of(valid: Iterable[str]) -> Must:

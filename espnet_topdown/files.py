@@ -113,6 +113,7 @@ def link(path: Path, target: str) -> None:
 def _sweep(path: Path) -> None:
     """Remove temporary files that killed processes of this machine left beside `path`."""
     for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        # .NAME.PID.tmp
         pid = stale.suffixes[-2][1:]
         if pid.isdigit() and _has_ended(int(pid)):
             stale.unlink(missing_ok=True)
@@ -156,6 +157,7 @@ def locked(path: Path, purpose: str) -> Iterator[None]:
         TopdownError: another process holds it; the message says which.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Opened without truncating: until the lock is ours the file names its holder.
     with path.open("a+", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

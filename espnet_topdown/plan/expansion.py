@@ -87,18 +87,21 @@ class _Expansion:
         return [phase for phase in self.phases if not phase.is_control]
 
     def _add_candidate(self, entry: Entry, cut: str, *, in_sweep: bool = False) -> None:
+        # Controls do not count: adding one changes neither names nor seeds of the candidates.
         number = len(self._candidates()) + 1
         is_one_of_several = entry.every or entry.sweep
         if entry.name and not is_one_of_several:
             name = entry.name
         else:
             name = f"{entry.name or 'phase'}{number}"
+        # A sweep's cuts are compared with one another, so they start from one parent.
+        default_parent = BASE if in_sweep else self.plan.parent
         default_seed = self.base_seed + SEED_STRIDE * number
         phase = Phase(
             name=name,
             kind=TOP_DOWN,
             cut=cut,
-            parent=self._parent(entry, name, in_sweep=in_sweep),
+            parent=self._parent(entry.parent or default_parent, name, valid=self._candidates()),
             seed=default_seed if entry.seed is None else entry.seed,
             dropout=entry.dropout or self.plan.dropout,
             tied=entry.tied or self.plan.tied,
@@ -108,20 +111,17 @@ class _Expansion:
         )
         self._add(phase)
 
-    def _parent(self, entry: Entry, name: str, *, in_sweep: bool) -> str:
-        """The parent of the candidate `name`: phase 0, ``best``, or an earlier candidate."""
-        earlier = [phase.name for phase in self._candidates()]
-        # A sweep's cuts are compared with one another, so they start from one parent.
-        default = BASE if in_sweep else self.plan.parent
-        parent = entry.parent or default
-        if parent == "base":
+    def _parent(self, asked: str, name: str, *, valid: Sequence[Phase]) -> str:
+        """The parent of the phase `name`: phase 0, ``best``, or one of the phases `valid`."""
+        if asked == "base":
             return BASE
-        if parent == "previous":
-            return earlier[-1] if earlier else BASE
-        valid = [BASE, "best", "previous", *earlier]
-        if parent not in valid:
-            self.faults.append(f"{name}: unknown parent '{parent}'; {nearest(parent, valid)}")
-        return parent
+        if asked == "previous":
+            candidates = self._candidates()
+            return candidates[-1].name if candidates else BASE
+        names = [BASE, "best", "previous", *(phase.name for phase in valid)]
+        if asked not in names:
+            self.faults.append(f"{name}: unknown parent '{asked}'; {nearest(asked, names)}")
+        return asked
 
     def _add_controls(self, entry: Entry, kind: str) -> None:
         """One control for each phase that it answers.
@@ -129,25 +129,28 @@ class _Expansion:
         It takes that phase's cut, parent, seed, tie and training options.
         """
         by_name = {phase.name: phase for phase in self._candidates()}
-        for name in entry.answers or tuple(by_name):
-            if name not in by_name:
-                self.faults.append(f"control {kind} answers '{name}'; {nearest(name, by_name)}")
+        for asked in entry.answers or tuple(by_name):
+            if asked not in by_name:
+                self.faults.append(f"control {kind} answers '{asked}'; {nearest(asked, by_name)}")
                 continue
-            answered = by_name[name]
+            answered = by_name[asked]
+            name = f"{entry.name or kind}_{asked}"
+            # Its own cut where the control asks another question, such as a lower bottom_up.
             cut = entry.cut or answered.cut
-            parent = answered.parent if KINDS[kind].has_parent else BASE
+            default_parent = answered.parent if KINDS[kind].has_parent else BASE
             control = Phase(
-                name=f"{entry.name or kind}_{name}",
+                name=name,
                 kind=kind,
                 role=CONTROL,
                 cut=cut if KINDS[kind].has_cut else None,
-                parent=entry.parent or parent,
+                # A control may go on with another control, a candidate may not.
+                parent=self._parent(entry.parent or default_parent, name, valid=self.phases),
                 seed=answered.seed if entry.seed is None else entry.seed,
                 dropout=entry.dropout or self.plan.dropout,
                 tied=answered.tied,
                 init_param=entry.init_param or self.plan.init_param,
                 train={**answered.train, **entry.train},
-                answers=name,
+                answers=asked,
             )
             self._add(control)
 
@@ -174,9 +177,10 @@ class _Expansion:
     def _ancestors_seeds(self, phase: Phase) -> dict[int, str]:
         """Seed -> ancestor that was trained under it, phase 0 included."""
         by_name = {other.name: other for other in self.phases}
-        seeds = {self.base_seed: BASE}
+        line = [phase]
         ancestor = by_name.get(phase.parent)
-        while ancestor is not None and ancestor is not phase:
-            seeds[ancestor.seed] = ancestor.name
+        # Where a faulty plan names two phases alike, one of them is its own ancestor.
+        while ancestor is not None and ancestor not in line:
+            line.append(ancestor)
             ancestor = by_name.get(ancestor.parent)
-        return seeds
+        return {self.base_seed: BASE} | {other.seed: other.name for other in line[1:]}

@@ -226,6 +226,7 @@ def _layer_names(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[str, ...]
     for row in rows:
         layers = {_layer_in(row, tensor) for tensor in tensors}
         own = sorted((layer for layer in layers if layer), key=_number)
+        # Several rows may feed one layer: the decoder's output and CTC are both `output`.
         names += [layer for layer in own if layer not in names]
     return tuple(names)
 
@@ -245,9 +246,11 @@ def _place(name: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
             layer = _highest(row, names)
         if layer is not None:
             places.add(layer)
+    # A module above several layers, or a name that an order of the plan's own puts in two.
     if len(places) != 1:
         return None
     (place,) = places
+    # A module without tensors may match a layer that this model does not have.
     return place if place in names else None
 
 

@@ -33,12 +33,10 @@ def read_plan(path: Path | str) -> Plan:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without anything that executes, and without a key that stands twice.
-
-    PyYAML itself takes the last of two equal keys.
-    """
+    """YAML without anything that executes, and without a key that stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        # PyYAML itself takes the last of two equal keys.
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -99,6 +97,7 @@ def _plain(value: Any) -> Any:
 
 def _known(of: type[Plan] | type[Entry]) -> list[str]:
     """Keys that a plan's header or item can have."""
+    # `entries` are `phases` in the file.
     return [field.name for field in fields(of) if field.name != "entries"]
 
 

@@ -66,6 +66,7 @@ class TopdownConf:
             TopdownError: no layer or stack has the cut's name, or the phase would train nothing or
                 keep nothing.
         """
+        # A kind without a cut may well keep everything or nothing: its sides have no fault.
         sides = Sides.of(self.kind, self.cut, names)
         fault = sides.fault(self.cut) if self.cut else None
         if fault:

@@ -59,6 +59,12 @@ def test_parents_follow_one_another_unless_the_plan_says_otherwise():
     ] == ["phase0", "phase0"]
 
 
+def test_a_control_may_go_on_with_a_control_or_with_the_base():
+    text = "phases: [{cut: decoder}, {control: unfrozen}, {control: continue, parent: %s}]"
+    assert expand(text % "unfrozen_phase1")[2].parent == "unfrozen_phase1"
+    assert expand(text % "base")[2].parent == "phase0"
+
+
 def test_a_sweep_trains_its_cuts_from_the_base():
     phases = expand("phases: [{cut: decoder}, {sweep: [encoder.3, encoder.1]}]")
     assert [(p.name, p.cut, p.parent, p.in_sweep) for p in phases[1:]] == [
@@ -95,6 +101,14 @@ MISFITS = {
     "two of one name": (
         "phases: [{cut: decoder, name: a}, {cut: encoder.3, name: a}]",
         "two phases are named 'a'",
+    ),
+    "a child of two of one name": (
+        "phases: [{cut: decoder, name: a}, {cut: encoder.3, name: a}, {cut: encoder.2}]",
+        "two phases are named 'a'",
+    ),
+    "unknown parent of a control": (
+        "phases: [{cut: decoder}, {control: continue, parent: phase8}]",
+        "continue_phase1: unknown parent 'phase8'",
     ),
     "control of nothing": (
         "phases: [{cut: decoder}, {control: restart, answers: x}]",
