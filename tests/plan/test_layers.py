@@ -3,30 +3,19 @@
 Every parameter in one layer, the same names everywhere, and an order that gradients confirm.
 """
 
-import argparse
-from pathlib import Path
-
 import pytest
 import tiny
+from models import CUSTOM, build
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.layers import layer_order
 
 BLOCKS = ("encoder.embed", "encoder.0", "encoder.1", "encoder.2")
 NAMES = {
-    **{encoder: BLOCKS for encoder in tiny.ENCODERS},
+    **dict.fromkeys(tiny.ENCODERS, BLOCKS),
     "rnn": ("encoder.0", "encoder.1", "encoder.2"),
 }
 FUSED_RNN = dict(num_layers=3, hidden_size=8, output_size=8, use_projection=False)
-
-
-def build(task_name: str, config: dict[str, object], data: Path):
-    """A tiny model as ESPnet's own task builds it."""
-    from espnet_topdown.training.tasks import task_of
-
-    task = task_of(task_name)
-    options = vars(task.get_parser().parse_args([])) | config | {"token_list": tiny.TOKENS}
-    return task.build_model(argparse.Namespace(**options))
 
 
 @pytest.mark.parametrize("decoder", [*tiny.DECODERS, None])
@@ -146,13 +135,6 @@ def test_without_ctc_the_output_is_the_decoders_alone(espnet, data):
 
     order = order_of(build("asr", tiny.asr_config(model_conf=dict(ctc_weight=0.0)), data))
     assert set(order.layers[-1].tensors) == {"decoder.output.weight", "decoder.output.bias"}
-
-
-CUSTOM = {
-    "bottom": ["encoder.embed"],
-    "blocks": ["encoder.encoders", "encoder.after_norm"],
-    "top": ["decoder", "ctc"],
-}
 
 
 def test_model_outside_the_table_is_refused_by_name_and_taken_with_an_order_of_its_own(

@@ -3,7 +3,7 @@
 import pytest
 import tiny
 import torch
-from test_layers import CUSTOM, build
+from models import CUSTOM, build
 
 from espnet_topdown.errors import TopdownError
 
