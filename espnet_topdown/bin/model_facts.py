@@ -1,9 +1,7 @@
-"""Describes the model of a training config for the cascade.
+"""Write model facts as JSON: the layers, sizes and ties of a training config's model.
 
-Layers, sizes, ties, and what this ESPnet's parser knows.
-
-Writes JSON, so that the command line and the runner need neither torch nor ESPnet. They are read
-by `espnet_topdown.cascade.model_facts`.
+With them stands what this ESPnet's parser knows and the epochs trained so far, so that the command
+line and the runner need neither torch nor ESPnet. `espnet_topdown.cascade.model_facts` reads them.
 """
 
 import argparse
@@ -14,58 +12,63 @@ from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import reported
-from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.config import TASKS, read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.training import checkpoint, freeze, phase_end
-from espnet_topdown.training.tasks import task_of
+from espnet_topdown.training.tasks import TopdownTask, task_of
 
 
-def main(cmd: Sequence[str] | None = None) -> None:
-    """``python3 -m espnet_topdown.bin.describe --experiment DIR --output FILE``."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--config",
-        type=Path,
-        required=True,
-        help="config.yaml of an experiment, or a training config",
-    )
-    parser.add_argument("--task", required=True, help="asr or lm")
-    parser.add_argument(
-        "--vocab_size", type=int, default=500, help="tokens, where the config has no token list"
-    )
-    parser.add_argument(
-        "--input_size", type=int, help="feature dimension, where the config has no frontend"
-    )
-    parser.add_argument("--plan", type=Path, help="plan whose layer order is used")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
-    args = parser.parse_args(cmd)
+def main(argv: Sequence[str] | None = None) -> None:
+    """``python3 -m espnet_topdown.bin.model_facts --config FILE --task TASK --output FILE``."""
+    args = get_parser().parse_args(argv)
     with reported():
-        files.write_json(args.output, describe(args))
+        files.write_json(args.output, model_facts(args))
 
 
-def describe(args: argparse.Namespace) -> dict[str, Any]:
-    """The facts of the model that ``--config`` describes, as JSON."""
+def get_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_topdown.bin.model_facts",
+        description="Write the facts of a training config's model as JSON",
+    )
+    add = parser.add_argument
+    add("--config", type=Path, required=True, help="an experiment's config.yaml, or a training's")
+    add("--task", required=True, help=f"one of {', '.join(TASKS)}")
+    add("--vocab_size", type=int, default=500, help="tokens, where the config has no token list")
+    add("--input_size", type=int, help="feature dimension, where the config has no frontend")
+    add("--plan", type=Path, help="plan whose layer order is used")
+    add("--output", type=Path, required=True, help="JSON file to write")
+    return parser
+
+
+def model_facts(args: argparse.Namespace) -> dict[str, Any]:
+    """The facts of the model that ``--config`` describes, as JSON.
+
+    Raises:
+        TopdownError: a task that is not trained here, a config or plan that cannot be read, or a
+            model outside the table of layers.
+    """
     task = task_of(args.task)
-    options = _options(task, args)
-    plan = read_plan(args.plan) if args.plan else None
-    model = task.build_model(argparse.Namespace(**options))
-    order = freeze.order_of(model, plan.layers if plan else None)
-    counts, notes = freeze.parameter_counts(model, order), freeze.layer_notes(model, order)
-    held = freeze.layers_held_by_ties(model, order)
-    facts: dict[str, Any] = {
+    model = task.build_model(argparse.Namespace(**_options(task, args)))
+    order = freeze.order_of(model, read_plan(args.plan).layers if args.plan else None)
+    parameters = freeze.parameter_counts(model, order)
+    notes = freeze.layer_notes(model, order)
+    tied_to = freeze.layers_held_by_ties(model, order)
+    layers = [
+        {
+            "name": layer,
+            "parameters": parameters[layer],
+            "notes": notes[layer],
+            "tied_to": tied_to[layer],
+        }
+        for layer in order.names
+    ]
+    facts = {
         "model": type(model).__name__,
         "parts": freeze.model_parts(model),
-        "layers": [
-            {
-                "name": layer.name,
-                "parameters": counts[layer.name],
-                "notes": notes[layer.name],
-                "tied_to": held[layer.name],
-            }
-            for layer in order.layers
-        ],
+        "layers": layers,
         "dropouts": {rate.label: sorted(rate.layers) for rate in freeze.dropouts(model, order)},
         "notes": list(order.notes),
         "parser_keys": sorted(vars(task.get_parser().parse_args([]))),
@@ -74,45 +77,36 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
     return facts | _history(args.config.parent)
 
 
-def _options(task: Any, args: argparse.Namespace) -> dict[str, Any]:
+def _options(task: type[TopdownTask], args: argparse.Namespace) -> dict[str, Any]:
     """The config over the parser's defaults, as ESPnet's own main sees them.
 
     A token list is made where none is given.
     """
-    config = read_config(args.config)
-    options = vars(task.get_parser().parse_args([])) | config
+    options = vars(task.get_parser().parse_args([])) | read_config(args.config)
     if options.get("token_list") is None:
-        options["token_list"] = [
-            "<blank>",
-            "<unk>",
-            *map(str, range(args.vocab_size - 3)),
-            "<sos/eos>",
-        ]
+        words = map(str, range(args.vocab_size - 3))
+        options["token_list"] = ["<blank>", "<unk>", *words, "<sos/eos>"]
     if options.get("input_size") is None and args.input_size:
         options["input_size"] = args.input_size
-    if isinstance(options.get("normalize"), str) and not (options.get("normalize_conf") or {}).get(
-        "stats_file"
-    ):
-        options["normalize"] = (
-            None  # a config before stage 10 has no statistics; they belong to no layer
-        )
+    # A config before stage 10 has no statistics; they belong to no layer.
+    has_statistics = (options.get("normalize_conf") or {}).get("stats_file")
+    if isinstance(options.get("normalize"), str) and not has_statistics:
+        options["normalize"] = None
     return options
 
 
 def _history(directory: Path) -> dict[str, Any]:
-    """Epochs that the experiment was trained for.
-
-    A phase's own list, else from its last checkpoint, else from its log.
-    """
-    path = directory / "checkpoint.pth"
+    """Epochs trained so far: from a phase's own list, the last checkpoint, or else the log."""
+    path = directory / checkpoint.CHECKPOINT
+    size = path.stat().st_size if path.exists() else 0
     if (directory / EPOCHS).exists():
         epochs = files.read_json(directory / EPOCHS)
     elif path.exists():
         epochs = phase_end.epochs(checkpoint.reporter_of(checkpoint.load(path)))
     else:
         progress = read_progress(directory / "train.log")
-        epochs = [] if progress is None else list(progress.results)
-    return {"epochs": epochs, "checkpoint_bytes": path.stat().st_size if path.exists() else 0}
+        epochs = list(progress.results) if progress else []
+    return {"epochs": epochs, "checkpoint_bytes": size}
 
 
 if __name__ == "__main__":
