@@ -48,10 +48,6 @@ class Command:
     argv: list[str]
     log: Path
 
-    def words(self) -> list[str]:
-        """The command line that does the same in a cold process."""
-        return self.argv if self.module is None else ["python3", "-m", self.module, *self.argv]
-
 
 class Handle:
     """A child of the warm process; it is killed when the connection, and so its owner, ends."""

@@ -10,7 +10,7 @@ import argparse
 import itertools
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from espnet_topdown.lm.data import write_lines
 from espnet_topdown.lm.stream_model import StreamLanguageModel
 from espnet_topdown.lm.task import read_stream
 from espnet_topdown.training import checkpoint
+from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.tasks import TopdownLMTask
 
 
@@ -74,25 +75,19 @@ def load_model(
         raise TopdownError(f"{config}: stream perplexity needs --model lm_stream, got {kind}")
     model = TopdownLMTask.build_model(argparse.Namespace(**options))
     weights = checkpoint.load_state(model_file)
-    faults = _misfits(shapes(model.state_dict()), shapes(weights))
+    faults = _misfits(model.state_dict(), weights)
     if faults:
         raise TopdownError(f"{model_file} does not fit {config}:\n  " + "\n  ".join(faults))
     model.load_state_dict(weights)
     return model.eval(), options["token_list"]
 
 
-def shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor."""
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def _misfits(needed: Mapping[str, object], given: Mapping[str, object]) -> list[str]:
-    names = sorted({*needed, *given})
-    return [
-        f"{name} is {given.get(name)}, the config needs {needed.get(name)}"
-        for name in names
-        if given.get(name) != needed.get(name)
-    ]
+def _misfits(needed: State, given: State) -> list[str]:
+    """A line for every tensor whose shape is not the one needed, or that only one side has."""
+    want = {name: tuple(tensor.shape) for name, tensor in needed.items()}
+    got = {name: tuple(tensor.shape) for name, tensor in given.items()}
+    names = [name for name in sorted(want | got) if want.get(name) != got.get(name)]
+    return [f"{name} is {got.get(name)}, the config needs {want.get(name)}" for name in names]
 
 
 @torch.no_grad()
@@ -111,6 +106,7 @@ def stream_perplexity(
     """
     device = next(model.parameters()).device
     windows = BpttIterFactory(ids, columns, Windows(bptt=window), seed=None)
+    # Windows differ in length: losses are means and count by their targets.
     nats, targets = 0.0, 0
     for _, batch in windows.build_iter(1):
         tokens, following = batch["tokens"].to(device), batch["targets"].to(device)
@@ -139,6 +135,7 @@ def line_perplexity(
 
     from espnet_topdown.lm import register
 
+    # ESPnet's tool builds the model from its config.yaml and must know our classes.
     register()
     with tempfile.TemporaryDirectory() as directory:
         lines = Path(directory, "text")
@@ -195,6 +192,7 @@ def _check_vocabulary(config: Path, token_list: Path | None, texts: Sequence[Pat
         TopdownError: `token_list` is not the model's, or a word of `texts` is not in it; a stream
             is checked as it is read.
     """
+    # Other token types cut words up, so that a text's words are in no list.
     trained = read_config(config)
     tokens = trained.get("token_list")
     if trained.get("token_type") != "word" or not isinstance(tokens, list):

@@ -43,15 +43,12 @@ class Average:
         """ESPnet's name of the file."""
         return f"{self.part}.{self.metric}.ave_{self.count}best.pth"
 
-    def sources(self, directory: Path) -> list[Path]:
-        """The epoch files that it is the mean of; empty where nothing tells the best epochs."""
-        if not (directory / CHECKPOINT).exists():
-            return []
-        reporter = reporter_of(load(directory / CHECKPOINT))
+    def epochs(self, reporter: Any) -> list[str]:
+        """Files of the epochs that it is the mean of, best first; none without the criterion."""
         if not reporter.has(self.part, self.metric):
             return []
         ranked = reporter.sort_epochs(self.part, self.metric, self.mode)
-        return [directory / f"{epoch}epoch.pth" for epoch in ranked[: self.count]]
+        return [f"{epoch}epoch.pth" for epoch in ranked[: self.count]]
 
 
 def counts_of(keep_nbest_models: Any) -> list[int]:
@@ -109,8 +106,8 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
     is_ours = (directory / PROOF).exists()
     if average is None or is_ours:
         return load_state(path)
-    sources = average.sources(directory)
-    if sources and all(source.exists() for source in sources):
+    sources = _sources(directory, average)
+    if sources:
         return mean(map(load_state, sources))
     # The first average is right in every version; a count of 1 averages nothing.
     is_the_only_one = len(criteria) == 1 and sum(count > 1 for count in counts) == 1
@@ -121,6 +118,16 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
         " criteria), and it cannot be recomputed, since the epoch files or checkpoint.pth are"
         " gone. Name another file as parent_model, such as valid.acc.best.pth"
     )
+
+
+def _sources(directory: Path, average: Average) -> list[Path]:
+    """The epoch files of an average, none where one is gone or where nothing tells the best."""
+    if not (directory / CHECKPOINT).exists():
+        return []
+    reporter = reporter_of(load(directory / CHECKPOINT))
+    sources = [directory / epoch for epoch in average.epochs(reporter)]
+    are_there = all(source.exists() for source in sources)
+    return sources if are_there else []
 
 
 def write_averages(
@@ -145,23 +152,25 @@ def write_averages(
         part, metric, mode = criterion
         if not reporter.has(part, metric):
             continue
-        ranked = [f"{epoch}epoch.pth" for epoch in reporter.sort_epochs(part, metric, mode)]
-        possible = [count for count in counts if 0 < count <= len(ranked)] or [1]
+        epochs = len(reporter.sort_epochs(part, metric, mode))
+        # A training that ended early has no average of more epochs than it has.
+        possible = [count for count in counts if 0 < count <= epochs] or [1]
         averages = averages_of([criterion], possible)
         for average in averages:
-            written.append(_write_average(directory, average, ranked, frozen))
+            written.append(_write_average(directory, average, average.epochs(reporter), frozen))
         largest = max(averages, key=lambda average: average.count)
         files.link(directory / f"{part}.{metric}.ave.pth", largest.file)
     return written
 
 
-def _write_average(directory: Path, average: Average, ranked: Sequence[str], frozen: State) -> str:
+def _write_average(directory: Path, average: Average, epochs: Sequence[str], frozen: State) -> str:
     path = directory / average.file
-    # ESPnet links a single epoch, so that it takes no room.
+    # As ESPnet does: a single epoch is linked.
     if average.count == 1:
-        files.link(path, ranked[0])
-        return ranked[0]
-    averaged = mean(load_state(directory / epoch) for epoch in ranked[: average.count])
+        files.link(path, epochs[0])
+        return epochs[0]
+    averaged = mean(load_state(directory / epoch) for epoch in epochs)
     with files.replacing(path) as temporary:
+        # The mean of equal numbers may differ from them by a rounding.
         torch.save(averaged | frozen, temporary)
     return average.file

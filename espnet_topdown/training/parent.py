@@ -65,6 +65,7 @@ def read_parent(
     source = str(directory / file)
     state = freeze.read_parent(model, saved, source)
     freeze.check_outside(order, model, state, source)
+    # Of the file's own names: an upgrade by a later ESPnet does not make it another parent.
     digest = checkpoint.state_fingerprint(checkpoint.fingerprints(saved))
     return Parent(directory=directory, file=file, state=state, hash=digest)
 
@@ -78,6 +79,7 @@ def _default_model(directory: Path) -> str:
 
 def _check_tokens(config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path) -> None:
     theirs = parent.get("token_list")
+    # A config that names no tokens says nothing against ours.
     if theirs is None:
         return
     own = config.get("token_list") or []
@@ -99,6 +101,7 @@ def _check_seeds(seed: Any, parent: Mapping[str, Any], directory: Path) -> None:
                 " started; give another --seed (at least 1000 away: ESPnet seeds epoch n with"
                 " seed + n)"
             )
+        # The line of ancestors ends where one was moved away.
         above = (parent.get("topdown_conf") or {}).get("parent")
         if not above or not (Path(above) / "config.yaml").exists():
             return

@@ -38,6 +38,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     final = f"{reporter.get_epoch()}epoch.pth"
     frozen = checkpoint.fingerprints(begun.frozen)
     prints = {}
+    # Two criteria may have the same best epoch: each file is read once.
     for name in dict.fromkeys([final, CHECKPOINT, *averaged]):
         # checkpoint.pth is the largest of the files: it is not read a second time.
         is_last = name == CHECKPOINT
@@ -49,6 +50,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
         "frozen": frozen,
         "unmoved": _unmoved(begun, prints[final]),
     }
+    # The proof says that all of it is done, so it comes last.
     files.write_json(output_dir / EPOCHS, epochs(reporter))
     files.write_json(output_dir / PROOF, proof)
     (output_dir / SAFE_COPY).unlink(missing_ok=True)

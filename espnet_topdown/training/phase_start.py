@@ -81,10 +81,12 @@ def begin(
             _copy_untied(model, config, parent.state, kept)
         if sides.frozen:
             freeze.freeze(model, order, sides.frozen, kept)
+            # The parent's tensors, which no step of this training can reach.
             frozen = {name: parent.state[name] for name in kept}
             if conf.dropout == "off":
                 _switch_dropout_off(model, order, sides.frozen)
     trainable = _trainable(model, order)
+    # Taken before ESPnet resumes, so that a rerun has the start of the first run.
     state = model.state_dict()
     learning = {name: state[name] for name in itertools.chain(*trainable.values())}
     begun = Begun(
@@ -106,6 +108,7 @@ def _kept_tensors(
     """Names of the tensors copied from the parent: those of `layers` and the far ends of ties."""
     kept = [tensor for layer in order.layers if layer.name in layers for tensor in layer.tensors]
     crossing = freeze.crossing_ties(model, kept)
+    # Language models are tied by default: their matrix is frozen at both ends without asking.
     is_lm = hasattr(model, "lm")
     both_ends = tied == "freeze" or (tied is None and is_lm)
     if crossing and not both_ends:
@@ -150,6 +153,7 @@ def _switch_dropout_off(model: torch.nn.Module, order: LayerOrder, layers: Colle
 
 def _trainable(model: torch.nn.Module, order: LayerOrder) -> dict[str, tuple[str, ...]]:
     """Trainable parameters of each layer that has any."""
+    # A tied parameter counts under each of its names.
     parameters = model.named_parameters(remove_duplicate=False)
     names = {name for name, parameter in parameters if parameter.requires_grad}
     trainable = {}

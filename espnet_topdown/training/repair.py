@@ -73,6 +73,7 @@ def _last_complete(directory: Path) -> Any | None:
 
 
 def _rebuild_epoch(directory: Path, model: State, epoch: int) -> None:
+    # ESPnet writes it after checkpoint.pth: it may be torn or missing.
     with files.replacing(directory / f"{epoch}epoch.pth") as temporary:
         torch.save(model, temporary)
     files.link(directory / "latest.pth", f"{epoch}epoch.pth")

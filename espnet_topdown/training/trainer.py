@@ -90,6 +90,7 @@ class TopdownTrainer(Trainer):
             output_dir=output_dir,
             writes=writes,
         )
+        # Before any rank resumes from what a kill left.
         if writes:
             repair.repair(output_dir, options.best_model_criterion, max(counts))
         if kwargs["distributed_option"].distributed:
@@ -107,6 +108,10 @@ class TopdownTrainer(Trainer):
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
         """ESPnet's epoch, with the last complete checkpoint copied before it.
 
+        Args:
+            args: none; ESPnet passes everything by name.
+            kwargs: those of `Trainer.train_one_epoch`.
+
         Raises:
             TopdownError: every step's gradient was non-finite.
         """
@@ -115,6 +120,7 @@ class TopdownTrainer(Trainer):
             return super().train_one_epoch(*args, **kwargs)
         if _writes(kwargs["distributed_option"]):
             repair.keep_safe_copy(Path(options.output_dir))
+        # ESPnet itself would warn, stop here and count the training as done.
         all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
         if all_steps_are_invalid:
             raise TopdownError(
