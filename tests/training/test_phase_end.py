@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from phases import frozen_in, phase
+from epochs import CRITERIA, write_epochs
+from phases import frozen_in, phase, proof_of
 
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.plan import Sides
 from espnet_topdown.training import checkpoint
 from espnet_topdown.training.checkpoint import load_state
+from espnet_topdown.training.parent import Parent
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,49 @@ def test_averages_of_the_phase_are_exact(metric, mode, count, trained):
         if average[name].is_floating_point():
             expected = np.mean([state[name].double().numpy() for state in states], axis=0)
             np.testing.assert_allclose(average[name].numpy(), expected, rtol=1e-6, atol=1e-7)
+
+
+def end_phase(directory: Path, *, frozen: float, start: float, parent: float) -> None:
+    """End a phase of three epochs, whose weight `w` is 3 then and whose frozen tensor is 0.1."""
+    from espnet_topdown.training.phase_end import finish
+    from espnet_topdown.training.phase_start import Begun
+
+    write_epochs(directory, 3)
+    held = {"frozen": torch.full((3,), frozen)}
+    state = {"w": torch.full((3,), parent), **held}
+    begun = Begun(
+        sides=Sides(kept=("top",), fresh=("bottom",), frozen=("top",)),
+        parent=Parent(directory=directory, file="parent.pth", state=state, hash=""),
+        frozen=held,
+        start={"w": checkpoint.fingerprint(torch.full((3,), start))},
+        trainable={"bottom": ("w",)},
+    )
+    finish(begun, directory, CRITERIA, [2])
+
+
+def test_phase_that_did_what_it_should_is_proved(espnet, tmp_path):
+    end_phase(tmp_path, frozen=0.1, start=0.0, parent=9.0)
+    assert set(proof_of(tmp_path)["files"]) == {
+        "3epoch.pth",
+        "checkpoint.pth",
+        "valid.acc.ave_2best.pth",
+        "valid.loss.ave_2best.pth",
+    }
+    assert proof_of(tmp_path)["unmoved"] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"frozen": 0.2}, "3epoch.pth: frozen tensors are not the parent's: frozen"),
+        ({"start": 3.0}, "layer bottom is trainable but did not move from its start"),
+        ({"parent": 3.0}, "layer bottom should be fresh but equals the parent's"),
+    ],
+)
+def test_phase_that_did_not_is_refused_and_has_no_proof(values, message, espnet, tmp_path):
+    with pytest.raises(TopdownError, match=message):
+        end_phase(tmp_path, **{"frozen": 0.1, "start": 0.0, "parent": 9.0, **values})
+    assert not (tmp_path / "topdown" / "proof.json").exists()
 
 
 def test_base_freeze_param_stays_frozen_and_is_no_fault_of_the_proof(base, train, tmp_path):
