@@ -74,17 +74,17 @@ def begin(
     parent = read_parent(model, order, conf, config)
     kept = _kept_tensors(model, order, sides.kept, conf.tied)
     sides = _with_ties(sides, order, kept)
-    frozen: State = {}
     if parent is not None:
         freeze.copy_tensors(model, parent.state, kept)
         if conf.tied == "untie_copy":
             _copy_untied(model, config, parent.state, kept)
-        if sides.frozen:
-            freeze.freeze(model, order, sides.frozen, kept)
-            # The parent's tensors, which no step of this training can reach.
-            frozen = {name: parent.state[name] for name in kept}
-            if conf.dropout == "off":
-                _switch_dropout_off(model, order, sides.frozen)
+    frozen: State = {}
+    if parent is not None and sides.frozen:
+        freeze.freeze(model, order, sides.frozen, kept)
+        # The parent's tensors, which no step of this training can reach.
+        frozen = {name: parent.state[name] for name in kept}
+    if frozen and conf.dropout == "off":
+        _switch_dropout_off(model, order, sides.frozen)
     trainable = _trainable(model, order)
     # Taken before ESPnet resumes, so that a rerun has the start of the first run.
     state = model.state_dict()
