@@ -1,10 +1,8 @@
-"""``python3 -m espnet_topdown``.
+"""``python3 -m espnet_topdown``: our command line, or any ESPnet tool with our tasks.
 
-The command line, or, with ``-m MODULE`` or a script, any ESPnet tool with our tasks.
-
-The second form is for ESPnet's ``asr.sh --python "python3 -m espnet_topdown"``: training tools run
-with `topdown_conf`, inference tools know our language models, every other module or script runs as
-it is. Nothing is printed on its standard output.
+The second form, ``-m MODULE`` or a script, is for ESPnet's ``asr.sh --python "python3 -m
+espnet_topdown"``: training tools run with `topdown_conf`, inference tools know our language models,
+every other module or script runs as it is. Nothing is printed on its standard output.
 """
 
 import importlib
@@ -21,7 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a tool (``-m MODULE args...``, ``script.py args...``) or one of our own commands."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["-m"]:
-        run_module(words[1:])
+        with reported():
+            run_module(words[1:])
     elif words and words[0].endswith(".py"):
         sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
@@ -32,25 +31,25 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_module(words: Sequence[str]) -> None:
-    """Run ``MODULE args...``.
+    """Run ``MODULE args...``, with our own training tools in the place of ESPnet's.
 
-    The training tools of `espnet2.bin` are ours where we train their task.
-
-    Ours is imported and its `main` called, so that the workers that it spawns find the task by its
-    own name.
+    Raises:
+        TopdownError: no module is given.
     """
-    with reported():
-        if not words:
-            raise TopdownError("-m needs a module, such as -m espnet2.bin.asr_train")
-    name, rest = words[0], list(words[1:])
-    tool = re.fullmatch(r"espnet2\.bin\.(\w+)_train", name)
+    if not words:
+        raise TopdownError("-m needs a module, such as -m espnet2.bin.asr_train")
+    name, *rest = words
     sys.argv = [name, *rest]
-    if tool and tool[1] in TASKS:
-        importlib.import_module("espnet_topdown.bin.train").main([tool[1], *rest])
-    else:
-        if re.fullmatch(r"espnet2\.bin\.\w+_(inference\w*|perplexity)", name):
-            importlib.import_module("espnet_topdown.lm").register()
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    training = re.fullmatch(r"espnet2\.bin\.(\w+)_train", name)
+    if training and training[1] in TASKS:
+        # Imported, not run as __main__: workers that it spawns find the task by its own name.
+        train = importlib.import_module("espnet_topdown.bin.train")
+        train.main([training[1], *rest])
+        return
+    reads_models = re.fullmatch(r"espnet2\.bin\.\w+_(inference\w*|perplexity)", name)
+    if reads_models:
+        importlib.import_module("espnet_topdown.lm").register()
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Runs ESPnet commands as forked children of one process that has imported ESPnet already, each
-with its own log.
+"""Run ESPnet commands as forked children of one process that has imported ESPnet already.
 
 An import of ESPnet costs many seconds, more than a tiny phase; the warm process
 (`espnet_topdown.warm_server`) pays it once. It serves one shell session (``ESPNET_TOPDOWN_WARM``
-names its socket) or, where none runs, the Python process that asks first. A child ends with the
-process that asked for it, whatever ended that one. Which commands to run is for the caller to say.
+names its socket) or, where none runs, the Python process that asks first. Each command has its own
+log. A child ends with the process that asked for it, whatever ended that one. Which commands to run
+is for the caller to say.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -24,36 +25,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, reported
 
 PREFIXES = ("espnet2.bin.", "espnet_topdown.bin.")
 SOCKET = "ESPNET_TOPDOWN_WARM"
 GRACE_S = 15  # for what a signalled process has to do, such as slurm.pl's scancel
-_own: dict[str, Any] = {}  # the warm process of this Python process, once started
+# The warm process of this Python process, once started, and its socket.
+_own: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command: `module` is run as ``module.main(argv)``.
+    """One command.
 
-    With `module` None, `argv` is a whole command line.
+    Args:
+        module: run as ``module.main(argv)``; None where `argv` is a whole command line.
+        argv: its arguments.
+        log: the file for all that it prints.
     """
 
     module: str | None
     argv: list[str]
     log: Path
 
-    def words(self) -> list[str]:
-        """The command line that does the same in a cold process."""
-        return self.argv if self.module is None else ["python3", "-m", self.module, *self.argv]
-
 
 class Handle:
     """A child of the warm process; it is killed when the connection, and so its owner, ends."""
 
     def __init__(self, connection: socket.socket, command: Command) -> None:
-        self._connection, self._reader, self._code = connection, connection.makefile("r"), None
         self.command = command
+        self._connection = connection
+        self._reader = connection.makefile("r")
+        self._code: int | None = None
         self.pid = self._read("pid")
 
     def _read(self, key: str) -> int:
@@ -71,13 +74,15 @@ class Handle:
         return self.wait(timeout=0)
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Waits for the child's end, at most `timeout` seconds; returns as `poll`."""
-        if self._code is None and select.select([self._connection], [], [], timeout)[0]:
-            self._code = self._read("code")
+        """Wait for the child's end, at most `timeout` seconds; the result is as `poll`'s."""
+        if self._code is None:
+            has_ended, _, _ = select.select([self._connection], [], [], timeout)
+            if has_ended:
+                self._code = self._read("code")
         return self._code
 
     def terminate(self) -> None:
-        """Ends the child and what it started, and returns when they are gone."""
+        """End the child and what it started; they are gone when this returns."""
         if self.poll() is None:
             self._connection.shutdown(socket.SHUT_WR)
             self._reader.read()
@@ -91,27 +96,35 @@ class Group(subprocess.Popen[bytes]):
         super().__init__(argv, start_new_session=True, **options)
 
     def terminate(self) -> None:
-        """Ends the group and returns when it is gone.
+        """End the group; it is gone when this returns.
 
         Kaldi's slurm.pl and queue.pl then cancel their job. A second SIGTERM follows, since they
         pass over one that comes before the job has a number; SIGKILL is the last.
         """
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            self._signal(number)
             deadline = time.monotonic() + GRACE_S
             while time.monotonic() < deadline:
+                # Until the leader is waited for, its group counts as there.
                 self.poll()
-                try:
-                    os.killpg(self.pid, number)
-                except ProcessLookupError:
+                is_gone = not self._signal(0)
+                if is_gone:
                     return
-                number = 0
                 time.sleep(0.05)
+
+    def _signal(self, number: int) -> bool:
+        """Send a signal to the group (0 sends none); False where it is gone."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 def start(
     command: Command, *, threads: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Handle | Group:
-    """Starts a command and returns at once; environment and working directory are the caller's.
+    """Start a command and return at once; environment and working directory are the caller's.
 
     Args:
         command: what to run, and its log file, which is written anew.
@@ -129,54 +142,70 @@ def start(
     threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
     environment = dict(os.environ) | dict(variables or {})
     if command.module is None:
-        environment |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        if threads:
+            environment["OMP_NUM_THREADS"] = str(threads)
         with open(command.log, "wb") as log:
             return Group(command.argv, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    connection = _connect()
     request = {
         "module": command.module,
         "argv": command.argv,
         "log": str(command.log),
         "threads": threads,
+        "cwd": str(Path.cwd()),
+        "env": environment,
     }
-    connection.sendall(
-        (json.dumps(request | {"cwd": os.getcwd(), "env": environment}) + "\n").encode()
-    )
+    connection = _connect()
+    connection.sendall((json.dumps(request) + "\n").encode())
     return Handle(connection, command)
 
 
 def run_all(commands: Sequence[Command], *, jobs: int, threads: int | None = None) -> list[int]:
-    """Runs every command, at most `jobs` at a time, and returns their exit statuses in the order of
-    `commands`.
+    """Run every command, at most `jobs` at a time.
 
     The end of the log of each command that failed is shown on stderr. No new command starts after a
-    failure; a command that never started has status 1. When this process ends, SIGKILL included, so
-    do the running warm commands.
+    failure. When this process ends, SIGKILL included, so do the running warm commands.
+
+    Returns:
+        exit statuses in the order of `commands`; 1 for one that never started.
     """
-    codes, running, waiting = [1] * len(commands), {}, list(enumerate(commands))
+    codes = [1] * len(commands)
+    running: dict[int, Handle | Group] = {}
+    waiting = list(range(len(commands)))
     try:
         while running or waiting:
             while waiting and len(running) < jobs:
-                number, command = waiting.pop(0)
-                running[number] = start(command, threads=threads)
+                number = waiting.pop(0)
+                running[number] = start(commands[number], threads=threads)
             time.sleep(0.05)
-            for number in [n for n, handle in running.items() if handle.poll() is not None]:
-                codes[number] = running.pop(number).poll()
-                if codes[number]:
+            for number, handle in list(running.items()):
+                code = handle.poll()
+                if code is None:
+                    continue
+                codes[number] = code
+                del running[number]
+                if code != 0:
                     waiting.clear()
-                    _show_failure(commands[number], codes[number])
+                    _show_failure(commands[number], code)
     finally:
         for handle in running.values():
             handle.terminate()
     return codes
 
 
+def _show_failure(command: Command, code: int) -> None:
+    lines = [f"{command.log}: the command above ended with status {code}"]
+    if command.log.exists():
+        lines = [*command.log.read_text(errors="replace").splitlines()[-20:], *lines]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
 def rotate(log: Path, keep: int = 9) -> None:
-    """Moves an earlier `log` to ``log.1``'s place (train.log -> train.1.log -> ...), as
-    espnet2.bin.launch does.
+    """Move an earlier `log` out of the way: train.log to train.1.log, that to train.2.log, ...
+
+    Source: espnet2.bin.launch, which does the same.
     """
     names = [log, *(log.with_name(f"{log.stem}.{n}{log.suffix}") for n in range(1, keep + 1))]
-    for older, newer in zip(reversed(names), reversed(names[:-1])):
+    for newer, older in reversed(list(itertools.pairwise(names))):
         if newer.exists():
             newer.replace(older)
 
@@ -186,52 +215,40 @@ def parse_line(words: Sequence[str], *, gpus: int = 0) -> list[Command]:
 
     ``python3 -m MODULE`` is run warm where MODULE is an ESPnet command or one of ours and no GPU is
     asked for; anything else is run as it stands.
+
+    Raises:
+        TopdownError: the log or the command is missing.
     """
-    words, array = list(words), None
-    if words and "=" in words[0] and "/" not in words[0]:
-        name, _, span = words.pop(0).partition("=")
-        first, _, last = span.partition(":")
-        array = (name, range(int(first), int(last) + 1))
-    if len(words) < 2:
-        raise TopdownError(f"a line must be [JOB=1:N] LOG COMMAND..., got {shlex.join(words)!r}")
-    lines = (
-        [words]
-        if array is None
-        else [[w.replace(array[0], str(n)) for w in words] for n in array[1]]
-    )
-    return [_command(Path(log), argv, gpus) for log, *argv in lines]
+    line = list(words)
+    has_array = bool(line) and "=" in line[0] and "/" not in line[0]
+    array = line.pop(0) if has_array else ""
+    if len(line) < 2:
+        raise TopdownError(f"a line must be [JOB=1:N] LOG COMMAND..., got {shlex.join(line)!r}")
+    if not has_array:
+        return [_command(line, gpus)]
+    name, _, span = array.partition("=")
+    first, _, last = span.partition(":")
+    commands = []
+    for job in range(int(first), int(last) + 1):
+        commands.append(_command([word.replace(name, str(job)) for word in line], gpus))
+    return commands
 
 
-def _command(log: Path, argv: list[str], gpus: int) -> Command:
-    warm = (
-        not gpus
-        and argv[:2] == ["python3", "-m"]
-        and len(argv) > 2
-        and argv[2].startswith(PREFIXES)
-    )
-    return Command(argv[2], argv[3:], log) if warm else Command(None, argv, log)
-
-
-def _show_failure(command: Command, code: int) -> None:
-    tail = (
-        command.log.read_text(errors="replace").splitlines()[-20:] if command.log.exists() else []
-    )
-    print(
-        "\n".join([*tail, f"{command.log}: the command above ended with status {code}"]),
-        file=sys.stderr,
-        flush=True,
-    )
+def _command(line: Sequence[str], gpus: int) -> Command:
+    log, *argv = line
+    is_module = argv[:2] == ["python3", "-m"] and len(argv) > 2
+    if is_module and argv[2].startswith(PREFIXES) and not gpus:
+        return Command(argv[2], argv[3:], Path(log))
+    return Command(None, argv, Path(log))
 
 
 def _connect() -> socket.socket:
-    """A connection to the session's warm process, else to our own, started on first use."""
-    path = os.environ.get(SOCKET) or _own.get("path")
-    if path is None:
-        _own["dir"] = tempfile.TemporaryDirectory(prefix="espnet_topdown.")
-        path = _own["path"] = str(Path(_own["dir"].name) / "socket")
-        _own["server"] = subprocess.Popen(
-            [sys.executable, "-m", "espnet_topdown.warm_server", path]
-        )
+    """A connection to the session's warm process, else to our own, started on first use.
+
+    Raises:
+        TopdownError: no process listens at the socket.
+    """
+    path = os.environ.get(SOCKET) or _own_socket()
     for _ in range(600):
         if Path(path).exists():
             break
@@ -240,55 +257,66 @@ def _connect() -> socket.socket:
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
         connection.connect(path)
         return connection
-    cure = (
-        f"unset {SOCKET} and run again" if os.environ.get(SOCKET) else "what it said stands above"
-    )
+    cure = "what it said stands above"
+    if os.environ.get(SOCKET):
+        cure = f"unset {SOCKET} and run again"
     raise TopdownError(f"asked the warm process at {path}, but none listens there; {cure}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """``python3 -m espnet_topdown.warm [--jobs N] [--gpu N] (--list FILE | [JOB=1:N] LOG
-    COMMAND...)``.
-    """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--jobs", type=int, default=len(os.sched_getaffinity(0)), help="commands at a time (CPUs)"
+def _own_socket() -> str:
+    if "path" not in _own:
+        _own["dir"] = tempfile.TemporaryDirectory(prefix="espnet_topdown.")
+        _own["path"] = str(Path(_own["dir"].name) / "socket")
+        words = [sys.executable, "-m", "espnet_topdown.warm_server", _own["path"]]
+        _own["server"] = subprocess.Popen(words)
+    return _own["path"]
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_topdown.warm",
+        description="Run commands in one process that has imported ESPnet already",
     )
-    parser.add_argument("--threads", type=int, help="torch threads a command (OMP_NUM_THREADS)")
-    parser.add_argument(
-        "--gpu", type=int, default=0, help="GPUs of a command, which is then run cold (0)"
-    )
-    parser.add_argument(
-        "--keep_logs", action="store_true", help="move an earlier LOG to LOG.1 instead of losing it"
-    )
-    parser.add_argument(
-        "--list",
-        type=Path,
-        metavar="FILE",
-        help="a file with one line [JOB=1:N] LOG COMMAND... each",
-    )
-    parser.add_argument(
-        "line", nargs=argparse.REMAINDER, help="[JOB=1:N] LOG COMMAND..., as for Kaldi's run.pl"
-    )
-    args = parser.parse_args(argv)
+    cpus = len(os.sched_getaffinity(0))
+    line = "[JOB=1:N] LOG COMMAND..."
+    add = parser.add_argument
+    add("--jobs", type=int, default=cpus, help="commands at a time (CPUs)")
+    add("--threads", type=int, help="torch threads a command (OMP_NUM_THREADS)")
+    add("--gpu", type=int, default=0, help="GPUs of a command, which is then run cold (0)")
+    add("--keep_logs", action="store_true", help="move an earlier LOG to LOG.1, not over it")
+    add("--list", type=Path, metavar="FILE", help=f"a file with one line {line} each")
+    add("line", nargs=argparse.REMAINDER, help=f"{line}, as for Kaldi's run.pl")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the commands of a line or a list; exit with status 1 where one failed."""
+    args = get_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        lines = (
-            [shlex.split(line) for line in args.list.read_text().splitlines()]
-            if args.list
-            else [args.line]
-        )
-        commands = [command for line in lines for command in parse_line(line, gpus=args.gpu)]
-        if args.keep_logs:
-            for command in commands:
-                rotate(command.log)
-        return int(any(run_all(commands, jobs=args.jobs, threads=args.threads)))
-    except KeyboardInterrupt:
-        return 130
-    except (TopdownError, OSError) as error:
-        print(f"espnet_topdown.warm: {error}", file=sys.stderr)
-        return 1
+    with reported():
+        try:
+            codes = _run(args)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except OSError as error:
+            raise TopdownError(str(error)) from None
+    if any(codes):
+        sys.exit(1)
+
+
+def _run(args: argparse.Namespace) -> list[int]:
+    lines = [args.line]
+    if args.list:
+        lines = [shlex.split(line) for line in args.list.read_text().splitlines()]
+    commands = []
+    for line in lines:
+        commands += parse_line(line, gpus=args.gpu)
+    if args.keep_logs:
+        for command in commands:
+            rotate(command.log)
+    return run_all(commands, jobs=args.jobs, threads=args.threads)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

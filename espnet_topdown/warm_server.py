@@ -1,9 +1,7 @@
-"""The warm process.
-
-It has imported ESPnet, and forks one child for each command that is asked of it.
+"""The warm process: it has imported ESPnet, and forks a child for each command asked of it.
 
 It never runs a torch operation itself, so that its children are free to. It ends with the process
-that started it. Asking is the part of `espnet_topdown.warm`.
+that started it. Asking is for `espnet_topdown.warm`.
 """
 
 import contextlib
@@ -27,40 +25,47 @@ PRELOAD = (
     "espnet_topdown.bin.train",
     "espnet2.bin.asr_inference",
     "espnet2.bin.lm_train",
-    "torch._dynamo",  # the first optimiser of every training imports it (1 to 2 s)
+    # The first optimiser of every training imports it (1 to 2 s).
+    "torch._dynamo",
 )
 
 
 def serve(path: Path, preload: Sequence[str] = PRELOAD) -> None:
-    """Listens on a socket, imports `preload`, then forks one child for each connection until our
-    parent is gone.
+    """Listen on a socket and fork a child for each connection until our parent is gone.
+
+    Args:
+        path: the socket to make.
+        preload: modules to import, while callers may connect and wait already.
 
     Raises:
         TopdownError: a module of `preload` cannot be imported.
     """
     parent = os.getppid()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))  # callers may connect, and wait, while the imports go on
+        listener.bind(str(path))
         listener.listen(64)
         _import(preload)
         children: dict[socket.socket, int] = {}
         with _cleanup(children, path):
             while os.getppid() == parent:
                 _reap(children)
-                for ready in select.select([listener, *children], [], [], 0.05)[0]:
+                readable, _, _ = select.select([listener, *children], [], [], 0.05)
+                for ready in readable:
                     if ready is listener:
                         _accept(listener, children)
-                    elif ready in children and not ready.recv(1):
-                        _end(ready, children)  # its owner is gone
+                        continue
+                    # An owner never writes after its request: what is to be read is its end.
+                    owner_is_gone = ready in children and not ready.recv(1)
+                    if owner_is_gone:
+                        _end(ready, children)
 
 
 def _import(modules: Sequence[str]) -> None:
-    """Imports modules without what ESPnet's imports print.
-
-    By descriptor, as ESPnet binds sys.stdout while imported.
-    """
+    """Import modules without what ESPnet's imports print."""
     sys.stdout.flush()
-    kept, silent = [os.dup(1), os.dup(2)], os.open(os.devnull, os.O_WRONLY)
+    # By descriptor, since ESPnet binds sys.stdout while it is imported.
+    kept = [os.dup(1), os.dup(2)]
+    silent = os.open(os.devnull, os.O_WRONLY)
     try:
         for descriptor in (1, 2):
             os.dup2(silent, descriptor)
@@ -80,6 +85,8 @@ def _import(modules: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _cleanup(children: dict[socket.socket, int], path: Path) -> Iterator[None]:
+    """Remove the socket and end the children, however the block ends."""
+
     def stop(*_: object) -> NoReturn:
         raise SystemExit(0)
 
@@ -104,6 +111,7 @@ def _accept(listener: socket.socket, children: dict[socket.socket, int]) -> None
         for inherited in (listener, connection, *children):
             inherited.close()
         _become(**json.loads(line))
+    # Parent and child both do it: whichever comes first, the group is there before it is needed.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)
     children[connection] = pid
@@ -120,29 +128,38 @@ def _reap(children: dict[socket.socket, int]) -> None:
 
 
 def _end(connection: socket.socket, children: dict[socket.socket, int]) -> None:
-    """Ends a child and its process group: SIGTERM, and SIGKILL after five seconds."""
-    pid, deadline = children.pop(connection), time.monotonic() + 5
+    """End a child and its process group: SIGTERM, and SIGKILL after five seconds."""
+    pid = children.pop(connection)
+    deadline = time.monotonic() + 5
     os.killpg(pid, signal.SIGTERM)
     while not os.waitpid(pid, os.WNOHANG)[0]:
         if time.monotonic() > deadline:
             os.killpg(pid, signal.SIGKILL)
         time.sleep(0.05)
+    # What the child left behind.
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)  # what the child left behind
+        os.killpg(pid, signal.SIGKILL)
     connection.close()
 
 
 def _tell(connection: socket.socket, message: dict[str, int]) -> None:
-    with contextlib.suppress(OSError):  # the owner may be gone
+    # The owner may be gone.
+    with contextlib.suppress(OSError):
         connection.sendall((json.dumps(message) + "\n").encode())
 
 
 def _become(
     module: str, argv: list[str], log: str, threads: int, cwd: str, env: dict[str, str]
 ) -> NoReturn:
-    """Turns a forked child into the command: directory, environment, log, threads, then ``main``.
+    """Turn a forked child into the command: directory, environment, log, threads, then ``main``.
 
-    Never returns.
+    Args:
+        module: run as ``module.main(argv)``.
+        argv: its arguments.
+        log: file for all that it prints, written anew.
+        threads: torch's threads; 0 leaves torch's default.
+        cwd: working directory.
+        env: the whole environment.
     """
     code = 1
     try:
@@ -157,9 +174,8 @@ def _become(
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
         sys.argv = [module, *argv]
-        print(
-            f"# python3 -m {module} {shlex.join(argv)}\n# Started at {time.ctime()}\n#", flush=True
-        )
+        line = f"python3 -m {module} {shlex.join(argv)}"
+        print(f"# {line}\n# Started at {time.ctime()}\n#", flush=True)
         code = _call_main(module, argv, threads)
     except BaseException:
         traceback.print_exc()
@@ -167,32 +183,35 @@ def _become(
         try:
             print(f"# Ended (code {code}) at {time.ctime()}", flush=True)
             sys.stderr.flush()
-        finally:  # the log may be on a full disk; a child must never go on as the server
+        # The log may be on a full disk; a child must never go on as the server.
+        finally:
             os._exit(code)
 
 
 def _call_main(module: str, argv: list[str], threads: int) -> int:
-    if (
-        threads and "torch" in sys.modules
-    ):  # OMP_NUM_THREADS was read when the warm process loaded torch
+    """The exit status of ``module.main(argv)``, by Python's rules for `SystemExit`."""
+    # torch read OMP_NUM_THREADS when the warm process imported it.
+    if threads and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     try:
         importlib.import_module(module).main(argv)
     except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        if end.code is None:
+            return 0
+        if isinstance(end.code, int):
+            return end.code
+        print(end.code, file=sys.stderr)
+        return 1
     return 0
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """``python3 -m espnet_topdown.warm_server SOCKET``."""
+    words = sys.argv[1:] if argv is None else argv
     with reported():
-        if len(sys.argv) != 2:
-            raise TopdownError(
-                f"one argument is needed, the socket to listen on; got {len(sys.argv) - 1}"
-            )
-        serve(Path(sys.argv[1]))
+        if len(words) != 1:
+            raise TopdownError(f"one argument is needed, the socket to listen on; got {len(words)}")
+        serve(Path(words[0]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Shared by all tests.
+"""Shared by all tests: one import of ESPnet, one thread, one warm process, tiny data.
 
-One import of ESPnet, one thread, and one warm process forked before any torch operation.
+The warm process is forked before any torch operation, so that its children are free to run some.
 """
 
 import logging
@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tiny
 
-sys.path.insert(0, str(Path(__file__).parent))  # tiny.py, for tests in subdirectories too
+Train = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +35,10 @@ def warm_process(espnet: None) -> Iterator[str]:
         socket = str(Path(scratch) / "socket")
         pid = os.fork()
         if pid == 0:
-            logging.root.handlers.clear()  # pytest's; children log to their own files
-            sys.stdout, sys.stderr = (open(descriptor, "w", closefd=False) for descriptor in (1, 2))
+            # Pytest's handlers and streams go: children log to files of their own.
+            logging.root.handlers.clear()
+            sys.stdout = os.fdopen(1, "w", closefd=False)
+            sys.stderr = os.fdopen(2, "w", closefd=False)
             try:
                 warm_server.serve(Path(socket), preload=())
             finally:
@@ -53,12 +56,7 @@ def warm_process(espnet: None) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny training and validation data."""
-    import tiny
-
     return tiny.write_data(tmp_path_factory.mktemp("data"))
-
-
-Train = Callable[..., Path]
 
 
 @pytest.fixture
@@ -67,7 +65,6 @@ def train(espnet: None, data: Path) -> Train:
 
     Returns the directory.
     """
-    import tiny
 
     def run(directory: Path, config: dict[str, object], *extra: str) -> Path:
         from espnet_topdown.bin.train import main

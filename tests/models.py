@@ -18,5 +18,5 @@ def build(task_name: str, config: dict[str, object]) -> Any:
     from espnet_topdown.training.tasks import task_of
 
     task = task_of(task_name)
-    options = vars(task.get_parser().parse_args([])) | config | {"token_list": tiny.TOKENS}
-    return task.build_model(argparse.Namespace(**options))
+    defaults = vars(task.get_parser().parse_args([])) | {"token_list": tiny.TOKENS}
+    return task.build_model(argparse.Namespace(**defaults | config))

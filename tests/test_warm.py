@@ -1,7 +1,4 @@
-"""The warm process.
-
-Logs, exit statuses, threads, and children that end with whoever asked for them.
-"""
+"""The warm process: logs, statuses, threads, and children that end with whoever asked for them."""
 
 import os
 import signal
@@ -79,10 +76,8 @@ def test_each_command_has_its_own_log_directory_and_environment(
     for n in range(3):
         log = (tmp_path / "log" / f"{n}.log").read_text()
         assert f"argv ['0', '{n}'] in {tmp_path} with blue" in log
-        assert (
-            log.startswith(f"# python3 -m fake 0 {n}\n# Started at ")
-            and "# Ended (code 0) at " in log
-        )
+        assert log.startswith(f"# python3 -m fake 0 {n}\n# Started at ")
+        assert "# Ended (code 0) at " in log
 
 
 @pytest.mark.usefixtures("served")
@@ -93,10 +88,9 @@ def test_a_failure_is_shown_with_its_log_and_stops_what_waits(
         warm.Command("fake", [code], tmp_path / f"{n}.log") for n, code in enumerate(["3", "0"])
     ]
     assert warm.run_all(commands, jobs=1) == [3, 1]
-    said = capsys.readouterr().err
-    assert (
-        "argv ['3']" in said and f"{tmp_path}/0.log: the command above ended with status 3" in said
-    )
+    shown = capsys.readouterr().err
+    assert "argv ['3']" in shown
+    assert f"{tmp_path}/0.log: the command above ended with status 3" in shown
     assert not (tmp_path / "1.log").exists()
 
 
@@ -135,11 +129,9 @@ def test_children_end_with_the_process_that_asked(
 
 
 def test_the_warm_process_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
-    code = "import subprocess, sys\n"
-    code += (
-        "subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[2]]); import time;"
-        " time.sleep(60)"
-    )
+    code = "import subprocess, sys, time\n"
+    code += "subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[2]])\n"
+    code += "time.sleep(60)"
     environment = os.environ | {"PYTHONPATH": REPOSITORY}
     starter = subprocess.Popen(
         [sys.executable, "-c", code, SERVE, str(tmp_path / "s")], env=environment
@@ -157,9 +149,8 @@ def test_threads_reach_a_command_that_is_run_as_it_stands(tmp_path: Path) -> Non
     assert (tmp_path / "a.log").read_text() == "3\n"
 
 
-@pytest.mark.parametrize(
-    "heeded", [1, 2]
-)  # slurm.pl passes over a SIGTERM that comes before its job has a number
+# slurm.pl passes over a SIGTERM that comes before its job has a number.
+@pytest.mark.parametrize("heeded", [1, 2])
 def test_ending_a_command_lets_what_it_started_cancel_its_job(
     heeded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +189,6 @@ def test_a_line_is_in_the_grammar_of_run_pl() -> None:
         warm.Command("espnet2.bin.x", ["--key", f"k.{n}.scp"], Path(f"l/s.{n}.log")) for n in (2, 3)
     ]
     assert warm.parse_line(line) == expected
-    assert expected[0].words() == ["python3", "-m", "espnet2.bin.x", "--key", "k.2.scp"]
 
 
 @pytest.mark.parametrize(
@@ -224,8 +214,8 @@ def test_earlier_logs_move_up_as_under_launch(tmp_path: Path) -> None:
     for n in range(4):
         warm.rotate(tmp_path / "train.log", keep=2)
         (tmp_path / "train.log").write_text(str(n))
-    found = {p.name: p.read_text() for p in tmp_path.iterdir()}
-    assert found == {"train.log": "3", "train.1.log": "2", "train.2.log": "1"}
+    logs = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert logs == {"train.log": "3", "train.1.log": "2", "train.2.log": "1"}
 
 
 @pytest.mark.usefixtures("served")
@@ -235,9 +225,32 @@ def test_a_list_is_run_and_a_failure_gives_status_one(
     (tmp_path / "list").write_text(
         f"JOB=1:2 {tmp_path}/J.JOB.log sh -c 'echo \"a b\" JOB'\n{tmp_path}/f.log false\n"
     )
-    assert warm.main(["--jobs", "1", "--list", str(tmp_path / "list")]) == 1
+    with pytest.raises(SystemExit) as exit_:
+        warm.main(["--jobs", "1", "--list", str(tmp_path / "list")])
+    assert exit_.value.code == 1
     assert (tmp_path / "J.2.log").read_text() == "a b 2\n"
     assert "f.log: the command above ended with status 1" in capsys.readouterr().err
+
+
+def test_commands_that_all_end_well_give_no_status(tmp_path: Path) -> None:
+    warm.main([str(tmp_path / "a.log"), "true"])
+    assert (tmp_path / "a.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--list", "none"], "No such file or directory: 'none'"),
+        (["a.log"], "a line must be [JOB=1:N] LOG COMMAND..., got 'a.log'"),
+    ],
+)
+def test_a_faulty_command_line_gives_a_message_and_status_one(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        warm.main(words)
+    assert exit_.value.code == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_socket_without_a_process_is_an_error_that_says_so(

@@ -1,7 +1,4 @@
-"""Tiny trainings through the real command.
-
-Features from a generator, characters as tokens, seconds per run.
-"""
+"""Tiny trainings through the real command: random features, characters as tokens, seconds a run."""
 
 import copy
 from pathlib import Path
@@ -47,9 +44,7 @@ LMS = {
 
 
 def write_data(directory: Path, utterances: int = 8, seed: int = 0) -> Path:
-    """Features (frames, 20), texts, shapes and statistics for training and validation below
-    `directory`.
-    """
+    """Features (frames, 20), texts, shapes and statistics of both parts below `directory`."""
     random = np.random.default_rng(seed)
     for part in ("train", "valid"):
         where = directory / part
@@ -58,12 +53,11 @@ def write_data(directory: Path, utterances: int = 8, seed: int = 0) -> Path:
             name: [] for name in ("feats.scp", "text", "speech_shape", "text_shape")
         }
         for number in range(utterances):
-            name, frames = f"{part}{number:02d}", int(random.integers(60, 90))
+            name = f"{part}{number:02d}"
+            frames = int(random.integers(60, 90))
             text = "".join(random.choice(list("abcdef"), size=int(random.integers(3, 6))))
-            np.save(
-                where / "npy" / f"{name}.npy",
-                random.standard_normal((frames, DIM)).astype(np.float32),
-            )
+            features = random.standard_normal((frames, DIM)).astype(np.float32)
+            np.save(where / "npy" / f"{name}.npy", features)
             lines["feats.scp"].append(f"{name} {where}/npy/{name}.npy")
             lines["text"].append(f"{name} {text}")
             lines["speech_shape"].append(f"{name} {frames},{DIM}")
@@ -127,10 +121,8 @@ def common() -> dict[str, object]:
 
 def command(data: Path, output_dir: Path, config: dict[str, object], *extra: str) -> list[str]:
     """The words of `espnet_topdown.bin.train`: the task and its arguments."""
-    return [
-        "lm" if "lm" in config else str(config.pop("task", "asr")),
-        *arguments(data, output_dir, config, *extra),
-    ]
+    task = "lm" if "lm" in config else str(config.pop("task", "asr"))
+    return [task, *arguments(data, output_dir, config, *extra)]
 
 
 def arguments(data: Path, output_dir: Path, config: dict[str, object], *extra: str) -> list[str]:
@@ -138,14 +130,8 @@ def arguments(data: Path, output_dir: Path, config: dict[str, object], *extra: s
     path = output_dir.parent / f"{output_dir.name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(config))
-    args = [
-        "--config",
-        str(path),
-        "--output_dir",
-        str(output_dir),
-        "--token_list",
-        str(data / "tokens.txt"),
-    ]
+    args = ["--config", str(path), "--output_dir", str(output_dir)]
+    args += ["--token_list", str(data / "tokens.txt")]
     is_lm = "lm" in config
     for part in ("train", "valid"):
         where = data / part

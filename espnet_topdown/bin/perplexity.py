@@ -7,13 +7,12 @@ the two are not comparable.
 """
 
 import argparse
+import itertools
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,14 +25,19 @@ from espnet_topdown.lm.data import write_lines
 from espnet_topdown.lm.stream_model import StreamLanguageModel
 from espnet_topdown.lm.task import read_stream
 from espnet_topdown.training import checkpoint
+from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.tasks import TopdownLMTask
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """What was measured.
+    """A measured perplexity.
 
-    The text, the way of counting, mean negative log likelihood in nats and its exponential.
+    Args:
+        text: name of the text.
+        kind: how it was counted (``stream``, ``per-line``).
+        targets: tokens predicted.
+        nll: mean negative log likelihood of a target in nats.
     """
 
     text: str
@@ -43,7 +47,7 @@ class Perplexity:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean negative log likelihood."""
+        """The exponential of the mean negative log likelihood."""
         return math.exp(self.nll)
 
     def __str__(self) -> str:
@@ -65,22 +69,25 @@ def load_model(
             vocabulary included.
     """
     config = config or model_file.parent / "config.yaml"
-    args = argparse.Namespace(**read_config(config))
-    if getattr(args, "model", None) != "lm_stream":
-        raise TopdownError(
-            f"{config}: stream perplexity needs --model lm_stream, got"
-            f" {getattr(args, 'model', None)}."
-        )
-    model = TopdownLMTask.build_model(args)
+    options = read_config(config)
+    kind = options.get("model")
+    if kind != "lm_stream":
+        raise TopdownError(f"{config}: stream perplexity needs --model lm_stream, got {kind}")
+    model = TopdownLMTask.build_model(argparse.Namespace(**options))
     weights = checkpoint.load_state(model_file)
-    want = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    differ = [name for name in sorted(want | got) if want.get(name) != got.get(name)]
-    wrong = [f"{name} is {got.get(name)}, the config needs {want.get(name)}" for name in differ]
-    if wrong:
-        raise TopdownError(f"{model_file} does not fit {config}:\n  " + "\n  ".join(wrong))
+    faults = _misfits(model.state_dict(), weights)
+    if faults:
+        raise TopdownError(f"{model_file} does not fit {config}:\n  " + "\n  ".join(faults))
     model.load_state_dict(weights)
-    return model.eval(), args.token_list
+    return model.eval(), options["token_list"]
+
+
+def _misfits(needed: State, given: State) -> list[str]:
+    """A line for every tensor whose shape is not the one needed, or that only one side has."""
+    want = {name: tuple(tensor.shape) for name, tensor in needed.items()}
+    got = {name: tuple(tensor.shape) for name, tensor in given.items()}
+    names = [name for name in sorted(want | got) if want.get(name) != got.get(name)]
+    return [f"{name} is {got.get(name)}, the config needs {want.get(name)}" for name in names]
 
 
 @torch.no_grad()
@@ -98,96 +105,106 @@ def stream_perplexity(
         window: frames at a time.
     """
     device = next(model.parameters()).device
-    total, targets = 0.0, 0
-    for _, batch in BpttIterFactory(ids, columns, Windows(bptt=window), seed=None).build_iter(1):
-        loss, _, weight = model(
-            batch["tokens"].to(device), batch["targets"].to(device), batch["reset"]
-        )
-        total += loss.item() * weight.item()
+    windows = BpttIterFactory(ids, columns, Windows(bptt=window), seed=None)
+    # Windows differ in length: losses are means and count by their targets.
+    nats, targets = 0.0, 0
+    for _, batch in windows.build_iter(1):
+        tokens, following = batch["tokens"].to(device), batch["targets"].to(device)
+        loss, _, weight = model(tokens, following, batch["reset"])
+        nats += loss.item() * weight.item()
         targets += weight.item()
-    return Perplexity(
-        text, "stream" if columns == 1 else f"stream ({columns} columns)", targets, total / targets
-    )
+    kind = "stream" if columns == 1 else f"stream ({columns} columns)"
+    return Perplexity(text=text, kind=kind, targets=targets, nll=nats / targets)
 
 
 def line_perplexity(
-    text: Path, model_file: Path, config: Path | None, *, batch_size: int = 100, ngpu: int = 0
+    text: Path, model_file: Path, config: Path, *, batch_size: int = 100, ngpu: int = 0
 ) -> Perplexity:
-    """ESPnet2's own perplexity of the file without its blank lines
-    (espnet2/bin/lm_calc_perplexity.py, 202511).
+    """ESPnet2's own perplexity of a text without its blank lines.
+
+    Source: espnet2/bin/lm_calc_perplexity.py (202511).
+
+    Args:
+        text: a file in ESPnet2's format.
+        model_file: weights of an experiment.
+        config: its ``config.yaml``.
+        batch_size: lines at a time.
+        ngpu: 1 for the GPU.
     """
     from espnet2.bin import lm_calc_perplexity
 
     from espnet_topdown.lm import register
 
+    # ESPnet's tool builds the model from its config.yaml and must know our classes.
     register()
     with tempfile.TemporaryDirectory() as directory:
-        lines, out = Path(directory, "text"), Path(directory, "out")
+        lines = Path(directory, "text")
+        output = Path(directory, "out")
         write_lines(text, lines)
         options = dict(
-            output_dir=out,
+            output_dir=output,
             data_path_and_name_and_type=f"{lines},text,text",
-            train_config=config or model_file.parent / "config.yaml",
+            train_config=config,
             model_file=model_file,
             batch_size=batch_size,
             num_workers=0,
             ngpu=ngpu,
             log_level="WARNING",
         )
-        lm_calc_perplexity.main([word for k, v in options.items() for word in (f"--{k}", str(v))])
-        targets = sum(
-            int(row.split()[1])
-            for row in (out / "utt2ntokens").read_text(encoding="utf-8").splitlines()
-        )
-        return Perplexity(
-            str(text), "per-line", targets, math.log(float((out / "ppl").read_text()))
-        )
+        words = [(f"--{name}", str(value)) for name, value in options.items()]
+        lm_calc_perplexity.main(list(itertools.chain(*words)))
+        rows = (output / "utt2ntokens").read_text(encoding="utf-8").splitlines()
+        targets = sum(int(row.split()[1]) for row in rows)
+        nll = math.log(float((output / "ppl").read_text()))
+    return Perplexity(text=str(text), kind="per-line", targets=targets, nll=nll)
 
 
 def measure(options: argparse.Namespace) -> list[Perplexity]:
-    """All that was asked for, in order, printed as it comes."""
-    jobs: list[Callable[[], Perplexity]] = []
+    """All that was asked for, in order, printed as it comes.
+
+    Raises:
+        TopdownError: a model, a text or a vocabulary that cannot be used; nothing is measured then.
+    """
     config = options.train_config or options.model_file.parent / "config.yaml"
-    _check_vocabulary(config, options.token_list, options.text if options.kind == "line" else ())
-    if options.kind != "line":
+    per_line = options.kind in ("line", "both")
+    as_stream = options.kind in ("stream", "both")
+    _check_vocabulary(config, options.token_list, () if as_stream else options.text)
+    if as_stream:
         model, tokens = load_model(options.model_file, options.train_config)
         model.to("cuda" if options.ngpu else "cpu")
         streams = {text: read_stream(text, tokens) for text in options.text}
-    for text in options.text:
-        if options.kind != "line":
-            width = dict(columns=options.batch_size, window=options.window)
-            jobs.append(partial(stream_perplexity, model, streams[text], str(text), **width))
-        if options.kind != "stream":
-            jobs.append(
-                partial(line_perplexity, text, options.model_file, config, ngpu=options.ngpu)
-            )
     results = []
-    for job in jobs:
-        results.append(job())
-        print(results[-1], flush=True)
+    for text in options.text:
+        if as_stream:
+            width = {"columns": options.batch_size, "window": options.window}
+            results.append(stream_perplexity(model, streams[text], str(text), **width))
+            print(results[-1], flush=True)
+        if per_line:
+            results.append(line_perplexity(text, options.model_file, config, ngpu=options.ngpu))
+            print(results[-1], flush=True)
     return results
 
 
 def _check_vocabulary(config: Path, token_list: Path | None, texts: Sequence[Path]) -> None:
-    """Refuses another preparation than the one that the model was trained on.
+    """Refuse another preparation than the one that the model was trained on.
 
     Raises:
         TopdownError: `token_list` is not the model's, or a word of `texts` is not in it; a stream
             is checked as it is read.
     """
+    # Other token types cut words up, so that a text's words are in no list.
     trained = read_config(config)
     tokens = trained.get("token_list")
     if trained.get("token_type") != "word" or not isinstance(tokens, list):
         return
-    if (
-        token_list is not None
-        and (given := token_list.read_text(encoding="utf-8").splitlines()) != tokens
-    ):
-        raise TopdownError(
-            f"{token_list} ({len(given)} words) is not the vocabulary that {config} was trained"
-            f" with ({len(tokens)} words): data/ was prepared anew since. Prepare it as it was"
-            " (stages 1 and 5), or train again"
-        )
+    if token_list is not None:
+        given = token_list.read_text(encoding="utf-8").splitlines()
+        if given != tokens:
+            raise TopdownError(
+                f"{token_list} ({len(given)} words) is not the vocabulary that {config} was trained"
+                f" with ({len(tokens)} words): data/ was prepared anew since. Prepare it as it was"
+                " (stages 1 and 5), or train again"
+            )
     for text in texts:
         word_ids(read_text(text), tokens, text)
 
@@ -197,47 +214,35 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m espnet_topdown.bin.perplexity", description=__doc__
     )
-    parser.add_argument(
-        "--model_file",
-        type=Path,
-        required=True,
-        help="weights, e.g. exp/lm_.../valid.loss.best.pth",
-    )
-    parser.add_argument(
-        "--train_config", type=Path, help="config.yaml; default: the one beside the weights"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model_file", type=Path, required=True, help="e.g. exp/lm_.../valid.loss.best.pth")
+    add("--train_config", type=Path, help="config.yaml; default: the one beside the weights")
+    add(
         "--token_list",
         type=Path,
         help="the token list of the texts; refused where it is not the model's",
     )
-    parser.add_argument(
-        "--text", type=Path, nargs="+", required=True, help="text files in ESPnet2's format"
-    )
-    parser.add_argument(
-        "--batch_size", type=int, default=1, help="columns; the literature's test perplexity has 1"
-    )
-    parser.add_argument(
-        "--window", type=int, default=70, help="frames at a time; changes nothing but speed"
-    )
-    parser.add_argument(
+    add("--text", type=Path, nargs="+", required=True, help="text files in ESPnet2's format")
+    add("--batch_size", type=int, default=1, help="columns; the literature's test perplexity has 1")
+    add("--window", type=int, default=70, help="frames at a time; changes nothing but speed")
+    add(
         "--kind",
         choices=("stream", "line", "both"),
         default="stream",
         help="line: ESPnet2's own perplexity",
     )
-    parser.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="1: on the GPU")
-    parser.add_argument("--output", type=Path, help="JSON file for the results")
+    add("--ngpu", type=int, default=0, choices=(0, 1), help="1: on the GPU")
+    add("--output", type=Path, help="JSON file for the results")
     return parser
 
 
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Prints the perplexities; a user's fault is printed without traceback."""
-    options = get_parser().parse_args(cmd)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the perplexities, and write them where ``--output`` says."""
+    options = get_parser().parse_args(argv)
     with reported():
         results = measure(options)
         if options.output:
-            rows: list[dict[str, Any]] = [asdict(r) | {"perplexity": r.perplexity} for r in results]
+            rows = [asdict(result) | {"perplexity": result.perplexity} for result in results]
             files.write_json(options.output, rows)
 
 

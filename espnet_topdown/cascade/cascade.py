@@ -108,7 +108,9 @@ class Cascade:
                 " run'"
             )
         base = Path(
-            os.path.normpath(directory / files.read_object(directory / HEADER, base=check.TEXT)["base"])
+            os.path.normpath(
+                directory / files.read_object(directory / HEADER, base=check.TEXT)["base"]
+            )
         )
         return cls._find(base, directory / PLAN, directory)
 

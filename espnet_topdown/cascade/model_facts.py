@@ -135,7 +135,7 @@ def find_facts(
         argv += ["--plan", str(plan)] if plan else []
         for key, value in options.items():
             argv += [f"--{key}", str(value)] if value is not None else []
-        code = warm.start(warm.Command("espnet_topdown.bin.describe", argv, log)).wait()
+        code = warm.start(warm.Command("espnet_topdown.bin.model_facts", argv, log)).wait()
         if code != 0:
             raise TopdownError(
                 _reason(log.read_text(encoding="utf-8", errors="replace").splitlines(), config)

@@ -1,0 +1,1 @@
+"""One phase inside ESPnet's `Trainer`: keep, freeze, draw, prove."""

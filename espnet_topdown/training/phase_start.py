@@ -1,12 +1,11 @@
-"""One phase before its first epoch.
+"""One phase before its first epoch: kept layers are the parent's and frozen, and that is on record.
 
-Kept layers are set from the parent and frozen, and what was done is written down.
-
-The epochs are ESPnet's; what follows them is the part of `espnet_topdown.training.phase_end`.
+The epochs are ESPnet's; what follows them is for `espnet_topdown.training.phase_end`.
 """
 
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,27 +15,14 @@ import torch
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import RECORD, START
 from espnet_topdown.plan.layers import LayerOrder
-from espnet_topdown.plan.plan import Sides, seed_fault
+from espnet_topdown.plan.plan import Sides
 from espnet_topdown.plan.ties import tie_of
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import checkpoint, freeze, model_layers
-from espnet_topdown.training.checkpoint import State
-
-
-@dataclass(frozen=True)
-class Parent:
-    """A trained experiment whose weights a phase keeps.
-
-    `state` under this model's names, and its fingerprint.
-    """
-
-    directory: Path
-    file: str
-    state: State
-    hash: str
+from espnet_topdown.training.checkpoint import CHECKPOINT, State
+from espnet_topdown.training.parent import Parent, read_parent
 
 
 @dataclass(frozen=True)
@@ -60,22 +46,20 @@ class Begun:
 
 def begin(
     model: torch.nn.Module,
-    settings: TopdownConf,
+    conf: TopdownConf,
     *,
     config: Mapping[str, Any],
     output_dir: Path,
     writes: bool = True,
 ) -> Begun:
-    """Keep and freeze layers of a newly built `model`.
-
-    Its other layers are already fresh under the phase's own seed.
+    """Keep and freeze layers of a newly built model, whose other layers are fresh already.
 
     Gradients, dropout and normalisation of the frozen layers: see `freeze`. The model is changed in
-        place.
+    place.
 
     Args:
         model: as ESPnet built it under this phase's seed (and after its ``init_param``).
-        settings: the phase.
+        conf: the phase.
         config: this training's options, for ``seed`` and ``token_list``.
         output_dir: the phase's directory.
         writes: False on the ranks of a distributed training that must not write.
@@ -85,217 +69,159 @@ def begin(
             ancestor's seed, state that cannot be frozen, or a directory in which another training
             was begun.
     """
-    order = model_layers.order_of(model, settings.layers)
-    sides = settings.sides(order.names)
-    parent = _read_parent(model, order, settings, config)
-    kept = _kept_tensors(model, order, sides, settings)
+    order = model_layers.order_of(model, conf.layers)
+    sides = conf.sides(order.names)
+    parent = read_parent(model, order, conf, config)
+    kept = _kept_tensors(model, order, sides.kept, conf.tied)
     sides = _with_ties(sides, order, kept)
     if parent is not None:
         freeze.copy_tensors(model, parent.state, kept)
-        _copy_untied(model, settings, config, parent.state, kept)
+        if conf.tied == "untie_copy":
+            _copy_untied(model, config, parent.state, kept)
     frozen: State = {}
-    if sides.frozen and parent is not None:
+    if parent is not None and sides.frozen:
         freeze.freeze(model, order, sides.frozen, kept)
+        # The parent's tensors, which no step of this training can reach.
         frozen = {name: parent.state[name] for name in kept}
-        if settings.dropout == "off":
-            switched = freeze.dropout_off(model, order, sides.frozen)
-            logging.info(
-                f"top-down: dropout off in {', '.join(switched) or 'nothing (no rate above 0)'}"
-            )
+    if frozen and conf.dropout == "off":
+        _switch_dropout_off(model, order, sides.frozen)
     trainable = _trainable(model, order)
+    # Taken before ESPnet resumes, so that a rerun has the start of the first run.
     state = model.state_dict()
-    start = {
-        name: checkpoint.fingerprint(state[name]) for names in trainable.values() for name in names
-    }
-    begun = Begun(sides, parent, frozen, start, trainable)
+    learning = {name: state[name] for name in itertools.chain(*trainable.values())}
+    begun = Begun(
+        sides=sides,
+        parent=parent,
+        frozen=frozen,
+        start=checkpoint.fingerprints(learning),
+        trainable=trainable,
+    )
     if writes:
-        _write_start(begun, settings, config, output_dir)
-    _log(model, order, begun, settings, config)
+        _write_start(output_dir, _start(begun, conf, config.get("seed")))
+    _log(model, order, begun, conf, config.get("seed"))
     return begun
 
 
-def _read_parent(
-    model: torch.nn.Module, order: LayerOrder, settings: TopdownConf, config: Mapping[str, Any]
-) -> Parent | None:
-    if settings.parent is None:
-        return None
-    directory = Path(settings.parent)
-    parent_config = read_config(directory / "config.yaml")
-    _check_tokens(config, parent_config, directory)
-    _check_seeds(config, parent_config, directory, settings)
-    criteria = parent_config.get("best_model_criterion") or []
-    file = settings.parent_model or default_model(directory)
-    state = checkpoint.parent_state(
-        directory, file, criteria, as_list(parent_config.get("keep_nbest_models", 1))
-    )
-    digest = checkpoint.state_fingerprint(
-        {name: checkpoint.fingerprint(tensor) for name, tensor in state.items()}
-    )
-    state = freeze.read_parent(model, state, str(directory / file))
-    freeze.check_outside(order, model, state, str(directory / file))
-    return Parent(directory, file, state, digest)
-
-
-def as_list(value: Any) -> list[Any]:
-    """ESPnet's ``keep_nbest_models`` is a number or a list of them."""
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def default_model(directory: Path) -> str:
-    """The averaged model that decoding uses.
-
-    By accuracy, or by loss where there is none (language models).
-    """
-    names = ("valid.acc.ave.pth", "valid.loss.ave.pth")
-    return next((name for name in names if (directory / name).exists()), names[0])
-
-
-def _check_tokens(config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path) -> None:
-    own, theirs = config.get("token_list"), parent.get("token_list")
-    own = (
-        Path(own).read_text(encoding="utf-8").splitlines()
-        if isinstance(own, str)
-        else list(own or [])
-    )
-    if theirs is not None and list(theirs) != own:
-        raise TopdownError(
-            f"{directory} was trained with another token list ({len(theirs)} tokens, here"
-            f" {len(own)}); a frozen classifier needs its own"
-        )
-
-
-def _check_seeds(
-    config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path, settings: TopdownConf
-) -> None:
-    """An ancestor's seed would draw the very weights that it started from."""
-    seeds = _ancestors_seeds(parent, directory)
-    fault = seed_fault(settings.kind, config["seed"], seeds)
-    if fault:
-        raise TopdownError(fault)
-
-
-def _ancestors_seeds(parent: Mapping[str, Any], directory: Path) -> dict[int, str]:
-    """Seed -> directory of the parent, or of an ancestor of it, that was trained under it."""
-    seeds = {parent.get("seed", 0): str(directory)}
-    above = (parent.get("topdown_conf") or {}).get("parent")
-    while above and (Path(above) / "config.yaml").exists():
-        config = read_config(Path(above) / "config.yaml")
-        seeds.setdefault(config.get("seed", 0), above)
-        above = (config.get("topdown_conf") or {}).get("parent")
-    return seeds
-
-
 def _kept_tensors(
-    model: torch.nn.Module, order: LayerOrder, sides: Sides, settings: TopdownConf
+    model: torch.nn.Module, order: LayerOrder, layers: Collection[str], tied: str | None
 ) -> tuple[str, ...]:
-    """Names of the tensors copied from the parent.
-
-    Those of the kept layers and the far ends of their ties.
-    """
-    kept = [t for layer in order.layers if layer.name in sides.kept for t in layer.tensors]
+    """Names of the tensors copied from the parent: those of `layers` and the far ends of ties."""
+    kept = [tensor for layer in order.layers if layer.name in layers for tensor in layer.tensors]
     crossing = freeze.crossing_ties(model, kept)
-    if (
-        crossing
-        and settings.tied != "freeze"
-        and not (settings.tied is None and hasattr(model, "lm"))
-    ):
+    # Language models are tied by default: their matrix is frozen at both ends without asking.
+    is_lm = hasattr(model, "lm")
+    both_ends = tied == "freeze" or (tied is None and is_lm)
+    if crossing and not both_ends:
         names = "; ".join(" = ".join(group) for group in crossing)
         raise TopdownError(
             f"weights are tied across the cut: {names}. Say what to do: 'tied: freeze' (both ends),"
             " or for a model that ESPnet ties by an option 'tied: untie_draw' or 'tied:"
             " untie_copy'"
         )
-    kept += [name for group in crossing for name in group if name not in kept]
-    return tuple(kept)
+    ends = itertools.chain(*crossing)
+    return (*kept, *(name for name in ends if name not in kept))
 
 
 def _with_ties(sides: Sides, order: LayerOrder, kept: Sequence[str]) -> Sides:
     """A layer whose tensors are all tied to kept ones is kept with them, and frozen with them."""
-    drawn = {layer.name for layer in order.layers if set(layer.tensors) - set(kept)}
+    drawn = {layer.name for layer in order.layers if not set(layer.tensors) <= set(kept)}
     held = tuple(name for name in sides.fresh if name not in drawn)
-    if sides.fresh and len(held) == len(sides.fresh):
+    fresh = tuple(name for name in sides.fresh if name in drawn)
+    if held and not fresh:
         raise TopdownError(
             "nothing is left to train: the fresh layers are tied to frozen ones; cut higher, or"
             " untie"
         )
-    fresh = tuple(name for name in sides.fresh if name in drawn)
-    return Sides(held + sides.kept, fresh, held + sides.frozen if sides.frozen else ())
+    frozen = held + sides.frozen if sides.frozen else ()
+    return Sides(kept=held + sides.kept, fresh=fresh, frozen=frozen)
 
 
 def _copy_untied(
-    model: torch.nn.Module,
-    settings: TopdownConf,
-    config: Mapping[str, Any],
-    parent: State,
-    kept: Sequence[str],
+    model: torch.nn.Module, config: Mapping[str, Any], parent: State, kept: Sequence[str]
 ) -> None:
+    """Start the lower end of an untied pair from the parent's one matrix instead of afresh."""
     tie = tie_of(config)
-    if settings.tied == "untie_copy" and tie and tie.lower not in kept:
+    if tie is not None and tie.lower not in kept:
         freeze.copy_tensors(model, {tie.lower: parent[tie.upper]}, [tie.lower])
 
 
+def _switch_dropout_off(model: torch.nn.Module, order: LayerOrder, layers: Collection[str]) -> None:
+    switched = freeze.dropout_off(model, order, layers)
+    names = ", ".join(switched) or "nothing (no rate above 0)"
+    logging.info(f"top-down: dropout off in {names}")
+
+
 def _trainable(model: torch.nn.Module, order: LayerOrder) -> dict[str, tuple[str, ...]]:
-    names = {n for n, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
-    found = {layer.name: tuple(t for t in layer.tensors if t in names) for layer in order.layers}
-    return {layer: tensors for layer, tensors in found.items() if tensors}
+    """Trainable parameters of each layer that has any."""
+    # A tied parameter counts under each of its names.
+    parameters = model.named_parameters(remove_duplicate=False)
+    names = {name for name, parameter in parameters if parameter.requires_grad}
+    trainable = {}
+    for layer in order.layers:
+        tensors = tuple(tensor for tensor in layer.tensors if tensor in names)
+        if tensors:
+            trainable[layer.name] = tensors
+    return trainable
 
 
-def _write_start(
-    begun: Begun, settings: TopdownConf, config: Mapping[str, Any], output_dir: Path
-) -> None:
-    """Write start.json, or compare with the one that an interrupted run of this phase left."""
-    start = {
-        "settings": {k: v for k, v in settings.to_conf().items() if k not in ("parent", "layers")},
-        "seed": config.get("seed"),
-        "parent": begun.parent and {"file": begun.parent.file, "hash": begun.parent.hash},
+def _start(begun: Begun, conf: TopdownConf, seed: Any) -> dict[str, Any]:
+    """What start.json says, by which an interrupted phase knows itself again."""
+    parent = None
+    if begun.parent is not None:
+        parent = {"file": begun.parent.file, "hash": begun.parent.hash}
+    # The parent is known by its weights, not by its place; the layer order by what it makes.
+    settings = {k: v for k, v in conf.to_conf().items() if k not in ("parent", "layers")}
+    return {
+        "settings": settings,
+        "seed": seed,
+        "parent": parent,
         "kept": list(begun.sides.kept),
         "fresh": list(begun.sides.fresh),
         "frozen": list(begun.sides.frozen),
         "start": checkpoint.state_fingerprint(begun.start),
         "versions": {name: version(name) for name in ("espnet", "torch")},
     }
-    path = output_dir / START
-    if (
-        output_dir / RECORD
-    ).exists():  # a job that waited in a queue while a later run did its work
+
+
+def _write_start(output_dir: Path, start: dict[str, Any]) -> None:
+    """Write start.json, or compare with the one that an interrupted run of this phase left."""
+    # A job may have waited in a queue while a later run did its work.
+    if (output_dir / RECORD).exists():
         raise TopdownError(
             f"{output_dir} is finished ({RECORD} is there); to train again, give another output"
             " directory"
         )
-    if not path.exists():
-        if (output_dir / "checkpoint.pth").exists():
+    path = output_dir / START
+    if path.exists():
+        changes = files.differences(files.read_json(path), start)
+        if changes:
+            lines = "\n  ".join(changes)
             raise TopdownError(
-                f"{output_dir} holds a training that is not this phase (checkpoint.pth, no"
-                f" {START}); ESPnet would continue it instead of starting fresh. Give another"
-                " output directory"
+                f"{output_dir} was begun as another phase; move it away, or undo:\n  {lines}"
             )
-        files.write_json(path, start)
-    elif lines := files.differences(files.read_json(path), start):
+        return
+    if (output_dir / CHECKPOINT).exists():
         raise TopdownError(
-            f"{output_dir} was begun as another phase; move it away, or undo:\n  "
-            + "\n  ".join(lines)
+            f"{output_dir} holds a training that is not this phase (checkpoint.pth, no {START});"
+            " ESPnet would continue it instead of starting fresh. Give another output directory"
         )
+    files.write_json(path, start)
 
 
 def _log(
-    model: torch.nn.Module,
-    order: LayerOrder,
-    begun: Begun,
-    settings: TopdownConf,
-    config: Mapping[str, Any],
+    model: torch.nn.Module, order: LayerOrder, begun: Begun, conf: TopdownConf, seed: Any
 ) -> None:
-    counts = model_layers.parameter_counts(model, order)
+    total = sum(model_layers.parameter_counts(model, order).values())
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    source = (
-        f"{begun.parent.directory / begun.parent.file} sha256 {begun.parent.hash[:16]}"
-        if begun.parent
-        else "none"
-    )
+    source = "none"
+    if begun.parent is not None:
+        path = begun.parent.directory / begun.parent.file
+        source = f"{path} sha256 {begun.parent.hash[:16]}"
     logging.info(
-        f"top-down: {settings.kind}, cut {settings.cut or 'none'}, seed {config.get('seed')},"
-        f" parent {source}; frozen: {', '.join(begun.sides.frozen) or 'none'} ({frozen:,} of"
-        f" {sum(counts.values()):,} parameters); fresh: {', '.join(begun.sides.fresh) or 'none'};"
-        f" dropout in frozen layers: {settings.dropout}; threads {torch.get_num_threads()}"
+        f"top-down: {conf.kind}, cut {conf.cut or 'none'}, seed {seed}, parent {source};"
+        f" frozen: {', '.join(begun.sides.frozen) or 'none'} ({frozen:,} of {total:,} parameters);"
+        f" fresh: {', '.join(begun.sides.fresh) or 'none'};"
+        f" dropout in frozen layers: {conf.dropout}; threads {torch.get_num_threads()}"
     )
     for note in order.notes:
         logging.info(f"top-down: {note}")

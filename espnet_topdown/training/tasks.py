@@ -5,10 +5,9 @@ them by name; a patched class attribute would be lost there (espnet2/tasks/abs_t
 """
 
 import argparse
-import contextlib
 from pathlib import Path
-from typing import Any
 
+from espnet2.tasks.abs_task import AbsTask
 from espnet2.tasks.asr import ASRTask
 from espnet2.tasks.lm import LMTask
 from espnet2.tasks.mt import MTTask
@@ -26,34 +25,33 @@ from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training.trainer import TopdownTrainer
 
 
-class TopdownTask:
-    """Mixin for an ESPnet task.
-
-    The trainer, the lock of a phase's directory, and untying before the model is built.
-    """
+class TopdownTask(AbsTask):
+    """Put before an ESPnet task: our trainer, a lock on a phase's directory, and untying."""
 
     trainer = TopdownTrainer
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """ESPnet's worker.
+        """ESPnet's worker; a phase's first rank holds the lock of its output directory meanwhile.
 
-        A phase's first rank holds the lock of its output directory for as long as it lives.
+        Weights that ESPnet ties are untied before the model is built, if the phase says so.
+
+        Raises:
+            TopdownError: a faulty `topdown_conf`, a model without such a tie, or a directory in
+                which another process trains.
         """
-        trains = bool(args.topdown_conf) and not args.collect_stats and not args.dry_run
-        if not trains:
+        trains = not args.collect_stats and not args.dry_run
+        if not args.topdown_conf or not trains:
             super().main_worker(args)
             return
-        settings = TopdownConf.from_conf(args.topdown_conf)
-        if settings.unties:
+        conf = TopdownConf.from_conf(args.topdown_conf)
+        if conf.unties:
             untie(vars(args))
         is_first = not args.distributed or args.dist_rank in (0, None)
-        lock: Any = (
-            files.locked(Path(args.output_dir) / LOCK, "training")
-            if is_first
-            else contextlib.nullcontext()
-        )
-        with lock:
+        if not is_first:
+            super().main_worker(args)
+            return
+        with files.locked(Path(args.output_dir) / LOCK, "training"):
             super().main_worker(args)
 
 
@@ -97,8 +95,12 @@ _TASKS = {
 }
 
 
-def task_of(name: str) -> Any:
-    """The task class for ESPnet's name of it (``asr`` for ``espnet2.bin.asr_train``).
+def task_of(name: str) -> type[TopdownTask]:
+    """The class of an ESPnet task.
+
+    Args:
+        name: ESPnet's, one of `espnet_topdown.experiment.task.TASKS` (``asr`` for
+            ``espnet2.bin.asr_train``).
 
     Raises:
         TopdownError: a task that is not trained here.

@@ -1,6 +1,4 @@
-"""The seam into ESPnet2.
-
-A `Trainer` that prepares one top-down phase and hands over to ESPnet's own epochs.
+"""The seam into ESPnet2: a `Trainer` that prepares one top-down phase and hands over to its epochs.
 
 Adapts espnet2/train/trainer.py (202511 and 202611). Without `topdown_conf` it is ESPnet's trainer,
 unchanged.
@@ -19,12 +17,18 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import checkpoint, phase_end, phase_start
+from espnet_topdown.training import checkpoint, phase_end, phase_start, repair
+from espnet_topdown.training.averages import counts_of
 
 
 @dataclass
 class TopdownOptions(TrainerOptions):
-    """ESPnet's trainer options, and what a phase needs to know of its training."""
+    """ESPnet's trainer options, and what a phase needs to know of its training.
+
+    Args:
+        topdown_conf: the phase.
+        options: all options of this training, as ESPnet's parser gave them.
+    """
 
     topdown_conf: dict[str, Any]
     options: dict[str, Any]
@@ -53,16 +57,14 @@ class TopdownTrainer(Trainer):
         """ESPnet's options; with a `topdown_conf` also all of this training's."""
         if not args.topdown_conf:
             return super().build_options(args)
-        return build_dataclass(
-            TopdownOptions, argparse.Namespace(**vars(args), options=dict(vars(args)))
-        )
+        options = dict(vars(args))
+        return build_dataclass(TopdownOptions, argparse.Namespace(**options, options=options))
 
     @classmethod
     def run(cls, **kwargs: Any) -> None:
-        """Train.
+        """Prepare the phase's model, train it as ESPnet does, and prove what came out.
 
-        The phase's model is prepared before ESPnet resumes and wraps it, and proved after the last
-        epoch.
+        The model is prepared before ESPnet resumes it and wraps it for several GPUs.
 
         Args:
             kwargs: those of `Trainer.run`, which ESPnet passes by name.
@@ -78,41 +80,48 @@ class TopdownTrainer(Trainer):
             raise TopdownError(
                 "topdown_conf and use_adapter exclude one another: an adapter renames the layers"
             )
+        output_dir = Path(options.output_dir)
+        counts = counts_of(options.keep_nbest_models)
         writes = _writes(kwargs["distributed_option"])
-        output_dir, nbest = Path(options.output_dir), phase_start.as_list(options.keep_nbest_models)
-        settings = TopdownConf.from_conf(options.topdown_conf)
         begun = phase_start.begin(
-            kwargs["model"], settings, config=options.options, output_dir=output_dir, writes=writes
+            kwargs["model"],
+            TopdownConf.from_conf(options.topdown_conf),
+            config=options.options,
+            output_dir=output_dir,
+            writes=writes,
         )
+        # Before any rank resumes from what a kill left.
         if writes:
-            checkpoint.repair(output_dir, options.best_model_criterion, max(nbest))
+            repair.repair(output_dir, options.best_model_criterion, max(counts))
         if kwargs["distributed_option"].distributed:
             torch.distributed.barrier()
-        # Averages in between would hold rounded frozen tensors; the final ones are written by
-        # phase_end.finish.
-        options = dataclasses.replace(
-            options, nbest_averaging_interval=0, max_epoch=_last_epoch(options, output_dir)
-        )
-        super().run(**{**kwargs, "trainer_options": options})
+        changes: dict[str, Any] = {
+            # ESPnet's averages between epochs would hold rounded frozen tensors.
+            "nbest_averaging_interval": 0,
+            "max_epoch": _last_epoch(options, output_dir),
+        }
+        super().run(**kwargs | {"trainer_options": dataclasses.replace(options, **changes)})
         if writes:
-            phase_end.finish(begun, output_dir, options.best_model_criterion, nbest)
+            phase_end.finish(begun, output_dir, options.best_model_criterion, counts)
 
     @classmethod
-    def train_one_epoch(cls, **kwargs: Any) -> bool:
-        """ESPnet's epoch.
+    def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
+        """ESPnet's epoch, with the last complete checkpoint copied before it.
 
-        Before it the last complete checkpoint is copied, after it an epoch without a step is an
-        error.
+        Args:
+            args: none; ESPnet passes everything by name.
+            kwargs: those of `Trainer.train_one_epoch`.
 
         Raises:
             TopdownError: every step's gradient was non-finite.
         """
         options = kwargs["options"]
         if not isinstance(options, TopdownOptions):
-            return super().train_one_epoch(**kwargs)
+            return super().train_one_epoch(*args, **kwargs)
         if _writes(kwargs["distributed_option"]):
-            checkpoint.keep_safe_copy(Path(options.output_dir))
-        all_steps_are_invalid = super().train_one_epoch(**kwargs)
+            repair.keep_safe_copy(Path(options.output_dir))
+        # ESPnet itself would warn, stop here and count the training as done.
+        all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
         if all_steps_are_invalid:
             raise TopdownError(
                 f"no step of epoch {kwargs['reporter'].get_epoch()} had a finite gradient: training"
@@ -123,6 +132,7 @@ class TopdownTrainer(Trainer):
 
 
 def _writes(distributed: Any) -> bool:
+    """Whether this rank of a training writes files."""
     return not distributed.distributed or distributed.dist_rank == 0
 
 
@@ -131,9 +141,10 @@ def _last_epoch(options: TrainerOptions, output_dir: Path) -> int:
 
     ESPnet <= 202511 (train/trainer.py, run) would train one epoch more.
     """
-    path = output_dir / "checkpoint.pth"
-    if not options.resume or options.patience is None or not path.exists():
+    path = output_dir / checkpoint.CHECKPOINT
+    stops_early = options.patience is not None
+    if not options.resume or not stops_early or not path.exists():
         return options.max_epoch
     reporter = checkpoint.reporter_of(checkpoint.load(path))
-    stopped = reporter.check_early_stopping(options.patience, *options.early_stopping_criterion)
-    return reporter.get_epoch() if stopped else options.max_epoch
+    has_stopped = reporter.check_early_stopping(options.patience, *options.early_stopping_criterion)
+    return reporter.get_epoch() if has_stopped else options.max_epoch

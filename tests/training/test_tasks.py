@@ -1,8 +1,6 @@
-"""Every task with ESPnet's own trainer: layers and a tiny phase.
+"""Every task: its layers, a tiny phase, and the swap of one config into ESPnet's own tools."""
 
-The swap of one config into ESPnet's own tools.
-"""
-
+import itertools
 import json
 import multiprocessing
 
@@ -10,9 +8,10 @@ import pytest
 import tiny
 import torch
 import yaml
+from models import build
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.task import task_of_config
+from espnet_topdown.experiment.task import TASKS, task_of_config
 from espnet_topdown.training.checkpoint import load_state
 
 TRANSFORMER = tiny.asr_config("transformer", "transformer")
@@ -29,11 +28,10 @@ ST = dict(
 )
 LINEAR = tiny.ENCODERS["transformer"] | dict(input_layer="linear")
 SYMBOLS = ["<sos>", "<eos>", "<na>", "<nospeech>", "<sop>", "<notimestamps>", "<0.00>", "<30.00>"]
-FRAMES = dict(
-    fs=10, speech_length=9, speech_resolution=0.1, speech_init_silence=1
-)  # as if features were 10 Hz audio
-# task -> config, further data beside speech and text, names of the layers
-TASKS = {
+# As if features were 10 Hz audio.
+FRAMES = dict(fs=10, speech_length=9, speech_resolution=0.1, speech_init_silence=1)
+# task -> config, further data beside speech and text, name of the lowest layer
+PHASES = {
     "st": (TRANSFORMER | ST, ("src_text",), "encoder.embed"),
     "mt": (
         SPEECHLESS | dict(src_token_type="char", encoder_conf=LINEAR),
@@ -56,92 +54,74 @@ def words(task: str, data, directory, config: dict[str, object]) -> list[str]:
         tokens = directory.parent / "tokens.txt"
         tokens.write_text("\n".join([*tiny.TOKENS[:-1], *SYMBOLS]) + "\n")
         args[args.index("--token_list") + 1] = str(tokens)
-    further = TASKS[task][1]
-    if task == "mt":  # text in, text out
-        args = [w for pair in zip(args[1::2], args[2::2]) for w in pair if "speech" not in pair[1]]
-        args = [task, *args]
+    _, further, _ = PHASES[task]
+    # Translation of text has no speech.
+    if task == "mt":
+        pairs = zip(args[1::2], args[2::2])
+        options = [pair for pair in pairs if "speech" not in pair[1]]
+        args = [task, *itertools.chain(*options)]
     for name in further:
-        args += ["--src_token_list", str(data / "tokens.txt")] if name == "src_text" else []
+        if name == "src_text":
+            args += ["--src_token_list", str(data / "tokens.txt")]
         for part in ("train", "valid"):
             args += [f"--{part}_data_path_and_name_and_type", f"{data}/{part}/text,{name},text"]
             args += [f"--{part}_shape_file", f"{data}/{part}/text_shape"]
     return args
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", PHASES)
 def test_a_phase_of_every_task_keeps_its_upper_layers(task, espnet, data, tmp_path):
     from espnet_topdown.bin.train import main
 
-    config, _, bottom = TASKS[task]
+    config, _, bottom = PHASES[task]
     main(words(task, data, tmp_path / "base", config | dict(max_epoch=1)))
     conf = {"parent": str(tmp_path / "base"), "cut": "encoder.1"}
-    main(
-        words(task, data, tmp_path / "p", config | dict(max_epoch=1, seed=1000, topdown_conf=conf))
-    )
+    phase = config | dict(max_epoch=1, seed=1000, topdown_conf=conf)
+    main(words(task, data, tmp_path / "p", phase))
     start = json.loads((tmp_path / "p" / "topdown" / "start.json").read_text())
     assert start["fresh"][0] == bottom
     assert start["frozen"] == ["encoder.1", "encoder.2", "decoder.0", "decoder.1", "output"]
-    parent, final = (
-        load_state(tmp_path / "base" / "1epoch.pth"),
-        load_state(tmp_path / "p" / "1epoch.pth"),
-    )
+    parent = load_state(tmp_path / "base" / "1epoch.pth")
+    final = load_state(tmp_path / "p" / "1epoch.pth")
     frozen = json.loads((tmp_path / "p" / "topdown" / "proof.json").read_text())["frozen"]
     assert all(torch.equal(final[name], parent[name]) for name in frozen)
     assert any(name.startswith("extra_asr_decoder.") for name in frozen) == (task == "st")
-    assert (
-        task_of_config(yaml.safe_load((tmp_path / "base" / "config.yaml").read_text()), tmp_path)
-        == task
-    )
+    written = yaml.safe_load((tmp_path / "base" / "config.yaml").read_text())
+    assert task_of_config(written, tmp_path) == task
 
 
 def test_the_layers_of_a_speech_to_text_model(espnet, data):
-    import argparse
-
     from espnet_topdown.training.model_layers import order_of
-    from espnet_topdown.training.tasks import task_of
 
-    task = task_of("s2t")
-    options = (
-        vars(task.get_parser().parse_args([]))
-        | TRANSFORMER
-        | {"token_list": [*tiny.TOKENS[:-1], *SYMBOLS]}
-    )
-    names = order_of(task.build_model(argparse.Namespace(**options))).names
-    assert names == (
-        "encoder.embed",
-        "encoder.0",
-        "encoder.1",
-        "encoder.2",
-        "decoder.0",
-        "decoder.1",
-        "output",
-    )
-    assert task_of_config(options, data) == "s2t"
+    config = TRANSFORMER | dict(token_list=[*tiny.TOKENS[:-1], *SYMBOLS])
+    names = order_of(build("s2t", config)).names
+    encoder = ("encoder.embed", "encoder.0", "encoder.1", "encoder.2")
+    assert names == (*encoder, "decoder.0", "decoder.1", "output")
 
 
 def test_other_tasks_are_refused_by_name(espnet):
     from espnet_topdown.training.tasks import task_of
 
-    with pytest.raises(
-        TopdownError,
-        match="the task 'tts' is not trained top-down; valid: asr, lm, st, mt, slu, s2t",
-    ):
+    message = "the task 'tts' is not trained top-down; valid: asr, lm, st, mt, slu, s2t"
+    with pytest.raises(TopdownError, match=message):
         task_of("tts")
 
 
+def test_every_task_that_configs_can_name_has_a_class(espnet):
+    from espnet_topdown.training.tasks import TopdownTask, task_of
+
+    assert all(issubclass(task_of(name), TopdownTask) for name in TASKS)
+
+
 def test_espnets_own_training_tool_runs_a_phase_by_one_config(espnet, data, tmp_path):
-    """``python3 -m espnet_topdown -m espnet2.bin.asr_train ...``, as asr.sh calls it with
-    ``--python``.
-    """
+    """``python3 -m espnet_topdown -m espnet2.bin.asr_train``, as asr.sh --python calls it."""
     from espnet_topdown.__main__ import main
 
-    main(
-        ["-m", "espnet2.bin.asr_train", *tiny.arguments(data, tmp_path / "base", dict(TRANSFORMER))]
-    )
-    config = TRANSFORMER | dict(
-        seed=1000, topdown_conf=dict(parent=str(tmp_path / "base"), cut="decoder")
-    )
-    main(["-m", "espnet2.bin.asr_train", *tiny.arguments(data, tmp_path / "p", config)])
+    tool = ["-m", "espnet2.bin.asr_train"]
+    main([*tool, *tiny.arguments(data, tmp_path / "base", dict(TRANSFORMER))])
+    conf = dict(parent=str(tmp_path / "base"), cut="decoder")
+    phase = TRANSFORMER | dict(seed=1000, topdown_conf=conf)
+    main([*tool, *tiny.arguments(data, tmp_path / "p", phase)])
     assert (tmp_path / "p" / "topdown" / "proof.json").exists()
 
 
@@ -157,25 +137,16 @@ def train_rank(rank: int, store, arguments: list[str]) -> None:
         torch.save(kwargs["model"].state_dict(), store.with_name(f"rank{rank}.pth"))
 
     TopdownTrainer.run = classmethod(run_and_save)
-    extra = [
-        "--dist_backend",
-        "gloo",
-        "--dist_init_method",
-        f"file://{store}",
-        "--dist_world_size",
-        "2",
-    ]
-    main([*arguments, *extra, "--dist_rank", str(rank), "--multiprocessing_distributed", "false"])
+    extra = ["--dist_backend", "gloo", "--dist_init_method", f"file://{store}"]
+    extra += ["--dist_world_size", "2", "--dist_rank", str(rank)]
+    main([*arguments, *extra, "--multiprocessing_distributed", "false"])
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(
     espnet, data, train, tmp_path
 ):
-    """Data-parallel training on CPU (gloo).
-
-    Both ranks freeze before the model is wrapped, and rank 0 proves it.
-    """
+    """On CPU (gloo): both ranks freeze before the model is wrapped, and rank 0 proves it."""
     base = train(tmp_path / "base", dict(TRANSFORMER))
     config = TRANSFORMER | dict(seed=1000, topdown_conf=dict(parent=str(base), cut="encoder.1"))
     context = multiprocessing.get_context("fork")
@@ -191,8 +162,6 @@ def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(
     one, two = load_state(tmp_path / "rank0.pth"), load_state(tmp_path / "rank1.pth")
     assert all(torch.equal(one[name], two[name]) for name in one)
     proof = json.loads((tmp_path / "p" / "topdown" / "proof.json").read_text())
-    parent, final = (
-        load_state(base / "valid.acc.ave.pth"),
-        load_state(tmp_path / "p" / "2epoch.pth"),
-    )
+    parent = load_state(base / "valid.acc.ave.pth")
+    final = load_state(tmp_path / "p" / "2epoch.pth")
     assert all(torch.equal(final[name], parent[name]) for name in proof["frozen"])

@@ -1,0 +1,176 @@
+"""Averages of a training's best epochs, exact where ESPnet's may be wrong.
+
+ESPnet <= 202511 (main_funcs/average_nbest_models.py) averages from a dict that it has overwritten:
+only its first pair of criterion and number of epochs is right. Averages are therefore written anew
+for our own phases and recomputed when they are read from other experiments.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_topdown import files
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_dir import PROOF
+from espnet_topdown.training.checkpoint import CHECKPOINT, State, load, load_state, reporter_of
+
+# ESPnet's best_model_criterion: (part, metric, mode) each.
+Criteria = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Average:
+    """An averaged model file of ESPnet's.
+
+    Args:
+        part: ``train`` or ``valid``.
+        metric: the criterion's, such as ``acc``.
+        mode: ``max`` or ``min``.
+        count: the number of best epochs in it.
+    """
+
+    part: str
+    metric: str
+    mode: str
+    count: int
+
+    @property
+    def file(self) -> str:
+        """ESPnet's name of the file."""
+        return f"{self.part}.{self.metric}.ave_{self.count}best.pth"
+
+    def epochs(self, reporter: Any) -> list[str]:
+        """Files of the epochs that it is the mean of, best first; none without the criterion."""
+        if not reporter.has(self.part, self.metric):
+            return []
+        ranked = reporter.sort_epochs(self.part, self.metric, self.mode)
+        return [f"{epoch}epoch.pth" for epoch in ranked[: self.count]]
+
+
+def counts_of(keep_nbest_models: Any) -> list[int]:
+    """How many epochs are averaged: ESPnet's ``keep_nbest_models``, a number or a list of them."""
+    if isinstance(keep_nbest_models, list | tuple):
+        return list(keep_nbest_models)
+    return [keep_nbest_models]
+
+
+def averages_of(criteria: Criteria, counts: Sequence[int]) -> list[Average]:
+    """One average for every criterion and every number of epochs."""
+    averages = []
+    for (part, metric, mode), count in itertools.product(criteria, counts):
+        averages.append(Average(part=part, metric=metric, mode=mode, count=count))
+    return averages
+
+
+def mean(states: Iterable[State]) -> State:
+    """Mean of state dicts, summed in the order given; integer tensors are summed, as ESPnet does.
+
+    Source: main_funcs/average_nbest_models.py of ESPnet 202611, whose result this equals bit for
+    bit.
+    """
+    total: State = {}
+    count = 0
+    for state in states:
+        count += 1
+        for name, tensor in state.items():
+            total[name] = total[name] + tensor if name in total else tensor
+    for name, tensor in total.items():
+        if not str(tensor.dtype).startswith("torch.int"):
+            total[name] = tensor / count
+    return total
+
+
+def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence[int]) -> State:
+    """The weights in a trained experiment's model file, averages recomputed from their epochs.
+
+    Args:
+        directory: the experiment.
+        name: a model file in it, such as ``valid.acc.ave.pth``.
+        criteria: the experiment's ``best_model_criterion``.
+        counts: the experiment's ``keep_nbest_models``.
+
+    Raises:
+        TopdownError: no such file; or an average that may be wrong and whose epoch files are gone.
+    """
+    path = directory / name
+    if not path.exists():
+        present = ", ".join(sorted(p.name for p in directory.glob("*.pth"))) or "no model file"
+        raise TopdownError(f"no model file {path}; the directory has: {present}")
+    averages = {average.file: average for average in averages_of(criteria, counts)}
+    # Names without the count, such as valid.acc.ave.pth, are links.
+    average = averages.get(path.resolve().name)
+    is_ours = (directory / PROOF).exists()
+    if average is None or is_ours:
+        return load_state(path)
+    sources = _sources(directory, average)
+    if sources:
+        return mean(map(load_state, sources))
+    # The first average is right in every version; a count of 1 averages nothing.
+    is_the_only_one = len(criteria) == 1 and sum(count > 1 for count in counts) == 1
+    if is_the_only_one:
+        return load_state(path)
+    raise TopdownError(
+        f"{path} is an average that ESPnet <= 202511 may have got wrong (it kept {len(criteria)}"
+        " criteria), and it cannot be recomputed, since the epoch files or checkpoint.pth are"
+        " gone. Name another file as parent_model, such as valid.acc.best.pth"
+    )
+
+
+def _sources(directory: Path, average: Average) -> list[Path]:
+    """The epoch files of an average, none where one is gone or where nothing tells the best."""
+    if not (directory / CHECKPOINT).exists():
+        return []
+    reporter = reporter_of(load(directory / CHECKPOINT))
+    sources = [directory / epoch for epoch in average.epochs(reporter)]
+    are_there = all(source.exists() for source in sources)
+    return sources if are_there else []
+
+
+def write_averages(
+    directory: Path, reporter: Any, criteria: Criteria, counts: Sequence[int], frozen: State
+) -> list[str]:
+    """Write the averaged models that ESPnet would, frozen tensors as they are and not averaged.
+
+    Source: main_funcs/average_nbest_models.py (ESPnet 202611) for names, links and which epochs.
+
+    Args:
+        directory: of the training, whose epoch files are there.
+        reporter: ESPnet's, after the last epoch.
+        criteria: ``best_model_criterion``.
+        counts: ``keep_nbest_models``.
+        frozen: frozen tensors with their values.
+
+    Returns:
+        the files that the averages' names stand for, in order and with repetitions.
+    """
+    written = []
+    for criterion in criteria:
+        part, metric, mode = criterion
+        if not reporter.has(part, metric):
+            continue
+        epochs = len(reporter.sort_epochs(part, metric, mode))
+        # A training that ended early has no average of more epochs than it has.
+        possible = [count for count in counts if 0 < count <= epochs] or [1]
+        averages = averages_of([criterion], possible)
+        for average in averages:
+            written.append(_write_average(directory, average, average.epochs(reporter), frozen))
+        largest = max(averages, key=lambda average: average.count)
+        files.link(directory / f"{part}.{metric}.ave.pth", largest.file)
+    return written
+
+
+def _write_average(directory: Path, average: Average, epochs: Sequence[str], frozen: State) -> str:
+    path = directory / average.file
+    # As ESPnet does: a single epoch is linked.
+    if average.count == 1:
+        files.link(path, epochs[0])
+        return epochs[0]
+    averaged = mean(load_state(directory / epoch) for epoch in epochs)
+    with files.replacing(path) as temporary:
+        # The mean of equal numbers may differ from them by a rounding.
+        torch.save(averaged | frozen, temporary)
+    return average.file

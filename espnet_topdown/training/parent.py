@@ -1,0 +1,110 @@
+"""The trained experiment whose weights a phase keeps: read, and checked to fit this training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import read_config
+from espnet_topdown.plan.layers import LayerOrder
+from espnet_topdown.plan.plan import seed_fault
+from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.training import averages, checkpoint, freeze
+from espnet_topdown.training.checkpoint import State
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A trained experiment whose weights a phase keeps.
+
+    Args:
+        directory: the experiment.
+        file: the model file in it.
+        state: its tensors under this model's names.
+        hash: fingerprint of the file's tensors under their own names.
+    """
+
+    directory: Path
+    file: str
+    state: State
+    hash: str
+
+
+def read_parent(
+    model: torch.nn.Module, order: LayerOrder, conf: TopdownConf, config: Mapping[str, Any]
+) -> Parent | None:
+    """The parent that `conf` names, None where it names none.
+
+    Args:
+        model: this phase's model, unchanged when this returns.
+        order: its layers.
+        conf: the phase.
+        config: this training's options, for ``seed`` and ``token_list``.
+
+    Raises:
+        TopdownError: no such experiment or model file, other tokens, another architecture, other
+            feature statistics, or an ancestor's seed.
+    """
+    if conf.parent is None:
+        return None
+    directory = Path(conf.parent)
+    parent_config = read_config(directory / "config.yaml")
+    _check_tokens(config, parent_config, directory)
+    _check_seeds(conf.kind, config["seed"], parent_config, directory)
+    file = conf.parent_model or _default_model(directory)
+    saved = averages.exact_state(
+        directory,
+        file,
+        parent_config.get("best_model_criterion") or [],
+        averages.counts_of(parent_config.get("keep_nbest_models", 1)),
+    )
+    source = str(directory / file)
+    state = freeze.read_parent(model, saved, source)
+    freeze.check_outside(order, model, state, source)
+    # Of the file's own names: an upgrade by a later ESPnet does not make it another parent.
+    digest = checkpoint.state_fingerprint(checkpoint.fingerprints(saved))
+    return Parent(directory=directory, file=file, state=state, hash=digest)
+
+
+def _default_model(directory: Path) -> str:
+    """The averaged model that decoding uses: by accuracy, or by loss where there is none (LMs)."""
+    by_accuracy, by_loss = "valid.acc.ave.pth", "valid.loss.ave.pth"
+    has_loss_alone = not (directory / by_accuracy).exists() and (directory / by_loss).exists()
+    return by_loss if has_loss_alone else by_accuracy
+
+
+def _check_tokens(config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path) -> None:
+    theirs = parent.get("token_list")
+    # A config that names no tokens says nothing against ours.
+    if theirs is None:
+        return
+    own = config.get("token_list") or []
+    if isinstance(own, str):
+        own = Path(own).read_text(encoding="utf-8").splitlines()
+    if list(theirs) != list(own):
+        raise TopdownError(
+            f"{directory} was trained with another token list ({len(theirs)} tokens, here"
+            f" {len(own)}); a frozen classifier needs its own"
+        )
+
+
+def _check_seeds(kind: str, seed: int, parent: Mapping[str, Any], directory: Path) -> None:
+    """Refuse an ancestor's seed, which would draw the very weights that it started from."""
+    fault = seed_fault(kind, seed, _ancestors_seeds(parent, directory))
+    if fault:
+        raise TopdownError(fault)
+
+
+def _ancestors_seeds(parent: Mapping[str, Any], directory: Path) -> dict[int, str]:
+    """Seed -> directory of the parent, or of an ancestor of it, that was trained under it."""
+    seeds = {parent.get("seed", 0): str(directory)}
+    above = (parent.get("topdown_conf") or {}).get("parent")
+    # The line of ancestors ends where one was moved away.
+    while above and (Path(above) / "config.yaml").exists():
+        config = read_config(Path(above) / "config.yaml")
+        seeds.setdefault(config.get("seed", 0), above)
+        above = (config.get("topdown_conf") or {}).get("parent")
+    return seeds

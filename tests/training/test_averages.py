@@ -1,0 +1,68 @@
+"""Averages that are exact where ESPnet's are wrong."""
+
+import pytest
+import torch
+from epochs import CRITERIA, write_epochs
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.training import averages, checkpoint
+
+
+@pytest.mark.parametrize("nbest", [[3], [3, 5], [3, 5, 10]])
+def test_parents_average_is_exact_where_espnets_is_wrong(nbest, espnet, tmp_path):
+    """By hand: the mean of epochs 10, 9, ... is 9 for n = 3, 8 for n = 5 and 5.5 for n = 10."""
+    from importlib.metadata import version
+
+    from espnet2.main_funcs.average_nbest_models import average_nbest_models
+
+    reporter = write_epochs(tmp_path)
+    average_nbest_models(
+        output_dir=tmp_path, reporter=reporter, best_model_criterion=CRITERIA, nbest=nbest
+    )
+    expected = {3: 9.0, 5: 8.0, 10: 5.5}
+    for metric in ("acc", "loss"):
+        for count in nbest:
+            name = f"valid.{metric}.ave_{count}best.pth"
+            ours = averages.exact_state(tmp_path, name, CRITERIA, nbest)
+            assert torch.equal(ours["w"], torch.full((3,), expected[count]))
+    last = checkpoint.load_state(tmp_path / f"valid.loss.ave_{max(nbest)}best.pth")
+    espnet_is_right = torch.equal(last["w"], torch.full((3,), expected[max(nbest)]))
+    assert espnet_is_right == (version("espnet") >= "202611")
+
+
+def test_averages_equal_those_of_espnet_202611_bit_for_bit(espnet, tmp_path):
+    from espnet2.main_funcs.average_nbest_models import average_nbest_models
+
+    reporter = write_epochs(tmp_path)
+    torch.manual_seed(0)
+    for epoch in range(1, 11):
+        torch.save({"w": torch.randn(1000)}, tmp_path / f"{epoch}epoch.pth")
+    average_nbest_models(
+        output_dir=tmp_path, reporter=reporter, best_model_criterion=CRITERIA[:1], nbest=[10]
+    )
+    # The first average is right in every version.
+    first = checkpoint.load_state(tmp_path / "valid.acc.ave_10best.pth")
+    ours = averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA, [10])
+    assert torch.equal(ours["w"], first["w"])
+
+
+def test_average_whose_epochs_are_gone_is_refused_where_it_may_be_wrong(espnet, tmp_path):
+    from espnet2.main_funcs.average_nbest_models import average_nbest_models
+
+    reporter = write_epochs(tmp_path)
+    average_nbest_models(
+        output_dir=tmp_path, reporter=reporter, best_model_criterion=CRITERIA, nbest=[3]
+    )
+    (tmp_path / "9epoch.pth").unlink()
+    with pytest.raises(TopdownError, match="may have got wrong .*valid.acc.best.pth"):
+        averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA, [3])
+    # One criterion cannot be wrong.
+    alone = averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA[:1], [3])
+    assert torch.equal(alone["w"], torch.full((3,), 9.0))
+
+
+def test_missing_model_file_lists_those_there(tmp_path):
+    torch.save({"w": torch.ones(1)}, tmp_path / "5epoch.pth")
+    message = "no model file .*valid.acc.ave.pth; the directory has: 5epoch.pth"
+    with pytest.raises(TopdownError, match=message):
+        averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA, [1])

@@ -1,0 +1,81 @@
+"""A phase's parent: it must fit this training, and no ancestor's seed may be drawn again."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+import yaml
+from phases import lm_phase, phase
+
+from espnet_topdown.training.checkpoint import load_state
+
+
+def tear(parent: Path) -> None:
+    for path in parent.glob("[0-9]*epoch.pth"):
+        path.write_bytes(b"PK\x03\x04")
+
+
+def change_a_token(parent: Path) -> None:
+    config = yaml.safe_load((parent / "config.yaml").read_text())
+    config["token_list"][2] = "z"
+    (parent / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def change_a_shape(parent: Path) -> None:
+    for path in parent.glob("[0-9]*epoch.pth"):
+        state = load_state(path)
+        state["encoder.encoders.0.feed_forward.w_1.weight"] = torch.zeros(3, 3)
+        torch.save(state, path)
+
+
+MISFITS = {
+    "no experiment": (shutil.rmtree, "is no trained experiment"),
+    "no model": (lambda parent: (parent / "valid.acc.ave.pth").unlink(), "no model file"),
+    "torn": (tear, "is torn or is not a model file"),
+    "other tokens": (change_a_token, "another token list"),
+    "other architecture": (change_a_shape, "does not fit this model"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_parent_that_does_not_fit_is_refused(name, base, train, tmp_path, capsys):
+    spoil, message = MISFITS[name]
+    parent = shutil.copytree(base, tmp_path / "parent", symlinks=True)
+    spoil(parent)
+    with pytest.raises(SystemExit) as exit_:
+        train(tmp_path / "p", phase(parent, parent_model="valid.acc.ave.pth"))
+    assert exit_.value.code == 1
+    assert message in capsys.readouterr().err
+    assert not list((tmp_path / "p").glob("*.pth"))
+
+
+@pytest.mark.parametrize("seed", [0, 1000])
+def test_an_ancestors_seed_is_refused(seed, base, train, tmp_path, capsys):
+    parent = train(tmp_path / "p", phase(base))
+    with pytest.raises(SystemExit):
+        train(tmp_path / "q", phase(parent, seed=seed, cut="encoder.0"))
+    assert f"seed {seed} is that of " in capsys.readouterr().err
+
+
+def test_changed_statistics_stop_the_phase(train, data, tmp_path, capsys):
+    normal = dict(normalize="global_mvn", max_epoch=1)
+    stats = tmp_path / "stats.npz"
+    shutil.copy(data / "stats.npz", stats)
+    config = tiny.asr_config("rnn", normalize_conf={"stats_file": str(stats)}, **normal)
+    parent = train(tmp_path / "base", config)
+    np.savez(stats, count=10, sum=np.ones(tiny.DIM), sum_square=np.full(tiny.DIM, 10.0))
+    conf = {"parent": str(parent), "cut": "decoder"}
+    with pytest.raises(SystemExit):
+        train(tmp_path / "p", config | {"seed": 1000, "topdown_conf": conf})
+    assert "normalize.mean differs from" in capsys.readouterr().err
+
+
+def test_child_of_an_untied_parent_must_be_untied(lm_base, train, tmp_path, capsys):
+    parent = train(tmp_path / "p", lm_phase(lm_base, tied="untie_draw"))
+    with pytest.raises(SystemExit):
+        train(tmp_path / "q", lm_phase(parent, seed=2000))
+    message = "has separate matrices for lm.encoder.weight and lm.decoder.weight"
+    assert message in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""A training's directory after a kill is that of its last complete epoch."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from epochs import CRITERIA, write_epochs
+
+from espnet_topdown.training import checkpoint, repair
+
+
+def snapshot(directory: Path) -> dict[str, object]:
+    """Links, and fingerprints of the model files of a training directory."""
+    files: dict[str, object] = {}
+    for path in sorted(directory.glob("*.pth")):
+        state = checkpoint.load_state(path)
+        digest = checkpoint.state_fingerprint(checkpoint.fingerprints(state))
+        target = str(path.readlink()) if path.is_symlink() else None
+        files[path.name] = (target, digest)
+    return files
+
+
+DAMAGE = {
+    "torn checkpoint": lambda d: (d / "checkpoint.pth").write_bytes(b"PK\x03\x04"),
+    "torn epoch file": lambda d: (d / "3epoch.pth").write_bytes(b""),
+    "missing epoch file": lambda d: (d / "3epoch.pth").unlink(),
+    "missing link": lambda d: (d / "latest.pth").unlink(),
+    "missing best link": lambda d: (d / "valid.acc.best.pth").unlink(),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_repair_rebuilds_the_last_complete_epoch(name, espnet, tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    write_epochs(whole, 3)
+    repair.repair(whole, CRITERIA, 10)
+    repair.keep_safe_copy(whole)
+    broken = tmp_path / "broken"
+    shutil.copytree(whole, broken, symlinks=True)
+    DAMAGE[name](broken)
+    reporter = repair.repair(broken, CRITERIA, 10)
+    assert reporter.get_epoch() == 3
+    assert snapshot(broken) == snapshot(whole)
+
+
+def test_repair_of_a_torn_first_checkpoint_starts_from_the_beginning(espnet, tmp_path):
+    (tmp_path / "checkpoint.pth").write_bytes(b"torn")
+    assert repair.repair(tmp_path, CRITERIA, 1) is None
+    assert not (tmp_path / "checkpoint.pth").exists()
+
+
+def test_repair_of_an_empty_directory_does_nothing(tmp_path):
+    assert repair.repair(tmp_path, CRITERIA, 1) is None

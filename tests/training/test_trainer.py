@@ -1,0 +1,89 @@
+"""The trainer: ESPnet's own without a phase; equal runs, kills, early stops and divergence."""
+
+import multiprocessing
+import os
+
+import pytest
+import tiny
+import torch
+from phases import conformer, epochs_of, phase, proof_of
+
+from espnet_topdown.training.checkpoint import load_state
+
+
+def test_without_topdown_conf_the_weights_are_those_of_espnets_own_command(train, data, tmp_path):
+    from espnet2.bin import asr_train
+
+    ours = train(tmp_path / "ours", conformer(max_epoch=2))
+    asr_train.main(tiny.arguments(data, tmp_path / "stock", conformer(max_epoch=2)))
+    one, two = load_state(ours / "2epoch.pth"), load_state(tmp_path / "stock" / "2epoch.pth")
+    assert all(torch.equal(one[name], two[name]) for name in two)
+    assert not (ours / "topdown").exists()
+
+
+def test_equal_seeds_give_equal_runs(base, train, tmp_path):
+    one, two = (train(tmp_path / name, phase(base)) for name in ("a", "b"))
+    assert proof_of(one) == proof_of(two)
+
+
+def test_diverged_training_is_an_error_that_says_so(base, train, tmp_path, capsys):
+    config = phase(base) | {
+        "optim": "sgd",
+        "optim_conf": {"lr": 1e38},
+        "grad_clip": 1e38,
+        "max_epoch": 3,
+    }
+    with pytest.raises(SystemExit):
+        train(tmp_path / "p", config)
+    assert "training has diverged" in capsys.readouterr().err
+
+
+def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(
+    base, data, train, tmp_path
+):
+    whole = train(tmp_path / "whole", phase(base))
+    directory = tmp_path / "killed"
+
+    def victim() -> None:
+        from espnet_topdown.bin import train
+        from espnet_topdown.training.trainer import TopdownTrainer
+
+        original = TopdownTrainer.train_one_epoch.__func__
+
+        def dies(cls, **kwargs):
+            if kwargs["reporter"].get_epoch() == 4:
+                iterator = iter(kwargs["iterator"])
+
+                def one_step():
+                    yield next(iterator)
+                    os.kill(os.getpid(), 9)
+
+                kwargs["iterator"] = one_step()
+            return original(cls, **kwargs)
+
+        TopdownTrainer.train_one_epoch = classmethod(dies)
+        train.main(tiny.command(data, directory, phase(base)))
+
+    process = multiprocessing.get_context("fork").Process(target=victim)
+    process.start()
+    process.join()
+    assert process.exitcode == -9
+    assert not (directory / "topdown" / "proof.json").exists()
+    train(directory, phase(base))
+    assert proof_of(directory) == proof_of(whole)
+
+
+def test_early_stopped_phase_is_not_trained_further_when_resumed(base, train, tmp_path):
+    """ESPnet <= 202511 trains one epoch more."""
+    config = phase(base) | {
+        "patience": 1,
+        "max_epoch": 30,
+        "early_stopping_criterion": ["valid", "acc", "max"],
+    }
+    directory = train(tmp_path / "p", config)
+    before = proof_of(directory)
+    epochs = epochs_of(directory)
+    assert epochs < 30
+    train(directory, config)
+    assert epochs_of(directory) == epochs
+    assert proof_of(directory) == before
