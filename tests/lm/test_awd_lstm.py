@@ -181,7 +181,9 @@ def test_model_copies_after_a_training_forward(lm: torch.nn.Module, device: str)
 def test_bad_sizes_are_all_named() -> None:
     from espnet_topdown.lm.awd_lstm import AWDLSTM
 
-    with pytest.raises(TopdownError, match="nlayers is 0.*wdrop is 1.5"):
+    with pytest.raises(
+        TopdownError, match=r"nlayers must be .* not 0; wdrop must be within \[0, 1\), not 1.5"
+    ):
         AWDLSTM(VOCABULARY, nlayers=0, wdrop=1.5)
 
 

@@ -38,8 +38,8 @@ def test_preparation_keeps_blank_lines_and_maps_unknown_words(source: Path, tmp_
     assert report.splitlines() == [
         "vocabulary: 7 words, <unk> and <eos> counted",
         "train: 4 lines, 14 tokens, 0 words mapped to <unk>",
-        "valid: 2 lines, 4 tokens, 1 words mapped to <unk>",
-        "test: 1 lines, 4 tokens, 2 words mapped to <unk>",
+        "valid: 2 lines, 4 tokens, 1 word mapped to <unk>",
+        "test: 1 line, 4 tokens, 2 words mapped to <unk>",
     ]
 
 
@@ -83,7 +83,7 @@ def test_lines_drops_blank_lines_only(source: Path, tmp_path: Path) -> None:
         "train_0000003",
         "train_0000004",
     ]
-    assert report.endswith("3 lines, 1 blank ones dropped")
+    assert report.endswith("3 lines, 1 blank dropped")
 
 
 def test_stream_has_eos_after_every_line_and_for_a_blank_one(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_bad_sources_are_refused_before_anything_is_written(
     ("text", "tokens", "message"),
     [
         ("u1 a\n\nu2 b\n", ["a", "b", "<eos>"], "line 2: no utterance id"),
-        ("u1 a c d\n", ["a", "<unk>", "<eos>"], r"2 words are not in the vocabulary of 3 \(c, d\)"),
+        ("u1 a c d\n", ["a", "<unk>", "<eos>"], r"words outside the vocabulary of 3: 2 \(c, d\)"),
     ],
 )
 def test_text_that_does_not_fit_is_refused(
@@ -172,7 +172,7 @@ def test_lines_refuses_what_the_stream_refuses(tmp_path: Path) -> None:
     for content, message in (
         (b"", "the file is empty"),
         (b"u1 \xff\n", "line 1: not UTF-8"),
-        (b"u1\n", "1 lines are blank"),
+        (b"u1\n", r"nothing but blank lines \(1\)"),
     ):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(TopdownError, match=message):

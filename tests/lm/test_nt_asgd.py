@@ -124,5 +124,5 @@ def test_trigger_refuses_other_optimisers_and_zero() -> None:
 
     with pytest.raises(TopdownError, match="needs --optim nt_asgd, got SGD"):
         NTASGDTrigger(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0))
-    with pytest.raises(TopdownError, match="nonmono is 0"):
+    with pytest.raises(TopdownError, match="nonmono must be a whole number > 0, not 0"):
         NTASGDTrigger(NTASGD([torch.nn.Parameter(torch.ones(1))]), nonmono=0)

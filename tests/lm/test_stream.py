@@ -63,15 +63,24 @@ def test_a_stream_too_short_for_its_columns_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(iterator_type="sequence"), "--iterator_type sequence"),
-        (dict(optim="sgd", optim_conf={}), "--optim sgd: give --optim nt_asgd"),
-        (dict(accum_grad=2, init="xavier_uniform"), "(?s)--accum_grad 2.*--init xavier_uniform"),
-        (dict(bptt_conf=dict(lenght=3)), "known are bptt, sigma"),
-        (dict(num_iters_per_epoch=3), "--num_iters_per_epoch: an epoch is the whole stream"),
-        (dict(token_type="char", cleaner="tacotron"), "(?s)--token_type char.*--cleaner tacotron"),
+        (dict(iterator_type="sequence"), "iterator_type must be task, not 'sequence'"),
+        (dict(optim="sgd", optim_conf={}), "optim must be nt_asgd"),
+        (
+            dict(accum_grad=2, init="xavier_uniform"),
+            "(?s)accum_grad must be 1 .*init must be left out",
+        ),
+        (dict(bptt_conf=dict(lenght=3)), "bptt_conf: unknown key 'lenght'.*valid: bptt, sigma"),
+        (
+            dict(num_iters_per_epoch=3),
+            r"num_iters_per_epoch must be left out \(an epoch is the whole stream",
+        ),
+        (
+            dict(token_type="char", cleaner="tacotron"),
+            "(?s)token_type must be word .*cleaner must be left out",
+        ),
         (
             dict(dist_world_size=2, dist_rank=0),
-            "--dist_world_size 2: a stream is trained by one process",
+            r"dist_world_size must be 1 \(a stream is trained by one process\), not 2",
         ),
     ],
 )
@@ -92,7 +101,7 @@ def test_several_gpus_are_refused_with_the_reason() -> None:
     )
     args = TopdownLMTask.get_parser().parse_args(command.split())
     with pytest.raises(
-        TopdownError, match="--ngpu 2: the state of a stream cannot be split over GPUs"
+        TopdownError, match=r"ngpu must be 0 or 1 \(the state of a stream cannot be split over GPUs"
     ):
         TopdownLMTask.check_required_command_args(args)
 
@@ -199,8 +208,11 @@ def test_texts_of_another_preparation_are_refused(
             [str(corpus / "test/text"), "--token_list", str(tmp_path / "tokens.txt")],
             "tokens.txt (3 words) is not the vocabulary",
         ),
-        ([str(tmp_path / "strange"), "--kind", "line"], "1 words are not in the vocabulary"),
-        ([str(tmp_path / "blank"), "--kind", "line"], "all of its 2 lines are blank"),
+        (
+            [str(tmp_path / "strange"), "--kind", "line"],
+            "words outside the vocabulary of 19: 1 (nosuchword)",
+        ),
+        ([str(tmp_path / "blank"), "--kind", "line"], "nothing but blank lines (2)"),
     ):
         with pytest.raises(SystemExit, match="1"):
             perplexity.main([*command, *words])
