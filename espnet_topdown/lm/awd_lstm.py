@@ -168,7 +168,6 @@ class AWDLSTM(AbsLM):
         tie_weights: bool = True,
     ) -> None:
         super().__init__()
-        # All faults of the options at once.
         sizes = dict(vocab_size=vocab_size, unit=unit, nhid=nhid, nlayers=nlayers)
         rates = dict(dropouth=dropouth, dropouti=dropouti, dropoute=dropoute, wdrop=wdrop)
         rates["dropout_rate"] = dropout_rate
@@ -187,7 +186,6 @@ class AWDLSTM(AbsLM):
         )
         self.decoder = nn.Linear(unit, vocab_size)
         nn.init.uniform_(self.encoder.weight, -0.1, 0.1)
-        # Drawn even where it gives way to the tie below: so does the reference.
         nn.init.uniform_(self.decoder.weight, -0.1, 0.1)
         nn.init.zeros_(self.decoder.bias)
         if tie_weights:

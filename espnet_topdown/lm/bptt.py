@@ -113,8 +113,8 @@ class BpttIterFactory(AbsIterFactory):
         """
         if self.seed is None:
             return self._fixed()
-        # Of its own for each epoch, so that a checkpoint need not hold a generator's state; the
-        # reference draws from NumPy's global one.
+        # A generator of its own for each epoch: a checkpoint need not hold its state. The reference
+        # draws from NumPy's global one.
         return self._drawn(np.random.RandomState(self.seed + epoch))
 
     def _fixed(self) -> Iterator[Batch]:
