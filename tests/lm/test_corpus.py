@@ -1,7 +1,4 @@
-"""Corpora: counts, vocabularies, slices and streams.
-
-Every refusal names the file and what to do.
-"""
+"""Corpora: counts, vocabularies, slices and streams; refusals name the file and what to do."""
 
 import gzip
 import os
@@ -46,15 +43,8 @@ def test_preparation_keeps_blank_lines_and_maps_unknown_words(source: Path, tmp_
 def test_token_list_is_the_vocabulary_with_eos_last(source: Path, tmp_path: Path) -> None:
     data.prepare(source, tmp_path / "data")
     data.write_tokens(tmp_path / "data/train/text", tmp_path / "tokens.txt")
-    assert (tmp_path / "tokens.txt").read_text().split() == [
-        "=",
-        "A",
-        "a",
-        "b",
-        "c",
-        "<unk>",
-        "<eos>",
-    ]
+    tokens = (tmp_path / "tokens.txt").read_text().split()
+    assert tokens == ["=", "A", "a", "b", "c", "<unk>", "<eos>"]
 
 
 def test_slice_is_whole_lines_and_has_its_own_vocabulary(source: Path, tmp_path: Path) -> None:
@@ -78,11 +68,8 @@ def test_gzip_and_the_original_archives_names_are_read(source: Path, tmp_path: P
 def test_lines_drops_blank_lines_only(source: Path, tmp_path: Path) -> None:
     data.prepare(source, tmp_path / "data")
     report = data.write_lines(tmp_path / "data/train/text", tmp_path / "lines")
-    assert [row.split()[0] for row in (tmp_path / "lines").read_text().splitlines()] == [
-        "train_0000001",
-        "train_0000003",
-        "train_0000004",
-    ]
+    names = [row.split()[0] for row in (tmp_path / "lines").read_text().splitlines()]
+    assert names == ["train_0000001", "train_0000003", "train_0000004"]
     assert report.endswith("3 lines, 1 blank dropped")
 
 
@@ -93,7 +80,7 @@ def test_stream_has_eos_after_every_line_and_for_a_blank_one(tmp_path: Path) -> 
 
 
 def flip_a_bit(directory: Path) -> None:
-    """Compresses the training text and damages the stream."""
+    """Compress the training text and damage the stream."""
     packed = bytearray(gzip.compress((directory / "train.txt").read_bytes() * 50))
     packed[20] ^= 64
     (directory / "train.txt").unlink()
