@@ -1,34 +1,28 @@
 #!/usr/bin/env python3
-"""Training step time and peak memory.
+"""Time and peak memory of a training step: unfrozen, frozen by ESPnet's --freeze_param, and by us.
 
-Unfrozen, frozen by ESPnet's --freeze_param, and frozen by us, at three cuts.
+    python3 benchmarks/freezing.py [--model rnn|transformer] [--pairs 10] [--steps 6]
 
-  python3 benchmarks/freezing.py [--model rnn|transformer] [--pairs 10] [--steps 6]
-
-Every measurement is a forked child with one thread, so that memory is its own; the ways are
-interleaved within a pair and ratios are taken within it. Printed are medians and 95 % intervals of
-the median over the pairs (binomial). Exit status 1 when ours is slower than ESPnet's own freezing
-by an interval that excludes 1.02, or a middle cut is not faster than unfrozen training.
+Prints a row for each way and cut: seconds a step and peak memory (medians over the pairs), the time
+against unfrozen training and against ESPnet's freezing (median and 95 % interval over the pairs).
+Every measurement is a forked child with one thread; the ways take turns within a pair. Exit status
+1 when ours is slower than ESPnet's own freezing by an interval that excludes 1.02, or a middle cut
+is not faster than unfrozen training.
 """
 
 import argparse
-import json
 import logging
-import os
-import platform
-import resource
-import sys
 import time
 import warnings
-from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from measure import in_child, interleaved, machine
+from scipy.stats import binom
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from espnet_topdown.table import Table
 from espnet_topdown.training.freeze import freeze
 from espnet_topdown.training.model_layers import order_of
 from espnet_topdown.training.tasks import task_of
@@ -51,50 +45,55 @@ CONFIGS = {
         "decoder_conf": {"num_blocks": 3, "linear_units": 512},
     },
 }
+# From the top down; the second is the middle one.
 CUTS = {
     "rnn": ("decoder", "encoder.2", "encoder.0"),
     "transformer": ("decoder", "encoder.3", "encoder.0"),
 }
+UNFROZEN = "unfrozen"
+ESPNET = "{}, ESPnet"
+OURS = "{}, ours"
 Model = torch.nn.Module
 
 
 def build(name: str) -> Model:
-    """A model of a size that people train on a CPU, without a frontend (80-dimensional features)."""
+    """A model of a size that people train on a CPU, on 80-dimensional features."""
     task = task_of("asr")
     options = vars(task.get_parser().parse_args([])) | CONFIGS[name]
-    options |= {
-        "token_list": TOKENS,
-        "input_size": 80,
-        "normalize": None,
-        "model_conf": {"ctc_weight": 0.3},
-    }
+    options |= dict(token_list=TOKENS, input_size=80, normalize=None)
+    options |= dict(model_conf={"ctc_weight": 0.3})
     torch.manual_seed(0)
     return task.build_model(argparse.Namespace(**options))
 
 
-def frozen_by_espnet(model: Model, cut: str) -> None:
-    """As --freeze_param does.
+def leave_unfrozen(model: Model) -> None:
+    """As ordinary training does."""
 
-    No gradient, nothing else (espnet2/tasks/abs_task.py, main_worker).
-    """
+
+def freeze_by_espnet(cut: str, model: Model) -> None:
+    """As --freeze_param does: no gradient, nothing else (abs_task.py `main_worker`, 202511)."""
     order = order_of(model)
-    names = {t for layer in order.layers[order.index(cut) :] for t in layer.tensors}
+    frozen = set()
+    for layer in order.layers[order.index(cut) :]:
+        frozen.update(layer.tensors)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in names)
+        parameter.requires_grad_(name not in frozen)
 
 
-def frozen_by_us(model: Model, cut: str) -> None:
+def freeze_by_us(cut: str, model: Model) -> None:
     """As a phase does."""
     order = order_of(model)
     upper = order.layers[order.index(cut) :]
-    freeze(
-        model, order, {layer.name for layer in upper}, {t for layer in upper for t in layer.tensors}
-    )
+    tensors = set()
+    for layer in upper:
+        tensors.update(layer.tensors)
+    freeze(model, order, {layer.name for layer in upper}, tensors)
 
 
-def steps(model: Model, count: int) -> float:
-    """Seconds of `count` training steps on one batch (4 utterances of 200 frames, 12 tokens), after
-    one to warm up.
+def seconds_of_steps(model: Model, count: int) -> float:
+    """Seconds of `count` training steps, after one to warm up.
+
+    All on one batch: 4 utterances of 200 frames, 12 tokens.
     """
     optimiser = torch.optim.Adam(model.parameters())
     generator = torch.Generator().manual_seed(1)
@@ -105,115 +104,102 @@ def steps(model: Model, count: int) -> float:
         "text_lengths": torch.full((4,), 12),
     }
     began = 0.0
-    model.train()  # once, as ESPnet's trainer does at the start of an epoch
+    # Once, as ESPnet's trainer does at the start of an epoch.
+    model.train()
     for number in range(count + 1):
         if number == 1:
             began = time.perf_counter()
-        model(**batch)[0].backward()
+        loss = model(**batch)[0]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
         optimiser.zero_grad()
     return time.perf_counter() - began
 
 
-def measured(work: Callable[[], float]) -> tuple[float, float]:
-    """(seconds, peak memory in MB) of `work` in a forked child."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        seconds = work()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        os.write(write, json.dumps([seconds, peak]).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as stream:
-        answer = stream.read()
-    os.waitpid(pid, 0)
-    seconds, peak = json.loads(answer)
-    return seconds, peak
-
-
 def median_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Median and the order statistics that hold it with at least 95 % (binomial)."""
-    ordered, count = np.sort(values), len(values)
-    tail, chance = 0, 0.5**count
-    while chance <= 0.025 and tail < count // 2:
-        tail += 1
-        chance += float(np.prod([(count - i) / (i + 1) for i in range(tail)])) * 0.5**count
-    low = max(tail - 1, 0)
-    return float(np.median(ordered)), float(ordered[low]), float(ordered[count - 1 - low])
+    ordered = np.sort(values)
+    count = len(ordered)
+    outside = max(int(binom.ppf(0.025, count, 0.5)) - 1, 0)
+    return float(np.median(ordered)), float(ordered[outside]), float(ordered[count - 1 - outside])
 
 
-def main() -> int:
-    """Measure one model and print a line for each way."""
+def table(
+    seconds: Mapping[str, np.ndarray], peaks: Mapping[str, np.ndarray], cuts: Sequence[str]
+) -> Table:
+    """A row for each way; `seconds` a step and `peaks` in MB are over the pairs."""
+
+    def ratio(one: str, other: str) -> str:
+        return "{:.3f} ({:.3f} to {:.3f})".format(*median_interval(seconds[one] / seconds[other]))
+
+    rows = []
+    for name in seconds:
+        row = [name, f"{np.median(seconds[name]):.4f}", f"{np.median(peaks[name]):.0f}"]
+        rows.append([*row, ratio(name, UNFROZEN), ""])
+    for cut in cuts:
+        row = next(row for row in rows if row[0] == OURS.format(cut))
+        row[-1] = ratio(OURS.format(cut), ESPNET.format(cut))
+    header = ("way", "s/step", "peak MB", "time against unfrozen", "against ESPnet's")
+    return Table(heading="# Training step", header=header, rows=rows)
+
+
+def broken_claims(seconds: Mapping[str, np.ndarray], cuts: Sequence[str]) -> list[str]:
+    """What the numbers contradict by their interval."""
+    broken = []
+    for cut in cuts:
+        against_espnet = seconds[OURS.format(cut)] / seconds[ESPNET.format(cut)]
+        _, low, _ = median_interval(against_espnet)
+        if low > 1.02:
+            broken.append(f"{cut}: slower than ESPnet's freezing")
+    middle = cuts[1]
+    _, _, high = median_interval(seconds[OURS.format(middle)] / seconds[UNFROZEN])
+    if high >= 1.0:
+        broken.append(f"{middle}: not faster than unfrozen training")
+    return broken
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure one model, print its table, and fail where a claim does not hold."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", choices=CONFIGS, default="rnn")
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=6)
-    args = parser.parse_args()
-    if args.pairs < 6:
-        parser.error(f"--pairs {args.pairs}: an interval of 95 % needs 6 at least")
+    options = parser.parse_args(argv)
+    if options.pairs < 6:
+        parser.error(f"--pairs {options.pairs}: an interval of 95 % needs 6 at least")
     torch.set_num_threads(1)
-    logging.disable(logging.WARNING)  # ESPnet warns at every forward pass
+    # ESPnet warns at every forward pass.
+    logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    ways: dict[str, Callable[[Model], None]] = {"unfrozen": lambda model: None}
-    for cut in CUTS[args.model]:
-        ways[f"{cut}, ESPnet"] = lambda model, cut=cut: frozen_by_espnet(model, cut)
-        ways[f"{cut}, ours"] = lambda model, cut=cut: frozen_by_us(model, cut)
 
-    def trial(prepare: Callable[[Model], None]) -> float:
-        model = build(args.model)
-        prepare(model)
-        return steps(model, args.steps)
+    def trial(prepare: Callable[[Model], None], pair: int) -> tuple[float, float]:
+        def work() -> float:
+            model = build(options.model)
+            prepare(model)
+            return seconds_of_steps(model, options.steps)
 
-    results = {name: [] for name in ways}
-    for pair in range(args.pairs):
-        for name, prepare in list(ways.items())[
-            :: -1 if pair % 2 else 1
-        ]:  # neither way is always the first
-            results[name].append(measured(lambda prepare=prepare: trial(prepare)))
-    print(
-        f"# {args.model}, {args.pairs} pairs of {args.steps} steps, one thread;"
-        f" {platform.machine()}, {os.cpu_count()} CPUs,"
-    )
-    print(
-        f"# espnet {version('espnet')}, torch {version('torch')}, Python"
-        f" {platform.python_version()}"
-    )
-    return report(
-        {name: np.array(values) for name, values in results.items()}, CUTS[args.model], args.steps
-    )
+        return in_child(work)
 
-
-def report(results: dict[str, np.ndarray], cuts: tuple[str, ...], count: int) -> int:
-    """Print the table; 1 when a claim does not hold."""
-    unfrozen, failed = results["unfrozen"][:, 0], False
-    print(f"{'way':24} {'s/step':>8} {'peak MB':>8}  time against unfrozen   ours against ESPnet's")
-    for name, values in results.items():
-        ratio = "{:.3f} ({:.3f} to {:.3f})".format(*median_interval(values[:, 0] / unfrozen))
-        line = (
-            f"{name:24} {np.median(values[:, 0]) / count:8.4f} {np.median(values[:, 1]):8.0f} "
-            f" {ratio}"
-        )
-        if name.endswith("ours"):
-            middle, low, high = median_interval(
-                values[:, 0] / results[name.replace("ours", "ESPnet")][:, 0]
-            )
-            line += f"   {middle:.3f} ({low:.3f} to {high:.3f})"
-            failed |= low > 1.02
-            failed |= (
-                name.startswith(cuts[1]) and median_interval(values[:, 0] / unfrozen)[2] >= 1.0
-            )
-        print(line)
-    print(
-        "FAILED"
-        if failed
-        else "holds: not slower than ESPnet's freezing; a middle cut is faster than unfrozen"
-    )
-    return int(failed)
+    cuts = CUTS[options.model]
+    ways = {UNFROZEN: partial(trial, leave_unfrozen)}
+    for cut in cuts:
+        ways[ESPNET.format(cut)] = partial(trial, partial(freeze_by_espnet, cut))
+        ways[OURS.format(cut)] = partial(trial, partial(freeze_by_us, cut))
+    seconds, peaks = {}, {}
+    for name, runs in interleaved(ways, options.pairs).items():
+        times, peaks[name] = np.array(runs).T
+        seconds[name] = times / options.steps
+    print(f"# {options.model}, {options.pairs} pairs of {options.steps} steps, one thread")
+    print(f"# {machine()}")
+    print(table(seconds, peaks, cuts).terminal())
+    broken = broken_claims(seconds, cuts)
+    if broken:
+        raise SystemExit(f"FAILED: {'; '.join(broken)}")
+    print("holds: not slower than ESPnet's freezing; a middle cut is faster than unfrozen")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

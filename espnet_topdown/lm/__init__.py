@@ -1,17 +1,15 @@
-"""AWD-LSTM language models for ESPnet2: corpus, model, stream iterator, NT-ASGD, perplexity.
+"""AWD-LSTM language models for ESPnet2: corpus, model, stream of windows, NT-ASGD.
 
 Loads without torch and ESPnet; `register` imports them.
 """
 
 
 def register() -> None:
-    """ESPnet2's option tables know the names of this package from now on.
+    """Add ``awd_lstm``, ``lm_stream``, ``nt_asgd`` and its trigger to ESPnet2's option tables.
 
-    Calling it again changes nothing.
-
-    Adds ``--lm awd_lstm``, ``--model lm_stream``, ``--optim nt_asgd`` and ``--scheduler
-    nt_asgd_trigger``. Call it before a parser is built, and in every process that builds a model
-    from a ``config.yaml`` with these names. Source: the plain dictionaries of
+    They become choices of ``--lm``, ``--model``, ``--optim`` and ``--scheduler``. Call it before a
+    parser is built, and in every process that builds a model from a ``config.yaml`` with these
+    names; calling it again changes nothing. Source: the plain dictionaries of
     espnet2/tasks/{lm,abs_task}.py (202511).
     """
     from espnet2.tasks import abs_task

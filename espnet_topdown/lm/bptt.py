@@ -1,20 +1,34 @@
-"""Windows of a stream.
+"""Windows of a stream: an ESPnet2 iterator over columns of one text.
 
-An ESPnet2 iterator over columns of one text, of random length in training, fixed in validation.
-
-Reading text is `corpus`'s; carrying the state is `stream_model`'s.
+Their length is random in training and fixed in validation. Reading text is `corpus`'s; carrying the
+state from window to window is `stream_model`'s. "Reference" is salesforce/awd-lstm-lm.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from torch import Tensor
 
+from espnet_topdown import check
 from espnet_topdown.errors import TopdownError
 
-Batch = tuple[list[str], dict[str, Tensor | bool | float]]
+# Keys and values as ESPnet2's trainer takes them.
+Batch = tuple[list[str], dict[str, Any]]
+
+
+def _is_probability(value: Any) -> bool:
+    return check.is_number(value) and 0 <= value <= 1
+
+
+RULES = {
+    "bptt": check.whole(1),
+    "sigma": check.NOT_NEGATIVE,
+    "short_probability": check.Must("within [0, 1]", _is_probability),
+    "min_frames": check.whole(1),
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,9 @@ class Windows:
         sigma: standard deviation of the length, frames.
         short_probability: how often the mean is half of `bptt`.
         min_frames: shortest drawn length.
+
+    Raises:
+        TopdownError: a value out of its range.
     """
 
     bptt: int = 70
@@ -35,34 +52,33 @@ class Windows:
     min_frames: int = 5
 
     def __post_init__(self) -> None:
-        if (
-            self.bptt < 1
-            or self.min_frames < 1
-            or self.sigma < 0
-            or not 0 <= self.short_probability <= 1
-        ):
-            raise TopdownError(
-                f"bptt_conf: {self}; bptt and min_frames are at least 1, sigma at least 0,"
-                " short_probability within [0, 1]."
-            )
+        faults = check.faults(asdict(self), RULES)
+        if faults:
+            raise TopdownError(f"bptt_conf: {'; '.join(faults)}")
 
     def draw(self, rng: np.random.RandomState) -> int:
-        """One length in frames: normal around `bptt` or half of it, cut off at `min_frames`."""
-        mean = self.bptt / 2 if rng.random_sample() < self.short_probability else self.bptt
-        return max(self.min_frames, int(rng.normal(mean, self.sigma)))
+        """One length in frames: normal around `bptt` or half of it, cut off at `min_frames`.
+
+        There is no upper limit. Source: the reference's main.py, `train`.
+        """
+        is_short = rng.random_sample() < self.short_probability
+        mean = self.bptt / 2 if is_short else self.bptt
+        frames = int(rng.normal(mean, self.sigma))
+        return max(self.min_frames, frames)
 
 
 def columns(ids: Tensor, count: int) -> Tensor:
-    """The stream as (length, count) of equal contiguous columns.
+    """The stream (tokens,) as (length, count) of equal contiguous columns; the rest is dropped.
 
-    What does not fill a row is dropped.
+    Source: the reference's utils.py, `batchify`.
     """
     length = len(ids) // count
-    return ids[: length * count].view(count, length).t().contiguous()
+    rows = ids[: length * count].view(count, length)
+    return rows.t().contiguous()
 
 
 class BpttIterFactory(AbsIterFactory):
-    """Builds an epoch's windows.
+    """Builds the windows of an epoch.
 
     The lengths of epoch e come from the seed and e alone, so that a resumed run sees what it would
     have seen. A window is ``{"tokens", "targets"}``, each (frames, columns), and ``{"reset":
@@ -82,11 +98,12 @@ class BpttIterFactory(AbsIterFactory):
         self.columns = columns(ids, count)
         self.windows = windows
         self.seed = seed
+        # One target a column; training leaves the last one out (see `_drawn`).
         shortest = 2 if seed is None else 3
         if len(self.columns) < shortest:
             raise TopdownError(
                 f"a stream of {len(ids)} tokens in {count} columns has {len(self.columns)} tokens a"
-                f" column; at least {shortest} are needed: give more text or a smaller batch size."
+                f" column; at least {shortest} are needed: give more text or a smaller batch size"
             )
 
     def build_iter(self, epoch: int, shuffle: bool | None = None) -> Iterator[Batch]:
@@ -94,25 +111,32 @@ class BpttIterFactory(AbsIterFactory):
 
         `shuffle` is ESPnet2's and unused: a stream has one order.
         """
-        lengths = self._fixed() if self.seed is None else self._drawn(epoch)
-        for start, frames, extra in lengths:
-            stop = min(start + frames, len(self.columns) - 1)
-            batch = {
-                "tokens": self.columns[start:stop],
-                "targets": self.columns[start + 1 : stop + 1],
-            }
-            yield [f"frame{start}"], batch | {"reset": start == 0} | extra
+        if self.seed is None:
+            return self._fixed()
+        # A generator of its own for each epoch: a checkpoint need not hold its state. The reference
+        # draws from NumPy's global one.
+        return self._drawn(np.random.RandomState(self.seed + epoch))
 
-    def _fixed(self) -> Iterator[tuple[int, int, dict[str, float]]]:
-        """Start and length of windows of `bptt` frames over every target."""
-        for start in range(0, len(self.columns) - 1, self.windows.bptt):
-            yield start, self.windows.bptt, {}
+    def _fixed(self) -> Iterator[Batch]:
+        """Windows of `bptt` frames over every target."""
+        frames = self.windows.bptt
+        for start in range(0, len(self.columns) - 1, frames):
+            yield self._window(start, frames)
 
-    def _drawn(self, epoch: int) -> Iterator[tuple[int, int, dict[str, float]]]:
-        """Start and length of random windows; as published, a single last target is left out."""
-        rng = np.random.RandomState(self.seed + epoch)
+    def _drawn(self, rng: np.random.RandomState) -> Iterator[Batch]:
+        """Windows of random length."""
         start = 0
+        # A single last target is left out, as in the reference's main.py, `train`.
         while start < len(self.columns) - 2:
             frames = self.windows.draw(rng)
-            yield start, frames, {"lr_scale": frames / self.windows.bptt}
+            # Of the length that was drawn, even where the stream ends sooner: so in the reference.
+            yield self._window(start, frames, lr_scale=frames / self.windows.bptt)
             start += frames
+
+    def _window(self, start: int, frames: int, **scale: float) -> Batch:
+        """The window of at most `frames` frames from `start` on."""
+        stop = min(start + frames, len(self.columns) - 1)
+        tokens = self.columns[start:stop]
+        targets = self.columns[start + 1 : stop + 1]
+        batch = {"tokens": tokens, "targets": targets, "reset": start == 0}
+        return [f"frame{start}"], batch | scale

@@ -3,7 +3,8 @@
 Needs neither torch nor ESPnet.
 
 Every line ends with ``<eos>``, blank lines included (they are ``<eos>`` alone). In ESPnet2's format
-a line is an utterance id and its words; a blank line is an id alone.
+a line is an utterance id and its words; a blank line is an id alone. Tokens are counted as in
+salesforce/awd-lstm-lm (data.py, `Corpus.tokenize`), on which published perplexities rest.
 """
 
 import codecs
@@ -12,7 +13,7 @@ import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 from espnet_topdown import files
@@ -25,25 +26,27 @@ Lines = list[list[str]]
 
 
 def find_split(directory: Path, split: str) -> Path:
-    """The one file of `split` in `directory`.
+    """The one file of `split` in `directory`: plain or .gz.
 
-    ``{split}.txt`` or ``wiki.{split}.tokens``, plain or .gz.
+    Its name is ``{split}.txt`` or, as in WikiText's archives, ``wiki.{split}.tokens``.
 
     Raises:
         TopdownError: no such directory, none of the files, or several.
     """
     if not directory.is_dir():
         raise TopdownError(
-            f"{directory}: not a directory; give the one that holds the corpus's text files."
+            f"{directory}: not a directory; give the one that holds the corpus's text files"
         )
-    names = [base + end for base in (f"{split}.txt", f"wiki.{split}.tokens") for end in ("", ".gz")]
-    found = [directory / name for name in names if (directory / name).is_file()]
-    if len(found) != 1:
-        have = ", ".join(p.name for p in found) or "none of them"
+    plain = (f"{split}.txt", f"wiki.{split}.tokens")
+    names = [name + end for name in plain for end in ("", ".gz")]
+    paths = [directory / name for name in names]
+    present = [path for path in paths if path.is_file()]
+    if len(present) != 1:
+        have = ", ".join(path.name for path in present) or "none of them"
         raise TopdownError(
-            f"{directory}: exactly one of {', '.join(names)} is needed, found {have}."
+            f"{directory}: exactly one of {', '.join(names)} is needed, found {have}"
         )
-    return found[0]
+    return present[0]
 
 
 def read_plain(path: Path) -> Lines:
@@ -53,26 +56,35 @@ def read_plain(path: Path) -> Lines:
         TopdownError: missing, unreadable or empty file, a byte order mark, or bytes that are not
             UTF-8 (with the line number).
     """
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as e:
-        raise TopdownError(f"{path}: cannot be read ({e}).") from e
+    data = _read_bytes(path)
     if not data.strip():
-        raise TopdownError(f"{path}: the file is empty; give a text with at least one word.")
+        raise TopdownError(f"{path}: the file is empty; give a text with at least one word")
     if data.startswith(codecs.BOM_UTF8):
         raise TopdownError(
             f"{path}, line 1: begins with a byte order mark, which would become part of a word;"
-            " remove it."
+            " remove it"
         )
+    # At newlines alone: str.splitlines breaks at other characters too, and each line adds an <eos>.
+    rows = data.removesuffix(b"\n").split(b"\n")
     lines = []
-    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), 1):
+    for number, line in enumerate(rows, 1):
         try:
             lines.append(line.decode("utf-8").split())
-        except UnicodeDecodeError as e:
+        except UnicodeDecodeError as error:
             raise TopdownError(
-                f"{path}, line {number}: not UTF-8 ({e.reason}); convert the file first."
-            ) from e
+                f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file first"
+            ) from error
     return lines
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The bytes of a file, decompressed where its name ends with .gz."""
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix == ".gz" else data
+    # gzip raises EOFError for a truncated file and zlib.error for a damaged one.
+    except (OSError, EOFError, zlib.error) as error:
+        raise TopdownError(f"{path}: cannot be read ({error})") from error
 
 
 def read_text(path: Path) -> Lines:
@@ -82,19 +94,21 @@ def read_text(path: Path) -> Lines:
         TopdownError: as `read_plain`; or a line without an id.
     """
     lines = read_plain(path)
-    bare = next((n for n, words in enumerate(lines, 1) if not words), None)
-    if bare is not None:
-        raise TopdownError(
-            f"{path}, line {bare}: no utterance id; a blank line of the corpus is written as its id"
-            " alone."
-        )
+    for number, words in enumerate(lines, 1):
+        if not words:
+            raise TopdownError(
+                f"{path}, line {number}: no utterance id; a blank line of the corpus is written as"
+                " its id alone"
+            )
     return [words[1:] for words in lines]
 
 
 def write_text(path: Path, split: str, lines: Lines) -> None:
-    """Writes `lines` in ESPnet2's format, ids ``{split}_0000001`` and on."""
-    rows = (" ".join([f"{split}_{n:07d}", *words]) for n, words in enumerate(lines, 1))
-    files.write_text(path, "".join(f"{row}\n" for row in rows))
+    """Write `lines` in ESPnet2's format, ids ``{split}_0000001`` and on."""
+    rows = []
+    for number, words in enumerate(lines, 1):
+        rows.append(" ".join([f"{split}_{number:07d}", *words]) + "\n")
+    files.write_text(path, "".join(rows))
 
 
 def count_tokens(lines: Lines) -> int:
@@ -103,50 +117,69 @@ def count_tokens(lines: Lines) -> int:
 
 
 def cut(lines: Lines, tokens: int) -> Lines:
-    """The longest beginning of whole lines with at most `tokens` tokens.
+    """The longest beginning of whole lines with at most `tokens` tokens, ``<eos>`` counted.
 
     Raises:
         TopdownError: `tokens` is below the first line's, or above all there are.
     """
+    # Tokens up to the end of each line.
     ends = list(accumulate(len(words) + 1 for words in lines))
     kept = bisect_right(ends, tokens)
     if kept == 0 or tokens > ends[-1]:
         raise TopdownError(
             f"a slice of {tokens} tokens was asked for; the text has {ends[-1]}, its first line"
-            f" {ends[0]}."
+            f" {ends[0]}"
         )
     return lines[:kept]
 
 
 def word_list(lines: Lines, min_count: int = 1) -> list[str]:
-    """Words seen `min_count` times or more in order of appearance, ``<unk>`` if it is missing,
-    ``<eos>`` last.
+    """Words seen at least `min_count` times in order of appearance, ``<eos>`` last.
+
+    ``<unk>`` is among them, whether it was seen or not.
     """
-    counts = Counter(word for words in lines for word in words)
+    counts = Counter(chain.from_iterable(lines))
     counts[UNK] = max(counts[UNK], min_count)
-    return [word for word, n in counts.items() if n >= min_count and word != EOS] + [EOS]
+    frequent = [word for word, count in counts.items() if count >= min_count]
+    # Last, since ESPnet2's language models take the last id for the end of a sentence
+    # (espnet2/lm/espnet_model.py, 202511); a corpus that spells it out must not move it.
+    return [word for word in frequent if word != EOS] + [EOS]
 
 
 def map_unknown(lines: Lines, known: Iterable[str]) -> tuple[Lines, int]:
     """`lines` with words outside `known` written as ``<unk>``, and how many were."""
     known = set(known)
-    mapped = [[word if word in known else UNK for word in words] for words in lines]
-    return mapped, sum(word not in known for words in lines for word in words)
+    mapped = []
+    unknown = 0
+    for words in lines:
+        mapped.append([word if word in known else UNK for word in words])
+        unknown += sum(word not in known for word in words)
+    return mapped, unknown
 
 
 def word_ids(lines: Lines, tokens: Sequence[str], source: Path) -> list[int]:
     """The stream of ids of `lines` with ``<eos>``, the last token, after each.
 
+    Args:
+        lines: words of each line.
+        tokens: the vocabulary; a word's id is its place.
+        source: where the lines come from, for the message.
+
     Raises:
         TopdownError: a word is not in `tokens`: the text and the vocabulary do not belong together.
     """
-    index = {token: i for i, token in enumerate(tokens)}
-    missing = sorted({word for words in lines for word in words} - index.keys())
+    index = {token: number for number, token in enumerate(tokens)}
+    seen = set(chain.from_iterable(lines))
+    missing = sorted(seen - index.keys())
     if missing:
         raise TopdownError(
-            f"{source}: {len(missing)} words are not in the vocabulary of {len(tokens)}"
+            f"{source}: words outside the vocabulary of {len(tokens)}: {len(missing)}"
             f" ({', '.join(missing[:5])}); text and token list must come from one preparation"
-            " (stages 1 and 5)."
+            " (stages 1 and 5)"
         )
     eos = len(tokens) - 1
-    return [i for words in lines for i in (*map(index.__getitem__, words), eos)]
+    ids = []
+    for words in lines:
+        ids += [index[word] for word in words]
+        ids.append(eos)
+    return ids

@@ -1,11 +1,11 @@
-"""``python3 -m espnet_topdown.lm.data``: prepares plain text corpora for the lm1 recipes.
+"""``python3 -m espnet_topdown.lm.data``: prepare plain text corpora for the lm1 recipes.
 
 ``prepare`` writes data/{train,valid,test}/text, ``tokens`` a token list, ``lines`` the copy without
 blank lines that ESPnet2's own (per-line) language models need. Reading and writing are `corpus`'s.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown import files
@@ -22,12 +22,11 @@ def prepare(
     expect_tokens: Sequence[int] | None = None,
     expect_vocabulary: int | None = None,
 ) -> str:
-    """Writes ``output/{train,valid,test}/text`` and the options as ``output/options.json``.
-
-    Says what is in them.
+    """Write ``output/{train,valid,test}/text`` and say what is in them.
 
     The vocabulary is the (sliced) training text's; other words become ``<unk>`` in all three. The
-    expected counts are those of the untouched source files.
+    expected counts are those of the untouched source files. The options stay in
+    ``output/options.json``.
 
     Args:
         source: directory with the three plain or gzip text files.
@@ -42,110 +41,116 @@ def prepare(
         TopdownError: a file that cannot be used, or counts that differ from the expected ones
             (nothing is written then).
     """
-    texts = {split: corpus.read_plain(corpus.find_split(source, split)) for split in corpus.SPLITS}
-    _check_counts(source, texts, expect_tokens, expect_vocabulary)
+    texts = {}
+    for split in corpus.SPLITS:
+        texts[split] = corpus.read_plain(corpus.find_split(source, split))
+    faults = []
+    if expect_tokens is not None:
+        faults += _wrong_tokens(texts, expect_tokens)
+    if expect_vocabulary is not None:
+        faults += _wrong_vocabulary(texts["train"], expect_vocabulary)
+    if faults:
+        raise TopdownError(
+            f"{source} is not the corpus that was asked for ({'; '.join(faults)}). Nothing was"
+            " written"
+        )
     if train_tokens is not None:
         texts["train"] = corpus.cut(texts["train"], train_tokens)
+    # Of the slice, not of the whole text: a small recipe must not know words it never saw.
     known = corpus.word_list(texts["train"], min_count)
     report = [f"vocabulary: {len(known)} words, {corpus.UNK} and {corpus.EOS} counted"]
     for split, lines in texts.items():
-        lines, unknown = corpus.map_unknown(lines, known)
-        corpus.write_text(output / split / "text", split, lines)
-        tokens = corpus.count_tokens(lines)
-        report.append(
-            f"{split}: {len(lines)} lines, {tokens} tokens, {unknown} words mapped to {corpus.UNK}"
-        )
-    files.write_json(
-        output / "options.json", {"train_tokens": train_tokens or "all", "min_count": min_count}
-    )
+        mapped, unknown = corpus.map_unknown(lines, known)
+        corpus.write_text(output / split / "text", split, mapped)
+        size = f"{_counted(len(lines), 'line')}, {_counted(corpus.count_tokens(lines), 'token')}"
+        report.append(f"{split}: {size}, {_counted(unknown, 'word')} mapped to {corpus.UNK}")
+    options = {"train_tokens": train_tokens or "all", "min_count": min_count}
+    files.write_json(output / "options.json", options)
     return "\n".join(report)
 
 
-def _check_counts(
-    source: Path,
-    texts: dict[str, corpus.Lines],
-    tokens: Sequence[int] | None,
-    vocabulary: int | None,
-) -> None:
-    """Compares the source's counts with the expected ones, all of them before it complains."""
-    checks = []
-    if tokens is not None:
-        found = map(corpus.count_tokens, texts.values())
-        checks += [
-            (f"tokens of {s}", want, got) for s, want, got in zip(texts, tokens, found, strict=True)
-        ]
-    if vocabulary is not None:
-        checks.append(
-            ("distinct training words", vocabulary, len(corpus.word_list(texts["train"])))
-        )
-    wrong = [f"{what}: {got}, expected {want}" for what, want, got in checks if want != got]
-    if wrong:
-        raise TopdownError(
-            f"{source} is not the corpus that was asked for ({'; '.join(wrong)}). Nothing was"
-            " written."
-        )
+def _wrong_tokens(texts: Mapping[str, corpus.Lines], expected: Sequence[int]) -> list[str]:
+    """A message for every text that has another number of tokens than expected."""
+    faults = []
+    for (split, lines), want in zip(texts.items(), expected, strict=True):
+        count = corpus.count_tokens(lines)
+        if count != want:
+            faults.append(f"tokens of {split}: {count}, expected {want}")
+    return faults
+
+
+def _wrong_vocabulary(train: corpus.Lines, expected: int) -> list[str]:
+    """A message where the training text has another number of distinct words than expected."""
+    count = len(corpus.word_list(train))
+    return [] if count == expected else [f"distinct training words: {count}, expected {expected}"]
 
 
 def write_tokens(text: Path, output: Path) -> str:
-    """Writes the words of `text` one a line, ``<eos>`` last, and says how many there are."""
+    """Write the words of `text` one a line, ``<eos>`` last, and say how many there are."""
     words = corpus.word_list(corpus.read_text(text))
     files.write_text(output, "".join(f"{word}\n" for word in words))
-    return f"{output}: {len(words)} tokens"
+    return f"{output}: {_counted(len(words), 'token')}"
 
 
 def write_lines(text: Path, output: Path) -> str:
-    """Writes `text` without its blank lines, which ESPnet2's own text reader refuses, and says what
-    was dropped.
+    """Write `text` without its blank lines and say how many were dropped.
+
+    ESPnet2's own text reader refuses an id without text (espnet2/train/iterable_dataset.py,
+    202511).
 
     Raises:
         TopdownError: as `corpus.read_text`; or there is no other line.
     """
+    # For its checks alone: the rows are copied as they stand, ids included.
     corpus.read_text(text)
     rows = text.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     kept = [row for row in rows if len(row.split()) > 1]
     if not kept:
         raise TopdownError(
-            f"{text}: all of its {len(rows)} lines are blank; give a text with at least one word."
+            f"{text}: nothing but blank lines ({len(rows)}); give a text with at least one word"
         )
     files.write_text(output, "".join(f"{row}\n" for row in kept))
-    return f"{output}: {len(kept)} lines, {len(rows) - len(kept)} blank ones dropped"
+    return f"{output}: {_counted(len(kept), 'line')}, {len(rows) - len(kept)} blank dropped"
+
+
+def _counted(count: int, noun: str) -> str:
+    """Such as ``1 line`` and ``2 lines``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """The three commands and their options."""
+    """The three commands and their options; `run` is the function that a command calls."""
     parser = argparse.ArgumentParser(prog="python3 -m espnet_topdown.lm.data", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    p = commands.add_parser("prepare", help="plain text files to data/{train,valid,test}/text")
-    p.add_argument(
-        "--source", type=Path, required=True, help="directory with {train,valid,test}.txt[.gz]"
+    commands = parser.add_subparsers(required=True, dest="command")
+    command = commands.add_parser(
+        "prepare", help="plain text files to data/{train,valid,test}/text"
     )
-    p.add_argument("--output", type=Path, required=True, help="data directory to write")
-    p.add_argument("--train_tokens", type=int, help="keep this many tokens of the training text")
-    p.add_argument("--min_count", type=int, default=1, help="rarer training words become <unk>")
-    p.add_argument(
-        "--expect_tokens", type=int, nargs=3, help="tokens of train, valid and test, <eos> counted"
-    )
-    p.add_argument(
-        "--expect_vocabulary", type=int, help="distinct training words, <unk> and <eos> counted"
-    )
-    for name, text in (
-        ("tokens", "token list of a text file"),
-        ("lines", "a text file without its blank lines"),
+    command.set_defaults(run=prepare)
+    add = command.add_argument
+    add("--source", type=Path, required=True, help="directory with {train,valid,test}.txt[.gz]")
+    add("--output", type=Path, required=True, help="data directory to write")
+    add("--train_tokens", type=int, help="keep this many tokens of the training text")
+    add("--min_count", type=int, default=1, help="rarer training words become <unk>")
+    add("--expect_tokens", type=int, nargs=3, help="of train, valid and test, <eos> counted")
+    add("--expect_vocabulary", type=int, help="distinct training words, <unk> and <eos> counted")
+    for name, run, summary in (
+        ("tokens", write_tokens, "token list of a text file"),
+        ("lines", write_lines, "a text file without its blank lines"),
     ):
-        p = commands.add_parser(name, help=text)
-        p.add_argument("--text", type=Path, required=True, help="text file in ESPnet2's format")
-        p.add_argument("--output", type=Path, required=True, help="file to write")
+        command = commands.add_parser(name, help=summary)
+        command.set_defaults(run=run)
+        command.add_argument("--text", type=Path, required=True, help="file in ESPnet2's format")
+        command.add_argument("--output", type=Path, required=True, help="file to write")
     return parser
 
 
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Runs one command; a user's fault is printed without traceback."""
-    options = vars(get_parser().parse_args(cmd))
-    command = {"prepare": prepare, "tokens": write_tokens, "lines": write_lines}[
-        options.pop("command")
-    ]
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and print what it says."""
+    options = vars(get_parser().parse_args(argv))
+    del options["command"]
+    run = options.pop("run")
     with reported():
-        print(command(**options))
+        print(run(**options))
 
 
 if __name__ == "__main__":

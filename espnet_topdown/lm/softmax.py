@@ -11,10 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = {
-    "cpu": 1 << 19,
-    "cuda": 1 << 28,
-}  # logits at a time: 2 MB stay in a core's cache; a GPU wants large kernels
+# Logits at a time: 2 MB of them stay in a core's cache; a GPU wants large kernels.
+CHUNK = {"cpu": 1 << 19, "cuda": 1 << 28}
 
 
 class _MeanCrossEntropy(torch.autograd.Function):
@@ -22,58 +20,67 @@ class _MeanCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, training: bool
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, with_gradients: bool
     ) -> Tensor:
-        """Mean negative log likelihood; see `mean_cross_entropy`.
-
-        `training` is false under no_grad, which hides it.
-        """
-        wanted = [training and need for need in ctx.needs_input_grad[:3]]
-        grads = [
-            torch.zeros_like(t) if want else None
-            for t, want in zip((x, weight, bias), wanted, strict=True)
-        ]
-        rows = max(1, CHUNK.get(x.device.type, 1 << 28) // len(weight))
+        """Mean negative log likelihood; see `mean_cross_entropy`."""
+        grads: list[Tensor | None] = [None, None, None]
+        for place, tensor in enumerate((x, weight, bias)):
+            # needs_input_grad is true under no_grad too, where no gradient is wanted.
+            if with_gradients and ctx.needs_input_grad[place]:
+                grads[place] = torch.zeros_like(tensor)
+        logits_at_a_time = CHUNK.get(x.device.type, CHUNK["cuda"])
+        rows = max(1, logits_at_a_time // len(weight))
         total = x.new_zeros(())
         for start in range(0, len(x), rows):
-            part = slice(start, start + rows)
-            log_p = F.log_softmax(F.linear(x[part], weight, bias), dim=-1)
-            index = targets[part].unsqueeze(1)
+            chunk = slice(start, start + rows)
+            logits = F.linear(x[chunk], weight, bias)
+            log_p = F.log_softmax(logits, dim=-1)
+            index = targets[chunk].unsqueeze(1)
             total -= log_p.gather(1, index).sum()
-            if any(wanted):
-                delta = log_p.exp_().scatter_add_(1, index, -torch.ones_like(index, dtype=x.dtype))
-                _add_gradients(grads, delta, x, weight, part)
-        ctx.save_for_backward(*(g.div_(len(x)) if g is not None else None for g in grads))
+            if any(grad is not None for grad in grads):
+                # Softmax minus one at the target, in log_p's own memory.
+                minus_one = -torch.ones_like(index, dtype=x.dtype)
+                delta = log_p.exp_().scatter_add_(1, index, minus_one)
+                _add_gradients(grads, delta, x, weight, chunk)
+        for grad in grads:
+            if grad is not None:
+                grad.div_(len(x))
+        ctx.save_for_backward(*grads)
         return total / len(x)
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of `forward`, times the loss's own."""
-        return *(g * outer if g is not None else None for g in ctx.saved_tensors), None, None
+        grads = [None if grad is None else grad * outer for grad in ctx.saved_tensors]
+        return *grads, None, None
 
 
 def _add_gradients(
-    grads: list[Tensor | None], delta: Tensor, x: Tensor, weight: Tensor, part: slice
+    grads: list[Tensor | None], delta: Tensor, x: Tensor, weight: Tensor, chunk: slice
 ) -> None:
-    """Adds a chunk's share; `delta` is the gradient of the summed loss by its logits."""
-    if grads[0] is not None:
-        torch.mm(delta, weight, out=grads[0][part])
-    if grads[1] is not None:
-        grads[1].addmm_(delta.t(), x[part])
-    if grads[2] is not None:
-        grads[2].add_(delta.sum(0))
+    """Add a chunk's share; `delta` is the gradient of the summed loss by its logits."""
+    of_x, of_weight, of_bias = grads
+    if of_x is not None:
+        torch.mm(delta, weight, out=of_x[chunk])
+    if of_weight is not None:
+        of_weight.addmm_(delta.t(), x[chunk])
+    if of_bias is not None:
+        of_bias.add_(delta.sum(0))
 
 
 def mean_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """Mean over rows of the negative log softmax of ``x @ weight.T + bias`` at `targets`.
 
     Equal to F.cross_entropy(F.linear(x, weight, bias), targets) but for rounding; frozen arguments
-    cost no gradient.
+    cost no gradient. Second derivatives are not available.
 
     Args:
         x: (rows, dim).
         weight: (classes, dim).
         bias: (classes,).
         targets: class of each row, (rows,).
+
+    Returns:
+        The mean in nats, a scalar.
     """
     return _MeanCrossEntropy.apply(x, weight, bias, targets, torch.is_grad_enabled())

@@ -1,6 +1,4 @@
-"""The stream model.
-
-Next-word loss over windows of one endless text, with the state carried from window to window.
+"""Next-word loss over windows of one endless text, the state carried from window to window.
 
 Windows come from `bptt`; AWD-LSTM's layers are in `awd_lstm`.
 """
@@ -20,8 +18,9 @@ class StreamLanguageModel(ESPnetLanguageModel):
 
     The gradient is of the mean negative log likelihood plus activation regularisation (AR, on the
     dropped output of the top LSTM) and temporal activation regularisation (TAR, on its output
-    before dropout). The reported loss is the likelihood alone, in training too. Scoring single
-    sentences (`nll`) is inherited from ESPnet2's own LM model.
+    before dropout), as in `train` of salesforce/awd-lstm-lm, main.py. The reported loss is the
+    likelihood alone, in training too. Scoring single sentences (`nll`) is inherited from ESPnet2's
+    own LM model.
 
     Args:
         lm: an AWD-LSTM.
@@ -40,14 +39,14 @@ class StreamLanguageModel(ESPnetLanguageModel):
         if not isinstance(lm, AWDLSTM):
             raise TopdownError(
                 f"--model lm_stream needs --lm awd_lstm, got {type(lm).__name__}; use --model lm"
-                " for it."
+                " for it"
             )
         super().__init__(lm=lm, vocab_size=vocab_size, ignore_id=ignore_id)
         self.alpha = alpha
         self.beta = beta
-        self._state: State | None = (
-            None  # between windows; not a buffer, every epoch starts with a reset
-        )
+        # Between windows. Not a buffer: every epoch starts with a reset, so that a checkpoint has
+        # no need of it.
+        self._state: State | None = None
 
     def forward(
         self, tokens: Tensor, targets: Tensor, reset: bool, **kwargs: object
@@ -60,17 +59,21 @@ class StreamLanguageModel(ESPnetLanguageModel):
             reset: start from a zero state, as at the beginning of a stream.
             kwargs: unused names that ESPnet2's trainer adds (`utt_id`).
         """
-        state = None if reset else self._state
-        raw, dropped, state = self.lm.features(tokens, state)
-        self._state = tuple((h.detach(), c.detach()) for h, c in state)
+        before = None if reset else self._state
+        raw, dropped, after = self.lm.features(tokens, before)
+        self._state = tuple((h.detach(), c.detach()) for h, c in after)
         softmax = self.lm.decoder
-        nll = mean_cross_entropy(
-            dropped.flatten(0, 1), softmax.weight, softmax.bias, targets.flatten()
-        )
+        rows = dropped.flatten(0, 1)
+        nll = mean_cross_entropy(rows, softmax.weight, softmax.bias, targets.flatten())
         loss = nll + self._penalty(raw, dropped) if self.training else nll
-        return loss, {"loss": nll.detach()}, torch.tensor(targets.numel(), device=nll.device)
+        # ESPnet2 weights its means by it, so that the valid loss is the mean over all targets.
+        count = torch.tensor(targets.numel(), device=nll.device)
+        return loss, {"loss": nll.detach()}, count
 
     def _penalty(self, raw: Tensor, dropped: Tensor) -> Tensor:
-        """alpha AR + beta TAR; a window of one frame has no TAR."""
+        """AR and TAR with their weights; a window of one frame has no TAR."""
         penalty = self.alpha * dropped.pow(2).mean()
-        return penalty + self.beta * (raw[1:] - raw[:-1]).pow(2).mean() if len(raw) > 1 else penalty
+        if len(raw) > 1:
+            change = raw[1:] - raw[:-1]
+            penalty = penalty + self.beta * change.pow(2).mean()
+        return penalty

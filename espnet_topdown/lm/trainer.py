@@ -1,20 +1,15 @@
-"""What a stream model needs of ESPnet2's trainer.
-
-Scaled learning rates, averages in validation and model files.
-"""
+"""ESPnet2's trainer for a stream: scaled learning rates, averages in validation and model files."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import torch
+from espnet2.train.trainer import Trainer
 
 from espnet_topdown.lm.nt_asgd import NTASGD
 
 
-class StreamTrainerMixin:
-    """Put before ESPnet2's `Trainer` (or a subclass of it).
-
-    With other optimisers than NT-ASGD it changes nothing.
+class StreamTrainer(Trainer):
+    """ESPnet2's trainer around an `NTASGD`; with other optimisers it changes nothing.
 
     After an epoch of training the averages, once there are any, take the raw weights' place in the
     model: validation and the model files then see them, and checkpoint.pth holds the raw weights as
@@ -24,33 +19,32 @@ class StreamTrainerMixin:
     """
 
     @classmethod
-    def train_one_epoch(
-        cls,
-        model: torch.nn.Module,
-        iterator: Iterable[Any],
-        optimizers: Sequence[torch.optim.Optimizer],
-        **kwargs: Any,
-    ) -> bool:
-        """ESPnet2's training epoch on the raw weights.
+    def train_one_epoch(cls, **kwargs: Any) -> bool:
+        """ESPnet2's epoch on the raw weights; the averages are in the model when it returns.
 
-        The averages are in the model when it returns.
+        Args:
+            kwargs: those of `Trainer.train_one_epoch`, which ESPnet2 passes by name.
+
+        Returns:
+            Whether every step failed, as ESPnet2's does.
         """
-        ours = [o for o in optimizers if isinstance(o, NTASGD)]
+        ours = [optimizer for optimizer in kwargs["optimizers"] if isinstance(optimizer, NTASGD)]
+        if not ours:
+            return super().train_one_epoch(**kwargs)
         for optimizer in ours:
             optimizer.use_raw()
-        iterator = scaled(iterator, ours) if ours else iterator
-        invalid = super().train_one_epoch(
-            model=model, iterator=iterator, optimizers=optimizers, **kwargs
-        )
+        kwargs["iterator"] = scaled(kwargs["iterator"], ours)
+        all_steps_are_invalid = super().train_one_epoch(**kwargs)
+        # Left in: ESPnet2 validates and saves before it comes here again.
         for optimizer in ours:
             optimizer.use_average()
-        return invalid
+        return all_steps_are_invalid
 
 
 def scaled(iterator: Iterable[Any], optimizers: Sequence[NTASGD]) -> Iterator[Any]:
-    """The batches, each with its `lr_scale` handed to the optimisers first.
+    """The batches, after the `lr_scale` of each was handed to the optimisers.
 
-    The step rescales after clipping.
+    The optimisers apply it: a loss that is scaled instead would be clipped otherwise.
     """
     for keys, batch in iterator:
         scale = batch.pop("lr_scale", 1.0)

@@ -69,7 +69,7 @@ HEADER = {
     "dev_criterion": Must("[valid, METRIC, min|max]", _is_criterion),
     "parent": _PLAIN_NAME,
     "parent_model": _PLAIN_NAME,
-    "min_gain": Must("a number >= 0", lambda value: check.is_number(value) and value >= 0),
+    "min_gain": check.NOT_NEGATIVE,
     "patience": check.whole(1),
     "layers": _LAYERS,
 }

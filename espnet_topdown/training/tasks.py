@@ -9,7 +9,6 @@ from pathlib import Path
 
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.tasks.asr import ASRTask
-from espnet2.tasks.lm import LMTask
 from espnet2.tasks.mt import MTTask
 from espnet2.tasks.s2t import S2TTask
 from espnet2.tasks.slu import SLUTask
@@ -18,8 +17,8 @@ from espnet2.tasks.st import STTask
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.experiment.phase_dir import LOCK
-from espnet_topdown.lm.task import StreamLMTaskMixin
-from espnet_topdown.lm.trainer import StreamTrainerMixin
+from espnet_topdown.lm.task import StreamLMTask
+from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training.trainer import TopdownTrainer
@@ -59,11 +58,11 @@ class TopdownASRTask(TopdownTask, ASRTask):
     """Speech recognition."""
 
 
-class TopdownLMTrainer(StreamTrainerMixin, TopdownTrainer):
+class TopdownLMTrainer(StreamTrainer, TopdownTrainer):
     """`TopdownTrainer`; with NT-ASGD, averages in validation and saved models."""
 
 
-class TopdownLMTask(TopdownTask, StreamLMTaskMixin, LMTask):
+class TopdownLMTask(TopdownTask, StreamLMTask):
     """Language models, AWD-LSTM on streams among them."""
 
     trainer = TopdownLMTrainer

@@ -1,6 +1,4 @@
-"""A second implementation of the published recipe, for comparison.
-
-Equations and loops, no ESPnet, none of the package.
+"""A second implementation of the published recipe: equations and loops, none of the package.
 
 From "Regularizing and Optimizing LSTM Language Models" (arXiv 1708.02182) and the LSTM's equations.
 Weights come in under the names of the package; dropout is off; everything is float64.
@@ -10,18 +8,21 @@ import numpy as np
 import torch
 
 Weights = dict[str, torch.Tensor]
+# Sizes and dropouts (`lm_conf`) of the models in these tests.
+TINY = dict(unit=6, nhid=8, nlayers=3)
+WITHOUT_DROPOUT = dict(dropout_rate=0.0, dropouth=0.0, dropouti=0.0, dropoute=0.0, wdrop=0.0)
+DROPOUT = TINY | dict(dropout_rate=0.2, dropouth=0.2, dropouti=0.2, dropoute=0.1, wdrop=0.4)
 
 
 def lstm(x: torch.Tensor, h: torch.Tensor, c: torch.Tensor, weights: Weights, k: int) -> tuple:
-    """One LSTM layer by its equations over (frames, columns, dim).
-
-    Gates in the order i, f, g, o.
-    """
-    w_ih, w_hh, b_ih, b_hh = (
-        weights[f"lm.rnns.{k}.{n}_l0"] for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
+    """Layer `k` by its equations: output over `x` (frames, columns, dim), last h, last c."""
+    w_ih = weights[f"lm.rnns.{k}.weight_ih_l0"]
+    w_hh = weights[f"lm.rnns.{k}.weight_hh_l0"]
+    b_ih = weights[f"lm.rnns.{k}.bias_ih_l0"]
+    b_hh = weights[f"lm.rnns.{k}.bias_hh_l0"]
     outputs = []
     for frame in x:
+        # PyTorch's order of the gates.
         i, f, g, o = (frame @ w_ih.T + b_ih + h @ w_hh.T + b_hh).chunk(4, dim=1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
@@ -45,9 +46,14 @@ class Recipe:
         self, weights: Weights, train: list[int], valid: list[int], conf: dict, *, lag: bool = False
     ) -> None:
         self.weights = {k: v.detach().double().clone().requires_grad_() for k, v in weights.items()}
-        self.train, self.valid, self.conf, self.lag = train, valid, conf, lag
-        self.history: list[float] = []  # validation losses of the SGD part
-        self.iterates: list[Weights] | None = None  # weights after every step since averaging began
+        self.train = train
+        self.valid = valid
+        self.conf = conf
+        self.lag = lag
+        # Validation losses of the SGD part.
+        self.history: list[float] = []
+        # Weights after every step since averaging began.
+        self.iterates: list[Weights] | None = None
         self.last_lr: float | None = None
         self.losses: list[float] = []
         self.norms: list[float] = []
@@ -55,9 +61,7 @@ class Recipe:
     def loss(
         self, stream: list[list[int]], start: int, stop: int, state: list, *, penalty: bool
     ) -> tuple:
-        """Mean negative log likelihood of a window, the same with AR and TAR, and the state after
-        it.
-        """
+        """A window's mean loss in nats, the same with AR and TAR, and the state after it."""
         rows = torch.tensor([[column[t] for column in stream] for t in range(start, stop + 1)])
         x = self.weights["lm.encoder.weight"][rows[:-1]]
         after = []
@@ -67,48 +71,52 @@ class Recipe:
         softmax = self.weights.get("lm.decoder.weight", self.weights["lm.encoder.weight"])
         logits = x @ softmax.T + self.weights["lm.decoder.bias"]
         log_p = logits - torch.log(torch.exp(logits).sum(-1, keepdim=True))
-        nll = -torch.stack(
-            [log_p[t, b, rows[t + 1, b]] for t in range(stop - start) for b in range(len(stream))]
-        ).mean()
-        total = nll + 2.0 * (x**2).mean() + ((x[1:] - x[:-1]) ** 2).mean() if penalty else nll
-        return nll, total, after
+        of_targets = []
+        for t in range(stop - start):
+            for b in range(len(stream)):
+                of_targets.append(log_p[t, b, rows[t + 1, b]])
+        nll = -torch.stack(of_targets).mean()
+        if not penalty:
+            return nll, nll, after
+        # Without dropout both regularisations see the same output.
+        ar = (x**2).mean()
+        tar = ((x[1:] - x[:-1]) ** 2).mean()
+        return nll, nll + 2.0 * ar + 1.0 * tar, after
 
     def zeros(self, columns: int) -> list:
         """A zero state of every layer."""
-        sizes = [self.weights[f"lm.rnns.{k}.weight_hh_l0"].shape[1] for k in range(3)]
-        return [
-            (
-                torch.zeros(columns, n, dtype=torch.float64),
-                torch.zeros(columns, n, dtype=torch.float64),
-            )
-            for n in sizes
-        ]
+        state = []
+        for k in range(3):
+            size = self.weights[f"lm.rnns.{k}.weight_hh_l0"].shape[1]
+            zeros = torch.zeros(columns, size, dtype=torch.float64)
+            state.append((zeros, zeros))
+        return state
 
     def train_epoch(self, epoch: int) -> None:
         """All windows of an epoch, one step each."""
-        stream, state = (
-            side_by_side(self.train, self.conf["columns"]),
-            self.zeros(self.conf["columns"]),
-        )
-        rng, i, last = np.random.RandomState(self.conf["seed"] + epoch), 0, len(stream[0]) - 1
+        stream = side_by_side(self.train, self.conf["columns"])
+        state = self.zeros(self.conf["columns"])
+        rng = np.random.RandomState(self.conf["seed"] + epoch)
+        names = list(self.weights)
+        last = len(stream[0]) - 1
+        i = 0
         while i < last - 1:
             half = rng.random_sample() < self.conf["short_probability"]
             mean = self.conf["bptt"] / 2 if half else self.conf["bptt"]
             drawn = max(self.conf["min_frames"], int(rng.normal(mean, self.conf["sigma"])))
-            nll, total, state = self.loss(stream, i, min(i + drawn, last), state, penalty=True)
-            names = list(self.weights)
-            grads = dict(zip(names, torch.autograd.grad(total, [self.weights[n] for n in names])))
+            stop = min(i + drawn, last)
+            nll, total, state = self.loss(stream, i, stop, state, penalty=True)
+            grads = torch.autograd.grad(total, [self.weights[name] for name in names])
             self.losses.append(nll.item())
-            self.step(grads, self.conf["lr"] * drawn / self.conf["bptt"])
+            self.step(dict(zip(names, grads)), self.conf["lr"] * drawn / self.conf["bptt"])
             i += drawn
 
     def step(self, grads: Weights, lr: float) -> None:
-        """Clips by the global norm, then one step with the window's learning rate, weight decay
-        after clipping.
-        """
+        """Clip by the global norm, then step with the window's learning rate and weight decay."""
         norm = sum((g**2).sum() for g in grads.values()) ** 0.5
         self.norms.append(norm.item())
-        factor = min(1.0, self.conf["clip"] / (norm.item() + 1e-6))  # the 1e-6 is PyTorch's
+        # The 1e-6 is PyTorch's.
+        factor = min(1.0, self.conf["clip"] / (norm.item() + 1e-6))
         used = self.last_lr if self.lag and self.iterates else lr
         with torch.no_grad():
             for name, weight in self.weights.items():
@@ -118,10 +126,7 @@ class Recipe:
             self.iterates.append({k: v.detach().clone() for k, v in self.weights.items()})
 
     def averages(self) -> Weights:
-        """What validation sees: the mean of the iterates, the first left out.
-
-        Before averaging, the raw weights.
-        """
+        """What validation sees: the mean of all iterates but the first, or the raw weights."""
         if not self.iterates:
             return {k: v.detach() for k, v in self.weights.items()}
         used = self.iterates[1:] or self.iterates
@@ -129,19 +134,20 @@ class Recipe:
 
     def validate(self) -> float:
         """Mean loss over fixed windows with the averages; may start the averaging."""
-        raw, self.weights = self.weights, self.averages()
-        stream, state = (
-            side_by_side(self.valid, self.conf["valid_columns"]),
-            self.zeros(self.conf["valid_columns"]),
-        )
-        last, total = len(stream[0]) - 1, 0.0
+        raw = self.weights
+        self.weights = self.averages()
+        stream = side_by_side(self.valid, self.conf["valid_columns"])
+        state = self.zeros(self.conf["valid_columns"])
+        last = len(stream[0]) - 1
+        total = 0.0
         for i in range(0, last, self.conf["bptt"]):
             stop = min(i + self.conf["bptt"], last)
             nll, _, state = self.loss(stream, i, stop, state, penalty=False)
             total += nll.item() * (stop - i)
         self.weights = raw
-        value, n = total / last, self.conf["nonmono"]
+        value = total / last
         if self.iterates is None:
+            n = self.conf["nonmono"]
             if len(self.history) > n and value > min(self.history[:-n]):
                 self.iterates = []
             self.history.append(value)

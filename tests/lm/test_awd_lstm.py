@@ -1,7 +1,4 @@
-"""The model.
-
-Dropouts where they belong and nowhere in evaluation, the softmax, the scorer in a search.
-"""
+"""The model: dropouts where they belong and nowhere in evaluation, softmax, scores in a search."""
 
 import copy
 from pathlib import Path
@@ -9,18 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from recipe import WITHOUT_DROPOUT
 
 from espnet_topdown.errors import TopdownError
 
 VOCABULARY = 11
-OFF = dict(dropout_rate=0.0, dropouth=0.0, dropouti=0.0, dropoute=0.0, wdrop=0.0)
 
 
-@pytest.fixture(
-    params=["cpu", "cuda"]
-)  # cuDNN has a kernel of its own for what weight drop must reach
+@pytest.fixture(params=["cpu", "cuda"])
 def device(request: pytest.FixtureRequest) -> str:
-    """Each device that is there."""
+    """Each device that is there: cuDNN has a kernel of its own that weight drop must reach."""
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return request.param
@@ -32,13 +27,14 @@ def lm(device: str) -> torch.nn.Module:
     from espnet_topdown.lm.awd_lstm import AWDLSTM
 
     torch.manual_seed(0)
-    return AWDLSTM(VOCABULARY, unit=5, nhid=7, nlayers=3, **OFF | dict(wdrop=0.5)).to(device)
+    dropout = WITHOUT_DROPOUT | dict(wdrop=0.5)
+    return AWDLSTM(VOCABULARY, unit=5, nhid=7, nlayers=3, **dropout).to(device)
 
 
 def plain(layer: torch.nn.Module) -> torch.nn.LSTM:
     """An nn.LSTM with the layer's raw weights."""
     lstm = torch.nn.LSTM(layer.weight_ih_l0.shape[1], layer.hidden_size)
-    lstm.load_state_dict({k: v for k, v in layer.state_dict().items()})
+    lstm.load_state_dict(layer.state_dict())
     return lstm.to(layer.weight_ih_l0.device)
 
 
@@ -49,12 +45,10 @@ def test_full_size_has_the_published_number_of_parameters() -> None:
         sizes = {name: p.numel() for name, p in AWDLSTM(33278).named_parameters()}
         untied = AWDLSTM(33278, tie_weights=False)
     assert sum(sizes.values()) == 33_556_078
-    assert sizes["encoder.weight"] == 13_311_200 and sizes["decoder.bias"] == 33_278
-    assert [sum(n for k, n in sizes.items() if f"rnns.{i}." in k) for i in range(3)] == [
-        7_139_200,
-        10_589_200,
-        2_483_200,
-    ]
+    assert sizes["encoder.weight"] == 13_311_200
+    assert sizes["decoder.bias"] == 33_278
+    for number, size in enumerate([7_139_200, 10_589_200, 2_483_200]):
+        assert sum(n for name, n in sizes.items() if f"rnns.{number}." in name) == size
     assert sum(p.numel() for p in untied.parameters()) == 33_556_078 + 13_311_200
 
 
@@ -100,9 +94,7 @@ def test_weight_masks_differ_between_forwards_and_act_from_the_second_frame_on(
     assert not any(torch.allclose(a, b) for a, b in zip(first[1:], second[1:]))
 
 
-def test_locked_dropout_is_the_same_for_all_frames_and_differs_between_columns_and_forwards() -> (
-    None
-):
+def test_locked_dropout_is_one_mask_for_all_frames_and_another_for_each_column() -> None:
     from espnet_topdown.lm.awd_lstm import LockedDropout
 
     drop = LockedDropout(0.5)
@@ -110,7 +102,8 @@ def test_locked_dropout_is_the_same_for_all_frames_and_differs_between_columns_a
     first, second = drop(x), drop(x)
     assert set(first.unique().tolist()) == {0.0, 2.0}
     assert torch.equal(first, first[:1].expand_as(first))
-    assert not torch.equal(first, second) and not torch.equal(first[:, 0], first[:, 1])
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[:, 0], first[:, 1])
     assert torch.equal(drop.eval()(x), x)
 
 
@@ -136,10 +129,8 @@ def test_softmax_in_chunks_equals_pytorch(
     from espnet_topdown.lm import softmax
 
     monkeypatch.setitem(softmax.CHUNK, "cpu", 5 * VOCABULARY)
-    ours = [
-        torch.randn(*shape, dtype=torch.float64)
-        for shape in ((23, 6), (VOCABULARY, 6), (VOCABULARY,))
-    ]
+    shapes = ((23, 6), (VOCABULARY, 6), (VOCABULARY,))
+    ours = [torch.randn(*shape, dtype=torch.float64) for shape in shapes]
     targets = torch.randint(VOCABULARY, (23,))
     for i, tensor in enumerate(ours):
         tensor.requires_grad_(i not in frozen)
@@ -169,7 +160,8 @@ def test_state_is_carried_detached_and_dropped_at_a_reset(lm: torch.nn.Module, d
     parts = [loss(0, 3, True), loss(3, 8, False)]
     torch.testing.assert_close((parts[0] * 3 + parts[1] * 5) / 8, whole)
     assert not torch.allclose(loss(3, 8, True), parts[1])
-    parts[1].backward()  # would fail, were the graph of the first window still needed
+    # Would fail, were the graph of the first window still needed.
+    parts[1].backward()
     assert not any(t.requires_grad for pair in model._state for t in pair)
 
 
@@ -181,7 +173,9 @@ def test_model_copies_after_a_training_forward(lm: torch.nn.Module, device: str)
 def test_bad_sizes_are_all_named() -> None:
     from espnet_topdown.lm.awd_lstm import AWDLSTM
 
-    with pytest.raises(TopdownError, match="nlayers is 0.*wdrop is 1.5"):
+    with pytest.raises(
+        TopdownError, match=r"nlayers must be .* not 0; wdrop must be within \[0, 1\), not 1.5"
+    ):
         AWDLSTM(VOCABULARY, nlayers=0, wdrop=1.5)
 
 
@@ -211,17 +205,16 @@ def test_scores_in_espnets_beam_search_equal_those_of_whole_sequences(
             token_list=[str(i) for i in range(VOCABULARY)],
             pre_beam_score_key=None,
         )
-        found = search(torch.zeros(3, 4), maxlenratio=1.0, minlenratio=0.0)
-        for hypothesis in found:
+        hypotheses = search(torch.zeros(3, 4), maxlenratio=1.0, minlenratio=0.0)
+        for hypothesis in hypotheses:
             ids = torch.as_tensor(hypothesis.yseq)
-            scored = (
-                ids[:-1] if len(ids) == 5 else ids
-            )  # the search ends the longest ones itself, without a score
+            # The search ends the longest ones itself, without a score.
+            scored = ids[:-1] if len(ids) == 5 else ids
             log_p = lm(scored[None, :-1], None)[0].log_softmax(-1)[0]
-            assert float(hypothesis.score) == pytest.approx(
-                float(log_p.gather(1, scored[1:, None]).sum()), rel=1e-5
-            )
-    assert len(found) >= 5 and max(len(hypothesis.yseq) for hypothesis in found) == 5
+            expected = float(log_p.gather(1, scored[1:, None]).sum())
+            assert float(hypothesis.score) == pytest.approx(expected, rel=1e-5)
+    assert len(hypotheses) >= 5
+    assert max(len(hypothesis.yseq) for hypothesis in hypotheses) == 5
 
 
 @pytest.mark.parametrize("device", ["cpu"], indirect=True)
@@ -235,4 +228,7 @@ def test_stock_espnet_language_model_scores_lines_with_it(
     text, lengths = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([3, 2])
     stock = ESPnetLanguageModel(lm, VOCABULARY).eval().nll(text, lengths)[0]
     ours = StreamLanguageModel(lm, VOCABULARY).eval().nll(text, lengths)[0]
-    assert torch.equal(stock, ours) and stock.shape == (2, 4) and stock[1, 3] == 0
+    assert torch.equal(stock, ours)
+    assert stock.shape == (2, 4)
+    # Padding after the shorter line's <eos>.
+    assert stock[1, 3] == 0

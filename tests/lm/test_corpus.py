@@ -1,7 +1,4 @@
-"""Corpora: counts, vocabularies, slices and streams.
-
-Every refusal names the file and what to do.
-"""
+"""Corpora: counts, vocabularies, slices and streams; refusals name the file and what to do."""
 
 import gzip
 import os
@@ -38,23 +35,16 @@ def test_preparation_keeps_blank_lines_and_maps_unknown_words(source: Path, tmp_
     assert report.splitlines() == [
         "vocabulary: 7 words, <unk> and <eos> counted",
         "train: 4 lines, 14 tokens, 0 words mapped to <unk>",
-        "valid: 2 lines, 4 tokens, 1 words mapped to <unk>",
-        "test: 1 lines, 4 tokens, 2 words mapped to <unk>",
+        "valid: 2 lines, 4 tokens, 1 word mapped to <unk>",
+        "test: 1 line, 4 tokens, 2 words mapped to <unk>",
     ]
 
 
 def test_token_list_is_the_vocabulary_with_eos_last(source: Path, tmp_path: Path) -> None:
     data.prepare(source, tmp_path / "data")
     data.write_tokens(tmp_path / "data/train/text", tmp_path / "tokens.txt")
-    assert (tmp_path / "tokens.txt").read_text().split() == [
-        "=",
-        "A",
-        "a",
-        "b",
-        "c",
-        "<unk>",
-        "<eos>",
-    ]
+    tokens = (tmp_path / "tokens.txt").read_text().split()
+    assert tokens == ["=", "A", "a", "b", "c", "<unk>", "<eos>"]
 
 
 def test_slice_is_whole_lines_and_has_its_own_vocabulary(source: Path, tmp_path: Path) -> None:
@@ -78,12 +68,9 @@ def test_gzip_and_the_original_archives_names_are_read(source: Path, tmp_path: P
 def test_lines_drops_blank_lines_only(source: Path, tmp_path: Path) -> None:
     data.prepare(source, tmp_path / "data")
     report = data.write_lines(tmp_path / "data/train/text", tmp_path / "lines")
-    assert [row.split()[0] for row in (tmp_path / "lines").read_text().splitlines()] == [
-        "train_0000001",
-        "train_0000003",
-        "train_0000004",
-    ]
-    assert report.endswith("3 lines, 1 blank ones dropped")
+    names = [row.split()[0] for row in (tmp_path / "lines").read_text().splitlines()]
+    assert names == ["train_0000001", "train_0000003", "train_0000004"]
+    assert report.endswith("3 lines, 1 blank dropped")
 
 
 def test_stream_has_eos_after_every_line_and_for_a_blank_one(tmp_path: Path) -> None:
@@ -93,7 +80,7 @@ def test_stream_has_eos_after_every_line_and_for_a_blank_one(tmp_path: Path) -> 
 
 
 def flip_a_bit(directory: Path) -> None:
-    """Compresses the training text and damages the stream."""
+    """Compress the training text and damage the stream."""
     packed = bytearray(gzip.compress((directory / "train.txt").read_bytes() * 50))
     packed[20] ^= 64
     (directory / "train.txt").unlink()
@@ -149,7 +136,7 @@ def test_bad_sources_are_refused_before_anything_is_written(
     ("text", "tokens", "message"),
     [
         ("u1 a\n\nu2 b\n", ["a", "b", "<eos>"], "line 2: no utterance id"),
-        ("u1 a c d\n", ["a", "<unk>", "<eos>"], r"2 words are not in the vocabulary of 3 \(c, d\)"),
+        ("u1 a c d\n", ["a", "<unk>", "<eos>"], r"words outside the vocabulary of 3: 2 \(c, d\)"),
     ],
 )
 def test_text_that_does_not_fit_is_refused(
@@ -172,7 +159,7 @@ def test_lines_refuses_what_the_stream_refuses(tmp_path: Path) -> None:
     for content, message in (
         (b"", "the file is empty"),
         (b"u1 \xff\n", "line 1: not UTF-8"),
-        (b"u1\n", "1 lines are blank"),
+        (b"u1\n", r"nothing but blank lines \(1\)"),
     ):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(TopdownError, match=message):

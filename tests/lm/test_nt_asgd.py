@@ -1,7 +1,4 @@
-"""The optimiser and its trigger.
-
-Frozen parameters are left alone, averages and raw weights swap places.
-"""
+"""The optimiser and its trigger: when averaging begins, what is averaged, what stays frozen."""
 
 import copy
 
@@ -25,8 +22,7 @@ def test_trigger_fires_on_the_epoch_worse_than_the_best_of_all_but_the_last_n() 
             if optimizer.averaging:
                 fired[n] = epoch
                 break
-    # n = 1: epoch 5 (3.2 > 3.0 of epochs 1 to 3); n = 2: epoch 6 (3.3 > min of 1 to 3); n = 5:
-    # epoch 9 (3.04 > min of 1 to 3)
+    # 3.2, 3.3 and 3.04 are the first after epoch 3 to be above its 3.0 with n epochs in between.
     assert fired == {1: 5, 2: 6, 5: 9}
 
 
@@ -41,15 +37,13 @@ def test_a_loss_that_is_not_finite_neither_fires_nor_counts() -> None:
 
 @pytest.mark.parametrize("lag", [False, True])
 def test_averaging_from_the_first_step_equals_pytorchs_asgd(lag: bool) -> None:
-    """PyTorch's ASGD with t0 = 0 and lambd = 0 lags by one learning rate.
-
-    At constant rates it does not show.
-    """
+    """PyTorch's lags by one learning rate, which does not show at a constant one."""
     from espnet_topdown.lm.nt_asgd import NTASGD
 
     torch.manual_seed(0)
     start = torch.randn(5, dtype=torch.float64)
-    a, b = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    a = torch.nn.Parameter(start.clone())
+    b = torch.nn.Parameter(start.clone())
     ours = NTASGD([a], lr=0.5, weight_decay=0.01, averaging=True, lag=lag)
     theirs = torch.optim.ASGD([b], lr=0.5, t0=0, lambd=0.0, weight_decay=0.01)
     for scale in (1.0, 0.5, 1.2, 0.7) if lag else (1.0,) * 4:
@@ -63,10 +57,7 @@ def test_averaging_from_the_first_step_equals_pytorchs_asgd(lag: bool) -> None:
 
 
 def test_frozen_parameters_survive_decay_averaging_and_swaps_bit_for_bit() -> None:
-    """Frozen after the optimiser was built, as a phase does it.
-
-    The softmax and embedding are tied.
-    """
+    """Frozen after the optimiser was built, as a phase does it; softmax and embedding are tied."""
     from espnet_topdown.lm.awd_lstm import AWDLSTM
     from espnet_topdown.lm.nt_asgd import NTASGD
     from espnet_topdown.lm.stream_model import StreamLanguageModel
@@ -74,13 +65,11 @@ def test_frozen_parameters_survive_decay_averaging_and_swaps_bit_for_bit() -> No
     torch.manual_seed(0)
     model = StreamLanguageModel(AWDLSTM(11, unit=5, nhid=7), 11)
     optimizer = NTASGD(model.parameters(), lr=1.0, weight_decay=0.1)
-    frozen = {
-        name
-        for name, _ in model.named_parameters()
-        if name.startswith(("lm.encoder", "lm.decoder", "lm.rnns.2"))
-    }
+    frozen = set()
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name not in frozen)
+        if name.startswith(("lm.encoder", "lm.decoder", "lm.rnns.2")):
+            parameter.requires_grad_(False)
+            frozen.add(name)
     before = copy.deepcopy(model.state_dict())
     for epoch in range(4):
         if epoch == 1:
@@ -124,5 +113,5 @@ def test_trigger_refuses_other_optimisers_and_zero() -> None:
 
     with pytest.raises(TopdownError, match="needs --optim nt_asgd, got SGD"):
         NTASGDTrigger(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0))
-    with pytest.raises(TopdownError, match="nonmono is 0"):
+    with pytest.raises(TopdownError, match="nonmono must be a whole number > 0, not 0"):
         NTASGDTrigger(NTASGD([torch.nn.Parameter(torch.ones(1))]), nonmono=0)

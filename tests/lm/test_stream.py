@@ -1,7 +1,4 @@
-"""Streams through the commands.
-
-Windows, perplexity as the literature counts it, frozen phases, refusals.
-"""
+"""Streams by the real task: windows, perplexity as the literature counts it, frozen phases."""
 
 import json
 import math
@@ -13,12 +10,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from recipe import DROPOUT
 
 from espnet_topdown.errors import TopdownError
-
-DROPOUT = dict(
-    unit=6, nhid=8, nlayers=3, dropout_rate=0.2, dropouth=0.2, dropouti=0.2, dropoute=0.1, wdrop=0.4
-)
 
 
 def test_columns_are_contiguous_and_windows_cover_them() -> None:
@@ -44,11 +38,11 @@ def test_training_lengths_follow_the_recipe_and_the_epoch() -> None:
     assert np.array_equal(first, drawn(1)) and not np.array_equal(first[:99], drawn(2)[:99])
     short = first < 52
     assert 0.045 < short.mean() < 0.055
-    # int() rounds down: half a frame below the means 70 and 35
-    assert first[~short].mean() == pytest.approx(69.5, abs=0.15) and first[
-        short
-    ].mean() == pytest.approx(34.5, abs=0.5)
-    assert first[~short].std() == pytest.approx(5, abs=0.1) and first.min() >= 5
+    # int() rounds down: half a frame below the means 70 and 35.
+    assert first[~short].mean() == pytest.approx(69.5, abs=0.15)
+    assert first[short].mean() == pytest.approx(34.5, abs=0.5)
+    assert first[~short].std() == pytest.approx(5, abs=0.1)
+    assert first.min() >= 5
 
 
 def test_a_stream_too_short_for_its_columns_is_refused() -> None:
@@ -63,15 +57,24 @@ def test_a_stream_too_short_for_its_columns_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(iterator_type="sequence"), "--iterator_type sequence"),
-        (dict(optim="sgd", optim_conf={}), "--optim sgd: give --optim nt_asgd"),
-        (dict(accum_grad=2, init="xavier_uniform"), "(?s)--accum_grad 2.*--init xavier_uniform"),
-        (dict(bptt_conf=dict(lenght=3)), "known are bptt, sigma"),
-        (dict(num_iters_per_epoch=3), "--num_iters_per_epoch: an epoch is the whole stream"),
-        (dict(token_type="char", cleaner="tacotron"), "(?s)--token_type char.*--cleaner tacotron"),
+        (dict(iterator_type="sequence"), "iterator_type must be task, not 'sequence'"),
+        (dict(optim="sgd", optim_conf={}), "optim must be nt_asgd"),
+        (
+            dict(accum_grad=2, init="xavier_uniform"),
+            "(?s)accum_grad must be 1 .*init must be left out",
+        ),
+        (dict(bptt_conf=dict(lenght=3)), "bptt_conf: unknown key 'lenght'.*valid: bptt, sigma"),
+        (
+            dict(num_iters_per_epoch=3),
+            r"num_iters_per_epoch must be left out \(an epoch is the whole stream",
+        ),
+        (
+            dict(token_type="char", cleaner="tacotron"),
+            "(?s)token_type must be word .*cleaner must be left out",
+        ),
         (
             dict(dist_world_size=2, dist_rank=0),
-            "--dist_world_size 2: a stream is trained by one process",
+            r"dist_world_size must be 1 \(a stream is trained by one process\), not 2",
         ),
     ],
 )
@@ -92,7 +95,7 @@ def test_several_gpus_are_refused_with_the_reason() -> None:
     )
     args = TopdownLMTask.get_parser().parse_args(command.split())
     with pytest.raises(
-        TopdownError, match="--ngpu 2: the state of a stream cannot be split over GPUs"
+        TopdownError, match=r"ngpu must be 0 or 1 \(the state of a stream cannot be split over GPUs"
     ):
         TopdownLMTask.check_required_command_args(args)
 
@@ -110,18 +113,10 @@ def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
 ) -> None:
     from espnet_topdown.bin import perplexity
 
-    model_file, text = trained / "valid.loss.best.pth", corpus / "test/text"
-    command = [
-        "--model_file",
-        str(model_file),
-        "--text",
-        str(text),
-        "--window",
-        "7",
-        "--kind",
-        "both",
-    ]
-    perplexity.main([*command, "--output", str(tmp_path / "out.json")])
+    model_file = trained / "valid.loss.best.pth"
+    text = corpus / "test/text"
+    command = ["--model_file", str(model_file), "--text", str(text), "--window", "7"]
+    perplexity.main([*command, "--kind", "both", "--output", str(tmp_path / "out.json")])
     stream, line = json.loads((tmp_path / "out.json").read_text())
     model, tokens = perplexity.load_model(model_file)
     rows = [row.split()[1:] for row in text.read_text().splitlines()]
@@ -129,12 +124,10 @@ def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
     with torch.no_grad():
         log_p = model.lm(ids[None, :-1], None)[0].log_softmax(-1)[0]
         nll = -log_p.gather(1, ids[1:, None]).mean().item()
-        eos = ids[-1:]
-        lines = [
-            torch.cat([eos, torch.tensor([tokens.index(w) for w in words]), eos])
-            for words in rows
-            if words
-        ]
+        eos = len(tokens) - 1
+        lines = []
+        for words in filter(None, rows):
+            lines.append(torch.tensor([eos, *map(tokens.index, words), eos]))
         sums = [line_nll(model, one) for one in lines]
     assert stream["targets"] == len(ids) - 1 and stream["nll"] == pytest.approx(nll, rel=1e-5)
     assert stream["perplexity"] == pytest.approx(math.exp(nll), rel=1e-5)
@@ -199,8 +192,11 @@ def test_texts_of_another_preparation_are_refused(
             [str(corpus / "test/text"), "--token_list", str(tmp_path / "tokens.txt")],
             "tokens.txt (3 words) is not the vocabulary",
         ),
-        ([str(tmp_path / "strange"), "--kind", "line"], "1 words are not in the vocabulary"),
-        ([str(tmp_path / "blank"), "--kind", "line"], "all of its 2 lines are blank"),
+        (
+            [str(tmp_path / "strange"), "--kind", "line"],
+            "words outside the vocabulary of 19: 1 (nosuchword)",
+        ),
+        ([str(tmp_path / "blank"), "--kind", "line"], "nothing but blank lines (2)"),
     ):
         with pytest.raises(SystemExit, match="1"):
             perplexity.main([*command, *words])
@@ -208,10 +204,7 @@ def test_texts_of_another_preparation_are_refused(
 
 
 def test_inference_tools_run_by_us_know_our_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``asr.sh --python "python3 -m espnet_topdown"``.
-
-    A stock tool, our names among its choices.
-    """
+    """As ``asr.sh --python "python3 -m espnet_topdown"`` calls them."""
     import runpy
 
     from espnet2.tasks.lm import lm_choices
@@ -243,10 +236,8 @@ def test_an_untied_embedding_trains_below_a_frozen_softmax(
     child = torch.load(tmp_path / "exp/1epoch.pth", weights_only=True)
     assert torch.equal(parent["lm.decoder.weight"], child["lm.decoder.weight"])
     assert not torch.equal(parent["lm.encoder.weight"], child["lm.encoder.weight"])
-    assert (
-        yaml.safe_load((tmp_path / "exp/config.yaml").read_text())["lm_conf"]["tie_weights"]
-        is False
-    )
+    config = yaml.safe_load((tmp_path / "exp/config.yaml").read_text())
+    assert config["lm_conf"]["tie_weights"] is False
 
 
 def test_a_resumed_frozen_phase_ends_bit_identical(
@@ -260,10 +251,8 @@ def test_a_resumed_frozen_phase_ends_bit_identical(
     for stop in (1, 2):
         train(tmp_path / f"stop{stop}", max_epoch=stop, **options)
         train(tmp_path / f"stop{stop}", max_epoch=3, **options)
-        whole, resumed = (
-            torch.load(tmp_path / d / "3epoch.pth", weights_only=True)
-            for d in ("whole", f"stop{stop}")
-        )
+        whole = torch.load(tmp_path / "whole/3epoch.pth", weights_only=True)
+        resumed = torch.load(tmp_path / f"stop{stop}/3epoch.pth", weights_only=True)
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
@@ -273,22 +262,17 @@ def test_a_frozen_softmax_and_embedding_survive_averaging_in_a_real_training(
     """A phase of a cascade through the real trainer, the averages in its last model file."""
     conf = dict(lr=20.0, weight_decay=1e-2, averaging=True)
     phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
-    train(
-        tmp_path / "exp",
-        max_epoch=3,
-        lm_conf=DROPOUT,
-        seed=1003,
-        optim_conf=conf,
-        topdown_conf=phase,
-    )
+    options = dict(lm_conf=DROPOUT, seed=1003, optim_conf=conf, topdown_conf=phase)
+    train(tmp_path / "exp", max_epoch=3, **options)
     parent = torch.load(trained / "valid.loss.best.pth", weights_only=True)
     child = torch.load(tmp_path / "exp/3epoch.pth", weights_only=True)
-    state = torch.load(tmp_path / "exp/checkpoint.pth", weights_only=False)
+    checkpoint = torch.load(tmp_path / "exp/checkpoint.pth", weights_only=False)
+    states = checkpoint["optimizers"][0]["state"].values()
     kept = {name for name in child if torch.equal(parent[name], child[name])}
     assert kept == {"lm.encoder.weight", "lm.decoder.weight", "lm.decoder.bias"}
-    assert len(state["optimizers"][0]["state"]) == 12 and all(
-        "raw" in s for s in state["optimizers"][0]["state"].values()
-    )
+    # Four tensors of each of the three LSTMs.
+    assert len(states) == 12
+    assert all("raw" in state for state in states)
 
 
 def test_stock_per_line_model_trains_with_our_names_registered(
@@ -299,26 +283,20 @@ def test_stock_per_line_model_trains_with_our_names_registered(
     from espnet_topdown.training.tasks import TopdownLMTask
 
     data.write_lines(corpus / "train/text", tmp_path / "text")
-    (tmp_path / "shape").write_text(
-        "".join(
-            f"{r.split()[0]} {len(r.split()) - 1}\n"
-            for r in (tmp_path / "text").read_text().splitlines()
-        )
-    )
-    command = (
-        "--lm awd_lstm --lm_conf unit=4 --lm_conf nhid=5 --token_type word --token_list"
-        f" {corpus / 'tokens.txt'}"
-    )
-    command += (
-        " --optim adam --max_epoch 1 --batch_type unsorted --batch_size 8 --num_workers 0"
-        " --use_tensorboard false"
-    )
-    command += (
-        " --use_matplotlib false --best_model_criterion valid,loss,min --output_dir"
-        f" {tmp_path / 'exp'} --ngpu 0"
-    )
-    for split in ("train", "valid"):
-        command += f" --{split}_data_path_and_name_and_type {tmp_path / 'text'},text,text"
-        command += f" --{split}_shape_file {tmp_path / 'shape'}"
-    TopdownLMTask.main(cmd=command.split())
+    shapes = []
+    for row in (tmp_path / "text").read_text().splitlines():
+        name, *words = row.split()
+        shapes.append(f"{name} {len(words)}\n")
+    (tmp_path / "shape").write_text("".join(shapes))
+    config = dict(lm="awd_lstm", lm_conf=dict(unit=4, nhid=5), token_type="word", optim="adam")
+    config |= dict(max_epoch=1, batch_type="unsorted", batch_size=8, num_workers=0, ngpu=0)
+    config |= dict(best_model_criterion=[["valid", "loss", "min"]])
+    config |= dict(use_matplotlib=False, use_tensorboard=False)
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    command = ["--config", str(tmp_path / "train.yaml"), "--output_dir", str(tmp_path / "exp")]
+    command += ["--token_list", str(corpus / "tokens.txt")]
+    for part in ("train", "valid"):
+        command += [f"--{part}_data_path_and_name_and_type", f"{tmp_path / 'text'},text,text"]
+        command += [f"--{part}_shape_file", str(tmp_path / "shape")]
+    TopdownLMTask.main(cmd=command)
     assert (tmp_path / "exp/1epoch.pth").exists()
