@@ -5,12 +5,15 @@ import sys
 
 import pytest
 
+from espnet_topdown.cli import ACTIONS
+
 LIGHT = (
     "plan.plan_file plan.expansion plan.ties plan.topdown_conf experiment.config"
     " experiment.train_log experiment.phase_dir cascade.cascade cascade.model_facts"
     " cascade.runner cascade.ledger cascade.text cascade.progress cascade.prune cascade.decode"
+    " cascade.judgement cascade.paths cascade.consistency cascade.launch"
     " results.rows results.pages results.report study.study study.tables"
-    " cli warm warm_server __main__"
+    " cli cli_parser warm warm_server __main__"
 ).split()
 
 
@@ -34,7 +37,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command():
     out = command("--help").stdout
-    for name in ("layers", "plan", "run", "status", "results", "verify"):
+    for name in ACTIONS:
         assert f"\n    {name} " in out
 
 

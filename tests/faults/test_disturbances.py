@@ -13,10 +13,16 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import harness
 import points
 import pytest
+
+from espnet_topdown import files, warm
+from espnet_topdown.cascade import runner
+from espnet_topdown.cascade.launch import Launch
+from espnet_topdown.experiment.phase_dir import LOCK
 
 
 def third_checkpoint(place, phase: str) -> int:
@@ -115,24 +121,21 @@ def test_of_two_runs_at_once_one_is_told_who_runs(place, trial):
 
 def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
     """A trainer that an earlier run had queued takes the lock after the new runner has looked."""
-    from espnet_topdown import files
-    from espnet_topdown.cascade import runner
-    from espnet_topdown.experiment.phase_dir import LOCK
 
     def late() -> None:
-        launch = runner._Run._launch
+        start_training = runner.start_training
 
-        def launched(self, directory: Path, share: object) -> object:
-            runner._Run._launch = launch
+        def started(launch: Launch, task: str, directory: Path, **options: Any) -> object:
+            runner.start_training = start_training
             pid = os.fork()
             if pid == 0:
                 with files.locked(directory / LOCK, "training"):
                     time.sleep(1.5)
                 os._exit(0)
             wait_until(lambda: files.holder(directory / LOCK) is not None)
-            return launch(self, directory, share)
+            return start_training(launch, task, directory, **options)
 
-        runner._Run._launch = launched
+        runner.start_training = started
 
     run = trial.start(before=late)
     assert run.wait() == 0, run.output.read_text()
@@ -146,8 +149,6 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
 
 
 def test_a_late_trainer_does_not_touch_a_finished_phase(place, trial, capfd):
-    from espnet_topdown import warm
-
     trial.finish()
     directory = trial.directory / "phase1"
     before = {p.name: p.read_bytes() for p in directory.glob("*.pth")}
