@@ -17,12 +17,12 @@ from typing import NoReturn
 from espnet_topdown import files
 from espnet_topdown.cascade import text
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.consistency import check_finished
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.model_facts import find_model_facts
 from espnet_topdown.cascade.prune import prune
+from espnet_topdown.cascade.records import check_finished
 from espnet_topdown.cascade.runner import run
 from espnet_topdown.cli_parser import parser
 from espnet_topdown.errors import TopdownError, reported

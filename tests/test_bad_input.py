@@ -18,9 +18,10 @@ import yaml
 
 from espnet_topdown import files
 from espnet_topdown.__main__ import main
-from espnet_topdown.cascade import consistency, model_facts
+from espnet_topdown.cascade import model_facts
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.cascade.records import key
 from espnet_topdown.experiment import phase_dir
 from espnet_topdown.training import checkpoint
 
@@ -86,7 +87,7 @@ def make_cascade(exp: Path, directory: Path) -> None:
             "epochs": 1,
             "hours": 0.1,
             "parent": os.path.relpath(cascade.parent_dir(phase, {}), directory),
-            "key": consistency.key(cascade, phase, {}),
+            "key": key(cascade, phase, {}),
             "dev": {"criterion": list(cascade.criterion), "curve": [0.6]},
             "files": hashes,
             "threads": 1,

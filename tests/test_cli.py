@@ -11,7 +11,7 @@ LIGHT = (
     "plan.plan_file plan.expansion plan.ties plan.topdown_conf experiment.config"
     " experiment.train_log experiment.phase_dir cascade.cascade cascade.model_facts"
     " cascade.runner cascade.ledger cascade.text cascade.progress cascade.prune cascade.decode"
-    " cascade.judgement cascade.paths cascade.consistency cascade.launch"
+    " cascade.judgement cascade.paths cascade.records cascade.launch"
     " results.rows results.pages results.report study.study study.tables"
     " cli cli_parser warm warm_server __main__"
 ).split()

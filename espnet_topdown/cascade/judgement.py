@@ -1,10 +1,10 @@
-"""What the dev criterion decides about a cascade: which phases are accepted, skipped, and the best.
+"""What is decided about a cascade's phases: which are accepted, skipped, the best, and can start.
 
-Values in, a value out: neither files nor a model are needed.
+Values in, values out: neither files nor a model are needed.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -79,7 +79,8 @@ def judge(
     for phase in phases:
         if phase.name not in records:
             is_stopped = plan.patience is not None and rejections >= plan.patience
-            if phase.answers in skipped or (is_stopped and _counts_for_stopping(phase)):
+            answers_nothing = phase.answers in skipped
+            if answers_nothing or (is_stopped and not _is_independent(phase)):
                 skipped.add(phase.name)
             continue
         value = best_value(records[phase.name]["dev"]["curve"], mode)
@@ -91,7 +92,7 @@ def judge(
         accepted[phase.name] = is_better
         if is_better:
             best = phase.name
-        if _counts_for_stopping(phase):
+        if not _is_independent(phase):
             rejections = 0 if is_better else rejections + 1
     return Judgement(dev=dev, accepted=accepted, best=best, skipped=frozenset(skipped))
 
@@ -104,10 +105,47 @@ def best_value(curve: Iterable[float | None], mode: str) -> float | None:
     return max(finite) if mode == "max" else min(finite)
 
 
-def _counts_for_stopping(phase: Phase) -> bool:
-    """Whether its rejection is one in a row; a sweep's phases and controls are independent."""
-    return not phase.in_sweep and not phase.is_control
-
-
 def _gain(value: float, reference: float, mode: str) -> float:
     return value - reference if mode == "max" else reference - value
+
+
+def _is_independent(phase: Phase) -> bool:
+    """Whether the phase neither counts for the stopping rule nor waits for it.
+
+    A control changes no decision, and the cuts of a sweep are compared, not tried in turn.
+    """
+    return phase.is_control or phase.in_sweep
+
+
+def ready(
+    phases: Sequence[Phase],
+    *,
+    finished: Collection[str],
+    failed: Collection[str],
+    running: Collection[str],
+    skipped: Collection[str],
+) -> list[Phase]:
+    """The phases that can start now, in the plan's order.
+
+    Args:
+        phases: all of the cascade.
+        finished: names of those that are recorded.
+        failed: names of those that this run has tried in vain.
+        running: names of those under way.
+        skipped: names of those that the stopping rule leaves out.
+    """
+    can_start = []
+    # Until a candidate has not ended: only then is it known whether the stopping rule spares the
+    # next one, and which is the best so far.
+    is_its_turn = True
+    for phase in phases:
+        has_ended = phase.name in finished or phase.name in failed
+        is_waiting = not has_ended and phase.name not in running and phase.name not in skipped
+        has_parent = phase.parent == BASE or phase.parent in finished
+        if phase.parent == "best":
+            has_parent = is_its_turn
+        if is_waiting and has_parent and (is_its_turn or _is_independent(phase)):
+            can_start.append(phase)
+        if not phase.is_control and not has_ended:
+            is_its_turn = False
+    return can_start

@@ -98,7 +98,8 @@ def start_training(
         argv += ["--ngpu", str(launch.ngpu)]
         command = warm.Command("espnet_topdown.bin.train", argv, log)
     else:
-        words = _launch_words(launch, directory, log)
+        words = _launcher(launch, directory, log)
+        # A queue need not pass the environment on.
         words += ["env", f"OMP_NUM_THREADS={threads}", *launch.python.split()]
         words += ["-m", "espnet_topdown.bin.train", *argv]
         # ESPnet's launcher writes train.log; launch.log tells why it did not get that far.
@@ -106,11 +107,12 @@ def start_training(
     return warm.start(command, threads=threads, variables=variables)
 
 
-def _launch_words(launch: Launch, directory: Path, log: Path) -> list[str]:
+def _launcher(launch: Launch, directory: Path, log: Path) -> list[str]:
     """ESPnet's launcher for several GPUs, nodes or a cluster; the command follows its ``--``."""
     words = [*launch.python.split(), "-m", "espnet2.bin.launch", "--log", str(log)]
     words += ["--cmd", launch.cmd or f"{launch.python} -m espnet_topdown.warm"]
     words += ["--ngpu", str(launch.ngpu), "--num_nodes", str(launch.num_nodes)]
+    # Workers of several nodes meet by a file; where the experiment is, all of them can see it.
     words += ["--init_file_prefix", str(directory / ".dist_init_")]
     return [*words, "--multiprocessing_distributed", "true", "--"]
 
@@ -121,16 +123,21 @@ def failure(directory: Path) -> str:
     A full disk, else what its log says, or its launcher's where it never began: our own message, or
     the last lines.
     """
+    # First, since a log on a full disk may end anywhere.
     free = shutil.disk_usage(directory).free
     if free < FULL_BYTES:
         return (
             f"the disk of {directory} is full ({free / 1e6:.1f} MB free); make room and run again"
         )
     log = directory / "train.log"
-    if not log.exists() and (directory / "launch.log").exists():
-        log = directory / "launch.log"
+    launch_log = directory / "launch.log"
+    if launch_log.exists() and not log.exists():
+        log = launch_log
     lines = []
     if log.exists():
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    reported = reported_in(lines)
+    if reported is not None:
+        return reported
     end = [f"    {line}" for line in lines[-8:]]
-    return reported_in(lines) or "\n".join([f"training ended early; the end of {log}:", *end])
+    return "\n".join([f"training ended early; the end of {log}:", *end])

@@ -58,6 +58,7 @@ class Ledger:
             try:
                 event = json.loads(line)
             except ValueError:
+                # Torn, or the empty end of the file.
                 continue
             if not _is_event(event):
                 raise TopdownError(
@@ -77,6 +78,7 @@ class Ledger:
                 # A kill left half a line: the new one must not continue it.
                 stream.write(b"\n")
             stream.write(line.encode() + b"\n")
+            # Durable before the training starts, or the attempt would be lost with the power.
             stream.flush()
             os.fsync(stream.fileno())
 

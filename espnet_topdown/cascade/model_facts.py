@@ -83,13 +83,13 @@ class ModelFacts:
         Those kept and frozen, and a fresh one that is nothing but a matrix tied to one of them.
         """
         sides = phase.sides(self.names)
-        frozen = set(sides.frozen)
-        if not _unties(phase):
-            for layer in self.data["layers"]:
-                held = sum(_held(layer, sides).values())
-                if held > 0 and held == layer["parameters"]:
-                    frozen.add(layer["name"])
-        return tuple(name for name in self.names if name in frozen)
+        frozen = []
+        for layer in self.data["layers"]:
+            held = 0 if _unties(phase) else sum(_held(layer, sides).values())
+            is_all_held = held > 0 and held == layer["parameters"]
+            if layer["name"] in sides.frozen or is_all_held:
+                frozen.append(layer["name"])
+        return tuple(frozen)
 
     def frozen_parameters(self, phase: Phase) -> tuple[int, int]:
         """(frozen, all) parameters of a phase; untying gives the lower end a matrix of its own."""
@@ -97,13 +97,13 @@ class ModelFacts:
         frozen = sum(self.parameters[name] for name in sides.frozen)
         total = self.total
         for place, layer in enumerate(self.data["layers"]):
-            held = _held(layer, sides)
-            # A tied matrix is counted in its lowest layer: in this fresh one where the frozen end
-            # stands above, and with the frozen layers otherwise.
-            counted_here = [n for name, n in held.items() if self.names.index(name) > place]
-            frozen += sum(counted_here)
-            if _unties(phase):
-                total += sum(held.values())
+            for frozen_end, count in _held(layer, sides).items():
+                # A tied matrix is counted in its lowest layer: in this fresh one where the frozen
+                # end stands above, else with the frozen layers already.
+                if self.names.index(frozen_end) > place:
+                    frozen += count
+                if _unties(phase):
+                    total += count
         return frozen, total
 
     def check_dropouts(self, phases: Iterable[Phase]) -> None:
@@ -126,9 +126,13 @@ class ModelFacts:
         """Median wall time of the base's epochs, training and validation; None where unknown."""
         times = []
         for row in self.epochs:
-            parts = [row.get(part, {}) for part in ("train", "valid")]
-            times.append(sum(part.get("time") or 0.0 for part in parts))
-        median = statistics.median_high(times) if times else 0.0
+            train = row.get("train", {}).get("time") or 0.0
+            valid = row.get("valid", {}).get("time") or 0.0
+            times.append(train + valid)
+        if not times:
+            return None
+        # Not the mean: the first epoch, and one that shared the machine, take longer.
+        median = statistics.median_high(times)
         return median if median > 0 else None
 
 
@@ -172,7 +176,7 @@ def find_model_facts(
         if data.get("stamp") == stamp and _is_whole(data, _FACTS):
             return ModelFacts(data)
     options = {"plan": plan, "vocab_size": vocab_size, "input_size": input_size}
-    data = _find(config, task, options) | {"stamp": stamp}
+    data = {**_find(config, task, options), "stamp": stamp}
     if cache is not None:
         files.write_json(cache, data)
     return ModelFacts(data)
@@ -188,12 +192,11 @@ def _find(config: Path, task: str, options: Mapping[str, Any]) -> dict[str, Any]
             if value is not None:
                 argv += [f"--{name}", str(value)]
         status = warm.start(warm.Command(FINDER, argv, log)).wait()
-        if status != 0:
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            end = "\n".join(lines[-15:])
-            cause = reported_in(lines) or f"the model of {config} cannot be built:\n{end}"
-            raise TopdownError(cause)
-        return files.read_object(output)
+        if status == 0:
+            return files.read_object(output)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    end = "\n".join(lines[-15:])
+    raise TopdownError(reported_in(lines) or f"the model of {config} cannot be built:\n{end}")
 
 
 def _is_whole(data: Mapping[str, Any], rules: Mapping[str, Must]) -> bool:
@@ -210,6 +213,7 @@ def _stamp(config: Path, plan: Path | None) -> str:
         parts = [config.read_bytes(), plan.read_bytes() if plan else b""]
     except OSError as error:
         raise TopdownError(f"cannot read {error.filename}: {error.strerror}") from None
+    # The epochs are read from the checkpoint, which is large: its time stands for its content.
     checkpoint = config.parent / "checkpoint.pth"
     trained = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
     parts += [version("espnet").encode(), str(trained).encode()]

@@ -32,30 +32,31 @@ def prune(cascade: Cascade, records: Records, keep_epochs: int) -> list[str]:
         raise TopdownError(f"--keep_epochs must be a whole number >= 0, not {keep_epochs}")
     lines = []
     for name, record in records.items():
+        directory = cascade.paths.phase_dir(name)
         best_first = _best_first(record["dev"]["curve"], cascade.criterion.mode)
         kept = {f"{epoch}epoch.pth" for epoch in best_first[:keep_epochs]}
-        kept.add(cascade.parent_model)
-        paths = _removable(cascade.paths.phase_dir(name), kept)
-        if not paths:
-            continue
-        size = sum(path.stat().st_size for path in paths)
-        for path in paths:
-            path.unlink()
-        removed = ", ".join(path.name for path in paths)
-        lines.append(f"{name}: removed {removed} ({size / 1e6:.1f} MB)")
+        removed = _remove(directory, kept | {cascade.parent_model} | _link_targets(directory))
+        if removed:
+            size = sum(removed.values()) / 1e6
+            lines.append(f"{name}: removed {', '.join(removed)} ({size:.1f} MB)")
     return lines
 
 
-def _removable(directory: Path, kept: set[str]) -> list[Path]:
-    """Checkpoint and epoch files in `directory`, without `kept` and what links stand for."""
-    linked = {path.resolve().name for path in directory.glob("*.pth") if path.is_symlink()}
-    candidates = [directory / "checkpoint.pth", *sorted(directory.glob("[0-9]*epoch.pth"))]
-    removable = []
-    for path in candidates:
-        is_needed = path.name in kept or path.name in linked
-        if path.is_file() and not path.is_symlink() and not is_needed:
-            removable.append(path)
-    return removable
+def _link_targets(directory: Path) -> set[str]:
+    """What links stand for: ESPnet's ``valid.acc.best.pth`` is a link to an epoch's file."""
+    links = [path for path in directory.glob("*.pth") if path.is_symlink()]
+    return {link.resolve().name for link in links}
+
+
+def _remove(directory: Path, kept: set[str]) -> dict[str, int]:
+    """Remove checkpoint and epoch files but for `kept`; names and bytes of what is gone."""
+    removed = {}
+    for path in [directory / "checkpoint.pth", *sorted(directory.glob("[0-9]*epoch.pth"))]:
+        if path.name in kept or path.is_symlink() or not path.is_file():
+            continue
+        removed[path.name] = path.stat().st_size
+        path.unlink()
+    return removed
 
 
 def is_prunable(name: str) -> bool:
@@ -64,6 +65,8 @@ def is_prunable(name: str) -> bool:
 
 
 def _best_first(curve: Sequence[float], mode: str) -> list[int]:
-    """Epochs, the best first; of equal ones the earlier."""
+    """Epochs, counted from 1, the best first; of equal ones the earlier."""
     sign = -1 if mode == "max" else 1
-    return sorted(range(1, len(curve) + 1), key=lambda epoch: sign * curve[epoch - 1])
+    epochs = range(1, len(curve) + 1)
+    # Not `reverse`, which would put the later of equal ones first.
+    return sorted(epochs, key=lambda epoch: sign * curve[epoch - 1])

@@ -13,10 +13,9 @@ from typing import Any
 
 import yaml
 
-from espnet_topdown import check, files, warm
-from espnet_topdown.cascade import consistency
+from espnet_topdown import files, warm
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.judgement import Judgement
+from espnet_topdown.cascade.judgement import Judgement, ready
 from espnet_topdown.cascade.launch import (
     Launch,
     default_threads,
@@ -27,11 +26,16 @@ from espnet_topdown.cascade.launch import (
 from espnet_topdown.cascade.ledger import Ledger, finished_epochs
 from espnet_topdown.cascade.progress import Display
 from espnet_topdown.cascade.prune import prune
+from espnet_topdown.cascade.records import (
+    check_finished,
+    check_first,
+    fixed_threads,
+    make_record,
+)
 from espnet_topdown.cascade.text import plan_table
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment import phase_dir
-from espnet_topdown.experiment.phase_dir import EPOCHS, LOCK, PROOF
-from espnet_topdown.plan.plan import BASE, Phase
+from espnet_topdown.experiment.phase_dir import LOCK, write_record
+from espnet_topdown.plan.plan import Phase
 
 POLL_S = 0.2
 
@@ -57,9 +61,9 @@ def run(
     with files.locked(cascade.paths.lock, "cascade"):
         # Read under the lock: from here on only this process makes records.
         records = cascade.read_records()
-        consistency.check_finished(cascade, records)
+        check_finished(cascade, records)
         if first is not None:
-            consistency.check_first(cascade, records, first)
+            check_first(cascade, records, first)
         cascade.store()
         Ledger(cascade.paths.ledger).close_dangling()
         return _Run(cascade, launch, records, keep_epochs).run()
@@ -71,6 +75,7 @@ class _Training:
 
     Args:
         phase: what is trained.
+        directory: of the phase.
         handle: of its process.
         attempt: how often the phase was started, this time included.
         slot: its place among the trainings side by side, from 0.
@@ -78,6 +83,7 @@ class _Training:
     """
 
     phase: Phase
+    directory: Path
     handle: warm.Handle | warm.Group
     attempt: int
     slot: int
@@ -92,13 +98,12 @@ class _Training:
 class _Run:
     """One run over a cascade. Each of its phases is in one of five states.
 
-    waiting: in none of the collections below. It starts once its parent is finished, its turn has
-        come (`_can_start`) and a place is free.
+    waiting: in none of the collections below. It starts once it is `ready` and a place is free.
     running: in `trainings`. Its process lives, or has ended and was not looked at yet.
     finished: in `records`, by this run or an earlier one. It is never trained again.
-    failed: in `failures`, with the reason. Only the next command tries it again, and what needs it
-        as a parent waits for ever.
-    skipped: waiting, and left out by the stopping rule. The judgement says so, anew each time.
+    failed: in `failures`, with the reason. Only the next command tries it again; until then, what
+        needs it as a parent keeps waiting.
+    skipped: left out by the stopping rule. The judgement says so, each time anew.
     """
 
     def __init__(
@@ -115,7 +120,7 @@ class _Run:
         self.trainings: dict[str, _Training] = {}
         self.failures: dict[str, str] = {}
         self.ledger = Ledger(cascade.paths.ledger)
-        self.threads = consistency.fixed_threads(cascade, launch.threads, default_threads(launch))
+        self.threads = fixed_threads(cascade, launch.threads, default_threads(launch))
         self.display = Display(cascade)
 
     def run(self) -> Judgement:
@@ -123,13 +128,12 @@ class _Run:
         finished_before = len(self.records)
         try:
             while True:
-                ready = self._ready()
-                if not ready and not self.trainings:
+                free = self.launch.jobs - len(self.trainings)
+                for phase in self._ready()[:free]:
+                    self._start(phase)
+                if not self.trainings:
                     # What still waits is skipped, or needs a phase that failed.
                     break
-                free = self.launch.jobs - len(self.trainings)
-                for phase in ready[:free]:
-                    self._start(phase)
                 # The end of one can make others ready, so all are looked at again.
                 self._finish(self._next_to_end())
         finally:
@@ -137,35 +141,14 @@ class _Run:
             self.display.close()
         return self._close(finished_before)
 
-    # -- what can start
-
     def _ready(self) -> list[Phase]:
-        """Phases that can start now, in the plan's order."""
-        skipped = self.cascade.judge(self.records).skipped
-        waiting = [phase for phase in self.cascade.phases if phase.name not in skipped]
-        return [phase for phase in waiting if self._can_start(phase)]
-
-    def _can_start(self, phase: Phase) -> bool:
-        if phase.name in self.trainings or self._has_ended(phase):
-            return False
-        if phase.parent == "best":
-            # The best of all before it: known when they have ended.
-            return self._is_its_turn(phase)
-        if phase.parent != BASE and phase.parent not in self.records:
-            return False
-        # Controls and a sweep's phases neither wait for a decision nor bear on one.
-        is_independent = phase.is_control or phase.in_sweep
-        return is_independent or self._is_its_turn(phase)
-
-    def _is_its_turn(self, phase: Phase) -> bool:
-        """Whether every candidate before it has ended, so that the stopping rule was applied."""
-        before = self.cascade.phases[: self.cascade.phases.index(phase)]
-        return all(self._has_ended(earlier) for earlier in before if not earlier.is_control)
-
-    def _has_ended(self, phase: Phase) -> bool:
-        return phase.name in self.records or phase.name in self.failures
-
-    # -- from start to end
+        return ready(
+            self.cascade.phases,
+            finished=self.records,
+            failed=self.failures,
+            running=self.trainings,
+            skipped=self.cascade.judge(self.records).skipped,
+        )
 
     def _start(self, phase: Phase) -> None:
         directory = self.cascade.paths.phase_dir(phase.name)
@@ -182,7 +165,9 @@ class _Run:
         self.display.started(phase)
         task = self.cascade.base.task
         handle = start_training(self.launch, task, directory, threads=self.threads, variables=gpus)
-        self.trainings[phase.name] = _Training(phase, handle, attempt, slot)
+        self.trainings[phase.name] = _Training(
+            phase=phase, directory=directory, handle=handle, attempt=attempt, slot=slot
+        )
 
     def _free_slot(self) -> int:
         """The first place that no training has, so that no two share a GPU."""
@@ -205,23 +190,26 @@ class _Run:
         if status != 0:
             self._give_up(training, status)
             return
+        hours = self.ledger.hours(phase.name) + training.wall_s / 3600
         try:
-            record = self._record(training)
+            record = make_record(
+                self.cascade, phase, self.records, hours=hours, threads=self.threads
+            )
         except TopdownError as error:
             self._fail(training, str(error), "failed")
             return
-        # The record comes before the ledger: it alone makes the phase finished.
-        phase_dir.write_record(self.cascade.paths.phase_dir(phase.name), record)
+        # Before the ledger's event: the record alone makes the phase finished.
+        write_record(training.directory, record)
         self.records[phase.name] = record
+        # Not those of the log: one that resumed after the last epoch tells none.
         self._end(training, "done", epochs=record["epochs"])
         judgement = self._settle()
         self.display.finished(phase, judgement)
 
     def _give_up(self, training: _Training, status: int | None) -> None:
         """Tell why a training ended early; the phase waits again where it only gave way."""
-        directory = self.cascade.paths.phase_dir(training.phase.name)
-        reason = failure(directory)
-        lock_dir = (directory / LOCK).parent
+        reason = failure(training.directory)
+        lock_dir = (training.directory / LOCK).parent
         if f"{lock_dir} {files.IN_USE}" in reason:
             # An earlier run's trainer took the lock after `_start` had looked. The phase is
             # started again, and `_start` waits for that trainer.
@@ -235,57 +223,21 @@ class _Run:
         self._end(training, outcome, **details)
         self.display.failed(training.phase, reason)
 
-    def _end(self, training: _Training, outcome: str, **details: Any) -> None:
-        """Tell the ledger how an attempt ended."""
-        name = training.phase.name
-        epochs = finished_epochs(self.cascade.paths.phase_dir(name))
+    def _end(
+        self, training: _Training, outcome: str, *, epochs: int | None = None, **details: Any
+    ) -> None:
+        """Tell the ledger how an attempt ended; `epochs` None: those that its log tells."""
+        if epochs is None:
+            epochs = finished_epochs(training.directory)
         self.ledger.append(
             "end",
-            name,
+            training.phase.name,
             attempt=training.attempt,
             outcome=outcome,
             wall_s=round(training.wall_s, 3),
-            **{"epochs": epochs, **details},
+            epochs=epochs,
+            **details,
         )
-
-    def _record(self, training: _Training) -> dict[str, Any]:
-        """What is recorded of a finished phase; its trainer has left epochs and proof.
-
-        Raises:
-            TopdownError: the dev criterion is not finite in every epoch.
-        """
-        phase = training.phase
-        directory = self.cascade.paths.phase_dir(phase.name)
-        rows = files.read_json(directory / EPOCHS)
-        proof = files.read_json(directory / PROOF)
-        criterion = self.cascade.criterion
-        curve = criterion.curve(rows)
-        diverged = [epoch for epoch, value in enumerate(curve, 1) if not check.is_number(value)]
-        if diverged or not curve:
-            epoch = diverged[0] if diverged else 1
-            raise TopdownError(
-                f"{phase.name}: the dev criterion {criterion.name} is not finite in epoch {epoch}:"
-                " training has diverged. Lower its learning rate"
-            )
-        parent = self.cascade.parent_dir(phase, self.records)
-        return {
-            "phase": phase.name,
-            "kind": phase.kind,
-            "cut": phase.cut,
-            "seed": phase.seed,
-            "parent": self.cascade.paths.relative(parent),
-            "key": consistency.key(self.cascade, phase, self.records),
-            "dev": {"criterion": list(criterion), "curve": curve},
-            "epochs": len(rows),
-            "hours": self.ledger.hours(phase.name) + training.wall_s / 3600,
-            "threads": self.threads,
-            "files": proof["files"],
-            "model_sha256": files.sha256(directory / self.cascade.parent_model),
-            "unmoved": proof["unmoved"],
-            "finished": files.now(),
-        }
-
-    # -- the end of the run
 
     def _interrupt(self) -> None:
         """End what is still running; nothing is, unless an exception is on its way."""

@@ -5,7 +5,7 @@ Text only; neither torch nor ESPnet is needed.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
@@ -39,34 +39,44 @@ def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None =
     """The phases with what they freeze and draw; once judged, the dev criterion and verdict too."""
     header = ["phase", "kind", "cut", "parent", "seed", "frozen", "fresh", "epochs"]
     rows = [_plan_base_row(cascade)]
-    rows += [_plan_row(cascade, phase, records) for phase in cascade.phases]
+    for phase in cascade.phases:
+        rows.append(_plan_row(cascade, phase, records))
     if judgement is not None:
         header += [cascade.criterion.name, "verdict"]
-        base_verdict = "best" if judgement.best == BASE else ""
-        rows[0] += [_dev(judgement, BASE), base_verdict]
+        is_best = judgement.best == BASE
+        rows[0] += [_dev(judgement, BASE), "best" if is_best else ""]
         for phase, row in zip(cascade.phases, rows[1:], strict=True):
             row += [_dev(judgement, phase.name), _verdict(judgement, phase)]
     return aligned(header, rows)
 
 
 def _plan_base_row(cascade: Cascade) -> list[str]:
-    seed = str(cascade.base.seed)
+    # No epochs are known of a base whose log and checkpoint are gone.
     epochs = str(len(cascade.facts.epochs) or "?")
+    seed = str(cascade.base.seed)
     return [BASE, BASE_KIND, "-", "-", seed, "0", f"{cascade.facts.total:,}", epochs]
 
 
 def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
     frozen, total = cascade.facts.frozen_parameters(phase)
+    epochs = _max_epoch(cascade, phase)
     if phase.name in records:
         epochs = records[phase.name]["epochs"]
-    else:
-        epochs = _max_epoch(cascade, phase)
     names = [phase.name, phase.kind, phase.cut or "-", phase.parent]
     return [*names, str(phase.seed), f"{frozen:,}", f"{total - frozen:,}", str(epochs)]
 
 
+def _max_epoch(cascade: Cascade, phase: Phase) -> int:
+    base = cascade.base.config.get("max_epoch") or 0
+    return int(phase.train.get("max_epoch", base))
+
+
 def _dev(judgement: Judgement, name: str) -> str:
-    return f"{judgement.dev[name]:.4f}" if name in judgement.dev else ""
+    return _decimals(judgement.dev.get(name))
+
+
+def _decimals(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _verdict(judgement: Judgement, phase: Phase) -> str:
@@ -76,12 +86,9 @@ def _verdict(judgement: Judgement, phase: Phase) -> str:
         return ""
     if phase.is_control:
         return "control"
-    verdict = "accepted" if judgement.accepted[phase.name] else "rejected"
-    return f"{verdict}, best" if judgement.best == phase.name else verdict
-
-
-def _max_epoch(cascade: Cascade, phase: Phase) -> int:
-    return int(phase.train.get("max_epoch", cascade.base.config.get("max_epoch") or 0))
+    if phase.name == judgement.best:
+        return "accepted, best"
+    return "accepted" if judgement.accepted[phase.name] else "rejected"
 
 
 def notes(cascade: Cascade) -> list[str]:
@@ -155,47 +162,60 @@ def _free_bytes(cascade: Cascade) -> int:
     return shutil.disk_usage(existing).free
 
 
+class _State(NamedTuple):
+    """The cells of `status` that tell where a phase stands."""
+
+    state: str
+    epoch: str = ""
+    dev: str = ""
+    hours: str = ""
+    left: str = ""
+
+
 def status(cascade: Cascade, records: Records) -> str:
     """Every phase with its state, epochs, dev criterion and time left."""
     judgement = cascade.judge(records)
+    outcomes = Ledger(cascade.paths.ledger).outcomes()
     header = ["phase", "kind", "cut", "state", "epoch", cascade.criterion.name, "hours", "left"]
     base_epochs = str(len(cascade.facts.epochs))
-    rows = [[BASE, BASE_KIND, "-", "finished", base_epochs, _dev(judgement, BASE), "", ""]]
-    outcomes = Ledger(cascade.paths.ledger).outcomes()
+    rows = [[BASE, BASE_KIND, "-", *_State("finished", base_epochs, _dev(judgement, BASE))]]
     for phase in cascade.phases:
         if phase.name in records:
-            state = _finished_state(judgement, phase, records)
+            state = _finished_state(judgement, phase, records[phase.name])
         else:
-            state = _open_state(cascade, judgement, phase, outcomes.get(phase.name))
+            is_skipped = phase.name in judgement.skipped
+            state = _open_state(cascade, phase, outcomes.get(phase.name), is_skipped=is_skipped)
         rows.append([phase.name, phase.kind, phase.cut or "-", *state])
     owner = files.holder(cascade.paths.lock)
     running = f"run by {owner}" if owner else "not running"
     return f"{aligned(header, rows)}\nbest: {judgement.best}; {running}"
 
 
-def _finished_state(judgement: Judgement, phase: Phase, records: Records) -> list[str]:
-    """State, epoch, dev criterion, hours and time left of a finished phase."""
-    record = records[phase.name]
-    hours = f"{record['hours']:.2f}"
-    epochs = str(record["epochs"])
-    return [_verdict(judgement, phase), epochs, _dev(judgement, phase.name), hours, ""]
+def _finished_state(judgement: Judgement, phase: Phase, record: Mapping[str, Any]) -> _State:
+    return _State(
+        state=_verdict(judgement, phase),
+        epoch=str(record["epochs"]),
+        dev=_dev(judgement, phase.name),
+        hours=f"{record['hours']:.2f}",
+    )
 
 
-def _open_state(
-    cascade: Cascade, judgement: Judgement, phase: Phase, outcome: str | None
-) -> list[str]:
-    """The same of a phase that is not finished; `outcome` is how its last attempt ended."""
+def _open_state(cascade: Cascade, phase: Phase, outcome: str | None, *, is_skipped: bool) -> _State:
+    """That of a phase that is not finished; `outcome` is how its last attempt ended."""
     directory = cascade.paths.phase_dir(phase.name)
-    epoch, dev, left = "", "", ""
+    # The trainer holds this lock, which an earlier run may have left alive.
+    is_training = files.holder(directory / LOCK) is not None
+    if is_skipped and not is_training:
+        return _State("skipped")
+    state = "training" if is_training else outcome or "waiting"
     progress = read_progress(directory / "train.log")
-    if progress is not None:
-        epoch = f"{progress.epoch}/{progress.max_epoch}"
-        left = progress.time_left or ""
-        criterion = cascade.criterion
-        value = best_value(criterion.curve(progress.results), criterion.mode)
-        dev = "" if value is None else f"{value:.4f}"
-    if files.holder(directory / LOCK):
-        return ["training", epoch, dev, "", left]
-    if phase.name in judgement.skipped:
-        return ["skipped", "", "", "", ""]
-    return [outcome or "waiting", epoch, dev, "", ""]
+    if progress is None:
+        return _State(state)
+    curve = cascade.criterion.curve(progress.results)
+    return _State(
+        state=state,
+        epoch=f"{progress.epoch}/{progress.max_epoch}",
+        dev=_decimals(best_value(curve, cascade.criterion.mode)),
+        # Of an attempt that ended, the estimate is stale.
+        left=(progress.time_left or "") if is_training else "",
+    )

@@ -9,9 +9,9 @@ from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.consistency import check_finished
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.prune import is_prunable
+from espnet_topdown.cascade.records import check_finished
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF
 from espnet_topdown.training import checkpoint

@@ -1,4 +1,4 @@
-"""Whether a cascade still is what its records say: keys of finished phases, order, threads.
+"""Records of finished phases: what one holds, and whether the plan still asks for the same.
 
 A finished phase is never trained again, so what it depends on may not change behind its back.
 """
@@ -6,13 +6,58 @@ A finished phase is never trained again, so what it depends on may not change be
 import json
 from typing import Any
 
-from espnet_topdown import files
+from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade, read_header
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.experiment.config import phase_key
-from espnet_topdown.experiment.phase_dir import RECORD
+from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, RECORD
 from espnet_topdown.plan.plan import Phase
+
+
+def make_record(
+    cascade: Cascade, phase: Phase, records: Records, *, hours: float, threads: int
+) -> dict[str, Any]:
+    """The record of a phase whose trainer has just ended well, leaving epochs and proof.
+
+    Args:
+        cascade: whose phase it is.
+        phase: not recorded yet.
+        records: of the phases finished before it.
+        hours: wall time of all its attempts.
+        threads: torch's, of its training.
+
+    Raises:
+        TopdownError: the dev criterion is not finite in every epoch, or a file is gone or damaged.
+    """
+    directory = cascade.paths.phase_dir(phase.name)
+    rows = files.read_json(directory / EPOCHS)
+    proof = files.read_json(directory / PROOF)
+    criterion = cascade.criterion
+    curve = criterion.curve(rows)
+    diverged = [epoch for epoch, value in enumerate(curve, 1) if not check.is_number(value)]
+    if diverged or not curve:
+        epoch = diverged[0] if diverged else 1
+        raise TopdownError(
+            f"{phase.name}: the dev criterion {criterion.name} is not finite in epoch {epoch}:"
+            " training has diverged. Lower its learning rate"
+        )
+    return {
+        "phase": phase.name,
+        "kind": phase.kind,
+        "cut": phase.cut,
+        "seed": phase.seed,
+        "parent": cascade.paths.relative(cascade.parent_dir(phase, records)),
+        "key": key(cascade, phase, records),
+        "dev": {"criterion": list(criterion), "curve": curve},
+        "epochs": len(rows),
+        "hours": hours,
+        "threads": threads,
+        "files": proof["files"],
+        "model_sha256": files.sha256(directory / cascade.parent_model),
+        "unmoved": proof["unmoved"],
+        "finished": files.now(),
+    }
 
 
 def key(cascade: Cascade, phase: Phase, records: Records) -> dict[str, Any]:
