@@ -181,6 +181,7 @@ def _phases(args: Namespace) -> None:
 
 def _decode(args: Namespace) -> None:
     cascade = Cascade.reopen(args.dir)
+    # argparse.REMAINDER keeps the `--` that may stand before them.
     options = [word for word in args.options if word != "--"]
     decode(cascade, _finished(cascade, args.decode), options)
 

@@ -94,7 +94,7 @@ def _add_layers(commands: Commands) -> None:
 
 
 def _add_plan(commands: Commands) -> None:
-    plan = "check a plan against a trained experiment and print its phases"
+    plan = "check a plan against its base and print its phases"
     _add_base(commands.add_parser("plan", help=plan))
 
 

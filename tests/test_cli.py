@@ -7,14 +7,15 @@ import pytest
 
 from espnet_topdown.cli import ACTIONS
 
-LIGHT = (
-    "plan.plan_file plan.expansion plan.ties plan.topdown_conf experiment.config"
-    " experiment.train_log experiment.phase_dir cascade.cascade cascade.model_facts"
-    " cascade.runner cascade.ledger cascade.text cascade.progress cascade.prune cascade.decode"
-    " cascade.judgement cascade.paths cascade.records cascade.launch"
-    " results.rows results.pages results.report study.study study.tables"
-    " cli cli_parser warm warm_server __main__"
-).split()
+LIGHT = [
+    *("plan.plan_file", "plan.expansion", "plan.ties", "plan.topdown_conf"),
+    *("experiment.config", "experiment.train_log", "experiment.phase_dir"),
+    *("cascade.paths", "cascade.model_facts", "cascade.judgement", "cascade.cascade"),
+    *("cascade.records", "cascade.ledger", "cascade.launch", "cascade.runner"),
+    *("cascade.text", "cascade.progress", "cascade.prune", "cascade.decode"),
+    *("results.rows", "results.pages", "results.report", "study.study", "study.tables"),
+    *("cli", "cli_parser", "warm", "warm_server", "__main__"),
+]
 
 
 def test_reading_modules_load_without_torch_or_espnet():

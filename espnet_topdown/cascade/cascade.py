@@ -129,6 +129,7 @@ class Cascade:
             TopdownError: the base's dev criterion is not known.
         """
         criterion = self.criterion
+        # Phase 0 has no record of ours; its epochs come from its checkpoint or its log.
         base_value = best_value(criterion.curve(self.facts.epochs), criterion.mode)
         if base_value is None:
             raise TopdownError(
@@ -174,6 +175,7 @@ class Cascade:
         files.write_text(self.paths.plan, plan_text(self.plan))
         header = read_header(self.paths) | {"base": self.paths.relative(self.base.directory)}
         files.write_json(self.paths.header, header)
+        # `open` keeps them only in a directory that was there before.
         if not self.paths.model_facts.exists():
             files.write_json(self.paths.model_facts, self.facts.data)
 

@@ -78,6 +78,7 @@ def judge(
     rejections = 0  # in a row
     for phase in phases:
         if phase.name not in records:
+            # Not finished. Finished ones may follow: independent phases end in any order.
             is_stopped = plan.patience is not None and rejections >= plan.patience
             answers_nothing = phase.answers in skipped
             if answers_nothing or (is_stopped and not _is_independent(phase)):
@@ -88,6 +89,7 @@ def judge(
         dev[phase.name] = value
         if phase.is_control:
             continue
+        # Strictly more, so that an equal phase leaves the earlier one the best.
         is_better = _gain(value, dev[best], mode) > plan.min_gain
         accepted[phase.name] = is_better
         if is_better:

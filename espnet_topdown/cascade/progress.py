@@ -23,6 +23,7 @@ class Display:
 
     def started(self, phase: Phase) -> None:
         """Announce a training."""
+        # The counts come before any epoch, so that they can be held against the plan.
         frozen, total = self.cascade.facts.frozen_parameters(phase)
         cut = f", cut {phase.cut}" if phase.cut else ""
         log = self.cascade.paths.phase_dir(phase.name) / "train.log"

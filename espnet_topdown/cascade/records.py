@@ -37,6 +37,7 @@ def make_record(
     curve = criterion.curve(rows)
     diverged = [epoch for epoch, value in enumerate(curve, 1) if not check.is_number(value)]
     if diverged or not curve:
+        # Without any epoch, the criterion is missing from the first.
         epoch = diverged[0] if diverged else 1
         raise TopdownError(
             f"{phase.name}: the dev criterion {criterion.name} is not finite in epoch {epoch}:"
@@ -124,6 +125,7 @@ def check_first(cascade: Cascade, records: Records, first: str) -> None:
         TopdownError: no such phase, or one before it is not finished.
     """
     names = [phase.name for phase in cascade.phases]
+    # As the shell's --phase 3 means phase3.
     wanted = f"phase{first}" if first.isdigit() else first
     if wanted not in names:
         raise TopdownError(f"no phase '{first}'; {nearest(wanted, names)}")

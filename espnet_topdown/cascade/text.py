@@ -216,6 +216,6 @@ def _open_state(cascade: Cascade, phase: Phase, outcome: str | None, *, is_skipp
         state=state,
         epoch=f"{progress.epoch}/{progress.max_epoch}",
         dev=_decimals(best_value(curve, cascade.criterion.mode)),
-        # Of an attempt that ended, the estimate is stale.
+        # The estimate of an attempt that ended is stale.
         left=(progress.time_left or "") if is_training else "",
     )

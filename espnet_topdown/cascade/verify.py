@@ -28,6 +28,7 @@ def verify(cascade: Cascade, records: Records) -> list[str]:
     """
     passed = []
     faults = []
+    # Its faults are told with all others, not instead of them.
     try:
         check_finished(cascade, records)
     except TopdownError as error:
@@ -65,6 +66,7 @@ def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[
     if proof["files"] != record["files"]:
         yield "proof.json and record.json disagree about the model files"
     for model, fingerprint in record["files"].items():
+        # What `prune` never removes must be there: its absence is told by the attempt to read it.
         is_pruned = not (directory / model).exists() and is_prunable(model)
         if not is_pruned:
             yield from _model_faults(directory / model, fingerprint, proof["frozen"])

@@ -1,7 +1,4 @@
-"""Disturbances other than kills.
-
-Torn checkpoints, a full disk, signals, two runs, a moved directory, a wild clock.
-"""
+"""Disturbances other than kills: torn checkpoints, a full disk, signals, two runs, a wild clock."""
 
 import datetime
 import itertools
@@ -27,11 +24,8 @@ from espnet_topdown.experiment.phase_dir import LOCK
 
 def third_checkpoint(place, phase: str) -> int:
     """The write point of a phase's last checkpoint: an earlier one and its safe copy are there."""
-    saves = [
-        p
-        for p in place.points
-        if (p.role, p.event, p.path) == (phase, "torch.save", f"{phase}/checkpoint.pth")
-    ]
+    wanted = (phase, "torch.save", f"{phase}/checkpoint.pth")
+    saves = [point for point in place.points if (point.role, point.event, point.path) == wanted]
     return saves[2].number
 
 
@@ -41,9 +35,7 @@ def in_phase2(place, trial: harness.Trial) -> None:
 
 
 def start_and_hold(place, trial: harness.Trial, until: str) -> harness.Run:
-    """A run whose trainer of phase 1 waits before its third checkpoint until the file `until` is
-    made.
-    """
+    """A run whose trainer of phase 1 waits at its third checkpoint for the file `until`."""
     run = trial.start(
         points.Fault("phase1", third_checkpoint(place, "phase1"), hold=trial.place / until)
     )
@@ -74,9 +66,8 @@ def test_a_damaged_checkpoint_costs_one_epoch(name, place, trial):
     assert (trial.directory / "phase2" / "checkpoint.good.pth").exists()
     DAMAGE[name](trial.directory / "phase2" / "checkpoint.pth")
     trial.finish()
-    trial.check(
-        place.expected, repeated=2
-    )  # the killed one, and the one whose checkpoint was damaged
+    # The killed epoch, and the one whose checkpoint was damaged.
+    trial.check(place.expected, repeated=2)
 
 
 def test_a_damaged_epoch_file_and_lost_links_are_rebuilt(place, trial):
@@ -152,20 +143,12 @@ def test_a_late_trainer_does_not_touch_a_finished_phase(place, trial, capfd):
     trial.finish()
     directory = trial.directory / "phase1"
     before = {p.name: p.read_bytes() for p in directory.glob("*.pth")}
-    words = [
-        "asr",
-        "--config",
-        str(directory / "phase.yaml"),
-        "--output_dir",
-        str(directory),
-        "--resume",
-        "true",
-    ]
+    words = ["asr", "--config", str(directory / "phase.yaml")]
+    words += ["--output_dir", str(directory), "--resume", "true"]
     log = trial.place / "late.log"
     assert harness.Direct(warm.Command("espnet_topdown.bin.train", words, log)).wait() == 1
-    assert (
-        "is finished (record.json is there)" in capfd.readouterr().err
-    )  # pytest has replaced sys.stderr
+    # By the descriptor, since pytest has replaced sys.stderr.
+    assert "is finished (record.json is there)" in capfd.readouterr().err
     assert {p.name: p.read_bytes() for p in directory.glob("*.pth")} == before
 
 
@@ -189,7 +172,8 @@ def test_a_clock_that_jumps_does_not_matter(place, trial, hour_s):
 
     def wild() -> None:
         jumps = itertools.count(0, hour_s)
-        time.time = lambda began=time.time(): began + next(jumps)
+        began = time.time()
+        time.time = lambda: began + next(jumps)
 
         class Clock(datetime.datetime):
             @classmethod
@@ -241,10 +225,7 @@ def test_a_full_disk_stops_with_a_message_and_loses_nothing(place, trial, small_
     "limit", [20_000, *(pytest.param(n, marks=pytest.mark.full) for n in (30, 300, 60_000))]
 )
 def test_a_quota_stops_with_a_message_and_loses_nothing(limit, place, trial):
-    """No file may be larger than `limit` bytes.
-
-    Each write of more fails half done, as on a full disk.
-    """
+    """No file may have more than `limit` bytes: a write of more fails half done."""
     import resource
 
     def limited() -> None:
