@@ -43,10 +43,10 @@ PARTS = (
     ("imports before it", "espnet_topdown/training/tasks.py", "<module>"),
     ("torch._dynamo, by the first optimiser", "torch/_dynamo/__init__.py", "<module>"),
     ("parent loaded, fresh layers drawn", "espnet_topdown/training/phase_start.py", "begin"),
-    ("resume repaired", "espnet_topdown/training/checkpoint.py", "repair"),
+    ("resume repaired", "espnet_topdown/training/repair.py", "repair"),
     ("training", "espnet2/train/trainer.py", "train_one_epoch"),
     ("validation", "espnet2/train/trainer.py", "validate_one_epoch"),
-    ("last checkpoint copied", "espnet_topdown/training/checkpoint.py", "keep_safe_copy"),
+    ("last checkpoint copied", "espnet_topdown/training/repair.py", "keep_safe_copy"),
     ("models written by torch.save", "torch/serialization.py", "save"),
     ("proof, averages, files flushed", "espnet_topdown/training/phase_end.py", "finish"),
 )

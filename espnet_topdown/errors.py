@@ -7,7 +7,7 @@ is a fault of ours and keeps its traceback.
 import contextlib
 import difflib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 
@@ -42,3 +42,17 @@ def reported() -> Iterator[None]:
     except TopdownError as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def reported_in(log: Sequence[str]) -> str | None:
+    """The text that `reported` printed among the lines of a log, None where it printed none.
+
+    The lines after its first are known by their indentation, since other output may follow.
+    """
+    marker = ": error: "
+    for number, line in enumerate(log):
+        if marker not in line:
+            continue
+        first = line.split(marker, 1)[1]
+        return "\n".join([first, *(more for more in log[number + 1 :] if more.startswith("  "))])
+    return None

@@ -1,9 +1,7 @@
-"""Bad input through the command line.
-
-One clear message, exit status 1, no traceback, and nothing lost.
+"""Bad input through the command line: one clear message, status 1, no traceback, nothing lost.
 
 Neither ESPnet nor a training is needed: the finished cascade that is damaged here is made of files.
-Faults that a parser or a trainer finds are in test_plan.py, test_phase.py, test_trn.py and
+Faults that a parser or a trainer finds are in test_plan.py, test_phases.py, test_trn.py and
 test_cli.py.
 """
 
@@ -22,6 +20,8 @@ from espnet_topdown import files
 from espnet_topdown.__main__ import main
 from espnet_topdown.cascade import model_facts
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.cascade.records import key
 from espnet_topdown.experiment import phase_dir
 from espnet_topdown.training import checkpoint
 
@@ -40,9 +40,7 @@ PLAN = "phases: [{cut: decoder}, {cut: encoder.1}]"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A directory with data, an experiment ``exp``, its finished cascade ``cascade``, a plan and
-    score files.
-    """
+    """Data, an experiment ``exp`` with scores, a plan, and its finished cascade ``cascade``."""
     place = tmp_path_factory.mktemp("whole")
     (place / "data").mkdir()
     (place / "data" / "text").write_text("utt a\n")
@@ -70,56 +68,50 @@ def make_experiment(directory: Path) -> None:
 def make_cascade(exp: Path, directory: Path) -> None:
     """What a run leaves, with the records that a run would write."""
     directory.mkdir()
-    (directory / "plan.yaml").write_text(PLAN)
-    layers = [{"name": name, "parameters": 2, "notes": "", "tied_to": {}} for name in NAMES]
-    epochs = [{"epoch": 1, "train": {"time": 1.0}, "valid": {"acc": 0.5, "time": 1.0}}]
-    found = {
-        "layers": layers,
-        "dropouts": {},
-        "notes": [],
-        "parser_keys": [*CONFIG],
-        "epochs": epochs,
-        "checkpoint_bytes": 0,
-    }
-    (directory / "model.json").write_text(
-        json.dumps({**found, "stamp": model_facts._stamp(exp / "config.yaml", None)})
-    )
+    files.write_json(directory / "model.json", model_data(exp))
     cascade = Cascade.open(exp, Path("plan.yaml"), directory)
     cascade.store()
     for number, phase in enumerate(cascade.phases, 1):
         where = directory / phase.name
-        (where / "topdown").mkdir(parents=True)
-        torch.save({"w": torch.full((2,), float(number))}, where / "valid.acc.ave.pth")
-        prints = {"w": checkpoint.fingerprint(torch.full((2,), float(number)))}
+        weights = torch.full((2,), float(number))
+        prints = {"w": checkpoint.fingerprint(weights)}
         hashes = {"valid.acc.ave.pth": checkpoint.state_fingerprint(prints)}
-        files.write_json(
-            where / "topdown" / "proof.json", {"files": hashes, "frozen": {}, "unmoved": []}
-        )
+        proof = {"files": hashes, "frozen": {}, "unmoved": []}
+        files.write_json(where / "topdown" / "proof.json", proof)
+        torch.save({"w": weights}, where / "valid.acc.ave.pth")
         record = {
-            **{
-                "phase": phase.name,
-                "kind": phase.kind,
-                "cut": phase.cut,
-                "seed": phase.seed,
-                "epochs": 1,
-                "hours": 0.1,
-            },
-            **{
-                "parent": os.path.relpath(cascade.parent_dir(phase), directory),
-                "key": cascade.key(phase),
-                "unmoved": [],
-            },
-            **{
-                "dev": {"criterion": list(cascade.dev), "curve": [0.6]},
-                "files": hashes,
-                "threads": 1,
-            },
+            "phase": phase.name,
+            "kind": phase.kind,
+            "cut": phase.cut,
+            "seed": phase.seed,
+            "epochs": 1,
+            "hours": 0.1,
+            "parent": os.path.relpath(cascade.parent_dir(phase, {}), directory),
+            "key": key(cascade, phase, {}),
+            "dev": {"criterion": list(cascade.criterion), "curve": [0.6]},
+            "files": hashes,
+            "threads": 1,
             "model_sha256": files.sha256(where / "valid.acc.ave.pth"),
+            "unmoved": [],
         }
         phase_dir.write_record(where, record)
-        cascade.ledger.append("start", phase.name, attempt=1)
-        cascade.ledger.append("end", phase.name, attempt=1, outcome="done", wall_s=1.0)
-    cascade.link_best()
+        ledger = Ledger(cascade.paths.ledger)
+        ledger.append("start", phase.name, attempt=1)
+        ledger.append("end", phase.name, attempt=1, outcome="done", wall_s=1.0)
+    cascade.paths.link_best("phase1")
+
+
+def model_data(exp: Path) -> dict[str, object]:
+    """The model facts of `exp`, as a process that builds its model would find them."""
+    return {
+        "layers": [{"name": name, "parameters": 2, "notes": "", "tied_to": {}} for name in NAMES],
+        "dropouts": {},
+        "notes": [],
+        "parser_keys": [*CONFIG],
+        "epochs": [{"epoch": 1, "train": {"time": 1.0}, "valid": {"acc": 0.5, "time": 1.0}}],
+        "checkpoint_bytes": 0,
+        "stamp": model_facts._stamp(exp / "config.yaml", None),
+    }
 
 
 Damage = Callable[[Path], object]
@@ -127,9 +119,8 @@ Damage = Callable[[Path], object]
 
 def write(name: str, content: str | bytes) -> Damage:
     """Replace a file's content."""
-    return lambda place: (place / name).write_bytes(
-        content.encode() if isinstance(content, str) else content
-    )
+    data = content.encode() if isinstance(content, str) else content
+    return lambda place: (place / name).write_bytes(data)
 
 
 def remove(name: str) -> Damage:
@@ -562,17 +553,16 @@ SCORES = {
         "are not the same reference",
     ),
 }
-CASES = {
-    f"{group}: {name}": case
-    for group, cases in (
-        ("plan", PLANS),
-        ("config", CONFIGS),
-        ("place", PLACES),
-        ("option", OPTIONS),
-        ("score", SCORES),
-    )
-    for name, case in cases.items()
+GROUPS = {
+    "plan": PLANS,
+    "config": CONFIGS,
+    "place": PLACES,
+    "option": OPTIONS,
+    "score": SCORES,
 }
+CASES = {}
+for group, cases in GROUPS.items():
+    CASES |= {f"{group}: {name}": case for name, case in cases.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -595,25 +585,19 @@ def test_bad_input_gives_one_clear_message_and_loses_nothing(
 
 def content(place: Path) -> dict[str, bytes]:
     """All files but lock files, which say who was there last."""
-    found = {
-        path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()
-    }
-    return {name: path.read_bytes() for name, path in found.items() if not name.endswith("lock")}
+    paths = [path for path in place.rglob("*") if path.is_file()]
+    kept = [path for path in paths if not path.name.endswith("lock")]
+    return {path.relative_to(place).as_posix(): path.read_bytes() for path in kept}
 
 
 def test_the_whole_cascade_passes(whole, tmp_path, monkeypatch, capsys):
     """What is damaged above is in order before."""
     place = shutil.copytree(whole, tmp_path / "place", symlinks=True)
     monkeypatch.chdir(place)
-    for command in (
-        RUN,
-        "status cascade",
-        "verify cascade",
-        "results cascade",
-        "results exp",
-        "phases cascade",
-    ):
+    main(RUN.split())
+    for command in ("status cascade", "verify cascade", "results cascade", "phases cascade"):
         main(command.split())
+    main(["results", "exp"])
     assert "nothing to do: all phases in cascade are finished" in capsys.readouterr().out
 
 

@@ -5,13 +5,17 @@ import sys
 
 import pytest
 
-LIGHT = (
-    "plan.plan_file plan.expansion plan.ties plan.topdown_conf experiment.config"
-    " experiment.task experiment.train_log experiment.phase_dir cascade.cascade cascade.model_facts"
-    " cascade.runner cascade.ledger cascade.text cascade.progress cascade.prune cascade.decode"
-    " results.rows results.pages results.report study.study study.tables"
-    " cli warm warm_server __main__"
-).split()
+from espnet_topdown.cli import ACTIONS
+
+LIGHT = [
+    *("plan.plan_file", "plan.expansion", "plan.ties", "plan.topdown_conf"),
+    *("experiment.config", "experiment.train_log", "experiment.phase_dir"),
+    *("cascade.paths", "cascade.model_facts", "cascade.judgement", "cascade.cascade"),
+    *("cascade.records", "cascade.ledger", "cascade.launch", "cascade.runner"),
+    *("cascade.text", "cascade.progress", "cascade.prune", "cascade.decode"),
+    *("results.rows", "results.pages", "results.report", "study.study", "study.tables"),
+    *("cli", "cli_parser", "warm", "warm_server", "__main__"),
+]
 
 
 def test_reading_modules_load_without_torch_or_espnet():
@@ -34,7 +38,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command():
     out = command("--help").stdout
-    for name in ("layers", "plan", "run", "status", "results", "verify"):
+    for name in ACTIONS:
         assert f"\n    {name} " in out
 
 

@@ -20,6 +20,7 @@ LEVELS = (
     ("results",),
     ("study", "corpora"),
     ("bin", "recipe"),
+    ("cli_parser",),
     ("cli",),
     ("__main__",),
 )

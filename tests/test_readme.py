@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.cli import _parser
+from espnet_topdown.cli_parser import parser
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import parse_plan
 
@@ -51,7 +51,7 @@ def test_plan_is_a_plan():
 )
 def test_command_is_understood(line):
     words = line.split("#")[0].split("|")[0].split()
-    _parser().parse_args(words[1:])
+    parser().parse_args(words[1:])
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])

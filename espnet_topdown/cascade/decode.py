@@ -1,7 +1,7 @@
-"""Decodes and scores phases through the recipe's own run.sh, so that language model, scoring and
-RESULTS.md are the recipe's.
+"""Decodes and scores phases through the recipe's own run.sh.
 
-Which phases, and with which further options, is for the caller to say.
+So language model, scoring and RESULTS.md are the recipe's. Which phases, and with which further
+options, is for the caller to say.
 """
 
 import re
@@ -13,13 +13,8 @@ from pathlib import Path
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.errors import TopdownError
 
-_OPTIONS = (
-    "stage",
-    "stop_stage",
-    "skip_train",
-    "asr_exp",
-    "inference_asr_model",
-)  # of asr.sh, ESPnet 202301 and later
+# Of egs2/TEMPLATE/asr1/asr.sh, ESPnet 202301 and later.
+_OPTIONS = ("stage", "stop_stage", "skip_train", "asr_exp", "inference_asr_model")
 
 
 def decode(cascade: Cascade, phases: Sequence[Path], options: Sequence[str]) -> None:
@@ -40,19 +35,11 @@ def decode(cascade: Cascade, phases: Sequence[Path], options: Sequence[str]) -> 
         )
     _check_recipe()
     for phase in phases:
-        words = [
-            "./run.sh",
-            "--stage",
-            "12",
-            "--stop_stage",
-            "13",
-            "--skip_train",
-            "true",
-            "--asr_exp",
-            str(phase),
-        ]
-        words += ["--inference_asr_model", cascade.parent_model, *options]
-        if status := subprocess.run(words, stdin=subprocess.DEVNULL).returncode:
+        words = ["./run.sh", "--stage", "12", "--stop_stage", "13", "--skip_train", "true"]
+        words += ["--asr_exp", str(phase), "--inference_asr_model", cascade.parent_model, *options]
+        # A decoder that reads its terminal must not swallow the caller's.
+        status = subprocess.run(words, stdin=subprocess.DEVNULL).returncode
+        if status != 0:
             raise TopdownError(
                 f"{shlex.join(words)} ended with status {status}; what it said stands above"
             )
@@ -65,14 +52,13 @@ def _check_recipe() -> None:
                 f"found no {name} in {Path.cwd()}; run in the recipe directory of the experiment"
             )
     script = Path("asr.sh")
-    text = (
-        script.read_text(encoding="utf-8") if script.exists() else None
-    )  # absent: run.sh calls another
-    if text and (
-        lacking := [name for name in _OPTIONS if not re.search(rf"^{name}=", text, re.MULTILINE)]
-    ):
+    if not script.exists():
+        # run.sh calls another script, whose options are not known.
+        return
+    text = script.read_text(encoding="utf-8")
+    lacking = [f"--{name}" for name in _OPTIONS if not re.search(rf"^{name}=", text, re.MULTILINE)]
+    if lacking:
         raise TopdownError(
-            f"{script.resolve()} has no option {', '.join(f'--{name}' for name in lacking)}, by"
-            " which a phase is decoded; use ESPnet 202301 or later, or our recipes without"
-            " ESPNET_ROOT"
+            f"{script.resolve()} has no option {', '.join(lacking)}, by which a phase is decoded;"
+            " use ESPnet 202301 or later, or our recipes without ESPNET_ROOT"
         )

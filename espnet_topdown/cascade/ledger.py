@@ -1,6 +1,6 @@
 """What happened: an append-only ledger of attempts, one `start` and one `end` event each.
 
-What a finished phase leaves is the part of `espnet_topdown.experiment.phase_dir`. Neither torch nor
+What a finished phase leaves is told by `espnet_topdown.experiment.phase_dir`. Neither torch nor
 ESPnet is needed.
 """
 
@@ -11,15 +11,35 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import files
+from espnet_topdown import check, files
+from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import RECORD
 from espnet_topdown.experiment.train_log import read_progress
 
 
+def _is_time(value: Any) -> bool:
+    try:
+        datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+_EVENT = {
+    "time": Must("a time in ISO 8601", _is_time),
+    "event": check.NAME,
+    "phase": check.NAME,
+    "attempt": check.whole(1),
+    "wall_s": check.NUMBER,
+}
+
+
 class Ledger:
-    """The append-only file ``ledger.jsonl`` of a cascade, a JSON object a line, one `start` and one
-    `end` an attempt.
+    """The file ``ledger.jsonl`` of a cascade: an event a line, each a JSON object.
+
+    Args:
+        path: of the file, in the cascade's directory; it need not be there yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,29 +53,32 @@ class Ledger:
         """
         if not self.path.exists():
             return []
-        found = []
+        events = []
         for line in self.path.read_bytes().split(b"\n"):
             try:
                 event = json.loads(line)
             except ValueError:
+                # Torn, or the empty end of the file.
                 continue
-            if not isinstance(event, dict) or not _is_event(event):
+            if not _is_event(event):
                 raise TopdownError(
                     f"{self.path} is damaged ({line[:40]!r} is no event); remove that line and"
                     " rerun"
                 )
-            found.append(event)
-        return found
+            events.append(event)
+        return events
 
     def append(self, event: str, phase: str, **details: Any) -> None:
         """Add one event, durable when this returns."""
-        line = json.dumps(
-            {"time": files.now(), "event": event, "phase": phase, **details}, ensure_ascii=False
-        )
+        values = {"time": files.now(), "event": event, "phase": phase, **details}
+        line = json.dumps(values, ensure_ascii=False)
         with self.path.open("a+b") as stream:
-            if stream.tell() and not self._ends_whole():
-                stream.write(b"\n")  # the line before was torn by a kill
+            is_torn = stream.tell() > 0 and not self._ends_whole()
+            if is_torn:
+                # A kill left half a line: the new one must not continue it.
+                stream.write(b"\n")
             stream.write(line.encode() + b"\n")
+            # Durable before the training starts, or the attempt would be lost with the power.
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -67,61 +90,67 @@ class Ledger:
     def close_dangling(self) -> None:
         """End every attempt that was killed before its end.
 
-        `done` where its record was written, else `killed`.
-
-        Its wall time is told by the last line of its log.
+        Its outcome is `done` where its record was written, else `killed`; its wall time is told by
+        the last line of its log.
         """
-        open_attempts: dict[str, dict[str, Any]] = {}
+        dangling: dict[str, dict[str, Any]] = {}
         for event in self.events():
             if event["event"] == "start":
-                open_attempts[event["phase"]] = event
+                dangling[event["phase"]] = event
             elif event["event"] == "end":
-                open_attempts.pop(event["phase"], None)
-        for phase, start in open_attempts.items():
+                dangling.pop(event["phase"], None)
+        for phase, start in dangling.items():
             directory = self.path.parent / phase
-            done, wall_s = (directory / RECORD).exists(), 0.0
-            if (log := directory / "train.log").exists():
-                wall_s = max(
-                    0.0, log.stat().st_mtime - datetime.fromisoformat(start["time"]).timestamp()
-                )
-            details = {"wall_s": round(wall_s, 3), "epochs": finished_epochs(directory)}
             self.append(
                 "end",
                 phase,
                 attempt=start["attempt"],
-                outcome="done" if done else "killed",
-                **details,
+                outcome="done" if (directory / RECORD).exists() else "killed",
+                wall_s=round(_logged_s(directory / "train.log", start["time"]), 3),
+                epochs=finished_epochs(directory),
             )
 
     def attempts(self, phase: str) -> int:
         """How often the training of `phase` was started."""
-        return sum(event["event"] == "start" and event["phase"] == phase for event in self.events())
+        return len(self._events_of(phase, "start"))
 
     def hours(self, phase: str) -> float:
         """Wall time of all attempts of `phase` that ended, in hours."""
-        return (
-            sum(
-                e.get("wall_s", 0.0)
-                for e in self.events()
-                if e["event"] == "end" and e["phase"] == phase
-            )
-            / 3600
-        )
+        ends = self._events_of(phase, "end")
+        return sum(event.get("wall_s", 0.0) for event in ends) / 3600
+
+    def outcomes(self) -> dict[str, str | None]:
+        """How the last attempt of each phase ended, for those of which one did."""
+        ends = [event for event in self.events() if event["event"] == "end"]
+        return {event["phase"]: event.get("outcome") for event in ends}
+
+    def _events_of(self, phase: str, kind: str) -> list[dict[str, Any]]:
+        events = self.events()
+        return [event for event in events if (event["phase"], event["event"]) == (phase, kind)]
 
 
-def _is_event(event: Mapping[str, Any]) -> bool:
-    """Whether a JSON object is a line of a ledger."""
-    if not all(isinstance(event.get(key), str) for key in ("time", "event", "phase")):
+def _is_event(value: object) -> bool:
+    """Whether a line's JSON is an event; one that starts an attempt says which."""
+    if not isinstance(value, Mapping):
         return False
-    try:
-        datetime.fromisoformat(event["time"])
-    except ValueError:
-        return False
-    is_number = isinstance(event.get("wall_s", 0.0), int | float)
-    return is_number and (event["event"] != "start" or isinstance(event.get("attempt"), int))
+    needed = ["time", "event", "phase"]
+    if value.get("event") == "start":
+        needed.append("attempt")
+    is_whole = all(value.get(key) is not None for key in needed)
+    return is_whole and not check.faults(value, _EVENT)
+
+
+def _logged_s(log: Path, start: str) -> float:
+    """Seconds from `start` to the last line of `log`, 0 without a log or by a clock set back."""
+    if not log.exists():
+        return 0.0
+    began = datetime.fromisoformat(start).timestamp()
+    return max(0.0, log.stat().st_mtime - began)
 
 
 def finished_epochs(directory: Path) -> int:
     """The last epoch that a phase's log reports as finished, 0 for none."""
     progress = read_progress(directory / "train.log")
-    return progress.results[-1]["epoch"] if progress and progress.results else 0
+    if progress is None or not progress.results:
+        return 0
+    return progress.results[-1]["epoch"]

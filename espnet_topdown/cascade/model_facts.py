@@ -1,27 +1,56 @@
-"""Facts about a base's model (layers, sizes, ties, epochs), cached beside a cascade so that reruns
-need no ESPnet.
+"""Facts about a base's model (layers, sizes, ties, epochs), kept beside a cascade.
 
-The facts are found by `espnet_topdown.bin.describe` in a process of its own.
+They are found by `espnet_topdown.bin.model_facts` in a process of its own, so that whoever asks needs
+neither torch nor ESPnet; a rerun reads them from the cascade's ``model.json``.
 """
 
 import hashlib
-import json
+import statistics
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import files, warm
-from espnet_topdown.errors import TopdownError
+from espnet_topdown import check, files, warm
+from espnet_topdown.check import Must
+from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.plan.layers import acts_inside
 from espnet_topdown.plan.plan import Phase, Sides
 
+FINDER = "espnet_topdown.bin.model_facts"
+
+
+def _are_layers(value: Any) -> bool:
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(layer, Mapping) and _is_whole(layer, _LAYER) for layer in value)
+
+
+def _are_rows(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(row, Mapping) for row in value)
+
+
+_LIST = Must("a list", lambda value: isinstance(value, list))
+_LAYER = {
+    "name": check.NAME,
+    "parameters": check.whole(0),
+    "notes": check.TEXT,
+    "tied_to": check.MAPPING,
+}
+_FACTS = {
+    "layers": Must("a list of layers", _are_layers),
+    "dropouts": check.MAPPING,
+    "notes": _LIST,
+    "parser_keys": _LIST,
+    "epochs": Must("a list of mappings", _are_rows),
+}
+
 
 @dataclass(frozen=True)
-class Facts:
-    """What the cascade needs to know of a model, as `espnet_topdown.bin.describe` wrote it."""
+class ModelFacts:
+    """What the cascade needs to know of a model, as `espnet_topdown.bin.model_facts` wrote it."""
 
     data: dict[str, Any]
 
@@ -49,33 +78,32 @@ class Facts:
         return self.data["epochs"]
 
     def frozen_layers(self, phase: Phase) -> tuple[str, ...]:
-        """Layers of which nothing is trained.
+        """Layers of which nothing is trained, lowest first.
 
-        Those kept and frozen, and below the cut one whose tied matrix is its all.
+        Those kept and frozen, and a fresh one that is nothing but a matrix tied to one of them.
         """
-        sides, untied = phase.sides(self.names), phase.tied in ("untie_draw", "untie_copy")
-        held = {
-            layer["name"]: sum(n for other, n in layer["tied_to"].items() if other in sides.frozen)
-            for layer in self.data["layers"]
-            if layer["name"] in sides.fresh and not untied
-        }
-        return tuple(
-            n
-            for n in self.names
-            if n in sides.frozen or held.get(n) and held[n] == self.parameters[n]
-        )
+        sides = phase.sides(self.names)
+        frozen = []
+        for layer in self.data["layers"]:
+            held = 0 if _unties(phase) else sum(_held(layer, sides).values())
+            is_all_held = held > 0 and held == layer["parameters"]
+            if layer["name"] in sides.frozen or is_all_held:
+                frozen.append(layer["name"])
+        return tuple(frozen)
 
     def frozen_parameters(self, phase: Phase) -> tuple[int, int]:
         """(frozen, all) parameters of a phase; untying gives the lower end a matrix of its own."""
-        sides: Sides = phase.sides(self.names)
-        frozen, total = sum(self.parameters[name] for name in sides.frozen), self.total
+        sides = phase.sides(self.names)
+        frozen = sum(self.parameters[name] for name in sides.frozen)
+        total = self.total
         for place, layer in enumerate(self.data["layers"]):
-            if layer["name"] in sides.fresh:
-                held = {other: n for other, n in layer["tied_to"].items() if other in sides.frozen}
-                frozen += sum(
-                    n for other, n in held.items() if self.names.index(other) > place
-                )  # counted in this layer
-                total += sum(held.values()) if phase.tied in ("untie_draw", "untie_copy") else 0
+            for frozen_end, count in _held(layer, sides).items():
+                # A tied matrix is counted in its lowest layer: in this fresh one where the frozen
+                # end stands above, else with the frozen layers already.
+                if self.names.index(frozen_end) > place:
+                    frozen += count
+                if _unties(phase):
+                    total += count
         return frozen, total
 
     def check_dropouts(self, phases: Iterable[Phase]) -> None:
@@ -86,108 +114,107 @@ class Facts:
         """
         for phase in phases:
             frozen = phase.sides(self.names).frozen
-            for dropout, served in (
-                self.data["dropouts"].items() if phase.dropout == "off" and frozen else ()
-            ):
+            if phase.dropout != "off" or not frozen:
+                continue
+            for dropout, served in self.data["dropouts"].items():
                 try:
                     acts_inside(dropout, served, frozen)
                 except TopdownError as error:
                     raise TopdownError(f"{phase.name}: {error}") from None
 
     def seconds_per_epoch(self) -> float | None:
-        """Median wall time of the base's epochs (training and validation), None where it was not
-        recorded.
-        """
-        times = sorted(
-            sum(row.get(p, {}).get("time") or 0.0 for p in ("train", "valid"))
-            for row in self.epochs
-        )
-        return times[len(times) // 2] if times and times[len(times) // 2] > 0 else None
+        """Median wall time of the base's epochs, training and validation; None where unknown."""
+        times = []
+        for row in self.epochs:
+            train = row.get("train", {}).get("time") or 0.0
+            valid = row.get("valid", {}).get("time") or 0.0
+            times.append(train + valid)
+        if not times:
+            return None
+        # Not the mean: the first epoch, and one that shared the machine, take longer.
+        median = statistics.median_high(times)
+        return median if median > 0 else None
 
 
-def find_facts(
-    config: Path, task: str, *, plan: Path | None = None, cache: Path | None = None, **options: Any
-) -> Facts:
+def _unties(phase: Phase) -> bool:
+    """Whether the phase gives tied layers a matrix each."""
+    return phase.tied in ("untie_draw", "untie_copy")
+
+
+def _held(layer: Mapping[str, Any], sides: Sides) -> dict[str, int]:
+    """Parameters of a fresh layer that are tied to a frozen one, by the frozen one's name."""
+    if layer["name"] not in sides.fresh:
+        return {}
+    return {name: count for name, count in layer["tied_to"].items() if name in sides.frozen}
+
+
+def find_model_facts(
+    config: Path,
+    task: str,
+    *,
+    plan: Path | None = None,
+    cache: Path | None = None,
+    vocab_size: int | None = None,
+    input_size: int | None = None,
+) -> ModelFacts:
     """The facts of the model that `config` describes, from `cache` when nothing changed since.
 
     Args:
         config: an experiment's ``config.yaml`` or a training config.
-        task: ``asr`` or ``lm``.
+        task: ESPnet's, one of `espnet_topdown.experiment.task.TASKS`.
         plan: plan whose own layer order is used.
         cache: JSON file to keep the facts in.
-        options: further options of `espnet_topdown.bin.describe` (vocab_size, input_size).
+        vocab_size: tokens, for a config without a token list.
+        input_size: feature dimension, for a config without a frontend.
 
     Raises:
-        TopdownError: the model cannot be built or has layers without an order; the message is
-            describe's.
+        TopdownError: the model cannot be built, or has layers without an order.
     """
     stamp = _stamp(config, plan)
-    if (
-        cache
-        and cache.exists()
-        and (data := files.read_object(cache)).get("stamp") == stamp
-        and _is_whole(data)
-    ):
-        return Facts(data)
-    with tempfile.TemporaryDirectory() as scratch:
-        output, log = Path(scratch) / "facts.json", Path(scratch) / "describe.log"
-        argv = ["--config", str(config), "--task", task, "--output", str(output)]
-        argv += ["--plan", str(plan)] if plan else []
-        for key, value in options.items():
-            argv += [f"--{key}", str(value)] if value is not None else []
-        code = warm.start(warm.Command("espnet_topdown.bin.model_facts", argv, log)).wait()
-        if code != 0:
-            raise TopdownError(
-                _reason(log.read_text(encoding="utf-8", errors="replace").splitlines(), config)
-            )
-        data = {**json.loads(output.read_text(encoding="utf-8")), "stamp": stamp}
-    if cache:
+    if cache is not None and cache.exists():
+        data = files.read_object(cache)
+        if data.get("stamp") == stamp and _is_whole(data, _FACTS):
+            return ModelFacts(data)
+    options = {"plan": plan, "vocab_size": vocab_size, "input_size": input_size}
+    data = {**_find(config, task, options), "stamp": stamp}
+    if cache is not None:
         files.write_json(cache, data)
-    return Facts(data)
+    return ModelFacts(data)
 
 
-def _is_whole(data: dict[str, Any]) -> bool:
-    """Whether cached facts have what they had when they were written; else they are found again."""
-    lists = all(
-        isinstance(data.get(key), list) for key in ("layers", "epochs", "notes", "parser_keys")
-    )
-    lists = lists and isinstance(data.get("dropouts"), dict)
-    types = {"name": str, "parameters": int, "notes": str, "tied_to": dict}
-    layers = data.get("layers") if lists else []
-    return (
-        lists
-        and all(isinstance(row, dict) for row in data["epochs"])
-        and bool(layers)
-        and all(
-            isinstance(layer, dict)
-            and all(isinstance(layer.get(key), kind) for key, kind in types.items())
-            for layer in layers
-        )
-    )
+def _find(config: Path, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts, by a process that builds the model."""
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "facts.json"
+        log = Path(scratch) / "facts.log"
+        argv = ["--config", str(config), "--task", task, "--output", str(output)]
+        for name, value in options.items():
+            if value is not None:
+                argv += [f"--{name}", str(value)]
+        status = warm.start(warm.Command(FINDER, argv, log)).wait()
+        if status == 0:
+            return files.read_object(output)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    end = "\n".join(lines[-15:])
+    raise TopdownError(reported_in(lines) or f"the model of {config} cannot be built:\n{end}")
 
 
-def _reason(log: Sequence[str], config: Path) -> str:
-    """The message of a TopdownError in a log, or its last lines."""
-    marker = ": error: "
-    start = next((n for n, line in enumerate(log) if marker in line), None)
-    if start is None:
-        return f"the model of {config} cannot be built:\n" + "\n".join(log[-15:])
-    body = [log[start].split(marker, 1)[1], *log[start + 1 :]]
-    return "\n".join(line for line in body if not line.startswith("# "))
+def _is_whole(data: Mapping[str, Any], rules: Mapping[str, Must]) -> bool:
+    """Whether every key is there and holds what it held when it was written."""
+    return all(data.get(key) is not None for key in rules) and not check.faults(data, rules)
 
 
 def _stamp(config: Path, plan: Path | None) -> str:
-    """Changes whenever the model, the recorded epochs, the plan's layer order or ESPnet's version
-    may have changed.
+    """A hash that changes whenever the facts may have changed.
+
+    Of the config, the plan's layer order, ESPnet's version and the recorded epochs.
     """
     try:
-        parts = [
-            config.read_bytes(),
-            plan.read_bytes() if plan else b"",
-            version("espnet").encode(),
-        ]
+        parts = [config.read_bytes(), plan.read_bytes() if plan else b""]
     except OSError as error:
         raise TopdownError(f"cannot read {error.filename}: {error.strerror}") from None
+    # The epochs are read from the checkpoint, which is large: its time stands for its content.
     checkpoint = config.parent / "checkpoint.pth"
-    parts.append(str(checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0).encode())
+    trained = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    parts += [version("espnet").encode(), str(trained).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -1,13 +1,11 @@
-"""Progress of a running cascade.
-
-One line that rewrites itself on a terminal, a few plain lines in a log.
-"""
+"""Progress of a run: one line that rewrites itself on a terminal, a few plain lines in a log."""
 
 import sys
 import time
 from collections.abc import Sequence
 
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.judgement import Judgement
 from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.plan import Phase
 
@@ -25,28 +23,22 @@ class Display:
 
     def started(self, phase: Phase) -> None:
         """Announce a training."""
+        # The counts come before any epoch, so that they can be held against the plan.
         frozen, total = self.cascade.facts.frozen_parameters(phase)
         cut = f", cut {phase.cut}" if phase.cut else ""
-        where = self.cascade.phase_dir(phase) / "train.log"
+        log = self.cascade.paths.phase_dir(phase.name) / "train.log"
         self._say(
             f"{phase.name}: {phase.kind}{cut}, seed {phase.seed}, {frozen:,} of {total:,}"
-            f" parameters frozen; log {where}"
+            f" parameters frozen; log {log}"
         )
 
-    def finished(self, phase: Phase) -> None:
-        """Announce a finished phase with its dev criterion and verdict."""
-        judgement = self.cascade.judge()
-        verdict = (
-            ""
-            if phase.is_control
-            else ", accepted"
-            if judgement.accepted[phase.name]
-            else ", rejected"
-        )
-        self._say(
-            f"{phase.name}: finished, {self.cascade.dev_name}"
-            f" {judgement.dev[phase.name]:.4f}{verdict}"
-        )
+    def finished(self, phase: Phase, judgement: Judgement) -> None:
+        """Announce a finished phase with its dev criterion and, for a candidate, the verdict."""
+        verdict = ""
+        if not phase.is_control:
+            verdict = ", accepted" if judgement.accepted[phase.name] else ", rejected"
+        dev = f"{self.cascade.criterion.name} {judgement.dev[phase.name]:.4f}"
+        self._say(f"{phase.name}: finished, {dev}{verdict}")
 
     def failed(self, phase: Phase, reason: str) -> None:
         """Announce a phase that failed."""
@@ -57,21 +49,22 @@ class Display:
         if not self.is_terminal or time.monotonic() - self.drawn < REFRESH_S:
             return
         self.drawn = time.monotonic()
-        parts = []
-        for phase in phases:
-            progress = read_progress(self.cascade.phase_dir(phase) / "train.log")
-            if progress is None:
-                parts.append(f"{phase.name} starting")
-                continue
-            curve = self.cascade.curve(progress.results)
-            dev = (
-                f" {self.cascade.dev[1]} {curve[-1]:.4f}" if curve and curve[-1] is not None else ""
-            )
-            left = f", {progress.time_left} left" if progress.time_left else ""
-            parts.append(f"{phase.name} epoch {progress.epoch}/{progress.max_epoch}{dev}{left}")
-        line = "; ".join(parts)
+        line = "; ".join(self._standing(phase) for phase in phases)
+        # Blanks cover what is left of a longer line before.
         print("\r" + line.ljust(self.width), end="", file=sys.stderr, flush=True)
         self.width = len(line)
+
+    def _standing(self, phase: Phase) -> str:
+        """``phase1 epoch 3/10 acc 0.8123, 5 minutes left``, as far as its log tells."""
+        progress = read_progress(self.cascade.paths.phase_dir(phase.name) / "train.log")
+        if progress is None:
+            return f"{phase.name} starting"
+        criterion = self.cascade.criterion
+        curve = criterion.curve(progress.results)
+        latest = curve[-1] if curve else None
+        dev = "" if latest is None else f" {criterion.metric} {latest:.4f}"
+        left = f", {progress.time_left} left" if progress.time_left else ""
+        return f"{phase.name} epoch {progress.epoch}/{progress.max_epoch}{dev}{left}"
 
     def close(self) -> None:
         """End the line that rewrites itself."""

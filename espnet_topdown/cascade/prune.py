@@ -1,25 +1,24 @@
-"""Removes what finished phases no longer need.
-
-Epoch files that no link points to, and the checkpoint to resume from.
+"""Removes what finished phases no longer need: epoch files and the checkpoint to resume from.
 
 Kept are all averages and links, the files that they stand for, and so all that a child, decoding or
 `verify` reads. The base and unfinished phases are left alone. Neither torch nor ESPnet is needed.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import read_record
-from espnet_topdown.plan.plan import Phase
 
 
-def prune(cascade: Cascade, keep_epochs: int) -> list[str]:
+def prune(cascade: Cascade, records: Records, keep_epochs: int) -> list[str]:
     """Prune every finished phase, controls and rejected ones included.
 
     Args:
         cascade: not being trained by another process; the caller holds its lock.
+        records: of the finished phases.
         keep_epochs: epoch files to keep besides those that links point to: the best by the dev
             criterion.
 
@@ -32,38 +31,32 @@ def prune(cascade: Cascade, keep_epochs: int) -> list[str]:
     if keep_epochs < 0:
         raise TopdownError(f"--keep_epochs must be a whole number >= 0, not {keep_epochs}")
     lines = []
-    for phase in cascade.phases:
-        files = removable(cascade, phase, keep_epochs)
-        size = sum(path.stat().st_size for path in files)
-        for path in files:
-            path.unlink()
-        if files:
-            lines.append(
-                f"{phase.name}: removed {', '.join(path.name for path in files)}"
-                f" ({size / 1e6:.1f} MB)"
-            )
+    for name, record in records.items():
+        directory = cascade.paths.phase_dir(name)
+        best_first = _best_first(record["dev"]["curve"], cascade.criterion.mode)
+        kept = {f"{epoch}epoch.pth" for epoch in best_first[:keep_epochs]}
+        removed = _remove(directory, kept | {cascade.parent_model} | _link_targets(directory))
+        if removed:
+            size = sum(removed.values()) / 1e6
+            lines.append(f"{name}: removed {', '.join(removed)} ({size:.1f} MB)")
     return lines
 
 
-def removable(cascade: Cascade, phase: Phase, keep_epochs: int) -> list[Path]:
-    """The files that `prune` would remove from a phase, none before it is finished."""
-    directory = cascade.phase_dir(phase)
-    record = read_record(directory)
-    if record is None:
-        return []
-    kept = {path.resolve().name for path in directory.glob("*.pth") if path.is_symlink()} | {
-        cascade.parent_model
-    }
-    kept |= {
-        f"{epoch}epoch.pth"
-        for epoch in _best_epochs(record["dev"]["curve"], cascade.dev[2])[:keep_epochs]
-    }
-    candidates = [directory / "checkpoint.pth", *sorted(directory.glob("[0-9]*epoch.pth"))]
-    return [
-        path
-        for path in candidates
-        if path.is_file() and not path.is_symlink() and path.name not in kept
-    ]
+def _link_targets(directory: Path) -> set[str]:
+    """What links stand for: ESPnet's ``valid.acc.best.pth`` is a link to an epoch's file."""
+    links = [path for path in directory.glob("*.pth") if path.is_symlink()]
+    return {link.resolve().name for link in links}
+
+
+def _remove(directory: Path, kept: set[str]) -> dict[str, int]:
+    """Remove checkpoint and epoch files but for `kept`; names and bytes of what is gone."""
+    removed = {}
+    for path in [directory / "checkpoint.pth", *sorted(directory.glob("[0-9]*epoch.pth"))]:
+        if path.name in kept or path.is_symlink() or not path.is_file():
+            continue
+        removed[path.name] = path.stat().st_size
+        path.unlink()
+    return removed
 
 
 def is_prunable(name: str) -> bool:
@@ -71,7 +64,9 @@ def is_prunable(name: str) -> bool:
     return re.fullmatch(r"checkpoint\.pth|\d+epoch\.pth", name) is not None
 
 
-def _best_epochs(curve: list[float], mode: str) -> list[int]:
-    """Epochs, the best first; of equal ones the earlier."""
+def _best_first(curve: Sequence[float], mode: str) -> list[int]:
+    """Epochs, counted from 1, the best first; of equal ones the earlier."""
     sign = -1 if mode == "max" else 1
-    return sorted(range(1, len(curve) + 1), key=lambda epoch: sign * curve[epoch - 1])
+    epochs = range(1, len(curve) + 1)
+    # Not `reverse`, which would put the later of equal ones first.
+    return sorted(epochs, key=lambda epoch: sign * curve[epoch - 1])

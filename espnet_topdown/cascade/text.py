@@ -1,21 +1,23 @@
-"""What a person reads before and during a cascade.
-
-The plan as a table, its cost, and how far it is.
+"""What a person reads before and during a cascade: its plan as a table, its cost, how far it is.
 
 Text only; neither torch nor ESPnet is needed.
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_topdown import files
-from espnet_topdown.cascade.cascade import Cascade, Judgement
-from espnet_topdown.experiment.phase_dir import LOCK, read_record
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.judgement import Judgement, Records, best_value
+from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.table import aligned
+
+BYTES_A_PARAMETER = 4  # float32
 
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -24,50 +26,57 @@ def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
     Name, parameters, share of the model, what freezing meets there.
     """
     total = sum(layer["parameters"] for layer in layers)
-    rows = [["layer", "parameters", "share", "notes"]]
+    rows = []
     for layer in reversed(layers):
         count = layer["parameters"]
-        rows.append(
-            [layer["name"], f"{count:,}", f"{100 * count / max(total, 1):.1f}%", layer["notes"]]
-        )
-    return aligned(rows[0], [*rows[1:], ["all", f"{total:,}", "100.0%", ""]])
+        share = 100 * count / max(total, 1)
+        rows.append([layer["name"], f"{count:,}", f"{share:.1f}%", layer["notes"]])
+    rows.append(["all", f"{total:,}", "100.0%", ""])
+    return aligned(["layer", "parameters", "share", "notes"], rows)
 
 
-def plan_table(cascade: Cascade, judgement: Judgement | None = None) -> str:
-    """The phases with what they freeze and draw, and, once judged, the dev criterion and the
-    verdict.
-    """
-    head = ["phase", "kind", "cut", "parent", "seed", "frozen", "fresh", "epochs"]
-    rows = [head + ([cascade.dev_name, "verdict"] if judgement else [])]
-    base_epochs = str(len(cascade.facts.epochs) or "?")
-    base = [
-        BASE,
-        BASE_KIND,
-        "-",
-        "-",
-        str(cascade.base.seed),
-        "0",
-        f"{cascade.facts.total:,}",
-        base_epochs,
-    ]
-    rows.append(
-        base
-        + ([_dev(judgement, BASE), "best" if judgement.best == BASE else ""] if judgement else [])
-    )
+def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None = None) -> str:
+    """The phases with what they freeze and draw; once judged, the dev criterion and verdict too."""
+    header = ["phase", "kind", "cut", "parent", "seed", "frozen", "fresh", "epochs"]
+    rows = [_plan_base_row(cascade)]
     for phase in cascade.phases:
-        frozen, total = cascade.facts.frozen_parameters(phase)
-        record = read_record(cascade.phase_dir(phase))
-        epochs = str(record["epochs"]) if record else str(_max_epoch(cascade, phase))
-        row = [phase.name, phase.kind, phase.cut or "-", phase.parent, str(phase.seed)]
-        row += [f"{frozen:,}", f"{total - frozen:,}", epochs]
-        rows.append(
-            row + ([_dev(judgement, phase.name), _verdict(judgement, phase)] if judgement else [])
-        )
-    return aligned(rows[0], rows[1:])
+        rows.append(_plan_row(cascade, phase, records))
+    if judgement is not None:
+        header += [cascade.criterion.name, "verdict"]
+        is_best = judgement.best == BASE
+        rows[0] += [_dev(judgement, BASE), "best" if is_best else ""]
+        for phase, row in zip(cascade.phases, rows[1:], strict=True):
+            row += [_dev(judgement, phase.name), _verdict(judgement, phase)]
+    return aligned(header, rows)
+
+
+def _plan_base_row(cascade: Cascade) -> list[str]:
+    # No epochs are known of a base whose log and checkpoint are gone.
+    epochs = str(len(cascade.facts.epochs) or "?")
+    seed = str(cascade.base.seed)
+    return [BASE, BASE_KIND, "-", "-", seed, "0", f"{cascade.facts.total:,}", epochs]
+
+
+def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
+    frozen, total = cascade.facts.frozen_parameters(phase)
+    epochs = _max_epoch(cascade, phase)
+    if phase.name in records:
+        epochs = records[phase.name]["epochs"]
+    names = [phase.name, phase.kind, phase.cut or "-", phase.parent]
+    return [*names, str(phase.seed), f"{frozen:,}", f"{total - frozen:,}", str(epochs)]
+
+
+def _max_epoch(cascade: Cascade, phase: Phase) -> int:
+    base = cascade.base.config.get("max_epoch") or 0
+    return int(phase.train.get("max_epoch", base))
 
 
 def _dev(judgement: Judgement, name: str) -> str:
-    return f"{judgement.dev[name]:.4f}" if name in judgement.dev else ""
+    return _decimals(judgement.dev.get(name))
+
+
+def _decimals(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _verdict(judgement: Judgement, phase: Phase) -> str:
@@ -77,131 +86,136 @@ def _verdict(judgement: Judgement, phase: Phase) -> str:
         return ""
     if phase.is_control:
         return "control"
-    verdict = "accepted" if judgement.accepted[phase.name] else "rejected"
-    return f"{verdict}, best" if judgement.best == phase.name else verdict
-
-
-def _max_epoch(cascade: Cascade, phase: Phase) -> int:
-    return int(phase.train.get("max_epoch", cascade.base.config.get("max_epoch") or 0))
+    if phase.name == judgement.best:
+        return "accepted, best"
+    return "accepted" if judgement.accepted[phase.name] else "rejected"
 
 
 def notes(cascade: Cascade) -> list[str]:
-    """What the reader must know before starting.
-
-    Pre-trained parameters, conditioning layers, ties.
-    """
-    found = list(cascade.facts.data["notes"])
-    if cascade.base.config.get("init_param"):
-        kept = any(phase.init_param == "keep" for phase in cascade.phases)
-        found.append(
-            "THE BASE WAS TRAINED WITH init_param"
-            f" ({', '.join(map(str, cascade.base.config['init_param']))}): fresh layers "
-            + (
-                "START FROM THE SAME PRE-TRAINED PARAMETERS; 'init_param: drop' draws them"
-                if kept
-                else "are drawn instead"
-            )
-        )
-    if cascade.base.config.get("freeze_param"):
-        found.append(
-            "the base's freeze_param stays frozen in every phase:"
-            f" {', '.join(cascade.base.config['freeze_param'])}"
-        )
+    """What the reader must know before starting: about pre-trained parameters, layers and ties."""
+    config = cascade.base.config
+    lines = list(cascade.facts.data["notes"])
+    if config.get("init_param"):
+        lines.append(_init_param_note(cascade))
+    if config.get("freeze_param"):
+        frozen = ", ".join(config["freeze_param"])
+        lines.append(f"the base's freeze_param stays frozen in every phase: {frozen}")
+    ways = ", ".join(sorted({phase.tied or "freeze" for phase in cascade.phases}))
     for layer in cascade.facts.data["layers"]:
-        if layer["tied_to"] and (tied := {p.tied or "freeze" for p in cascade.phases}):
+        if layer["tied_to"]:
             others = ", ".join(layer["tied_to"])
-            found.append(
-                f"{layer['name']} shares its matrix with {others}; across a cut: tied:"
-                f" {', '.join(sorted(tied))}"
+            lines.append(
+                f"{layer['name']} shares its matrix with {others}; across a cut: tied: {ways}"
             )
-    return found
+    return lines
 
 
-def estimate(cascade: Cascade) -> str:
-    """Disk and hours that the phases not yet finished may take, from the base's epoch time and
-    checkpoint size.
-    """
-    waiting = [p for p in cascade.phases if not cascade.is_done(p)]
+def _init_param_note(cascade: Cascade) -> str:
+    """What becomes of the parameters that the base itself had started from, said loudly."""
+    sources = ", ".join(map(str, cascade.base.config["init_param"]))
+    if any(phase.init_param == "keep" for phase in cascade.phases):
+        fate = "START FROM THE SAME PRE-TRAINED PARAMETERS; 'init_param: drop' draws them"
+    else:
+        fate = "are drawn instead"
+    return f"THE BASE WAS TRAINED WITH init_param ({sources}): fresh layers {fate}"
+
+
+def estimate(cascade: Cascade, records: Records) -> str:
+    """Epochs, hours and disk that the phases not yet finished may take."""
+    waiting = [phase for phase in cascade.phases if phase.name not in records]
     if not waiting:
         return "every phase is finished"
     epochs = sum(_max_epoch(cascade, phase) for phase in waiting)
+    size = len(waiting) * _phase_bytes(cascade)
+    return (
+        f"{len(waiting)} phase(s) to train, {epochs} epochs at most: {_hours(cascade, epochs)};"
+        f" disk {size / 1e9:.2f} GB at most, {_free_bytes(cascade) / 1e9:.1f} GB free"
+    )
+
+
+def _hours(cascade: Cascade, epochs: int) -> str:
     seconds = cascade.facts.seconds_per_epoch()
-    hours = (
-        "unknown (the base's epoch time is not recorded)"
-        if seconds is None
-        else f"{epochs * seconds / 3600:.2f} h at most"
-    )
+    if seconds is None:
+        return "unknown (the base's epoch time is not recorded)"
+    return f"{epochs * seconds / 3600:.2f} h at most"
+
+
+def _phase_bytes(cascade: Cascade) -> int:
+    """The most that one phase leaves on the disk."""
     config = cascade.base.config
+    model = BYTES_A_PARAMETER * cascade.facts.total
+    # An optimiser such as Adam keeps two more numbers for each parameter.
+    checkpoint = cascade.facts.data["checkpoint_bytes"] or 3 * model
     kept = config.get("keep_nbest_models") or 1
-    models = (max(kept) if isinstance(kept, list) else kept) * len(
-        config.get("best_model_criterion") or [1]
-    ) + 2
-    checkpoint = cascade.facts.data["checkpoint_bytes"]
-    model = 4 * cascade.facts.total
-    size = len(waiting) * (2 * (checkpoint or 3 * model) + model * models)
-    free = shutil.disk_usage(
-        next(p for p in [cascade.directory, *cascade.directory.parents] if p.exists())
-    ).free
-    return (
-        f"{len(waiting)} phase(s) to train, {epochs} epochs at most: {hours}; disk {size / 1e9:.2f}"
-        f" GB at most, {free / 1e9:.1f} GB free"
-    )
+    nbest = max(kept) if isinstance(kept, list) else kept
+    criteria = len(config.get("best_model_criterion") or [1])
+    # The best of each criterion, an average and the epoch under way; of the checkpoint there is a
+    # safe copy, in case a kill tears it.
+    models = nbest * criteria + 2
+    return 2 * checkpoint + models * model
 
 
-def status(cascade: Cascade) -> str:
+def _free_bytes(cascade: Cascade) -> int:
+    """Free disk where the cascade is or, before its first run, will be."""
+    directory = cascade.paths.directory
+    existing = next(path for path in [directory, *directory.parents] if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+class _State(NamedTuple):
+    """The cells of `status` that tell where a phase stands."""
+
+    state: str
+    epoch: str = ""
+    dev: str = ""
+    hours: str = ""
+    left: str = ""
+
+
+def status(cascade: Cascade, records: Records) -> str:
     """Every phase with its state, epochs, dev criterion and time left."""
-    judgement = cascade.judge()
-    rows = [["phase", "kind", "cut", "state", "epoch", cascade.dev_name, "hours", "left"]]
-    rows.append(
-        [
-            BASE,
-            BASE_KIND,
-            "-",
-            "finished",
-            str(len(cascade.facts.epochs)),
-            _dev(judgement, BASE),
-            "",
-            "",
-        ]
-    )
-    outcomes = {
-        e["phase"]: e.get("outcome") for e in cascade.ledger.events() if e["event"] == "end"
-    }
+    judgement = cascade.judge(records)
+    outcomes = Ledger(cascade.paths.ledger).outcomes()
+    header = ["phase", "kind", "cut", "state", "epoch", cascade.criterion.name, "hours", "left"]
+    base_epochs = str(len(cascade.facts.epochs))
+    rows = [[BASE, BASE_KIND, "-", *_State("finished", base_epochs, _dev(judgement, BASE))]]
     for phase in cascade.phases:
-        rows.append(
-            [
-                phase.name,
-                phase.kind,
-                phase.cut or "-",
-                *_state(cascade, judgement, phase, outcomes.get(phase.name)),
-            ]
-        )
-    runner = files.holder(cascade.directory / ".lock")
-    return (
-        aligned(rows[0], rows[1:])
-        + f"\nbest: {judgement.best}; "
-        + (f"run by {runner}" if runner else "not running")
+        if phase.name in records:
+            state = _finished_state(judgement, phase, records[phase.name])
+        else:
+            is_skipped = phase.name in judgement.skipped
+            state = _open_state(cascade, phase, outcomes.get(phase.name), is_skipped=is_skipped)
+        rows.append([phase.name, phase.kind, phase.cut or "-", *state])
+    owner = files.holder(cascade.paths.lock)
+    running = f"run by {owner}" if owner else "not running"
+    return f"{aligned(header, rows)}\nbest: {judgement.best}; {running}"
+
+
+def _finished_state(judgement: Judgement, phase: Phase, record: Mapping[str, Any]) -> _State:
+    return _State(
+        state=_verdict(judgement, phase),
+        epoch=str(record["epochs"]),
+        dev=_dev(judgement, phase.name),
+        hours=f"{record['hours']:.2f}",
     )
 
 
-def _state(cascade: Cascade, judgement: Judgement, phase: Phase, outcome: str | None) -> list[str]:
-    """state, epoch, dev, hours, time left of one phase."""
-    directory = cascade.phase_dir(phase)
-    record = read_record(directory)
-    if record:
-        return [
-            _verdict(judgement, phase),
-            str(record["epochs"]),
-            _dev(judgement, phase.name),
-            f"{record['hours']:.2f}",
-            "",
-        ]
+def _open_state(cascade: Cascade, phase: Phase, outcome: str | None, *, is_skipped: bool) -> _State:
+    """That of a phase that is not finished; `outcome` is how its last attempt ended."""
+    directory = cascade.paths.phase_dir(phase.name)
+    # The trainer holds this lock, which an earlier run may have left alive.
+    is_training = files.holder(directory / LOCK) is not None
+    if is_skipped and not is_training:
+        return _State("skipped")
+    state = "training" if is_training else outcome or "waiting"
     progress = read_progress(directory / "train.log")
-    best = cascade.best_value(cascade.curve(progress.results)) if progress else None
-    dev = f"{best:.4f}" if best is not None else ""
-    epoch = f"{progress.epoch}/{progress.max_epoch}" if progress else ""
-    if files.holder(directory / LOCK):
-        return ["training", epoch, dev, "", (progress and progress.time_left) or ""]
-    if phase.name in judgement.skipped:
-        return ["skipped", "", "", "", ""]
-    return [outcome or "waiting", epoch, dev, "", ""]
+    if progress is None:
+        return _State(state)
+    curve = cascade.criterion.curve(progress.results)
+    return _State(
+        state=state,
+        epoch=f"{progress.epoch}/{progress.max_epoch}",
+        dev=_decimals(best_value(curve, cascade.criterion.mode)),
+        # The estimate of an attempt that ended is stale.
+        left=(progress.time_left or "") if is_training else "",
+    )

@@ -1,23 +1,23 @@
-"""Re-checks a finished cascade from its files.
+"""Re-checks a finished cascade from its files: keys, parents, and every model file's fingerprint.
 
-Keys, parents, and the fingerprint of every model file.
-
-Needs torch, not ESPnet. Finds a change of a single weight.
+Finds a change of a single weight. Needs torch, not ESPnet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.prune import is_prunable
+from espnet_topdown.cascade.records import check_finished
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, read_record
-from espnet_topdown.plan.plan import Phase
+from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF
 from espnet_topdown.training import checkpoint
 
 
-def verify(cascade: Cascade) -> list[str]:
+def verify(cascade: Cascade, records: Records) -> list[str]:
     """Check every finished phase.
 
     Returns:
@@ -26,70 +26,81 @@ def verify(cascade: Cascade) -> list[str]:
     Raises:
         TopdownError: the faults of all phases, one a line; or no phase is finished.
     """
-    passed, faults = [], []
+    passed = []
+    faults = []
+    # Its faults are told with all others, not instead of them.
     try:
-        cascade.check_finished()
+        check_finished(cascade, records)
     except TopdownError as error:
         faults.append(str(error))
-    for phase in cascade.phases:
-        record = read_record(cascade.phase_dir(phase))
-        if record is None:
-            continue
-        found = list(_faults(cascade, phase, record))
-        faults += found
-        if not found:
-            there = sum((cascade.phase_dir(phase) / name).exists() for name in record["files"])
-            gone = (
-                f" ({len(record['files']) - there} pruned)" if there < len(record["files"]) else ""
-            )
-            passed.append(
-                f"{phase.name}: {there} model files{gone}, frozen tensors and parent as recorded"
-            )
+    for name, record in records.items():
+        own = [f"{name}: {fault}" for fault in _faults(cascade, name, record)]
+        faults += own
+        if not own:
+            models = _model_count(cascade.paths.phase_dir(name), record)
+            passed.append(f"{name}: {models}, frozen tensors and parent as recorded")
+    directory = cascade.paths.directory
     if faults:
-        raise TopdownError(
-            f"{cascade.directory}: {len(faults)} fault(s):\n"
-            + "\n".join(f"  {fault}" for fault in faults)
-        )
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        raise TopdownError(f"{directory}: {len(faults)} fault(s):\n{lines}")
     if not passed:
-        raise TopdownError(
-            f"{cascade.directory}: no phase is finished, so there is nothing to verify"
-        )
+        raise TopdownError(f"{directory}: no phase is finished, so there is nothing to verify")
     return passed
 
 
-def _faults(cascade: Cascade, phase: Phase, record: dict[str, Any]) -> Iterator[str]:
-    directory = cascade.phase_dir(phase)
+def _model_count(directory: Path, record: Mapping[str, Any]) -> str:
+    """``4 model files (1 pruned)``."""
+    there = sum((directory / name).exists() for name in record["files"])
+    pruned = len(record["files"]) - there
+    return f"{there} model files ({pruned} pruned)" if pruned else f"{there} model files"
+
+
+def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a finished phase."""
+    directory = cascade.paths.phase_dir(name)
     try:
         proof = files.read_object(directory / PROOF, files=check.MAPPING, frozen=check.MAPPING)
     except TopdownError as error:
-        yield f"{phase.name}: {error}"
+        yield str(error)
         return
     if proof["files"] != record["files"]:
-        yield f"{phase.name}: proof.json and record.json disagree about the model files"
-    for name, expected in record["files"].items():
-        if not (directory / name).exists() and is_prunable(name):
-            continue
-        try:
-            state = checkpoint.load_state(directory / name)
-        except TopdownError as error:
-            yield f"{phase.name}: {error}"
-            continue
-        prints = {tensor: checkpoint.fingerprint(value) for tensor, value in state.items()}
-        if checkpoint.state_fingerprint(prints) != expected:
-            moved = [
-                tensor for tensor, digest in proof["frozen"].items() if prints.get(tensor) != digest
-            ]
-            what = (
-                f"frozen tensors changed: {', '.join(moved[:4])}"
-                if moved
-                else "a trained tensor changed"
-            )
-            yield f"{phase.name}: {name} is not what was recorded ({what})"
+        yield "proof.json and record.json disagree about the model files"
+    for model, fingerprint in record["files"].items():
+        # What `prune` never removes must be there: its absence is told by the attempt to read it.
+        is_pruned = not (directory / model).exists() and is_prunable(model)
+        if not is_pruned:
+            yield from _model_faults(directory / model, fingerprint, proof["frozen"])
     epochs = directory / EPOCHS
-    if epochs.exists() and cascade.curve(files.read_json(epochs)) != record["dev"]["curve"]:
-        yield f"{phase.name}: record.json and {epochs} disagree about the dev curve"
+    if epochs.exists():
+        curve = cascade.criterion.curve(files.read_json(epochs))
+        if curve != record["dev"]["curve"]:
+            yield f"record.json and {epochs} disagree about the dev curve"
+    # Its bytes too: children were keyed by them.
     path = directory / cascade.parent_model
     if not path.exists():
-        yield f"{phase.name}: {path} is gone"
+        yield f"{path} is gone"
     elif files.sha256(path) != record["model_sha256"]:
-        yield f"{phase.name}: {path} is not what was recorded (its bytes changed)"
+        yield f"{path} is not what was recorded (its bytes changed)"
+
+
+def _model_faults(path: Path, expected: str, frozen: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with a model file.
+
+    Args:
+        path: of the file.
+        expected: fingerprint of all its tensors.
+        frozen: fingerprint of each tensor that was frozen, by name.
+    """
+    try:
+        state = checkpoint.load_state(path)
+    except TopdownError as error:
+        yield str(error)
+        return
+    prints = {tensor: checkpoint.fingerprint(value) for tensor, value in state.items()}
+    if checkpoint.state_fingerprint(prints) == expected:
+        return
+    moved = [tensor for tensor, digest in frozen.items() if prints.get(tensor) != digest]
+    change = "a trained tensor changed"
+    if moved:
+        change = f"frozen tensors changed: {', '.join(moved[:4])}"
+    yield f"{path.name} is not what was recorded ({change})"

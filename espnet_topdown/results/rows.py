@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown import files
-from espnet_topdown.cascade.cascade import HEADER, Cascade
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.paths import is_cascade
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import read_record
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.results import pages
@@ -30,7 +30,7 @@ def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> P
     Raises:
         TopdownError: cascades and experiments mixed, or more than two experiments.
     """
-    are_cascades = [(directory / HEADER).exists() for directory in directories]
+    are_cascades = [is_cascade(directory) for directory in directories]
     if all(are_cascades):
         cascades = [Cascade.reopen(directory) for directory in directories]
         rows = [row for cascade in cascades for row in phase_results(cascade)]
@@ -47,27 +47,28 @@ def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> P
 
 def phase_results(cascade: Cascade) -> list[PhaseResult]:
     """Phase 0 and every finished phase, in the plan's order."""
-    judgement = cascade.judge()
+    records = cascade.read_records()
+    judgement = cascade.judge(records)
     base = PhaseResult(
         name=BASE,
         kind=BASE_KIND,
         cut=None,
         frozen_share=0.0,
         dev=judgement.dev[BASE],
-        dev_name=cascade.dev_name,
+        dev_name=cascade.criterion.name,
         accepted=None,
         best=judgement.best == BASE,
         seed=cascade.base.seed,
         epochs=len(cascade.facts.epochs),
         hours=_hours(cascade),
         directory=cascade.base.directory,
-        curve=tuple(cascade.curve(cascade.facts.epochs)),
+        curve=tuple(cascade.criterion.curve(cascade.facts.epochs)),
         perplexity=_perplexity(cascade.base.directory),
         parameters=cascade.facts.total,
     )
     rows = [base]
     for phase in cascade.phases:
-        record = read_record(cascade.phase_dir(phase))
+        record = records.get(phase.name)
         if record is None:
             continue
         frozen, total = cascade.facts.frozen_parameters(phase)
@@ -78,15 +79,15 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
                 cut=phase.cut,
                 frozen_share=frozen / total,
                 dev=judgement.dev[phase.name],
-                dev_name=cascade.dev_name,
+                dev_name=cascade.criterion.name,
                 accepted=judgement.accepted.get(phase.name),
                 best=judgement.best == phase.name,
                 seed=phase.seed,
                 epochs=record["epochs"],
                 hours=record["hours"],
-                directory=cascade.phase_dir(phase),
+                directory=cascade.paths.phase_dir(phase.name),
                 curve=tuple(record["dev"]["curve"]),
-                perplexity=_perplexity(cascade.phase_dir(phase)),
+                perplexity=_perplexity(cascade.paths.phase_dir(phase.name)),
                 frozen=cascade.facts.frozen_layers(phase),
                 settings=_settings(phase),
                 parameters=total,

@@ -279,7 +279,7 @@ def make_record(study: Study, seed: int) -> dict[str, Any]:
     phases = [
         _phase_record(cascade, row, study.model_file, references) for row in phase_results(cascade)
     ]
-    plan, skipped = read_plan(study.plan), cascade.judge().skipped
+    plan, skipped = read_plan(study.plan), cascade.judge(cascade.read_records()).skipped
     expected = {
         phase.name for phase in expand(plan, cascade.facts.names, cascade.base.seed)
     } - skipped
@@ -287,7 +287,12 @@ def make_record(study: Study, seed: int) -> dict[str, Any]:
         phase["name"] for phase in phases if phase["hypotheses"] or phase["perplexity"]
     }
     header: dict[str, Any] = {"model": study.model, "seed": seed, "plan": plan_text(plan)}
-    header |= {"dev_name": cascade.dev_name, "complete": complete, "made": _made(), "data": _data()}
+    header |= {
+        "dev_name": cascade.criterion.name,
+        "complete": complete,
+        "made": _made(),
+        "data": _data(),
+    }
     return {**header, "references": references, "phases": phases}
 
 

@@ -1,26 +1,27 @@
-"""Counts that the previews show."""
+"""Facts about a model: what a phase freezes, and which are whole."""
 
 import pytest
 
-from espnet_topdown.cascade.model_facts import Facts, _is_whole
+from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, _is_whole
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Phase
 
-LAYERS = [
-    ("embed", 100, {"output": 90}),
-    ("rnn", 30, {}),
-    ("output", 10, {"embed": 90}),
-]  # lowest first, 90 tied
+# Name, parameters and what is tied to which layer; lowest first, 90 tied.
+EMBED = ("embed", 100, {"output": 90})
+RNN = ("rnn", 30, {})
+OUTPUT = ("output", 10, {"embed": 90})
+
+
+def facts(*layers: tuple[str, int, dict[str, int]], **data: object) -> ModelFacts:
+    rows = [{"name": name, "parameters": count, "tied_to": tied} for name, count, tied in layers]
+    return ModelFacts({"layers": rows, **data})
 
 
 @pytest.mark.parametrize(
     ("kind", "tied", "expected"),
     [
-        (
-            "top_down",
-            None,
-            (10 + 90, 140),
-        ),  # the tied matrix, which is counted below, is frozen too
+        # The tied matrix, which is counted below, is frozen too.
+        ("top_down", None, (10 + 90, 140)),
         ("top_down", "untie_draw", (10 + 90, 140 + 90)),
         ("bottom_up", None, (100 + 30, 140)),
         ("bottom_up", "untie_copy", (100 + 30, 140 + 90)),
@@ -29,10 +30,8 @@ LAYERS = [
 def test_a_tied_matrix_is_frozen_once(
     kind: str, tied: str | None, expected: tuple[int, int]
 ) -> None:
-    facts = Facts({"layers": [{"name": n, "parameters": p, "tied_to": t} for n, p, t in LAYERS]})
-    assert (
-        facts.frozen_parameters(Phase("phase1", kind, "output", "phase0", 1, tied=tied)) == expected
-    )
+    phase = Phase("phase1", kind, "output", "phase0", 1, tied=tied)
+    assert facts(EMBED, RNN, OUTPUT).frozen_parameters(phase) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,33 +40,35 @@ def test_a_tied_matrix_is_frozen_once(
 def test_a_layer_that_is_all_tied_matrix_is_frozen_with_it(
     tied: str | None, frozen: tuple[str, ...]
 ) -> None:
-    layers = [("embed", 90, {"output": 90}), *LAYERS[1:]]
-    facts = Facts({"layers": [{"name": n, "parameters": p, "tied_to": t} for n, p, t in layers]})
-    assert (
-        facts.frozen_layers(Phase("phase1", "top_down", "output", "phase0", 1, tied=tied)) == frozen
-    )
+    phase = Phase("phase1", "top_down", "output", "phase0", 1, tied=tied)
+    all_tied = ("embed", 90, {"output": 90})
+    assert facts(all_tied, RNN, OUTPUT).frozen_layers(phase) == frozen
 
 
 def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
-    layers = [{"name": n, "parameters": p, "tied_to": {}} for n, p, _ in LAYERS]
-    facts = Facts(
-        {"layers": layers, "dropouts": {"lm.drop.p": ["embed", "rnn"], "out.p": ["output"]}}
-    )
-    phases = [
-        Phase("phase1", "top_down", "output", "phase0", 1, dropout="off"),
-        Phase("phase2", "top_down", "rnn", "phase1", 2),
-    ]
-    facts.check_dropouts(phases)
-    with pytest.raises(
-        TopdownError,
-        match="phase3: dropout: off is not possible with this cut: the one number lm.drop.p serves",
-    ):
-        facts.check_dropouts(
-            [*phases, Phase("phase3", "top_down", "rnn", "phase2", 3, dropout="off")]
-        )
-    unplaced = Facts(facts.data | {"dropouts": {"x.p": []}})
+    dropouts = {"lm.drop.p": ["embed", "rnn"], "out.p": ["output"]}
+    model = facts(EMBED, RNN, OUTPUT, dropouts=dropouts)
+    off = Phase("phase1", "top_down", "output", "phase0", 1, dropout="off")
+    kept = Phase("phase2", "top_down", "rnn", "phase1", 2)
+    model.check_dropouts([off, kept])
+    inside = Phase("phase3", "top_down", "rnn", "phase2", 3, dropout="off")
+    fault = "phase3: dropout: off is not possible with this cut: the one number lm.drop.p serves"
+    with pytest.raises(TopdownError, match=fault):
+        model.check_dropouts([off, kept, inside])
+    unplaced = facts(EMBED, RNN, OUTPUT, dropouts={"x.p": []})
     with pytest.raises(TopdownError, match="x.p serves layers below and above the cut"):
-        unplaced.check_dropouts(phases)
+        unplaced.check_dropouts([off, kept])
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [([], None), ([0.0], None), ([3.0], 6.0), ([3.0, 1.0, 2.0], 4.0), ([1.0, 2.0], 4.0)],
+)
+def test_an_epoch_takes_the_median_of_training_and_validation(
+    times: list[float], expected: float | None
+) -> None:
+    rows = [{"train": {"time": time}, "valid": {"time": time}} for time in times]
+    assert facts(RNN, epochs=rows).seconds_per_epoch() == expected
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
     [
         {"layers": []},
         {"layers": [{"name": "a"}]},
+        {"layers": [3]},
         {"epochs": [3]},
         {"notes": None},
         {"dropouts": None},
@@ -83,4 +85,5 @@ def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
 def test_damaged_facts_are_found_again(damage: dict) -> None:
     layers = [{"name": "a", "parameters": 1, "notes": "", "tied_to": {}}]
     whole = {"layers": layers, "dropouts": {}, "epochs": [], "notes": [], "parser_keys": []}
-    assert _is_whole(whole) and not _is_whole(whole | damage)
+    assert _is_whole(whole, _FACTS)
+    assert not _is_whole(whole | damage, _FACTS)

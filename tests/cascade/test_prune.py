@@ -1,14 +1,10 @@
-"""Pruning: what finished phases no longer need goes.
+"""Pruning: what finished phases no longer need goes, what a child or `verify` needs stays."""
 
-What a child, decoding or `verify` needs stays.
-"""
-
-import shutil
 from pathlib import Path
 
 import pytest
 import tiny
-from test_runner import fails, hashes, outcomes, relink, run
+from cascades import copied, fails, hashes, outcomes, run
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
@@ -41,22 +37,15 @@ def whole(base, tmp_path_factory):
 @pytest.fixture
 def cascade(whole, base, tmp_path):
     """A copy of it."""
-    copy = shutil.copytree(whole, tmp_path / "cascade", symlinks=True)
-    relink(copy, base)
-    return copy
+    return copied(whole, base, tmp_path)
 
 
 def models(directory: Path) -> set[str]:
     return {path.name for path in directory.glob("*.pth")}
 
 
-LINKED = {
-    "latest.pth",
-    "valid.loss.best.pth",
-    "train.loss.best.pth",
-    "valid.loss.ave.pth",
-    "train.loss.ave.pth",
-}
+BEST = {"valid.loss.best.pth", "train.loss.best.pth"}
+LINKED = BEST | {"latest.pth", "valid.loss.ave.pth", "train.loss.ave.pth"}
 AVERAGES = {"valid.loss.ave_3best.pth", "train.loss.ave_3best.pth"}
 
 
@@ -91,8 +80,7 @@ def test_a_pruned_cascade_goes_on_as_a_whole_one(whole, cascade, base, tmp_path)
     main(["prune", str(cascade), "--keep_epochs", "0"])
     run(base, tmp_path, longer)
     (tmp_path / "unpruned").mkdir()
-    other = shutil.copytree(whole, tmp_path / "unpruned" / "cascade", symlinks=True)
-    relink(other, base)
+    other = copied(whole, base, tmp_path / "unpruned")
     run(base, tmp_path / "unpruned", longer)
     assert hashes(cascade) == hashes(other)
     assert outcomes(cascade) == outcomes(other)
@@ -119,9 +107,8 @@ def test_a_pruned_phase_is_a_base_with_all_its_epochs(cascade, tmp_path):
     main(["prune", str(cascade), "--keep_epochs", "0"])
     (tmp_path / "plan.yaml").write_text("phases: [{cut: encoder.2}]")
     facts = Cascade.open(cascade / "phase1", tmp_path / "plan.yaml", tmp_path / "next").facts
-    assert [row["valid"]["loss"] for row in facts.epochs] == read_record(cascade / "phase1")["dev"][
-        "curve"
-    ]
+    curve = read_record(cascade / "phase1")["dev"]["curve"]
+    assert [row["valid"]["loss"] for row in facts.epochs] == curve
 
 
 def test_a_cascade_that_is_being_trained_is_not_pruned(cascade, capsys):

@@ -12,10 +12,7 @@ import tiny
 
 @dataclass(frozen=True)
 class Place:
-    """Where trials happen.
-
-    The base, the result of an undisturbed cascade, its write points and its duration.
-    """
+    """Where trials happen, and what an undisturbed cascade gave, wrote and took."""
 
     root: Path
     base: Path

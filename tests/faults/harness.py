@@ -27,10 +27,12 @@ from espnet_topdown import cli, warm, warm_server
 from espnet_topdown.cascade import runner
 from espnet_topdown.cascade.ledger import Ledger
 
-PHASES, EPOCHS = ("phase1", "phase2"), 3
-PLAN = (  # so fast that a phase becomes the best
-    "{train: {optim_conf: {lr: 0.1}}, phases: [{cut: ctc}, {cut: encoder.1}]}"
-)
+PHASES = ("phase1", "phase2")
+EPOCHS = 3
+# What of a record must not depend on disturbances.
+RECORDED = ("files", "dev", "epochs", "parent", "unmoved", "kind", "cut", "seed")
+# So fast that a phase becomes the best.
+PLAN = "{train: {optim_conf: {lr: 0.1}}, phases: [{cut: ctc}, {cut: encoder.1}]}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Point:
 
 
 class Direct:
-    """A command in a forked process that outlives the runner, as one that a queue has started does."""
+    """A command in a forked process that outlives the runner, as one that a queue has started."""
 
     def __init__(
         self, command: Any, *, threads: int | None = None, variables: object = None
@@ -58,7 +60,7 @@ class Direct:
         self.pid = os.fork()
         if self.pid == 0:
             _close_locks()
-            where = {"cwd": os.getcwd(), "env": dict(os.environ)}
+            where = {"cwd": str(Path.cwd()), "env": dict(os.environ)}
             warm_server._become(
                 command.module, command.argv, str(command.log), threads or 1, **where
             )
@@ -87,7 +89,7 @@ def _close_locks() -> None:
     """
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            if os.readlink(entry).endswith("/.lock"):
+            if str(entry.readlink()).endswith("/.lock"):
                 os.close(int(entry.name))
 
 
@@ -137,17 +139,8 @@ class Trial:
 
     def words(self) -> list[str]:
         """The command line."""
-        plan = str(self.place / "plan.yaml")
-        return [
-            "run",
-            str(self.base),
-            "--plan",
-            plan,
-            "--dir",
-            str(self.directory),
-            "--threads",
-            "1",
-        ]
+        plan, directory = str(self.place / "plan.yaml"), str(self.directory)
+        return ["run", str(self.base), "--plan", plan, "--dir", directory, "--threads", "1"]
 
     def start(
         self, fault: points.Fault | None = None, *, before: Callable[[], None] | None = None
@@ -176,22 +169,28 @@ class Trial:
 
     def points(self) -> list[Point]:
         """The write points of all processes, in their order."""
-        lines = [line.split(" ", 5) for line in self._trace()]
-        sizes = {(w[0], w[1], w[3]): (int(w[4]), int(w[5])) for w in lines if w[2] == "wrote"}
-        return [
-            Point(w[0], int(w[3]), w[4], w[5], *sizes.get((w[0], w[1], w[3]), ()))
-            for w in lines
-            if w[2] == "point"
-        ]
+        sizes: dict[tuple[str, str, str], tuple[int, int]] = {}
+        seen = []
+        for line in self._trace():
+            role, pid, kind, number, *rest = line.split(" ", 5)
+            if kind == "wrote":
+                sizes[role, pid, number] = (int(rest[0]), int(rest[1]))
+            elif kind == "point":
+                seen.append((role, pid, number, rest))
+        points_of_run = []
+        for role, pid, number, (event, path) in seen:
+            written = sizes.get((role, pid, number), ())
+            points_of_run.append(Point(role, int(number), event, path, *written))
+        return points_of_run
 
     def writers(self) -> list[str]:
         """(role, process) of the trainers, a run of equal ones once."""
-        found: list[str] = []
+        writers: list[str] = []
         for line in self._trace():
             who = " ".join(line.split()[:2])
-            if not who.startswith("runner ") and who not in found[-1:]:
-                found.append(who)
-        return found
+            if not who.startswith("runner ") and who not in writers[-1:]:
+                writers.append(who)
+        return writers
 
     def started_epochs(self, phase: str) -> int:
         """How many epochs of a phase were begun, over all attempts, from its logs."""
@@ -201,39 +200,20 @@ class Trial:
         return sum(len(re.findall(rf"\d+/{EPOCHS}epoch started", log)) for log in logs)
 
     def result(self) -> dict[str, Any]:
-        """All that must not depend on disturbances.
-
-        Fingerprints, curves, files, links, the best phase.
-        """
-        found: dict[str, Any] = {"best": os.readlink(self.directory / "best")}
+        """All that must not depend on disturbances: hashes, curves, files, links, the best."""
+        result: dict[str, Any] = {"best": str((self.directory / "best").readlink())}
         for phase in PHASES:
-            record = json.loads((self.directory / phase / "record.json").read_text())
-            names = sorted(
-                p.relative_to(self.directory).as_posix()
-                for p in (self.directory / phase).rglob("*")
-            )
-            found[phase] = {
-                **{
-                    key: record[key]
-                    for key in (
-                        "files",
-                        "dev",
-                        "epochs",
-                        "parent",
-                        "unmoved",
-                        "kind",
-                        "cut",
-                        "seed",
-                    )
-                },
+            directory = self.directory / phase
+            record = json.loads((directory / "record.json").read_text())
+            paths = directory.rglob("*")
+            names = sorted(path.relative_to(self.directory).as_posix() for path in paths)
+            links = [path for path in directory.glob("*.pth") if path.is_symlink()]
+            result[phase] = {
+                **{key: record[key] for key in RECORDED},
                 "names": [name for name in names if not name.endswith(".log")],
-                "links": {
-                    p.name: os.readlink(p)
-                    for p in (self.directory / phase).glob("*.pth")
-                    if p.is_symlink()
-                },
+                "links": {link.name: str(link.readlink()) for link in links},
             }
-        return found
+        return result
 
     def check(self, expected: dict[str, Any], *, repeated: int = 1) -> None:
         """What a kill at any moment must leave after the same command: see the promises in DESIGN.
@@ -256,21 +236,17 @@ class Trial:
         for kind in ("start", "end"):
             attempts = [(e["phase"], e["attempt"]) for e in events if e["event"] == kind]
             assert len(attempts) == len(set(attempts)), events
-        assert Counter(e["phase"] for e in events if e.get("outcome") == "done") == Counter(
-            PHASES
-        ), events
+        done = Counter(event["phase"] for event in events if event.get("outcome") == "done")
+        assert done == Counter(PHASES), events
         assert len(events) % 2 == 0, events
 
     def _check_recorded(self) -> None:
         """No trainer touches a phase after its record."""
         recorded: set[str] = set()
         for point in self.points():
-            if (
-                point.role == "runner"
-                and point.event == "os.rename"
-                and point.path.endswith("/record.json")
-            ):
-                recorded.add(point.path.split("/")[0])
+            phase, _, name = point.path.rpartition("/")
+            if (point.role, point.event, name) == ("runner", "os.rename", "record.json"):
+                recorded.add(phase)
             assert point.role not in recorded, f"{point} after the record"
 
 
@@ -284,7 +260,8 @@ def _become_runner(
         out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for descriptor in (1, 2):
             os.dup2(out, descriptor)
-        sys.stdout, sys.stderr = (open(descriptor, "w", closefd=False) for descriptor in (1, 2))
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
         code = _run(trial, fault, before)
@@ -333,10 +310,7 @@ def _serve(trial: Trial) -> None:
 
 
 def config(**changes: Any) -> dict[str, Any]:
-    """The smallest model with averages.
-
-    CTC over three recurrent layers, two criteria, the two best epochs kept.
-    """
+    """The smallest model with averages: CTC over three recurrent layers, two criteria."""
     criteria = [["valid", "loss", "min"], ["train", "loss", "min"]]
     return tiny.asr_config(
         "rnn", None, max_epoch=EPOCHS, keep_nbest_models=2, best_model_criterion=criteria, **changes
@@ -345,7 +319,8 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def train_base(data: Path, directory: Path) -> Path:
     """A trained experiment, by a forked process."""
-    import torch._dynamo  # noqa: F401  the first optimiser imports it (1 s), so better before than after each fork
+    # The first optimiser imports it (1 s): better once, before all forks.
+    import torch._dynamo  # noqa: F401
 
     log = directory.parent / "base.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -355,14 +330,20 @@ def train_base(data: Path, directory: Path) -> Path:
 
 
 def kills(points_of_run: Sequence[Point], at: str, victims: str) -> list[points.Fault]:
-    """Deaths of `victims` before every write of the runner or of the trainers (`at`), and in the
-    middle of their own.
+    """Deaths of `victims` at every write of the runner or of the trainers.
+
+    Args:
+        points_of_run: the writes.
+        at: whose are meant, ``runner`` or ``trainer``.
+        victims: who dies, before each of them and, where it is their own, in its middle.
     """
-    found = []
+    faults = []
     for point in points_of_run:
-        if (point.role == "runner") == (at == "runner"):
-            limits: list[int | None] = [None]
-            if point.size_after > point.size_before + 1 and at in victims:
-                limits.append((point.size_before + point.size_after) // 2)
-            found += [points.Fault(point.role, point.number, limit, victims) for limit in limits]
-    return found
+        writer = "runner" if point.role == "runner" else "trainer"
+        if writer != at:
+            continue
+        faults.append(points.Fault(point.role, point.number, None, victims))
+        if at in victims and point.size_after > point.size_before + 1:
+            middle = (point.size_before + point.size_after) // 2
+            faults.append(points.Fault(point.role, point.number, middle, victims))
+    return faults

@@ -1,6 +1,4 @@
-"""Write points.
-
-Every place where a process of a cascade changes a file, and the death of a process at one of them.
+"""Write points: where a process of a cascade changes a file, and its death at one of them.
 
 A point is one of Python's audit events (open for writing, rename, remove, symlink, mkdir) or a
 `torch.save`, below one directory. Each process counts its own, from 0. All processes of a trial are
@@ -17,13 +15,8 @@ from pathlib import Path
 from typing import Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_EVENTS = {
-    "os.rename": 1,
-    "os.remove": 0,
-    "os.symlink": 1,
-    "os.mkdir": 0,
-    "torch.save": 0,
-}  # which argument is changed
+# Which argument of an event is the path that is changed.
+_EVENTS = {"os.rename": 1, "os.remove": 0, "os.symlink": 1, "os.mkdir": 0, "torch.save": 0}
 
 
 @dataclass(frozen=True)
@@ -59,17 +52,13 @@ class Fault:
             os.kill(os.getpid(), signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
-        signal.signal(
-            signal.SIGXFSZ, signal.SIG_DFL
-        )  # ends the process without any handler, as SIGKILL does
+        # It then ends the process without any handler, as SIGKILL does.
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 
 
 @dataclass
 class _Trial:
-    """What the processes of one trial share by fork.
-
-    `role` and the count are each process's own.
-    """
+    """What the processes of one trial share by fork; role and count are each process's own."""
 
     below: str
     trace: int
@@ -129,11 +118,16 @@ def _seen(event: str, args: tuple[Any, ...]) -> None:
         path = args[_EVENTS[event]]
     else:
         return
-    if not isinstance(path, str | os.PathLike) or not os.path.abspath(path).startswith(trial.below):
+    if not isinstance(path, str | os.PathLike):
         return
-    idle = {"os.remove": False, "os.mkdir": True}  # removes nothing, makes what is there
+    # Not resolved: a link is what is changed, not what it stands for.
+    absolute = os.path.normpath(Path.cwd() / path)
+    if not absolute.startswith(trial.below):
+        return
+    # An event that changes nothing: it removes nothing, or makes what is there.
+    idle = {"os.remove": False, "os.mkdir": True}
     if event not in idle or os.path.lexists(path) is not idle[event]:
-        _count(trial, event, os.path.abspath(path))
+        _count(trial, event, absolute)
 
 
 def _count(trial: _Trial, event: str, path: str) -> None:
@@ -141,18 +135,18 @@ def _count(trial: _Trial, event: str, path: str) -> None:
     if trial.last is not None:
         _write(trial, "wrote", trial.last[0], trial.last[2], _size(trial.last[1]))
     trial.last = (number, path, _size(path)) if event in ("open", "torch.save") else None
-    struck = trial.fault is not None and (trial.fault.role, trial.fault.number) == (
-        trial.role,
-        number,
-    )
-    _write(trial, "struck" if struck else "point", number, event, path[len(trial.below) :])
-    if trial.fault is not None and struck:
-        trial.fault.strike(trial.runner)
+    fault = trial.fault
+    is_struck = fault is not None and (fault.role, fault.number) == (trial.role, number)
+    below = path.removeprefix(trial.below)
+    _write(trial, "struck" if is_struck else "point", number, event, below)
+    if fault is not None and is_struck:
+        fault.strike(trial.runner)
 
 
 def _size(path: str) -> int:
-    return os.stat(path).st_size if os.path.exists(path) else 0
+    return Path(path).stat().st_size if Path(path).exists() else 0
 
 
 def _write(trial: _Trial, *words: object) -> None:
-    os.write(trial.trace, (" ".join(map(str, (trial.role, trial.pid, *words))) + "\n").encode())
+    line = " ".join(map(str, (trial.role, trial.pid, *words)))
+    os.write(trial.trace, f"{line}\n".encode())

@@ -1,7 +1,4 @@
-"""Disturbances other than kills.
-
-Torn checkpoints, a full disk, signals, two runs, a moved directory, a wild clock.
-"""
+"""Disturbances other than kills: torn checkpoints, a full disk, signals, two runs, a wild clock."""
 
 import datetime
 import itertools
@@ -13,19 +10,22 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import harness
 import points
 import pytest
 
+from espnet_topdown import files, warm
+from espnet_topdown.cascade import runner
+from espnet_topdown.cascade.launch import Launch
+from espnet_topdown.experiment.phase_dir import LOCK
+
 
 def third_checkpoint(place, phase: str) -> int:
     """The write point of a phase's last checkpoint: an earlier one and its safe copy are there."""
-    saves = [
-        p
-        for p in place.points
-        if (p.role, p.event, p.path) == (phase, "torch.save", f"{phase}/checkpoint.pth")
-    ]
+    wanted = (phase, "torch.save", f"{phase}/checkpoint.pth")
+    saves = [point for point in place.points if (point.role, point.event, point.path) == wanted]
     return saves[2].number
 
 
@@ -35,9 +35,7 @@ def in_phase2(place, trial: harness.Trial) -> None:
 
 
 def start_and_hold(place, trial: harness.Trial, until: str) -> harness.Run:
-    """A run whose trainer of phase 1 waits before its third checkpoint until the file `until` is
-    made.
-    """
+    """A run whose trainer of phase 1 waits at its third checkpoint for the file `until`."""
     run = trial.start(
         points.Fault("phase1", third_checkpoint(place, "phase1"), hold=trial.place / until)
     )
@@ -68,9 +66,8 @@ def test_a_damaged_checkpoint_costs_one_epoch(name, place, trial):
     assert (trial.directory / "phase2" / "checkpoint.good.pth").exists()
     DAMAGE[name](trial.directory / "phase2" / "checkpoint.pth")
     trial.finish()
-    trial.check(
-        place.expected, repeated=2
-    )  # the killed one, and the one whose checkpoint was damaged
+    # The killed epoch, and the one whose checkpoint was damaged.
+    trial.check(place.expected, repeated=2)
 
 
 def test_a_damaged_epoch_file_and_lost_links_are_rebuilt(place, trial):
@@ -115,24 +112,21 @@ def test_of_two_runs_at_once_one_is_told_who_runs(place, trial):
 
 def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
     """A trainer that an earlier run had queued takes the lock after the new runner has looked."""
-    from espnet_topdown import files
-    from espnet_topdown.cascade import runner
-    from espnet_topdown.experiment.phase_dir import LOCK
 
     def late() -> None:
-        launch = runner._Run._launch
+        start_training = runner.start_training
 
-        def launched(self, directory: Path, share: object) -> object:
-            runner._Run._launch = launch
+        def started(launch: Launch, task: str, directory: Path, **options: Any) -> object:
+            runner.start_training = start_training
             pid = os.fork()
             if pid == 0:
                 with files.locked(directory / LOCK, "training"):
                     time.sleep(1.5)
                 os._exit(0)
             wait_until(lambda: files.holder(directory / LOCK) is not None)
-            return launch(self, directory, share)
+            return start_training(launch, task, directory, **options)
 
-        runner._Run._launch = launched
+        runner.start_training = started
 
     run = trial.start(before=late)
     assert run.wait() == 0, run.output.read_text()
@@ -146,25 +140,15 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
 
 
 def test_a_late_trainer_does_not_touch_a_finished_phase(place, trial, capfd):
-    from espnet_topdown import warm
-
     trial.finish()
     directory = trial.directory / "phase1"
     before = {p.name: p.read_bytes() for p in directory.glob("*.pth")}
-    words = [
-        "asr",
-        "--config",
-        str(directory / "phase.yaml"),
-        "--output_dir",
-        str(directory),
-        "--resume",
-        "true",
-    ]
+    words = ["asr", "--config", str(directory / "phase.yaml")]
+    words += ["--output_dir", str(directory), "--resume", "true"]
     log = trial.place / "late.log"
     assert harness.Direct(warm.Command("espnet_topdown.bin.train", words, log)).wait() == 1
-    assert (
-        "is finished (record.json is there)" in capfd.readouterr().err
-    )  # pytest has replaced sys.stderr
+    # By the descriptor, since pytest has replaced sys.stderr.
+    assert "is finished (record.json is there)" in capfd.readouterr().err
     assert {p.name: p.read_bytes() for p in directory.glob("*.pth")} == before
 
 
@@ -188,7 +172,8 @@ def test_a_clock_that_jumps_does_not_matter(place, trial, hour_s):
 
     def wild() -> None:
         jumps = itertools.count(0, hour_s)
-        time.time = lambda began=time.time(): began + next(jumps)
+        began = time.time()
+        time.time = lambda: began + next(jumps)
 
         class Clock(datetime.datetime):
             @classmethod
@@ -240,10 +225,7 @@ def test_a_full_disk_stops_with_a_message_and_loses_nothing(place, trial, small_
     "limit", [20_000, *(pytest.param(n, marks=pytest.mark.full) for n in (30, 300, 60_000))]
 )
 def test_a_quota_stops_with_a_message_and_loses_nothing(limit, place, trial):
-    """No file may be larger than `limit` bytes.
-
-    Each write of more fails half done, as on a full disk.
-    """
+    """No file may have more than `limit` bytes: a write of more fails half done."""
     import resource
 
     def limited() -> None:

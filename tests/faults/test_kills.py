@@ -1,6 +1,4 @@
-"""Kill anything at any time.
-
-The same command finishes the work, and nothing tells that there was a kill.
+"""Kill anything at any time: the same command finishes the work, and nothing tells of the kill.
 
 ``python -m pytest -m full tests/faults`` kills at every write of the runner and of the trainers,
 and at random moments.

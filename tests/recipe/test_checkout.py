@@ -19,7 +19,7 @@ from test_recipe_shell import SETS, refused, run
 from test_recipe_shell import recipe as recipe  # a fixture
 
 from espnet_topdown.cascade.decode import decode
-from espnet_topdown.cascade.runner import failure
+from espnet_topdown.cascade.launch import failure
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.topdown_conf import TopdownConf

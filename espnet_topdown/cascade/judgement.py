@@ -1,0 +1,153 @@
+"""What is decided about a cascade's phases: which are accepted, skipped, the best, and can start.
+
+Values in, values out: neither files nor a model are needed.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from espnet_topdown.plan.plan import BASE, Phase, Plan
+
+# The record of each finished phase by its name; a phase without one is not finished.
+Records = Mapping[str, Mapping[str, Any]]
+
+
+class Criterion(NamedTuple):
+    """The dev criterion of a cascade.
+
+    Args:
+        part: ESPnet's name for the data, ``valid``.
+        metric: as ESPnet's reporter names it, ``acc`` or ``loss``.
+        mode: ``max`` or ``min``, whichever is better.
+    """
+
+    part: str
+    metric: str
+    mode: str
+
+    @property
+    def name(self) -> str:
+        """The criterion as a reader writes it, ``valid acc max``."""
+        return " ".join(self)
+
+    def curve(self, rows: Iterable[Mapping[str, Any]]) -> list[float | None]:
+        """Its value in each epoch, None where it was not measured.
+
+        Args:
+            rows: the epochs, as in ``epochs.json``.
+        """
+        return [row.get(self.part, {}).get(self.metric) for row in rows]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the dev criterion decided.
+
+    Args:
+        dev: best value of ``phase0`` and of each finished phase.
+        accepted: for each finished candidate, whether it was better than the best so far by
+            `min_gain`.
+        best: name of the best of ``phase0`` and the candidates.
+        skipped: names of the phases that the stopping rule leaves out.
+    """
+
+    dev: Mapping[str, float]
+    accepted: Mapping[str, bool]
+    best: str
+    skipped: frozenset[str]
+
+
+def judge(
+    phases: Sequence[Phase], records: Records, plan: Plan, *, base_value: float, mode: str
+) -> Judgement:
+    """Apply acceptance and the stopping rule to the finished phases, in the plan's order.
+
+    Args:
+        phases: all phases, or those up to the one that asks for the best before it.
+        records: of the finished ones among them; each holds at least ``dev.curve``.
+        plan: says the least gain and the patience.
+        base_value: the dev criterion of phase 0 at its best epoch.
+        mode: ``max`` or ``min``, whichever is better.
+    """
+    dev = {BASE: base_value}
+    accepted: dict[str, bool] = {}
+    skipped: set[str] = set()
+    best = BASE
+    rejections = 0  # in a row
+    for phase in phases:
+        if phase.name not in records:
+            # Not finished. Finished ones may follow: independent phases end in any order.
+            is_stopped = plan.patience is not None and rejections >= plan.patience
+            answers_nothing = phase.answers in skipped
+            if answers_nothing or (is_stopped and not _is_independent(phase)):
+                skipped.add(phase.name)
+            continue
+        value = best_value(records[phase.name]["dev"]["curve"], mode)
+        assert value is not None  # no record is written without one
+        dev[phase.name] = value
+        if phase.is_control:
+            continue
+        # Strictly more, so that an equal phase leaves the earlier one the best.
+        is_better = _gain(value, dev[best], mode) > plan.min_gain
+        accepted[phase.name] = is_better
+        if is_better:
+            best = phase.name
+        if not _is_independent(phase):
+            rejections = 0 if is_better else rejections + 1
+    return Judgement(dev=dev, accepted=accepted, best=best, skipped=frozenset(skipped))
+
+
+def best_value(curve: Iterable[float | None], mode: str) -> float | None:
+    """The criterion at its best epoch, None where no epoch has a finite value."""
+    finite = [value for value in curve if value is not None and math.isfinite(value)]
+    if not finite:
+        return None
+    return max(finite) if mode == "max" else min(finite)
+
+
+def _gain(value: float, reference: float, mode: str) -> float:
+    return value - reference if mode == "max" else reference - value
+
+
+def _is_independent(phase: Phase) -> bool:
+    """Whether the phase neither counts for the stopping rule nor waits for it.
+
+    A control changes no decision, and the cuts of a sweep are compared, not tried in turn.
+    """
+    return phase.is_control or phase.in_sweep
+
+
+def ready(
+    phases: Sequence[Phase],
+    *,
+    finished: Collection[str],
+    failed: Collection[str],
+    running: Collection[str],
+    skipped: Collection[str],
+) -> list[Phase]:
+    """The phases that can start now, in the plan's order.
+
+    Args:
+        phases: all of the cascade.
+        finished: names of those that are recorded.
+        failed: names of those that this run has tried in vain.
+        running: names of those under way.
+        skipped: names of those that the stopping rule leaves out.
+    """
+    can_start = []
+    # Until a candidate has not ended: only then is it known whether the stopping rule spares the
+    # next one, and which is the best so far.
+    is_its_turn = True
+    for phase in phases:
+        has_ended = phase.name in finished or phase.name in failed
+        is_waiting = not has_ended and phase.name not in running and phase.name not in skipped
+        has_parent = phase.parent == BASE or phase.parent in finished
+        if phase.parent == "best":
+            has_parent = is_its_turn
+        if is_waiting and has_parent and (is_its_turn or _is_independent(phase)):
+            can_start.append(phase)
+        if not phase.is_control and not has_ended:
+            is_its_turn = False
+    return can_start

@@ -1,0 +1,143 @@
+"""How one training is started, on which threads and GPUs, and why it ended when it failed.
+
+Which phase to train, and when, is the runner's to say.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_topdown import warm
+from espnet_topdown.errors import TopdownError, reported_in
+
+FULL_BYTES = 1_000_000  # less is left where a training has just died of a full disk
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How trainings are started.
+
+    Args:
+        ngpu: GPUs of one training.
+        num_nodes: nodes of one training.
+        cmd: a Kaldi-style command prefix (``slurm.pl --mem 8G``); None starts it on this machine
+            from a warm process.
+        python: interpreter, used with `cmd`.
+        jobs: independent phases at a time.
+        threads: torch's threads of each training; None: `default_threads`.
+    """
+
+    ngpu: int = 0
+    num_nodes: int = 1
+    cmd: str | None = None
+    python: str = "python3"
+    jobs: int = 1
+    threads: int | None = None
+
+
+def default_threads(launch: Launch) -> int:
+    """OMP_NUM_THREADS where it is set, else an equal share of this machine's CPUs.
+
+    With `cmd` another machine may train: then 1, as in ESPnet's path.sh, instead of the share.
+    """
+    variable = int(os.environ.get("OMP_NUM_THREADS") or 0)
+    if variable:
+        return variable
+    if launch.cmd:
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // launch.jobs)
+
+
+def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:
+    """The GPUs of one of the trainings side by side, as CUDA_VISIBLE_DEVICES.
+
+    Empty where nothing is shared.
+
+    Args:
+        launch: how trainings are started; with `cmd` the cluster hands out GPUs.
+        slot: which of the `launch.jobs` places the training has, from 0.
+        visible: CUDA_VISIBLE_DEVICES of this process; None stands for the GPUs from 0 on.
+
+    Raises:
+        TopdownError: too few GPUs are visible for all jobs.
+    """
+    if launch.cmd is not None or launch.ngpu == 0 or launch.jobs == 1:
+        return {}
+    needed = launch.jobs * launch.ngpu
+    if visible is None:
+        names = [str(number) for number in range(needed)]
+    else:
+        names = [name for name in visible.split(",") if name]
+    if len(names) < needed:
+        raise TopdownError(
+            f"--jobs {launch.jobs} with --ngpu {launch.ngpu} needs {needed} GPUs, and"
+            f" CUDA_VISIBLE_DEVICES={visible} names {len(names)}; give fewer jobs"
+        )
+    first = slot * launch.ngpu
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names[first : first + launch.ngpu])}
+
+
+def start_training(
+    launch: Launch, task: str, directory: Path, *, threads: int, variables: Mapping[str, str]
+) -> warm.Handle | warm.Group:
+    """Start the training of the phase in `directory`, whose config is its ``phase.yaml``.
+
+    Args:
+        launch: how.
+        task: ESPnet's, ``asr`` or another of `espnet_topdown.experiment.task.TASKS`.
+        directory: of the phase; ``train.log`` is written there.
+        threads: torch's threads.
+        variables: environment variables that differ from this process's.
+    """
+    argv = [task, "--config", str(directory / "phase.yaml")]
+    argv += ["--output_dir", str(directory), "--resume", "true"]
+    log = directory / "train.log"
+    if launch.cmd is None and launch.ngpu <= 1:
+        argv += ["--ngpu", str(launch.ngpu)]
+        command = warm.Command("espnet_topdown.bin.train", argv, log)
+    else:
+        words = _launcher(launch, directory, log)
+        # A queue need not pass the environment on.
+        words += ["env", f"OMP_NUM_THREADS={threads}", *launch.python.split()]
+        words += ["-m", "espnet_topdown.bin.train", *argv]
+        # ESPnet's launcher writes train.log; launch.log tells why it did not get that far.
+        command = warm.Command(None, words, directory / "launch.log")
+    return warm.start(command, threads=threads, variables=variables)
+
+
+def _launcher(launch: Launch, directory: Path, log: Path) -> list[str]:
+    """ESPnet's launcher for several GPUs, nodes or a cluster; the command follows its ``--``."""
+    words = [*launch.python.split(), "-m", "espnet2.bin.launch", "--log", str(log)]
+    words += ["--cmd", launch.cmd or f"{launch.python} -m espnet_topdown.warm"]
+    words += ["--ngpu", str(launch.ngpu), "--num_nodes", str(launch.num_nodes)]
+    # Workers of several nodes meet by a file; where the experiment is, all of them can see it.
+    words += ["--init_file_prefix", str(directory / ".dist_init_")]
+    return [*words, "--multiprocessing_distributed", "true", "--"]
+
+
+def failure(directory: Path) -> str:
+    """Why the training in `directory` ended.
+
+    A full disk, else what its log says, or its launcher's where it never began: our own message, or
+    the last lines.
+    """
+    # First, since a log on a full disk may end anywhere.
+    free = shutil.disk_usage(directory).free
+    if free < FULL_BYTES:
+        return (
+            f"the disk of {directory} is full ({free / 1e6:.1f} MB free); make room and run again"
+        )
+    log = directory / "train.log"
+    launch_log = directory / "launch.log"
+    if launch_log.exists() and not log.exists():
+        log = launch_log
+    lines = []
+    if log.exists():
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    reported = reported_in(lines)
+    if reported is not None:
+        return reported
+    end = [f"    {line}" for line in lines[-8:]]
+    return "\n".join([f"training ended early; the end of {log}:", *end])

@@ -1,0 +1,186 @@
+"""What can be typed after ``espnet-topdown``: its commands and their options.
+
+What a command does is in `espnet_topdown.cli`, under the same name.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+EPILOG = """\
+Top-down cascade training (arXiv 2102.04697): a trained experiment is phase 0; each phase keeps and
+freezes the layers from its cut upward, draws those below anew under its own seed, and retrains
+them. Run it in the recipe directory:
+
+  espnet-topdown layers exp/asr_train_x
+      what can be cut
+  espnet-topdown plan exp/asr_train_x --plan conf/topdown/rnn.yaml
+      what would be trained; refuses what cannot work
+  espnet-topdown run exp/asr_train_x --plan conf/topdown/rnn.yaml
+      train; the same command goes on after any kill
+  espnet-topdown decode exp/asr_train_x_topdown_rnn
+      stages 12 and 13 of the recipe's run.sh, phase by phase
+  espnet-topdown results exp/asr_train_x_topdown_rnn
+      tables, plots and a report
+"""
+KEEP_EPOCHS = (
+    "epoch files to keep of each, the best on dev, besides averages and what links point to"
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line; `command` of what it reads is the command's name."""
+    top = argparse.ArgumentParser(
+        prog="espnet-topdown",
+        description="Top-down cascade training for ESPnet2.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    _add_layers(commands)
+    _add_plan(commands)
+    _add_run(commands)
+    _add_status(commands)
+    _add_decode(commands)
+    _add_results(commands)
+    _add_verify(commands)
+    _add_prune(commands)
+    _add_phases(commands)
+    return top
+
+
+# -- arguments that several commands have
+
+
+def _add_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
+
+
+def _add_base(command: argparse.ArgumentParser) -> None:
+    base = "directory of the trained experiment that is the base (phase 0)"
+    command.add_argument("exp", type=Path, metavar="EXP", help=base)
+    plan = "YAML plan, such as conf/topdown/rnn.yaml"
+    command.add_argument("--plan", type=Path, required=True, help=plan)
+    directory = "directory of the cascade (default: EXP_topdown_PLAN)"
+    command.add_argument("--dir", type=Path, help=directory)
+
+
+def _add_which(command: argparse.ArgumentParser) -> None:
+    which = "only the dev-selected phase, or all"
+    command.add_argument("--decode", choices=("best", "all"), default="all", help=which)
+
+
+# -- one function a command
+
+
+def _add_layers(commands: Commands) -> None:
+    layers = commands.add_parser(
+        "layers",
+        help="the layers of a model, with sizes and what freezing meets there",
+        description=(
+            "Builds the model and prints its layers from the output to the input: name (what a cut"
+            " is called), parameters, share of the model, normalisation, dropout, recurrence, ties."
+        ),
+    )
+    model = "experiment directory or training config"
+    layers.add_argument("model", type=Path, metavar="EXP_OR_CONFIG", help=model)
+    layers.add_argument("--plan", type=Path, help="plan whose own layer order ('layers:') is used")
+    vocab_size = "tokens, for a config without a token list (default 500)"
+    layers.add_argument("--vocab_size", type=int, help=vocab_size)
+    input_size = "feature dimension, for a config without a frontend"
+    layers.add_argument("--input_size", type=int, help=input_size)
+
+
+def _add_plan(commands: Commands) -> None:
+    plan = "check a plan against its base and print its phases"
+    _add_base(commands.add_parser("plan", help=plan))
+
+
+def _add_run(commands: Commands) -> None:
+    run = commands.add_parser(
+        "run",
+        help="train the phases of a plan; the same command goes on after any kill",
+        description=(
+            "Trains every phase that is not finished, records it, and links 'best' to the"
+            " dev-selected one."
+        ),
+    )
+    _add_base(run)
+    phase = "go on with this phase (name or number); those before it must be finished"
+    run.add_argument("--phase", help=phase)
+    dry_run = "print phases, disk and hours; train nothing"
+    run.add_argument("--dry_run", action="store_true", help=dry_run)
+    jobs = "independent phases (controls, sweeps) at a time (default 1)"
+    run.add_argument("--jobs", type=int, default=1, help=jobs)
+    threads = (
+        "torch threads of a training, fixed by the first run (default: OMP_NUM_THREADS, else CPUs /"
+        " jobs, 1 with --cmd)"
+    )
+    run.add_argument("--threads", type=int, help=threads)
+    keep = f"prune finished phases (default: keep all): {KEEP_EPOCHS}"
+    run.add_argument("--keep_epochs", type=int, metavar="N", help=keep)
+    run.add_argument("--ngpu", type=int, default=0, help="GPUs of one training (default 0)")
+    run.add_argument("--num_nodes", type=int, default=1, help="nodes of one training (default 1)")
+    cmd = 'Kaldi-style command prefix such as "$cuda_cmd"; default: on this machine'
+    run.add_argument("--cmd", help=cmd)
+    python = "interpreter used with --cmd (default python3)"
+    run.add_argument("--python", default="python3", help=python)
+
+
+def _add_status(commands: Commands) -> None:
+    status = "where a cascade stands: epochs, dev criterion, time left"
+    _add_dir(commands.add_parser("status", help=status))
+
+
+def _add_decode(commands: Commands) -> None:
+    decode = commands.add_parser(
+        "decode",
+        help="decode and score finished phases through the recipe's run.sh",
+        description=(
+            "In the recipe directory: ./run.sh --stage 12 --stop_stage 13 --skip_train true"
+            " --asr_exp PHASE for each finished phase, so that language model, scoring and"
+            " RESULTS.md are the recipe's."
+        ),
+    )
+    _add_which(decode)
+    _add_dir(decode)
+    options = "what follows DIR is passed to run.sh"
+    decode.add_argument("options", nargs=argparse.REMAINDER, metavar="OPTION...", help=options)
+
+
+def _add_results(commands: Commands) -> None:
+    results = commands.add_parser(
+        "results",
+        help="tables and plots of a cascade, of one experiment, or of two experiments side by side",
+        description=(
+            "One cascade: prints its table and writes RESULTS.md, results.json, images/ and"
+            " report.html there. Several cascades: one table over their seeds. One experiment:"
+            " ESPnet's RESULTS.md. Two experiments: the second against the first."
+        ),
+    )
+    dirs = "cascades or experiments"
+    results.add_argument("dirs", type=Path, nargs="+", metavar="DIR", help=dirs)
+    results.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    case = "do not fold case (sclite's -s)"
+    results.add_argument("--case_sensitive", action="store_true", help=case)
+
+
+def _add_verify(commands: Commands) -> None:
+    verify = "re-check a finished cascade from its files; finds one changed weight"
+    _add_dir(commands.add_parser("verify", help=verify))
+
+
+def _add_prune(commands: Commands) -> None:
+    summary = "remove epoch files and checkpoints that nothing needs from finished phases"
+    prune = commands.add_parser("prune", help=summary)
+    _add_dir(prune)
+    prune.add_argument("--keep_epochs", type=int, required=True, metavar="N", help=KEEP_EPOCHS)
+
+
+def _add_phases(commands: Commands) -> None:
+    summary = "print the directories of finished phases, one a line, for decoding"
+    phases = commands.add_parser("phases", help=summary)
+    _add_dir(phases)
+    _add_which(phases)

@@ -1,0 +1,23 @@
+"""One base and one finished cascade, which several modules look at."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+from cascades import PLAN, run
+
+
+@pytest.fixture(scope="session")
+def base(warm_process: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained transformer experiment."""
+    from espnet_topdown.bin.train import main
+
+    directory = tmp_path_factory.mktemp("exp") / "asr"
+    main(tiny.command(data, directory, tiny.asr_config("transformer", "rnn")))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished cascade of two phases; its plan is ``plan.yaml`` beside it."""
+    return run(base, tmp_path_factory.mktemp("finished"), PLAN)

@@ -1,0 +1,39 @@
+"""Cascades as directories: moved, of other versions, and without results yet."""
+
+import shutil
+
+import yaml
+from cascades import copied, fails, run, words
+
+from espnet_topdown.cli import main
+
+
+def test_cascade_can_be_moved(finished, base, tmp_path, capsys):
+    exp = tmp_path / "moved"
+    moved_base = shutil.copytree(base, exp / base.name, symlinks=True)
+    copied(finished, moved_base, exp)
+    moved = tmp_path / "elsewhere"
+    exp.rename(moved)
+    main(["verify", str(moved / "cascade")])
+    assert "phase1: " in capsys.readouterr().out
+
+
+def test_config_of_another_espnet_version_passes_only_what_this_one_knows(base, tmp_path, capsys):
+    copy = shutil.copytree(base, tmp_path / "old", symlinks=True)
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    (copy / "config.yaml").write_text(
+        yaml.safe_dump(config | {"gone_and_off": False, "required": ["output_dir"]})
+    )
+    assert run(copy, tmp_path, "phases: [{cut: decoder}]").exists()
+    (copy / "config.yaml").write_text(yaml.safe_dump(config | {"gone_but_set": 3}))
+    (tmp_path / "plan.yaml").write_text("phases: [{cut: encoder.1}]")
+    error = fails(capsys, *words(copy, tmp_path, cascade=tmp_path / "c2"))
+    assert "sets options that this ESPnet does not know: gone_but_set=3" in error
+
+
+def test_results_of_an_undecoded_cascade_are_written(finished, base, tmp_path, capsys):
+    copy = copied(finished, base, tmp_path)
+    main(["results", str(copy)])
+    assert "phase2" in capsys.readouterr().out
+    for name in ("RESULTS.md", "results.json", "report.html"):
+        assert (copy / name).exists()
