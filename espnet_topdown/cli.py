@@ -326,9 +326,9 @@ def _status(args: argparse.Namespace) -> None:
 
 
 def _results(args: argparse.Namespace) -> None:
-    from espnet_topdown.results import rows
+    from espnet_topdown.results import pages
 
-    tables = rows.tables_of(args.dirs, case_sensitive=args.case_sensitive)
+    tables = pages.results_of(args.dirs, case_sensitive=args.case_sensitive)
     if isinstance(tables, str):
         if args.json:
             raise TopdownError(
