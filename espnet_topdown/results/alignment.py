@@ -22,7 +22,7 @@ def align(ref: Sequence[str], hyp: Sequence[str]) -> str:
     """
     if ref == hyp:
         return "C" * len(ref)
-    costs = _costs(ref, hyp, SUBSTITUTION, INDEL).tolist()
+    costs = _costs(ref, hyp).tolist()
     i, j = len(ref), len(hyp)
     steps = []
     while i and j:
@@ -46,21 +46,31 @@ def is_tie(ref: Sequence[str], hyp: Sequence[str]) -> bool:
     # Costs are scaled so far up that one more for each error cannot change which alignments are
     # cheapest: among those the fewest errors win, and the most where each error takes one off.
     scale = len(ref) + len(hyp) + 1
-    dearer = _costs(ref, hyp, SUBSTITUTION * scale + 1, INDEL * scale + 1)[-1, -1]
-    cheaper = _costs(ref, hyp, SUBSTITUTION * scale - 1, INDEL * scale - 1)[-1, -1]
-    fewest_errors = int(dearer) % scale
-    most_errors = -int(cheaper) % scale
+    dearer = _costs(ref, hyp, scale=scale, surcharge=1)
+    cheaper = _costs(ref, hyp, scale=scale, surcharge=-1)
+    fewest_errors = int(dearer[-1, -1]) % scale
+    most_errors = -int(cheaper[-1, -1]) % scale
     return fewest_errors != most_errors
 
 
-def _costs(ref: Sequence[str], hyp: Sequence[str], substitution: int, indel: int) -> "np.ndarray":
+def _costs(
+    ref: Sequence[str], hyp: Sequence[str], *, scale: int = 1, surcharge: int = 0
+) -> "np.ndarray":
     """Least costs of aligning every prefix of `ref` with every prefix of `hyp`.
+
+    Args:
+        ref: the words said.
+        hyp: the words heard.
+        scale: of all costs.
+        surcharge: of every error, on its scaled cost.
 
     Returns:
         (len(ref) + 1, len(hyp) + 1).
     """
     import numpy as np
 
+    substitution = SUBSTITUTION * scale + surcharge
+    indel = INDEL * scale + surcharge
     numbers = {word: number for number, word in enumerate({*ref, *hyp})}
     heard = np.array([numbers[word] for word in hyp], dtype=np.int64)
     insertions = indel * np.arange(len(hyp) + 1)

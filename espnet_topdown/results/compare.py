@@ -107,8 +107,8 @@ def compare_sets(
     comparisons = []
     for key in keys:
         *_, metric = key
-        # Subword errors depend on the subwords: they compare nothing but models of one unit.
         if metric == "ter":
+            # Errors in subwords depend on how words are cut: no measure to compare models by.
             continue
         pairs = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
         comparisons.append(_compare(key, rows, pairs, resamples))
@@ -123,20 +123,9 @@ def _compare(
     scores = {place: score(pairs) for place, pairs in decoded.items()}
     example = _same_reference(dataset, rows, scores)
     units = _units(example)
-    groups = _groups(rows, scores)
     base_of = _decoded_bases(rows, scores)
-    differences = {
-        place: _errors(scores[place], example) - _errors(scores[base], example)
-        for place, base in base_of.items()
-    }
-    # The mean over a group's phases is one more column of the same bootstrap: it moves an
-    # utterance with all its seeds.
-    columns: dict[Places, np.ndarray] = {
-        (place,): difference for place, difference in differences.items()
-    }
-    for places in groups:
-        if differences.keys() >= set(places):
-            columns[places] = np.mean([differences[place] for place in places], axis=0)
+    groups = _groups(rows, scores)
+    columns = _columns(scores, base_of, groups, example)
     changes = _changes(columns, example, units, resamples)
     tests = {}
     for place, base in base_of.items():
@@ -154,7 +143,7 @@ def _compare(
         units=units,
         speakers=example.speakers,
         cells=tuple(cells),
-        groups=tuple(_group(places, rows, scores, changes.get(places)) for places in groups),
+        groups=tuple(_group(rows, scores, places, changes.get(places)) for places in groups),
     )
 
 
@@ -162,13 +151,14 @@ def _same_reference(
     dataset: str, rows: Sequence[PhaseResult], scores: Mapping[int, Score]
 ) -> Score:
     """The first score, once all are known to have the same reference."""
-    texts = {place: {u.name: u.reference for u in s.utterances} for place, s in scores.items()}
+    texts = {place: _reference(score) for place, score in scores.items()}
     first = next(iter(texts))
     expected = texts[first]
     for place, text in texts.items():
         if text == expected:
             continue
-        differing = next(n for n in {**expected, **text} if text.get(n) != expected.get(n))
+        names = {**expected, **text}
+        differing = next(name for name in names if text.get(name) != expected.get(name))
         raise TopdownError(
             f"{dataset} of {rows[place].name} and of {rows[first].name} are not the same reference"
             f" (utterances: {len(text)} and {len(expected)}; {differing} differs), so {dataset}"
@@ -176,6 +166,10 @@ def _same_reference(
             " 13)"
         )
     return scores[first]
+
+
+def _reference(score: Score) -> dict[str, tuple[str, ...]]:
+    return {utterance.name: utterance.reference for utterance in score.utterances}
 
 
 def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> dict[int, int]:
@@ -187,6 +181,24 @@ def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> 
         if place in scores and base in scores:
             base_of[place] = base
     return base_of
+
+
+def _columns(
+    scores: Mapping[int, Score],
+    base_of: Mapping[int, int],
+    groups: Sequence[Places],
+    example: Score,
+) -> dict[Places, np.ndarray]:
+    """Errors minus phase 0's, (utterances,), of single places and as the mean of each group."""
+    columns: dict[Places, np.ndarray] = {}
+    for place, base in base_of.items():
+        columns[(place,)] = _errors(scores[place], example) - _errors(scores[base], example)
+    for places in groups:
+        if base_of.keys() >= set(places):
+            # One column, so that a resample draws an utterance with all its seeds.
+            single = [columns[(place,)] for place in places]
+            columns[places] = np.mean(single, axis=0)
+    return columns
 
 
 def _errors(score: Score, example: Score) -> np.ndarray:
@@ -241,9 +253,9 @@ def _groups(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> list[Pl
 
 
 def _group(
-    places: Places,
     rows: Sequence[PhaseResult],
     scores: Mapping[int, Score],
+    places: Places,
     change: Change | None,
 ) -> Group:
     several = [rows[place] for place in places]
@@ -267,7 +279,8 @@ def _mapsswe(base: Sequence[Pair], phase: Sequence[Pair]) -> significance.Mapssw
 def _with_holm(comparisons: Sequence[SetComparison]) -> list[SetComparison]:
     """The same with every p value corrected for the number of p values in all sets."""
     cells = [cell for comparison in comparisons for cell in comparison.cells]
-    corrected = iter(significance.holm([cell.test.p if cell.test else None for cell in cells]))
+    values = [cell.test.p if cell.test else None for cell in cells]
+    corrected = iter(significance.holm(values))
     results = []
     for comparison in comparisons:
         with_p = [replace(cell, p_holm=next(corrected)) for cell in comparison.cells]

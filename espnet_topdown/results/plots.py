@@ -7,6 +7,7 @@ readers can tell them apart. matplotlib is imported inside, and only its object 
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
@@ -31,7 +32,36 @@ LEGEND_CHARACTERS = 45
 LEVEL_LABELS = 5
 # Of a category, between points that share it.
 SPREAD = 0.12
-Value = Cell | float | None  # of one phase in a panel; None where it has none
+
+
+@dataclass(frozen=True)
+class Point:
+    """An error rate or perplexity, and the 95 % interval of its difference to phase 0 around it."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Point | None":
+        """The error rate of a phase on a set; None where it was not decoded."""
+        if cell.score is None:
+            return None
+        rate = cell.score.err_rate
+        if cell.change is None:
+            return cls(rate)
+        base_rate = rate - cell.change.points
+        low, high = cell.change.interval
+        return cls(rate, (base_rate + low, base_rate + high))
+
+    def bars(self) -> list[list[float]] | None:
+        """How far the interval reaches below and above, as matplotlib takes it."""
+        if self.interval is None:
+            return None
+        low, high = self.interval
+        return [[max(0.0, self.value - low)], [max(0.0, high - self.value)]]
+
+
+Panels = Mapping[str, Sequence[Point | None]]  # label -> a point a phase, None where it has none
 
 
 def draw(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, bytes]:
@@ -160,21 +190,20 @@ def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def error_panels(
-    rows: Sequence[PhaseResult], sets: Sequence[SetComparison]
-) -> dict[str, list[Value]]:
-    """What `error_by_cut` draws: name of a panel -> word error rate or perplexity of each phase."""
-    panels: dict[str, list[Value]] = {}
+def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Panels:
+    """What `error_by_cut` draws: word error rates by set, and perplexities by text."""
+    panels = {}
     for compared in sets:
         if compared.metric == "wer":
-            cells = [cell if cell.score else None for cell in compared.cells]
-            panels[f"WER %, {compared.dataset}"] = list(cells)
+            panels[f"WER %, {compared.dataset}"] = [Point.of(cell) for cell in compared.cells]
     for text in dict.fromkeys(text for row in rows for text in row.perplexity or ()):
-        panels[f"perplexity, {text}"] = [(row.perplexity or {}).get(text) for row in rows]
+        values = [(row.perplexity or {}).get(text) for row in rows]
+        points = [None if value is None else Point(value) for value in values]
+        panels[f"perplexity, {text}"] = points
     return panels
 
 
-def error_by_cut(rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Value]]) -> "Figure":
+def error_by_cut(rows: Sequence[PhaseResult], panels: Panels) -> "Figure":
     """Error rate of every phase at its cut, one panel a set.
 
     Bars are 95 % intervals of the difference to phase 0.
@@ -184,8 +213,8 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Valu
     figure = _figure(0.9 + panel_height * len(panels))
     stack = figure.subplots(len(panels), squeeze=False)[:, 0]
     legend: dict[str, Artist] = {}
-    for axes, (name, values) in zip(stack, panels.items(), strict=True):
-        _draw_errors(axes, rows, values, categories)
+    for axes, (name, points) in zip(stack, panels.items(), strict=True):
+        _draw_errors(axes, rows, points, categories)
         axes.set_ylabel(name)
         handles, labels = axes.get_legend_handles_labels()
         legend |= dict(zip(labels, handles, strict=True))
@@ -193,7 +222,7 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Valu
     several = sum(row.is_base for row in rows) > 1
     caption = "band: phase 0 of all seeds" if several else "line: phase 0"
     caption += "; ringed: selected on dev"
-    if any(isinstance(value, Cell) for values in panels.values() for value in values):
+    if any(point and point.interval for points in panels.values() for point in points):
         caption = f"bars: 95 % interval of the difference to phase 0; {caption}"
     figure.legend(
         list(legend.values()),
@@ -233,18 +262,20 @@ def _categories(rows: Sequence[PhaseResult]) -> list[str]:
 
 
 def _draw_errors(
-    axes: "Axes", rows: Sequence[PhaseResult], values: Sequence[Value], categories: list[str]
+    axes: "Axes",
+    rows: Sequence[PhaseResult],
+    points: Sequence[Point | None],
+    categories: list[str],
 ) -> None:
-    base_rates = []
-    for row, value, x in zip(rows, values, _positions(rows, categories), strict=True):
-        if value is None:
+    base_values = []
+    for row, point, x in zip(rows, points, _positions(rows, categories), strict=True):
+        if point is None:
             continue
-        y, bars = _value_and_bars(value)
         kind = look(row.kind)
         axes.errorbar(
             [x],
-            [y],
-            yerr=bars,
+            [point.value],
+            yerr=point.bars(),
             capsize=4,
             label=row.kind,
             color=kind.colour,
@@ -253,13 +284,13 @@ def _draw_errors(
             linestyle="none",
         )
         if row.best:
-            axes.plot([x], [y], "o", markersize=16, fillstyle="none", color="0.3")
+            axes.plot([x], [point.value], "o", markersize=16, fillstyle="none", color="0.3")
         if row.is_base:
-            base_rates.append(y)
-    if len(base_rates) == 1:
-        axes.axhline(base_rates[0], color="0.4", linestyle="--", linewidth=1)
-    elif base_rates:
-        axes.axhspan(min(base_rates), max(base_rates), color="0.9", zorder=0)
+            base_values.append(point.value)
+    if len(base_values) == 1:
+        axes.axhline(base_values[0], color="0.4", linestyle="--", linewidth=1)
+    elif base_values:
+        axes.axhspan(min(base_values), max(base_values), color="0.9", zorder=0)
     labels = [category.replace(", ", ",\n") for category in categories]
     rotation = 90 if len(categories) > LEVEL_LABELS else 0
     axes.set_xticks(range(len(categories)), labels, rotation=rotation)
@@ -280,19 +311,6 @@ def _positions(rows: Sequence[PhaseResult], categories: list[str]) -> list[float
         from_middle = before[category] - (sharing[category] + 1) / 2
         positions.append(categories.index(category) + SPREAD * from_middle)
     return positions
-
-
-def _value_and_bars(value: Cell | float) -> tuple[float, list[list[float]] | None]:
-    """A panel's value, and how far its interval reaches below and above it."""
-    if not isinstance(value, Cell):
-        return value, None
-    assert value.score is not None
-    if value.change is None:
-        return value.score.err_rate, None
-    low, high = value.change.interval
-    below = max(0.0, value.change.points - low)
-    above = max(0.0, high - value.change.points)
-    return value.score.err_rate, [[below], [above]]
 
 
 def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":

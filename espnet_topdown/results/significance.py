@@ -95,14 +95,18 @@ def mapsswe(pairs: Iterable[tuple[str, str]]) -> Mapsswe:
     segments = [segment for first, second in pairs for segment in segment_errors(first, second)]
     if not segments:
         return Mapsswe(segments=0, mean=0.0, z=None, p=None)
-    differences = np.array([first - second for first, second in segments], dtype=float)
-    n = len(differences)
+    errors = np.array(segments, dtype=float)
+    differences = errors[:, 0] - errors[:, 1]
+    n = len(segments)
     mean = float(differences.mean())
     if np.all(differences == differences[0]):
         # Without variance sc_stats calls even "always one error fewer" no difference.
         return Mapsswe(segments=n, mean=mean, z=None, p=sign_test(differences))
-    z = mean / float(differences.std(ddof=1)) * math.sqrt(n)
-    return Mapsswe(segments=n, mean=mean, z=z, p=math.erfc(abs(z) / math.sqrt(2)))
+    deviation = float(differences.std(ddof=1))
+    z = mean / deviation * math.sqrt(n)
+    # Two-sided tail of the standard normal distribution.
+    p = math.erfc(abs(z) / math.sqrt(2))
+    return Mapsswe(segments=n, mean=mean, z=z, p=p)
 
 
 def segment_errors(first: str, second: str, bound: int = BOUND) -> list[tuple[int, int]]:
@@ -120,14 +124,16 @@ def segment_errors(first: str, second: str, bound: int = BOUND) -> list[tuple[in
     segments = []
     errors = [0, 0]
     right_in_a_row = 0
-    for (inserted, is_wrong), (other_inserted, other_is_wrong) in zip(
-        _by_word(first), _by_word(second), strict=True
-    ):
+    words = zip(_by_word(first), _by_word(second), strict=True)
+    for (inserted, is_wrong), (other_inserted, other_is_wrong) in words:
         errors[0] += inserted + is_wrong
         errors[1] += other_inserted + other_is_wrong
         if inserted or other_inserted:
             right_in_a_row = 0
-        right_in_a_row = 0 if is_wrong or other_is_wrong else right_in_a_row + 1
+        if is_wrong or other_is_wrong:
+            right_in_a_row = 0
+        else:
+            right_in_a_row += 1
         if any(errors) and right_in_a_row == bound:
             segments.append((errors[0], errors[1]))
             errors = [0, 0]
@@ -184,6 +190,6 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
     least = 0.0
     for rank, (p, place) in enumerate(known):
         # A corrected value is never below that of a smaller p.
-        least = max(least, min(1.0, (len(known) - rank) * p))
-        corrected[place] = least
+        least = max(least, (len(known) - rank) * p)
+        corrected[place] = min(1.0, least)
     return corrected

@@ -65,12 +65,12 @@ def test_cuts_go_down_from_left_to_right(rows: list[PhaseResult]) -> None:
     thaw = replace(rows[3], name="1/thaw_p1", kind="continue")
     shown = [thaw, rows[3], *cuts, rows[0]]
     expected = ["base", "decoder", "encoder.2", "encoder.0", "restart", "thaw_p1"]
-    (axes,) = plots.error_by_cut(shown, {"perplexity, test": [70.0] * len(shown)}).axes
+    (axes,) = plots.error_by_cut(shown, {"perplexity, test": [plots.Point(70.0)] * len(shown)}).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == expected
 
 
 def test_phases_of_one_cut_stand_side_by_side(rows: list[PhaseResult]) -> None:
-    (axes,) = plots.error_by_cut(rows, {"perplexity, test": [70.0] * 4}).axes
+    (axes,) = plots.error_by_cut(rows, {"perplexity, test": [plots.Point(70.0)] * 4}).axes
     places = [container.lines[0].get_xdata()[0] for container in axes.containers]
     half = plots.SPREAD / 2
     assert places == pytest.approx([0, 1 - half, 1 + half, 2])
