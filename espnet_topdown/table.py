@@ -1,5 +1,6 @@
-"""Tables of text cells, shown as Markdown or as aligned text: the only renderer of tables here."""
+"""Tables of text cells, as Markdown, aligned text or HTML: the only renderer of tables here."""
 
+import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,20 @@ class Table:
         """As text with aligned columns, its heading above and its notes below."""
         notes = [f"  {note}" for note in self.notes]
         return "\n".join([self.heading, aligned(self.header, self.rows), *notes])
+
+    def html(self, *, is_folded: bool = False) -> str:
+        """As HTML, its heading above and its notes below; folded, the heading unfolds it."""
+        heading = html.escape(self.heading)
+        header = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in self.header)
+        rows = "".join(_html_row(cells) for cells in self.rows)
+        table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
+        body = f'<div class="scroll">{table}</div>'
+        if self.notes:
+            notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+            body += f"<ul>{notes}</ul>"
+        if is_folded:
+            return f"<details><summary>{heading}</summary>{body}</details>"
+        return f"<h2>{heading}</h2>{body}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,16 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         padded = [_pad(cell, width) for cell, width in zip(cells, widths, strict=True)]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 speaker" or "20 speakers"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _html_row(cells: Sequence[str]) -> str:
+    columns = [f"<td>{html.escape(cell)}</td>" for cell in cells]
+    return f"<tr>{''.join(columns)}</tr>"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

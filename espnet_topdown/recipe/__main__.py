@@ -106,7 +106,7 @@ def join(args: argparse.Namespace) -> None:
 def score(args: argparse.Namespace) -> None:
     """Stage 13: score_{cer,wer,ter}/{ref.trn,hyp.trn,result.txt} of each decoded set."""
     from espnet_topdown.recipe import text
-    from espnet_topdown.results import scoring
+    from espnet_topdown.results import scoring, trn
 
     unknown = set(args.score_opts.split()) - {"-s"}
     if unknown:
@@ -125,7 +125,7 @@ def score(args: argparse.Namespace) -> None:
             for name, source, cleaner in zip(
                 ("ref", "hyp"), (data / "text", decoded / "text"), clean, strict=True
             ):
-                scoring.write_trn(
+                trn.write_trn(
                     target / f"{name}.trn", text.scored_rows(data, source, tokenize, cleaner)
                 )
             result = scoring.write_result(target, case_sensitive="-s" in args.score_opts.split())

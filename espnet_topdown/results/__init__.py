@@ -1,0 +1,1 @@
+"""What trained phases are worth: error counts, significance, tables, plots and pages."""

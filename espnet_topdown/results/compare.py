@@ -1,71 +1,24 @@
-"""Phases against phase 0 on every scored set.
+"""Phases against phase 0 on every scored set: counts, paired differences, intervals, p values.
 
-Counts, paired differences with their intervals, and p values.
-
-Turns trn files into numbers; `espnet_topdown.results.pages` and `espnet_topdown.results.plots` show
-them.
+Takes what was decoded as values; `espnet_topdown.results.tables` and
+`espnet_topdown.results.plots` show what comes out.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.results import significance
-from espnet_topdown.results.scoring import Score, alignments, find_scores, score_trn
+from espnet_topdown.results.rows import PhaseResult, bases
+from espnet_topdown.results.scoring import Key, Pair, Score, alignments, score
 
-FEWEST_SPEAKERS = (
-    5  # fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails
-)
-MANY_SPEAKERS = 20  # with fewer, resampling speakers alone gives intervals that are too narrow
-
-
-@dataclass(frozen=True)
-class PhaseResult:
-    """One trained phase, as the runner recorded it.
-
-    Args:
-        name: its name in the cascade.
-        kind: base, top_down, restart, continue, unfrozen or bottom_up.
-        cut: lowest kept layer; None where the kind has none.
-        frozen_share: frozen part of the parameters, 0 to 1.
-        dev: dev criterion at its best epoch; None where training gave none.
-        dev_name: name and direction of that criterion, such as "valid acc max".
-        accepted: whether it beat the best before it; None where that was not asked (phase 0,
-            controls).
-        best: whether dev selected it.
-        seed: its training seed.
-        epochs: epochs trained.
-        hours: wall time of its training.
-        directory: its experiment directory.
-        curve: dev criterion of each epoch.
-        perplexity: test perplexity by data set (language models).
-        frozen: names of its frozen layers.
-        settings: what else makes phases of one kind and cut the same experiment under another seed
-            (parent, dropout, tied weights, training options).
-        parameters: of the whole model; None where that was not recorded.
-    """
-
-    name: str
-    kind: str
-    cut: str | None
-    frozen_share: float
-    dev: float | None
-    dev_name: str
-    accepted: bool | None
-    best: bool
-    seed: int
-    epochs: int
-    hours: float | None
-    directory: Path
-    curve: tuple[float | None, ...] = ()
-    perplexity: Mapping[str, float] | None = None
-    frozen: tuple[str, ...] = ()
-    settings: str = ""
-    parameters: int | None = None
+# Fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails.
+FEWEST_SPEAKERS = 5
+# With fewer, resampling speakers alone gives intervals that are too narrow.
+MANY_SPEAKERS = 20
+Places = tuple[int, ...]  # of rows
 
 
 @dataclass(frozen=True)
@@ -80,7 +33,11 @@ class Change:
 class Cell:
     """One phase on one set.
 
-    `score` is None where it was not decoded, `change` for phase 0 and where that was not.
+    Args:
+        score: None where it was not decoded.
+        change: None for phase 0, and where that or the phase was not decoded.
+        test: against phase 0, for the phase that dev selected.
+        p_holm: its p, corrected for all tests of the comparison.
     """
 
     score: Score | None
@@ -103,9 +60,16 @@ class Group:
 
 @dataclass(frozen=True)
 class SetComparison:
-    """All phases on one scored set: `cells` in the order of the rows.
+    """All phases on one scored set.
 
-    The bootstrap draws `units`.
+    Args:
+        inference: directory of the decoding.
+        dataset: name of the set.
+        metric: wer or cer.
+        units: what the bootstrap draws: utterances, speakers or both.
+        speakers: their number.
+        cells: one a row, in the order of the rows.
+        groups: experiments with several seeds.
     """
 
     inference: str
@@ -122,195 +86,203 @@ class SetComparison:
         return next(cell.score for cell in self.cells if cell.score)
 
 
-def bases(rows: Sequence[PhaseResult]) -> list[int | None]:
-    """For each row the place of its phase 0: the last one of kind "base" up to it.
-
-    None for rows before any.
-    """
-    found, last = [], None
-    for place, row in enumerate(rows):
-        last = place if row.kind == BASE_KIND else last
-        found.append(last)
-    return found
-
-
 def compare_sets(
     rows: Sequence[PhaseResult],
+    decoded: Sequence[Mapping[Key, Sequence[Pair]]],
     *,
-    case_sensitive: bool = False,
     resamples: int = significance.RESAMPLES,
 ) -> list[SetComparison]:
-    """Compare all rows on every set that any of them was decoded on, by word and character errors.
+    """Compare all rows on every set that any of them was decoded on, by words and characters.
 
     Args:
         rows: phases, each cascade beginning with its phase 0; several cascades (seeds) may follow
             one another.
-        case_sensitive: sclite's ``-s``.
+        decoded: for each row what `scoring.read_decoded` gives.
         resamples: of the bootstrap.
 
     Raises:
-        TopdownError: a score file is bad, or two phases were scored on different utterances or
-            references.
+        TopdownError: two phases were scored on different utterances or references.
     """
-    found = [find_scores(row.directory) for row in rows]
-    keys = dict.fromkeys(key for scores in found for key in scores if key[2] != "ter")
-    sets = [
-        _compare(key, rows, [scores.get(key) for scores in found], case_sensitive, resamples)
-        for key in keys
-    ]
-    return _with_holm(sets)
+    keys = dict.fromkeys(key for sets in decoded for key in sets)
+    comparisons = []
+    for key in keys:
+        *_, metric = key
+        if metric == "ter":
+            # Errors in subwords depend on how words are cut: no measure to compare models by.
+            continue
+        pairs = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
+        comparisons.append(_compare(key, rows, pairs, resamples))
+    return _with_holm(comparisons)
 
 
 def _compare(
-    key: tuple[str, str, str],
-    rows: Sequence[PhaseResult],
-    files: Sequence[tuple[Path, Path] | None],
-    case_sensitive: bool,
-    resamples: int,
+    key: Key, rows: Sequence[PhaseResult], decoded: Mapping[int, Sequence[Pair]], resamples: int
 ) -> SetComparison:
-    scores = [score_trn(*pair, case_sensitive=case_sensitive) if pair else None for pair in files]
-    example = _same_reference(key, scores, files)
-    errors = [_errors(score, example) if score else None for score in scores]
-    pairs = {
-        place: errors[place] - errors[base]
-        for place, base in enumerate(bases(rows))
-        if base is not None
-        and place != base
-        and errors[place] is not None
-        and errors[base] is not None
-    }
-    groups = _groups(rows, scores)
-    columns = list(pairs.values()) + [
-        np.mean([pairs[p] for p in places], axis=0)
-        for places in groups
-        if all(p in pairs for p in places)
-    ]
+    """All rows on the set `key`; `decoded` has the places of the rows that were decoded on it."""
+    inference, dataset, metric = key
+    scores = {place: score(pairs) for place, pairs in decoded.items()}
+    example = _same_reference(dataset, rows, scores)
     units = _units(example)
-    changes = iter(_changes(columns, example, units, resamples))
-    change = {place: next(changes) for place in pairs}
-    tests = {
-        place: _test(files[base], files[place], case_sensitive)
-        for place, base in _tested(key, rows, pairs)
-    }
+    base_of = _decoded_bases(rows, scores)
+    groups = _groups(rows, scores)
+    columns = _columns(scores, base_of, groups, example)
+    changes = _changes(columns, example, units, resamples)
+    tests = {}
+    for place, base in base_of.items():
+        # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
+        if rows[place].best and metric == "wer":
+            tests[place] = _mapsswe(decoded[base], decoded[place])
+    cells = [
+        Cell(score=scores.get(place), change=changes.get((place,)), test=tests.get(place))
+        for place in range(len(rows))
+    ]
     return SetComparison(
-        *key,
+        inference=inference,
+        dataset=dataset,
+        metric=metric,
         units=units,
-        speakers=len({u.speaker for u in example.utterances}),
-        cells=tuple(
-            Cell(score, change.get(place), tests.get(place)) for place, score in enumerate(scores)
-        ),
-        groups=tuple(
-            Group(
-                tuple(dict.fromkeys(rows[p].name.rpartition("/")[2] for p in places)),
-                rows[places[0]].kind,
-                rows[places[0]].cut,
-                tuple(rows[p].seed for p in places),
-                tuple(scores[p].err_rate for p in places),
-                next(changes) if all(p in pairs for p in places) else None,
-            )
-            for places in groups
-        ),
+        speakers=example.speakers,
+        cells=tuple(cells),
+        groups=tuple(_group(rows, scores, places, changes.get(places)) for places in groups),
     )
 
 
 def _same_reference(
-    key: tuple[str, str, str], scores: Sequence[Score | None], files: Sequence
+    dataset: str, rows: Sequence[PhaseResult], scores: Mapping[int, Score]
 ) -> Score:
     """The first score, once all are known to have the same reference."""
-    present = [(score, pair[0]) for score, pair in zip(scores, files) if score]
-    texts = [{u.name: u.reference for u in score.utterances} for score, _ in present]
-    for text, (_, path) in zip(texts, present):
-        if text != texts[0]:
-            differing = [
-                name for name in {**texts[0], **text} if text.get(name) != texts[0].get(name)
-            ]
-            raise TopdownError(
-                f"{path} and {present[0][1]} are not the same reference ({len(text)} and"
-                f" {len(texts[0])} utterances; {differing[0]} differs), so {key[1]} cannot be"
-                " compared by utterance; decode and score both on one data set (stages 12, 13)"
-            )
-    return present[0][0]
+    texts = {place: _reference(score) for place, score in scores.items()}
+    first = next(iter(texts))
+    expected = texts[first]
+    for place, text in texts.items():
+        if text == expected:
+            continue
+        names = {**expected, **text}
+        differing = next(name for name in names if text.get(name) != expected.get(name))
+        raise TopdownError(
+            f"{dataset} of {rows[place].name} and of {rows[first].name} are not the same reference"
+            f" (utterances: {len(text)} and {len(expected)}; {differing} differs), so {dataset}"
+            " cannot be compared by utterance; decode and score both on one data set (stages 12,"
+            " 13)"
+        )
+    return scores[first]
+
+
+def _reference(score: Score) -> dict[str, tuple[str, ...]]:
+    return {utterance.name: utterance.reference for utterance in score.utterances}
+
+
+def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> dict[int, int]:
+    """Place -> that of its phase 0, for every phase that was decoded as its phase 0 was."""
+    base_of = {}
+    for place, base in enumerate(bases(rows)):
+        if base is None or base == place:
+            continue
+        if place in scores and base in scores:
+            base_of[place] = base
+    return base_of
+
+
+def _columns(
+    scores: Mapping[int, Score],
+    base_of: Mapping[int, int],
+    groups: Sequence[Places],
+    example: Score,
+) -> dict[Places, np.ndarray]:
+    """Errors minus phase 0's, (utterances,), of single places and as the mean of each group."""
+    columns: dict[Places, np.ndarray] = {}
+    for place, base in base_of.items():
+        columns[(place,)] = _errors(scores[place], example) - _errors(scores[base], example)
+    for places in groups:
+        if base_of.keys() >= set(places):
+            # One column, so that a resample draws an utterance with all its seeds.
+            single = [columns[(place,)] for place in places]
+            columns[places] = np.mean(single, axis=0)
+    return columns
 
 
 def _errors(score: Score, example: Score) -> np.ndarray:
     """Errors of every utterance, (utterances,), in the order of `example`."""
-    counts = {u.name: u.errors for u in score.utterances}
-    return np.array([counts[u.name] for u in example.utterances], dtype=float)
+    errors = {utterance.name: utterance.errors for utterance in score.utterances}
+    return np.array([errors[utterance.name] for utterance in example.utterances], dtype=float)
 
 
 def _units(score: Score) -> tuple[str, ...]:
-    """What the bootstrap draws.
-
-    Utterances, speakers where there are many of them, both where there are some.
-    """
-    speakers = len({u.speaker for u in score.utterances})
-    if speakers < FEWEST_SPEAKERS or speakers == len(score.utterances):
+    """What the bootstrap draws: utterances, speakers where there are many, both where some."""
+    if score.speakers < FEWEST_SPEAKERS or score.speakers == score.sentences:
         return ("utterances",)
-    return ("speakers",) if speakers >= MANY_SPEAKERS else ("utterances", "speakers")
+    return ("speakers",) if score.speakers >= MANY_SPEAKERS else ("utterances", "speakers")
 
 
 def _changes(
-    columns: Sequence[np.ndarray], score: Score, units: Sequence[str], resamples: int
-) -> list[Change]:
-    """Mean differences with their intervals.
-
-    Where two units are drawn, from the lower to the upper of their ends.
-    """
+    columns: Mapping[Places, np.ndarray], example: Score, units: Sequence[str], resamples: int
+) -> dict[Places, Change]:
+    """Mean differences with their intervals; of two units, from the lower to the upper end."""
     if not columns:
-        return []
-    words = np.array([u.words for u in score.utterances], dtype=float)
+        return {}
+    words = np.array([utterance.words for utterance in example.utterances], dtype=float)
     names = {
-        "utterances": [u.name for u in score.utterances],
-        "speakers": [u.speaker for u in score.utterances],
+        "utterances": [utterance.name for utterance in example.utterances],
+        "speakers": [utterance.speaker for utterance in example.utterances],
     }
-    drawn = [
-        significance.bootstrap_intervals(
-            np.column_stack(columns), words, names[u], resamples=resamples
-        )
-        for u in units
+    stacked = np.column_stack(list(columns.values()))
+    by_unit = [
+        significance.bootstrap_intervals(stacked, words, names[unit], resamples=resamples)
+        for unit in units
     ]
-    ends = [(min(low), max(high)) for low, high in (zip(*intervals) for intervals in zip(*drawn))]
-    return [
-        Change(float(100 * column.sum() / words.sum()), end)
-        for column, end in zip(columns, ends, strict=True)
-    ]
+    changes = {}
+    for (places, differences), intervals in zip(columns.items(), zip(*by_unit), strict=True):
+        lows, highs = zip(*intervals)
+        points = float(100 * differences.sum() / words.sum())
+        changes[places] = Change(points, (min(lows), max(highs)))
+    return changes
 
 
-def _groups(rows: Sequence[PhaseResult], scores: Sequence[Score | None]) -> list[list[int]]:
+def _groups(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> list[Places]:
     """Places of the decoded rows of one experiment that has several seeds."""
-    groups: dict[tuple[str, str | None, str], list[int]] = {}
-    for place, row in enumerate(rows):
-        if scores[place]:
-            groups.setdefault((row.kind, row.cut, row.settings), []).append(place)
-    return [places for places in groups.values() if len({rows[p].seed for p in places}) > 1]
+    alike: dict[tuple[str, str | None, str], list[int]] = {}
+    for place in scores:
+        row = rows[place]
+        alike.setdefault((row.kind, row.cut, row.settings), []).append(place)
+    groups = []
+    for places in alike.values():
+        seeds = {rows[place].seed for place in places}
+        if len(seeds) > 1:
+            groups.append(tuple(places))
+    return groups
 
 
-def _tested(
-    key: tuple[str, str, str], rows: Sequence[PhaseResult], pairs: Mapping[int, np.ndarray]
-) -> list[tuple[int, int]]:
-    """(phase, its phase 0) where a p value is due.
+def _group(
+    rows: Sequence[PhaseResult],
+    scores: Mapping[int, Score],
+    places: Places,
+    change: Change | None,
+) -> Group:
+    several = [rows[place] for place in places]
+    # A study's names begin with the seed: 1/phase1, 2/phase1.
+    names = dict.fromkeys(row.name.rpartition("/")[2] for row in several)
+    return Group(
+        names=tuple(names),
+        kind=several[0].kind,
+        cut=several[0].cut,
+        seeds=tuple(row.seed for row in several),
+        error_rates=tuple(scores[place].err_rate for place in places),
+        change=change,
+    )
 
-    The dev-selected phase, by words (MAPSSWE tests word errors).
-    """
-    return [
-        (p, base)
-        for p, base in enumerate(bases(rows))
-        if p in pairs and rows[p].best and key[2] == "wer"
-    ]
 
-
-def _test(
-    base: tuple[Path, Path], phase: tuple[Path, Path], case_sensitive: bool
-) -> significance.Mapsswe:
-    first, second = (alignments(*pair, case_sensitive=case_sensitive) for pair in (base, phase))
+def _mapsswe(base: Sequence[Pair], phase: Sequence[Pair]) -> significance.Mapsswe:
+    first, second = alignments(base), alignments(phase)
     return significance.mapsswe((first[name], second[name]) for name in first)
 
 
-def _with_holm(sets: Sequence[SetComparison]) -> list[SetComparison]:
+def _with_holm(comparisons: Sequence[SetComparison]) -> list[SetComparison]:
     """The same with every p value corrected for the number of p values in all sets."""
-    values = [cell.test.p if cell.test else None for found in sets for cell in found.cells]
+    cells = [cell for comparison in comparisons for cell in comparison.cells]
+    values = [cell.test.p if cell.test else None for cell in cells]
     corrected = iter(significance.holm(values))
-    return [
-        replace(found, cells=tuple(replace(cell, p_holm=next(corrected)) for cell in found.cells))
-        for found in sets
-    ]
+    results = []
+    for comparison in comparisons:
+        with_p = [replace(cell, p_holm=next(corrected)) for cell in comparison.cells]
+        results.append(replace(comparison, cells=tuple(with_p)))
+    return results

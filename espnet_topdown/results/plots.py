@@ -1,28 +1,67 @@
 """Pictures of a cascade as PNG bytes: dev curves, error rate against cut, share frozen and cost.
 
-Phases differ by marker, line style and hatching besides colour (Okabe and Ito's palette), so that
-print and colour-blind readers can tell them apart. matplotlib is imported inside, and only its
-object interface is used.
+Phases differ by marker, line style and hatching besides colour, so that print and colour-blind
+readers can tell them apart. matplotlib is imported inside, and only its object interface is used.
 """
 
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
-from espnet_topdown.results.compare import Cell, PhaseResult, SetComparison
+from espnet_topdown.results.compare import Cell, SetComparison
+from espnet_topdown.results.rows import PhaseResult
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+DEV_CURVES = "dev_curves.png"
+ERROR_BY_CUT = "error_by_cut.png"
+SHARE_AND_COST = "share_and_cost.png"
 LINES = ("-", "--", "-.", ":")
 FILLS = ("full", "none", "left", "top")
-WIDTH = 8.0  # inches
-LEGEND_CHARACTERS = 45  # longest label that two columns of a legend hold
-LEVEL_LABELS = 5  # categories on an axis that have room to be written level
-SPREAD = 0.12  # of a category, between points that share it
+# Inches.
+WIDTH = 8.0
+# Longest label that two columns of a legend hold.
+LEGEND_CHARACTERS = 45
+# Categories on an axis that have room to be written level.
+LEVEL_LABELS = 5
+# Of a category, between points that share it.
+SPREAD = 0.12
+
+
+@dataclass(frozen=True)
+class Point:
+    """An error rate or perplexity, and the 95 % interval of its difference to phase 0 around it."""
+
+    value: float
+    interval: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Point | None":
+        """The error rate of a phase on a set; None where it was not decoded."""
+        if cell.score is None:
+            return None
+        rate = cell.score.err_rate
+        if cell.change is None:
+            return cls(rate)
+        base_rate = rate - cell.change.points
+        low, high = cell.change.interval
+        return cls(rate, (base_rate + low, base_rate + high))
+
+    def bars(self) -> list[list[float]] | None:
+        """How far the interval reaches below and above, as matplotlib takes it."""
+        if self.interval is None:
+            return None
+        low, high = self.interval
+        return [[max(0.0, self.value - low)], [max(0.0, high - self.value)]]
+
+
+Panels = Mapping[str, Sequence[Point | None]]  # label -> a point a phase, None where it has none
 
 
 def draw(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, bytes]:
@@ -30,15 +69,20 @@ def draw(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str
 
     Args:
         rows: phases in their order.
-        sets: what `comparison.compare_sets(rows)` gave.
+        sets: what `compare.compare_sets` made of them.
     """
-    pictures = {"share_and_cost.png": _png(share_and_cost(rows))}
+    pictures = {SHARE_AND_COST: _png(share_and_cost(rows))}
     if any(_points(row.curve) for row in rows):
-        pictures["dev_curves.png"] = _png(dev_curves(rows))
+        pictures[DEV_CURVES] = _png(dev_curves(rows))
     panels = error_panels(rows, sets)
     if panels:
-        pictures["error_by_cut.png"] = _png(error_by_cut(rows, panels))
+        pictures[ERROR_BY_CUT] = _png(error_by_cut(rows, panels))
     return pictures
+
+
+def title(name: str) -> str:
+    """What the picture in the file `name` shows, in words."""
+    return name.removesuffix(".png").replace("_", " ")
 
 
 def _png(figure: "Figure") -> bytes:
@@ -56,48 +100,46 @@ def _figure(height: float) -> "Figure":
     return figure
 
 
-def _tidy(axes: "Axes", grid: str) -> None:
+def _tidy(axes: "Axes", grid: Literal["both", "x", "y"]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="0.85", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
 def _points(curve: Sequence[float | None]) -> list[tuple[int, float]]:
+    """(epoch, value) of the epochs that have one."""
     return [(epoch, value) for epoch, value in enumerate(curve, 1) if value is not None]
 
 
 def _label(row: PhaseResult) -> str:
-    return f"{row.name} ({row.kind}{f', {row.cut}' if row.cut else ''}){' *' if row.best else ''}"
+    what = f"{row.kind}, {row.cut}" if row.cut else row.kind
+    star = " *" if row.best else ""
+    return f"{row.name} ({what}){star}"
 
 
 def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
-    """Dev criterion of every phase by epoch, and the same around the best values, where phases are
-    told apart.
+    """Dev criterion of every phase by epoch, whole and around the best values.
 
-    The selected phase is drawn thicker and starred.
+    Around the best values phases are told apart. The selected phase is drawn thicker and starred.
     """
     from matplotlib.ticker import MaxNLocator
 
     shown = [row for row in rows if _points(row.curve)]
-    columns = 2 if max(len(_label(row)) for row in shown) <= LEGEND_CHARACTERS else 1
+    longest = max(len(_label(row)) for row in shown)
+    columns = 2 if longest <= LEGEND_CHARACTERS else 1
     figure = _figure(4.2 + 0.34 * len(shown) / columns)
-    panels = figure.subplots(1, 2)
-    for axes in panels:
-        drawn: Counter[str] = Counter()
-        for row in shown:
-            points = _points(row.curve)
-            style = _look(row, drawn[row.kind]) | {"markevery": max(1, len(points) // 12)}
-            drawn[row.kind] += 1
-            axes.plot(*zip(*points), label=_label(row), **style)
+    whole, tail = figure.subplots(1, 2)
+    for axes in (whole, tail):
+        _draw_curves(axes, shown)
         axes.set_xlabel("epoch")
         axes.set_xlim(left=0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _tidy(axes, "both")
-    panels[0].set_ylabel(", ".join(dict.fromkeys(map(_criterion, rows))))
-    panels[1].set_title("around the best values", fontsize=10)
-    panels[1].set_ylim(*_tail(shown))
+    whole.set_ylabel(", ".join(dict.fromkeys(map(_criterion, rows))))
+    tail.set_title("around the best values", fontsize=10)
+    tail.set_ylim(*_tail(shown))
     figure.legend(
-        *panels[0].get_legend_handles_labels(),
+        *whole.get_legend_handles_labels(),
         loc="outside lower center",
         ncols=columns,
         frameon=False,
@@ -106,8 +148,18 @@ def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
     return figure
 
 
+def _draw_curves(axes: "Axes", rows: Sequence[PhaseResult]) -> None:
+    drawn: Counter[str] = Counter()
+    for row in rows:
+        epochs, values = zip(*_points(row.curve))
+        style = _look(row, drawn[row.kind])
+        markevery = max(1, len(epochs) // 12)
+        axes.plot(epochs, values, label=_label(row), markevery=markevery, **style)
+        drawn[row.kind] += 1
+
+
 def _look(row: PhaseResult, before: int) -> dict[str, Any]:
-    """Colour and marker of its kind, line style by the number of phases of that kind `before` it."""
+    """Colour and marker of its kind, line style by how many of that kind were drawn `before`."""
     kind = look(row.kind)
     return {
         "color": kind.colour,
@@ -122,63 +174,59 @@ def _look(row: PhaseResult, before: int) -> dict[str, Any]:
 def _criterion(row: PhaseResult) -> str:
     """The dev criterion as an axis is labelled."""
     name, _, mode = row.dev_name.rpartition(" ")
-    return f"{name} ({'higher' if mode == 'max' else 'lower'} is better)"
+    better = "higher" if mode == "max" else "lower"
+    return f"{name} ({better} is better)"
 
 
 def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
     """Limits that hold the best value of every curve, with room around them."""
-    bests = [
-        (max if row.dev_name.endswith("max") else min)(value for _, value in _points(row.curve))
-        for row in rows
-    ]
+    bests = []
+    for row in rows:
+        best_of = max if row.dev_name.endswith("max") else min
+        bests.append(best_of(value for _, value in _points(row.curve)))
     low, high = min(bests), max(bests)
+    # Where all are equal there is no spread to take the room from.
     room = 0.6 * (high - low) or 0.02 * abs(high) or 1.0
     return low - room, high + room
 
 
-def error_panels(
-    rows: Sequence[PhaseResult], sets: Sequence[SetComparison]
-) -> dict[str, list[Cell | float | None]]:
-    """What `error_by_cut` draws: measure and set -> one value a phase.
-
-    Word error rates and perplexities.
-    """
-    words = [found for found in sets if found.metric == "wer"]
-    panels: dict[str, list[Cell | float | None]] = {
-        f"WER %, {found.dataset}": [cell if cell.score else None for cell in found.cells]
-        for found in words
-    }
-    names = dict.fromkeys(name for row in rows for name in row.perplexity or ())
-    return panels | {
-        f"perplexity, {name}": [(row.perplexity or {}).get(name) for row in rows] for name in names
-    }
+def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Panels:
+    """What `error_by_cut` draws: word error rates by set, and perplexities by text."""
+    panels = {}
+    for compared in sets:
+        if compared.metric == "wer":
+            panels[f"WER %, {compared.dataset}"] = [Point.of(cell) for cell in compared.cells]
+    for text in dict.fromkeys(text for row in rows for text in row.perplexity or ()):
+        values = [(row.perplexity or {}).get(text) for row in rows]
+        points = [None if value is None else Point(value) for value in values]
+        panels[f"perplexity, {text}"] = points
+    return panels
 
 
-def error_by_cut(
-    rows: Sequence[PhaseResult], panels: Mapping[str, Sequence[Cell | float | None]]
-) -> "Figure":
+def error_by_cut(rows: Sequence[PhaseResult], panels: Panels) -> "Figure":
     """Error rate of every phase at its cut, one panel a set.
 
     Bars are 95 % intervals of the difference to phase 0.
     """
-    places = _places(rows)
-    figure = _figure(0.9 + (2.9 if len(places) <= LEVEL_LABELS else 3.7) * len(panels))
-    for axes, (name, values) in zip(
-        figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True
-    ):
-        _error_panel(axes, rows, values, places)
+    categories = _categories(rows)
+    panel_height = 2.9 if len(categories) <= LEVEL_LABELS else 3.7
+    figure = _figure(0.9 + panel_height * len(panels))
+    stack = figure.subplots(len(panels), squeeze=False)[:, 0]
+    legend: dict[str, Artist] = {}
+    for axes, (name, points) in zip(stack, panels.items(), strict=True):
+        _draw_errors(axes, rows, points, categories)
         axes.set_ylabel(name)
-    axes.set_xlabel("cut, or the kind of phase where there is none")
-    several = sum(row.kind == BASE_KIND for row in rows) > 1
-    handles = {label: handle for handle, label in zip(*_handles(figure))}
-    caption = (
-        f"{'band: phase 0 of all seeds' if several else 'line: phase 0'}; ringed: selected on dev"
-    )
-    if any(isinstance(value, Cell) for values in panels.values() for value in values):
+        handles, labels = axes.get_legend_handles_labels()
+        legend |= dict(zip(labels, handles, strict=True))
+    stack[-1].set_xlabel("cut, or the kind of phase where there is none")
+    several = sum(row.is_base for row in rows) > 1
+    caption = "band: phase 0 of all seeds" if several else "line: phase 0"
+    caption += "; ringed: selected on dev"
+    if any(point and point.interval for points in panels.values() for point in points):
         caption = f"bars: 95 % interval of the difference to phase 0; {caption}"
     figure.legend(
-        handles.values(),
-        handles.keys(),
+        list(legend.values()),
+        list(legend),
         loc="outside lower center",
         ncols=6,
         frameon=False,
@@ -187,92 +235,82 @@ def error_by_cut(
     return figure
 
 
-def _handles(figure: "Figure") -> tuple[list, list[str]]:
-    """Legend entries of all panels."""
-    pairs = [axes.get_legend_handles_labels() for axes in figure.axes]
-    return [handle for handles, _ in pairs for handle in handles], [
-        label for _, labels in pairs for label in labels
-    ]
-
-
 def _category(row: PhaseResult) -> str:
-    """Cut, or kind where there is none.
-
-    A control that a plan gave its own name stands by itself.
-    """
+    """Its cut, or its kind where it has none; a control with a name of its own stands alone."""
+    if row.cut:
+        return row.cut
     name = row.name.rpartition("/")[2]
-    return row.cut or (name if has_own_name(row.kind, name) else row.kind)
+    return name if has_own_name(row.kind, name) else row.kind
 
 
-def _places(rows: Sequence[PhaseResult]) -> list[str]:
-    """Categories from left to right.
-
-    Phase 0, cuts from the top of the model down, kinds without a cut.
-    """
-    depth = {
-        row.cut: row.frozen_share for row in rows if row.cut and row.kind == TOP_DOWN
-    }  # a lower cut freezes more
-    places = dict.fromkeys(_category(row) for row in rows)
+def _categories(rows: Sequence[PhaseResult]) -> list[str]:
+    """From left to right: phase 0, cuts from the top of the model down, kinds without a cut."""
     cuts = {row.cut for row in rows if row.cut}
-    order = {kind: drawing_order(kind) for kind in KINDS} | depth
-    return sorted(
-        places,
-        key=lambda p: (p not in cuts and p != BASE_KIND, p in cuts, order.get(p, 1 + len(KINDS))),
-    )
+    # A lower cut freezes more.
+    depth = {row.cut: row.frozen_share for row in rows if row.cut and row.kind == TOP_DOWN}
+    kinds = {kind: drawing_order(kind) for kind in KINDS}
+    last = 1 + len(KINDS)
+
+    def place(category: str) -> tuple[int, float]:
+        if category == BASE_KIND:
+            return 0, 0
+        if category in cuts:
+            return 1, depth.get(category, last)
+        return 2, kinds.get(category, last)
+
+    return sorted(dict.fromkeys(_category(row) for row in rows), key=place)
 
 
-def _error_panel(
+def _draw_errors(
     axes: "Axes",
     rows: Sequence[PhaseResult],
-    values: Sequence[Cell | float | None],
-    places: list[str],
+    points: Sequence[Point | None],
+    categories: list[str],
 ) -> None:
-    at: dict[str, int] = {}
-    alike = {place: sum(_category(row) == place for row in rows) for place in places}
-    for row, value in zip(rows, values, strict=True):
-        category = _category(row)
-        at[category] = at.get(category, 0) + 1
-        if value is None:
+    base_values = []
+    for row, point, x in zip(rows, points, _positions(rows, categories), strict=True):
+        if point is None:
             continue
-        x = places.index(category) + SPREAD * (at[category] - (alike[category] + 1) / 2)
-        y, bars = _value_and_bars(value)
         kind = look(row.kind)
-        style = {
-            "color": kind.colour,
-            "marker": kind.marker,
-            "markersize": 7,
-            "linestyle": "none",
-        }
-        axes.errorbar([x], [y], yerr=bars, capsize=4, label=row.kind, **style)
+        axes.errorbar(
+            [x],
+            [point.value],
+            yerr=point.bars(),
+            capsize=4,
+            label=row.kind,
+            color=kind.colour,
+            marker=kind.marker,
+            markersize=7,
+            linestyle="none",
+        )
         if row.best:
-            axes.plot(
-                [x], [y], marker="o", markersize=16, fillstyle="none", color="0.3", linestyle="none"
-            )
-    bases = [
-        _value_and_bars(v)[0]
-        for row, v in zip(rows, values, strict=True)
-        if row.kind == BASE_KIND and v is not None
-    ]
-    if len(bases) == 1:
-        axes.axhline(bases[0], color="0.4", linestyle="--", linewidth=1)
-    elif bases:
-        axes.axhspan(min(bases), max(bases), color="0.9", zorder=0)
-    labels = [place.replace(", ", ",\n") for place in places]
-    axes.set_xticks(range(len(places)), labels, rotation=90 if len(places) > LEVEL_LABELS else 0)
-    axes.set_xlim(-0.5, len(places) - 0.5)
-    axes.set_ylim(
-        bottom=max(0.0, axes.get_ylim()[0])
-    )  # an interval of a difference can reach below an error rate of 0
+            axes.plot([x], [point.value], "o", markersize=16, fillstyle="none", color="0.3")
+        if row.is_base:
+            base_values.append(point.value)
+    if len(base_values) == 1:
+        axes.axhline(base_values[0], color="0.4", linestyle="--", linewidth=1)
+    elif base_values:
+        axes.axhspan(min(base_values), max(base_values), color="0.9", zorder=0)
+    labels = [category.replace(", ", ",\n") for category in categories]
+    rotation = 90 if len(categories) > LEVEL_LABELS else 0
+    axes.set_xticks(range(len(categories)), labels, rotation=rotation)
+    axes.set_xlim(-0.5, len(categories) - 0.5)
+    # An interval of a difference can reach below an error rate of 0.
+    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     _tidy(axes, "y")
 
 
-def _value_and_bars(value: Cell | float) -> tuple[float, list[list[float]] | None]:
-    if not isinstance(value, Cell):
-        return value, None
-    if value.change is None:
-        return value.score.err_rate, None
-    low, high = (bound - value.change.points for bound in value.change.interval)
-    return value.score.err_rate, [[max(0.0, -low)], [max(0.0, high)]]
+def _positions(rows: Sequence[PhaseResult], categories: list[str]) -> list[float]:
+    """Where each phase stands on the axis of categories, beside others of its category."""
+    sharing = Counter(_category(row) for row in rows)
+    before: Counter[str] = Counter()
+    positions = []
+    for row in rows:
+        category = _category(row)
+        before[category] += 1
+        from_middle = before[category] - (sharing[category] + 1) / 2
+        positions.append(categories.index(category) + SPREAD * from_middle)
+    return positions
 
 
 def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
@@ -281,20 +319,30 @@ def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
     left, right = figure.subplots(1, 2, sharey=True)
     for y, row in enumerate(rows):
         kind = look(row.kind)
-        style = {"edgecolor": kind.colour, "hatch": kind.hatch, "linewidth": 1.4}
-        style["facecolor"] = "0.75" if row.kind == BASE_KIND else "white"
+        style = {
+            "edgecolor": kind.colour,
+            "facecolor": "0.75" if row.is_base else "white",
+            "hatch": kind.hatch,
+            "linewidth": 1.4,
+        }
         share = 100 * row.frozen_share
         left.barh(y, share, **style)
-        left.annotate(f"{share:.0f}", (share, y), (4, 0), textcoords="offset points", va="center")
+        _annotate(left, share, y, f"{share:.0f}")
+        hours = "time unknown" if row.hours is None else f"{row.hours:.3g} h"
         right.barh(y, row.hours or 0, **style)
-        text = f"{'time unknown' if row.hours is None else f'{row.hours:.3g} h'}, {row.epochs} ep."
-        right.annotate(text, (row.hours or 0, y), (4, 0), textcoords="offset points", va="center")
+        _annotate(right, row.hours or 0, y, f"{hours}, {row.epochs} ep.")
     left.set_yticks(range(len(rows)), [_label(row) for row in rows])
     left.invert_yaxis()
     left.set_xlabel("parameters frozen, % (* selected on dev)")
     left.set_xlim(0, 112)
     right.set_xlabel("training, hours")
-    right.set_xlim(0, 2 * (max(row.hours or 0 for row in rows) or 1))
+    longest = max(row.hours or 0 for row in rows)
+    # Room for the text behind the bars, where no time is known too.
+    right.set_xlim(0, 2 * (longest or 1))
     for axes in (left, right):
         _tidy(axes, "x")
     return figure
+
+
+def _annotate(axes: "Axes", x: float, y: float, text: str) -> None:
+    axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center")

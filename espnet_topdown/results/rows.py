@@ -1,114 +1,150 @@
-"""Results of cascades and experiments, from their records: which rows a table has.
-
-Counting and writing are those of `espnet_topdown.results.pages`; this says what to hand over.
-"""
+"""The rows of tables and plots: each trained phase as its cascade's records have it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.paths import is_cascade
-from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.kinds import BASE_KIND, KINDS
+from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.plan import BASE, Phase
-from espnet_topdown.results import pages
-from espnet_topdown.results.compare import PhaseResult
-from espnet_topdown.table import Page
 
 PERPLEXITY = "perplexity.json"  # what `espnet_topdown.bin.perplexity` leaves in an experiment
 
 
-def tables_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Page | str:
-    """The tables that suit the directories.
+@dataclass(frozen=True)
+class PhaseResult:
+    """One trained phase, as the runner recorded it.
 
-    One cascade, several, one experiment, or two experiments.
-
-    A single cascade also gets its RESULTS.md, results.json, images/ and report.html.
-
-    Raises:
-        TopdownError: cascades and experiments mixed, or more than two experiments.
+    Args:
+        name: its name in the cascade.
+        kind: one of `KINDS`, or `BASE_KIND`.
+        cut: lowest layer of the upper part; None where the kind has none.
+        frozen_share: frozen part of the parameters, 0 to 1.
+        dev: dev criterion at its best epoch; None where training gave none.
+        dev_name: name and direction of that criterion, such as "valid acc max".
+        accepted: whether it beat the best before it; None where that was not asked (phase 0,
+            controls).
+        best: whether dev selected it.
+        seed: its training seed.
+        epochs: epochs trained.
+        hours: wall time of its training; None where it was not recorded.
+        directory: its experiment directory.
+        curve: dev criterion of each epoch.
+        perplexity: test perplexity by data set (language models).
+        frozen: names of its frozen layers.
+        settings: what else makes phases of one kind and cut the same experiment under another seed
+            (parent, dropout, tied weights, training options).
+        parameters: of the whole model; None where that was not recorded.
+        role: candidate (phase 0 among them) or control.
     """
-    are_cascades = [is_cascade(directory) for directory in directories]
-    if all(are_cascades):
-        cascades = [Cascade.reopen(directory) for directory in directories]
-        rows = [row for cascade in cascades for row in phase_results(cascade)]
-        if len(cascades) > 1:
-            return pages.cascade_page(rows, case_sensitive=case_sensitive)
-        layers = list(cascades[0].facts.parameters.items())
-        return pages.write_cascade(directories[0], rows, layers, case_sensitive=case_sensitive)
-    if any(are_cascades) or len(directories) > 2:
-        raise TopdownError("results takes cascades only, one experiment, or two experiments")
-    if len(directories) == 2:
-        return pages.compare(*directories, case_sensitive=case_sensitive)
-    return pages.experiment_results(directories[0], case_sensitive=case_sensitive)
+
+    name: str
+    kind: str
+    cut: str | None
+    frozen_share: float
+    dev: float | None
+    dev_name: str
+    accepted: bool | None
+    best: bool
+    seed: int
+    epochs: int
+    hours: float | None
+    directory: Path
+    curve: tuple[float | None, ...] = ()
+    perplexity: Mapping[str, float] | None = None
+    frozen: tuple[str, ...] = ()
+    settings: str = ""
+    parameters: int | None = None
+    role: Role = CANDIDATE
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is phase 0."""
+        return self.kind == BASE_KIND
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is compared with a candidate, and never accepted or best."""
+        return self.role == CONTROL
+
+
+def bases(rows: Sequence[PhaseResult]) -> list[int | None]:
+    """For each row the place of its phase 0, the last one up to it; None for rows before any."""
+    places: list[int | None] = []
+    last = None
+    for place, row in enumerate(rows):
+        if row.is_base:
+            last = place
+        places.append(last)
+    return places
 
 
 def phase_results(cascade: Cascade) -> list[PhaseResult]:
     """Phase 0 and every finished phase, in the plan's order."""
     records = cascade.read_records()
     judgement = cascade.judge(records)
-    base = PhaseResult(
+    rows = [_base_result(cascade, dev=judgement.dev[BASE], best=judgement.best == BASE)]
+    for phase in cascade.phases:
+        record = records.get(phase.name)
+        if record is None:
+            # Not finished.
+            continue
+        directory = cascade.paths.phase_dir(phase.name)
+        frozen, total = cascade.facts.frozen_parameters(phase)
+        row = PhaseResult(
+            name=phase.name,
+            kind=phase.kind,
+            cut=phase.cut,
+            frozen_share=frozen / total,
+            dev=judgement.dev[phase.name],
+            dev_name=cascade.criterion.name,
+            accepted=judgement.accepted.get(phase.name),
+            best=judgement.best == phase.name,
+            seed=phase.seed,
+            epochs=record["epochs"],
+            hours=record["hours"],
+            directory=directory,
+            curve=tuple(record["dev"]["curve"]),
+            perplexity=_perplexity(directory),
+            frozen=cascade.facts.frozen_layers(phase),
+            settings=_settings(phase),
+            parameters=total,
+            role=phase.role,
+        )
+        rows.append(row)
+    return rows
+
+
+def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseResult:
+    base = cascade.base
+    return PhaseResult(
         name=BASE,
         kind=BASE_KIND,
         cut=None,
         frozen_share=0.0,
-        dev=judgement.dev[BASE],
+        dev=dev,
         dev_name=cascade.criterion.name,
         accepted=None,
-        best=judgement.best == BASE,
-        seed=cascade.base.seed,
+        best=best,
+        seed=base.seed,
         epochs=len(cascade.facts.epochs),
         hours=_hours(cascade),
-        directory=cascade.base.directory,
+        directory=base.directory,
         curve=tuple(cascade.criterion.curve(cascade.facts.epochs)),
-        perplexity=_perplexity(cascade.base.directory),
+        perplexity=_perplexity(base.directory),
         parameters=cascade.facts.total,
     )
-    rows = [base]
-    for phase in cascade.phases:
-        record = records.get(phase.name)
-        if record is None:
-            continue
-        frozen, total = cascade.facts.frozen_parameters(phase)
-        rows.append(
-            PhaseResult(
-                name=phase.name,
-                kind=phase.kind,
-                cut=phase.cut,
-                frozen_share=frozen / total,
-                dev=judgement.dev[phase.name],
-                dev_name=cascade.criterion.name,
-                accepted=judgement.accepted.get(phase.name),
-                best=judgement.best == phase.name,
-                seed=phase.seed,
-                epochs=record["epochs"],
-                hours=record["hours"],
-                directory=cascade.paths.phase_dir(phase.name),
-                curve=tuple(record["dev"]["curve"]),
-                perplexity=_perplexity(cascade.paths.phase_dir(phase.name)),
-                frozen=cascade.facts.frozen_layers(phase),
-                settings=_settings(phase),
-                parameters=total,
-            )
-        )
-    return rows
 
 
 def _settings(phase: Phase) -> str:
-    """What makes two phases of one kind and cut the same experiment, their seeds apart.
-
-    A restart has no parent.
-    """
-    names = (
-        "dropout",
-        "tied",
-        "init_param",
-        "train",
-        *(("parent",) if KINDS[phase.kind].has_parent else ()),
-    )
-    return json.dumps({name: getattr(phase, name) for name in names}, sort_keys=True, default=str)
+    """What makes two phases of one kind and cut the same experiment, their seeds apart."""
+    names = ["dropout", "tied", "init_param", "train"]
+    if KINDS[phase.kind].has_parent:
+        names.append("parent")
+    settings = {name: getattr(phase, name) for name in names}
+    return json.dumps(settings, sort_keys=True, default=str)
 
 
 def _perplexity(directory: Path) -> dict[str, float] | None:
@@ -116,16 +152,18 @@ def _perplexity(directory: Path) -> dict[str, float] | None:
     path = directory / PERPLEXITY
     if not path.exists():
         return None
-    return {
-        f"{Path(row['text']).parent.name} ({row['kind']})": row["perplexity"]
-        for row in files.read_json(path)
-    }
+    perplexities = {}
+    for row in files.read_json(path):
+        text = Path(row["text"]).parent.name
+        perplexities[f"{text} ({row['kind']})"] = row["perplexity"]
+    return perplexities
 
 
 def _hours(cascade: Cascade) -> float | None:
-    """Hours of the base's epochs, None where they were not recorded."""
-    seconds = [
-        row.get(part, {}).get("time") for row in cascade.facts.epochs for part in ("train", "valid")
-    ]
-    known = [s for s in seconds if s is not None]
+    """Hours of the base's epochs; None where they were not recorded."""
+    seconds = []
+    for epoch in cascade.facts.epochs:
+        for part in ("train", "valid"):
+            seconds.append(epoch.get(part, {}).get("time"))
+    known = [value for value in seconds if value is not None]
     return sum(known) / 3600 if known else None

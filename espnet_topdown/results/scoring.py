@@ -1,46 +1,37 @@
-"""Error counts of decoded sets, equal to sclite's, from the ref.trn and hyp.trn that ESPnet2's
-stage 13 leaves.
+"""Error counts of decoded sets, equal to sclite's.
 
-kaldialign counts with sclite's costs (substitution 4, insertion and deletion 3). Where two best
-alignments have different numbers of errors (a tie), sclite's own order of preference decides, so
-that totals agree there too; ties are counted. Tables are left to `espnet_topdown.results.pages`,
-significance to `espnet_topdown.results.significance`.
+Files are read at the edge, in `read_pairs` and `read_decoded`; what counts takes values. Tables are
+left to `espnet_topdown.results.tables`, significance to `espnet_topdown.results.significance`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import write_text
-from espnet_topdown.results.trn import Transcript, read_trn, write_trn
-
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = [
-    "METRICS",
-    "Score",
-    "Utterance",
-    "alignments",
-    "find_scores",
-    "score_trn",
-    "write_result",
-    "write_trn",
-]
+from espnet_topdown.results.alignment import align, is_tie
+from espnet_topdown.results.trn import Transcript, read_trn
 
 METRICS = ("wer", "cer", "ter")
-SUBSTITUTION, INDEL = 4, 3
+Pair = tuple[Transcript, Transcript]  # reference, hypothesis
+Key = tuple[str, str, str]  # inference directory, data set, metric
 
 
 @dataclass(frozen=True)
 class Utterance:
     """Error counts of one utterance.
 
-    `tie` is True where best alignments differ in their number of errors.
+    Args:
+        name: its id, as between the brackets of a trn file.
+        speaker: who speaks.
+        reference: the words said.
+        substitutions: reference words replaced.
+        deletions: reference words missed.
+        insertions: hypothesis words without a reference.
+        tie: whether best alignments differ in their number of errors.
     """
 
     name: str
@@ -69,10 +60,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Score:
-    """Error counts of one decoded set.
-
-    Its utterances in the order of the reference, and their totals.
-    """
+    """Error counts of one decoded set: utterances in the order of the reference, and totals."""
 
     utterances: tuple[Utterance, ...]
 
@@ -83,6 +71,11 @@ class Score:
     def sentences(self) -> int:
         """Number of utterances."""
         return len(self.utterances)
+
+    @cached_property
+    def speakers(self) -> int:
+        """Number of speakers."""
+        return len({utterance.speaker for utterance in self.utterances})
 
     @cached_property
     def words(self) -> int:
@@ -135,144 +128,87 @@ class Score:
         "-" where there is no reference word.
         """
         counts = (self.correct, self.substitutions, self.deletions, self.insertions, self.errors)
-        rates = (_percent(count, self.words) for count in counts)
-        return (
-            str(self.sentences),
-            str(self.words),
-            *rates,
-            _percent(self.sentence_errors, self.sentences),
-        )
+        rates = [_percent(count, self.words) for count in counts]
+        sentence_rate = _percent(self.sentence_errors, self.sentences)
+        return (str(self.sentences), str(self.words), *rates, sentence_rate)
 
 
 def _percent(part: int, whole: int) -> str:
-    """One decimal, halves up as sclite rounds (Python takes them to even).
+    """One decimal, halves up as sclite rounds; "-" of nothing."""
+    if not whole:
+        return "-"
+    # Python would round halves to even. The order of these operations decides what is a half.
+    return f"{math.floor(part / whole * 100 * 10 + 0.5) / 10:.1f}"
 
-    The order of operations counts.
-    """
-    return f"{math.floor(part / whole * 100 * 10 + 0.5) / 10:.1f}" if whole else "-"
+
+def score(pairs: Sequence[Pair]) -> Score:
+    """Error counts, equal to those of ``sclite -i rm``."""
+    return Score(tuple(_count(ref, hyp) for ref, hyp in pairs))
 
 
-def score_trn(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> Score:
-    """Error counts of `hyp` against `ref`, equal to those of ``sclite -i rm`` (with ``-s`` if
-    `case_sensitive`).
+def alignments(pairs: Sequence[Pair]) -> dict[str, str]:
+    """The alignment that sclite prints of every utterance, by id; see `alignment.align`."""
+    return {ref.utterance: align(ref.tokens, hyp.tokens) for ref, hyp in pairs}
+
+
+def _count(ref: Transcript, hyp: Transcript) -> Utterance:
+    """Counts by kaldialign, and by sclite's preference where costs leave the number open."""
+    import kaldialign
+
+    counts = kaldialign.edit_distance(ref.tokens, hyp.tokens, sclite_mode=True)
+    substitutions, deletions, insertions = counts["sub"], counts["del"], counts["ins"]
+    # 3 substitutions cost as much as 2 insertions and 2 deletions: with fewer there is no tie.
+    may_tie = substitutions >= 3 or min(deletions, insertions) >= 2
+    tie = may_tie and is_tie(ref.tokens, hyp.tokens)
+    if tie:
+        path = align(ref.tokens, hyp.tokens)
+        substitutions, deletions, insertions = map(path.count, "SDI")
+    return Utterance(
+        name=ref.utterance,
+        speaker=ref.speaker,
+        reference=ref.tokens,
+        substitutions=int(substitutions),
+        deletions=int(deletions),
+        insertions=int(insertions),
+        tie=tie,
+    )
+
+
+def read_pairs(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> list[Pair]:
+    """Reference and hypothesis of every utterance, in the order of `ref`.
+
+    Args:
+        ref: a trn file.
+        hyp: another, with the same utterances; sclite drops unmatched ones in silence.
+        case_sensitive: sclite's ``-s``.
 
     Raises:
         TopdownError: a file cannot be read, the two do not hold the same utterances, or the
             reference has no word.
     """
-    score = Score(tuple(_count(ref, hyp) for ref, hyp in _pairs(ref, hyp, case_sensitive)))
-    if not score.words:
+    refs = read_trn(ref, case_sensitive=case_sensitive)
+    hyps = read_trn(hyp, case_sensitive=case_sensitive)
+    _check_complete(hyp, hyps.keys(), ref, refs.keys())
+    _check_complete(ref, refs.keys(), hyp, hyps.keys())
+    if not any(transcript.tokens for transcript in refs.values()):
         raise TopdownError(
-            f"{ref}: its {score.sentences} utterances hold no word, so no error rate; check the"
-            " text"
+            f"{ref}: its transcripts hold no word, so there is no error rate; check the text"
         )
-    return score
-
-
-def alignments(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> dict[str, str]:
-    """sclite's alignment of every utterance, by id, as a string of C, S, D and I.
-
-    Raises as `score_trn` does.
-    """
-    return {
-        ref.utterance: align(ref.tokens, hyp.tokens)
-        for ref, hyp in _pairs(ref, hyp, case_sensitive)
-    }
-
-
-def _pairs(ref: Path, hyp: Path, case_sensitive: bool) -> list[tuple[Transcript, Transcript]]:
-    """Reference and hypothesis of every utterance.
-
-    Sclite drops unmatched ones in silence, this does not.
-    """
-    refs, hyps = (read_trn(path, case_sensitive=case_sensitive) for path in (ref, hyp))
-    for path, missing in ((hyp, refs.keys() - hyps.keys()), (ref, hyps.keys() - refs.keys())):
-        if missing:
-            some = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
-            raise TopdownError(
-                f"{path}: {len(missing)} of the utterances in {ref if path == hyp else hyp} are"
-                f" missing here ({some}); both files need the same utterances: decode and score"
-                " again (stages 12 and 13)"
-            )
     return [(transcript, hyps[name]) for name, transcript in refs.items()]
 
 
-def _count(ref: Transcript, hyp: Transcript) -> Utterance:
-    """Counts by kaldialign.
-
-    By sclite's preference where the number of errors is not settled by the costs.
-    """
-    import kaldialign
-
-    found = kaldialign.edit_distance(ref.tokens, hyp.tokens, sclite_mode=True)
-    subs, dels, ins = (int(found[key]) for key in ("sub", "del", "ins"))
-    tie = False
-    if (
-        subs >= 3 or min(dels, ins) >= 2
-    ):  # 3 substitutions cost as much as 2 insertions and 2 deletions
-        tie = _fewest_and_most_errors_differ(ref.tokens, hyp.tokens)
-    if tie:
-        path = align(ref.tokens, hyp.tokens)
-        subs, dels, ins = path.count("S"), path.count("D"), path.count("I")
-    return Utterance(ref.utterance, ref.speaker, tuple(ref.tokens), subs, dels, ins, tie)
-
-
-def _fewest_and_most_errors_differ(ref: Sequence[str], hyp: Sequence[str]) -> bool:
-    """Whether the cheapest alignments differ in their number of errors, by adding or taking one
-    hair per error.
-    """
-    scale = len(ref) + len(hyp) + 1
-    fewest = int(_costs(ref, hyp, SUBSTITUTION * scale + 1, INDEL * scale + 1)[-1, -1]) % scale
-    most = -int(_costs(ref, hyp, SUBSTITUTION * scale - 1, INDEL * scale - 1)[-1, -1]) % scale
-    return fewest != most
-
-
-def align(ref: Sequence[str], hyp: Sequence[str]) -> str:
-    """The alignment that sclite prints, as a string of C, S, D and I.
-
-    Among equally cheap ones sclite (SCTK 2.4.10, net_dp.c) traces back from the end and takes a
-    match or substitution first, then an insertion, then a deletion.
-    """
-    if ref == hyp:
-        return "C" * len(ref)
-    costs = _costs(ref, hyp, SUBSTITUTION, INDEL).tolist()
-    i, j, steps = len(ref), len(hyp), []
-    while i and j:
-        same = ref[i - 1] == hyp[j - 1]
-        if costs[i][j] == costs[i - 1][j - 1] + (0 if same else SUBSTITUTION):
-            i, j, step = i - 1, j - 1, "C" if same else "S"
-        elif costs[i - 1][j] < costs[i][j - 1]:
-            i, step = i - 1, "D"
-        else:
-            j, step = j - 1, "I"
-        steps.append(step)
-    return "D" * i + "I" * j + "".join(reversed(steps))
-
-
-def _costs(ref: Sequence[str], hyp: Sequence[str], substitution: int, indel: int) -> "np.ndarray":
-    """Cheapest costs of aligning each prefix of `ref` with each of `hyp`, (len(ref) + 1, len(hyp) +
-    1).
-    """
-    import numpy as np
-
-    number = {word: n for n, word in enumerate({*ref, *hyp})}
-    heard = np.array([number[word] for word in hyp], dtype=np.int64)
-    insertions = indel * np.arange(len(hyp) + 1)
-    costs = np.empty((len(ref) + 1, len(hyp) + 1), dtype=np.int64)
-    costs[0] = insertions
-    for i, word in enumerate(ref, 1):
-        row = costs[i - 1] + indel
-        row[1:] = np.minimum(
-            row[1:], costs[i - 1, :-1] + np.where(heard == number[word], 0, substitution)
+def _check_complete(path: Path, names: Set[str], other: Path, expected: Set[str]) -> None:
+    missing = sorted(expected - names)
+    if missing:
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise TopdownError(
+            f"{path}: {len(missing)} of the utterances in {other} are missing here ({some}); both"
+            " files need the same utterances: decode and score again (stages 12 and 13)"
         )
-        costs[i] = np.minimum.accumulate(row - insertions) + insertions
-    return costs
 
 
-def find_scores(exp: Path) -> dict[tuple[str, str, str], tuple[Path, Path]]:
-    """Every scored set of an experiment.
-
-    (inference directory, data set, metric) -> (ref.trn, hyp.trn), sorted.
+def find_scores(exp: Path) -> dict[Key, tuple[Path, Path]]:
+    """(ref.trn, hyp.trn) of every scored set of an experiment, sorted by their keys.
 
     ESPnet2's asr.sh scores test sets in ``<inference>/<set>/score_*`` and the valid set in
     ``<inference>/org/<set>/score_*``; the latter's name is given as ``org/<set>``.
@@ -280,49 +216,58 @@ def find_scores(exp: Path) -> dict[tuple[str, str, str], tuple[Path, Path]]:
     Raises:
         TopdownError: `exp` is no directory.
     """
-    if not Path(exp).is_dir():
+    exp = Path(exp)
+    if not exp.is_dir():
         raise TopdownError(
             f"{exp}: no such directory; give an experiment that was trained, such as"
             " exp/asr_train_..."
         )
-    found = {}
+    scores: dict[Key, tuple[Path, Path]] = {}
     for metric in METRICS:
-        for pattern in ("*/*", "*/org/*"):
-            for folder in Path(exp).glob(f"{pattern}/score_{metric}"):
-                inference, *dataset = folder.relative_to(exp).parts[:-1]
-                found[inference, "/".join(dataset), metric] = (
-                    folder / "ref.trn",
-                    folder / "hyp.trn",
-                )
-    return dict(sorted(found.items(), key=lambda item: (item[0][:2], METRICS.index(item[0][2]))))
+        for folder in (*exp.glob(f"*/*/score_{metric}"), *exp.glob(f"*/org/*/score_{metric}")):
+            inference, *names = folder.relative_to(exp).parts[:-1]
+            key = (inference, "/".join(names), metric)
+            scores[key] = (folder / "ref.trn", folder / "hyp.trn")
+    # Sorting is stable: the metrics of a set stay in the order of METRICS.
+    return dict(sorted(scores.items(), key=lambda item: item[0][:2]))
+
+
+def read_decoded(exp: Path, *, case_sensitive: bool = False) -> dict[Key, list[Pair]]:
+    """The pairs of every scored set of an experiment, in the order of `find_scores`.
+
+    Raises:
+        TopdownError: as `find_scores` and `read_pairs`.
+    """
+    return {
+        key: read_pairs(ref, hyp, case_sensitive=case_sensitive)
+        for key, (ref, hyp) in find_scores(exp).items()
+    }
 
 
 def write_result(score_dir: Path, *, case_sensitive: bool = False) -> Score:
-    """Score ref.trn against hyp.trn in `score_dir` and write result.txt beside them, in the shape
-    of sclite's summary.
+    """Score ref.trn against hyp.trn in `score_dir` and write result.txt beside them.
 
-    ESPnet2's show_asr_result.sh takes the ``Sum/Avg`` line from it. Returns the score; raises as
-    `score_trn` does.
+    It has the shape of sclite's summary, from which ESPnet2's show_asr_result.sh takes the
+    ``Sum/Avg`` line.
+
+    Raises:
+        TopdownError: as `read_pairs`.
     """
-    score = score_trn(
-        Path(score_dir) / "ref.trn", Path(score_dir) / "hyp.trn", case_sensitive=case_sensitive
-    )
-    speakers: dict[str, list[Utterance]] = {}
-    for utterance in score.utterances:
-        speakers.setdefault(utterance.speaker, []).append(utterance)
-    rows = [(speaker, Score(tuple(utterances))) for speaker, utterances in speakers.items()] + [
-        ("Sum/Avg", score)
-    ]
-    width = max(len(name) for name, _ in rows)
+    score_dir = Path(score_dir)
+    pairs = read_pairs(score_dir / "ref.trn", score_dir / "hyp.trn", case_sensitive=case_sensitive)
+    total = score(pairs)
+    utterances: dict[str, list[Utterance]] = {}
+    for utterance in total.utterances:
+        utterances.setdefault(utterance.speaker, []).append(utterance)
+    rows = {speaker: Score(tuple(spoken)) for speaker, spoken in utterances.items()}
+    rows["Sum/Avg"] = total
+    width = max(map(len, rows))
     lines = [f"| {'SPKR':<{width}} | # Snt  # Wrd |  Corr    Sub    Del    Ins    Err  S.Err |"]
-    for name, row in rows:
-        snt, wrd, *rates = row.columns()
-        lines.append(
-            f"| {name:<{width}} | {snt:>5} {wrd:>6} |{' '.join(f'{rate:>6}' for rate in rates)} |"
-        )
-    notes = (
-        f"Case {'sensitive' if case_sensitive else 'folded'}; {score.ties} alignment ties, settled"
-        " as sclite does."
-    )
-    write_text(Path(score_dir) / "result.txt", "\n".join([*lines, "", notes, ""]))
-    return score
+    for name, row in rows.items():
+        sentences, words, *rates = row.columns()
+        cells = " ".join(f"{rate:>6}" for rate in rates)
+        lines.append(f"| {name:<{width}} | {sentences:>5} {words:>6} |{cells} |")
+    case = "sensitive" if case_sensitive else "folded"
+    note = f"Case {case}; {total.ties} alignment ties, settled as sclite does."
+    write_text(score_dir / "result.txt", "\n".join([*lines, "", note, ""]))
+    return total

@@ -1,6 +1,4 @@
-"""Whether error rates differ.
-
-Paired bootstrap, MAPSSWE with sc_stats' segments, exact sign test, Holm's correction.
+"""Whether error rates differ, and how surely.
 
 Numbers in, numbers out; which systems are compared is decided in `espnet_topdown.results.compare`.
 """
@@ -12,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 10_000
-BOUND = 2  # sc_stats' default: correct words on both systems that end a segment
-_CELLS = 4_000_000  # resampled units held at once: some 64 MB
+# sc_stats' default: correct words on both systems that end a segment.
+BOUND = 2
+# Resampled units held at once: some 64 MB.
+_CELLS = 4_000_000
 
 
 def bootstrap_intervals(
@@ -24,8 +24,7 @@ def bootstrap_intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[tuple[float, float]]:
-    """95 % percentile intervals of error rates or of their differences, all from the same
-    resamples.
+    """95 % percentile intervals of error rates or of their differences, from the same resamples.
 
     Source: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance
         evaluation", ICASSP 2004.
@@ -42,31 +41,40 @@ def bootstrap_intervals(
     Returns:
         (low, high) in percentage points, for each column.
     """
-    _, index = np.unique(np.asarray(units, dtype=str), return_inverse=True)
-    sums = np.zeros((index.max() + 1, errors.shape[1] + 1))
-    np.add.at(sums, index, np.column_stack([errors, words]))
-    draws, n, rng = [], len(sums), np.random.default_rng(seed)
+    _, unit_of = np.unique(np.asarray(units, dtype=str), return_inverse=True)
+    n = unit_of.max() + 1
+    # One row a unit: its errors in every column, and last its words.
+    sums = np.zeros((n, errors.shape[1] + 1))
+    np.add.at(sums, unit_of, np.column_stack([errors, words]))
+
+    rng = np.random.default_rng(seed)
     chunk = max(1, _CELLS // n)
+    chunks = []
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
-        drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        draws.append(np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n) @ sums)
-    totals = np.concatenate(draws)
-    totals = totals[
-        totals[:, -1] > 0
-    ]  # a resample of utterances without reference words has no error rate
-    low, high = np.quantile(100 * totals[:, :-1] / totals[:, -1:], [0.025, 0.975], axis=0)
-    return [(float(a), float(b)) for a, b in zip(low, high)]
+        drawn = rng.integers(0, n, size=(rows, n))
+        # How often each resample drew each unit, counted for all rows at once.
+        cells = drawn + n * np.arange(rows)[:, None]
+        times = np.bincount(cells.ravel(), minlength=rows * n).reshape(rows, n)
+        chunks.append(times @ sums)
+    totals = np.concatenate(chunks)
+
+    # A resample of utterances without reference words has no error rate.
+    totals = totals[totals[:, -1] > 0]
+    rates = 100 * totals[:, :-1] / totals[:, -1:]
+    low, high = np.quantile(rates, [0.025, 0.975], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class Mapsswe:
     """Outcome of a matched-pairs test.
 
-    Segments, mean difference (first - second) of errors a segment, z, two-sided p.
-
-    `z` is None where all differences are equal: `p` is then the exact sign test's. `p` is None
-    without any segment.
+    Args:
+        segments: number of segments that either system has an error in.
+        mean: difference (first - second) of errors a segment.
+        z: the statistic; None where all differences are equal: `p` is then the exact sign test's.
+        p: two-sided; None without any segment.
     """
 
     segments: int
@@ -82,21 +90,23 @@ def mapsswe(pairs: Iterable[tuple[str, str]]) -> Mapsswe:
 
     Args:
         pairs: for each utterance the two systems' alignments with the same reference, as
-            `scoring.align` writes them.
+            `alignment.align` writes them.
     """
-    differences = np.array(
-        [a - b for first, second in pairs for a, b in segment_errors(first, second)], dtype=float
-    )
-    n = len(differences)
-    if n == 0:
-        return Mapsswe(0, 0.0, None, None)
+    segments = [segment for first, second in pairs for segment in segment_errors(first, second)]
+    if not segments:
+        return Mapsswe(segments=0, mean=0.0, z=None, p=None)
+    errors = np.array(segments, dtype=float)
+    differences = errors[:, 0] - errors[:, 1]
+    n = len(segments)
     mean = float(differences.mean())
-    if np.all(
-        differences == differences[0]
-    ):  # variance 0: sc_stats calls even "always one error fewer" no difference
-        return Mapsswe(n, mean, None, sign_test(differences))
-    z = mean / float(differences.std(ddof=1)) * math.sqrt(n)
-    return Mapsswe(n, mean, z, math.erfc(abs(z) / math.sqrt(2)))
+    if np.all(differences == differences[0]):
+        # Without variance sc_stats calls even "always one error fewer" no difference.
+        return Mapsswe(segments=n, mean=mean, z=None, p=sign_test(differences))
+    deviation = float(differences.std(ddof=1))
+    z = mean / deviation * math.sqrt(n)
+    # Two-sided tail of the standard normal distribution.
+    p = math.erfc(abs(z) / math.sqrt(2))
+    return Mapsswe(segments=n, mean=mean, z=z, p=p)
 
 
 def segment_errors(first: str, second: str, bound: int = BOUND) -> list[tuple[int, int]]:
@@ -111,48 +121,75 @@ def segment_errors(first: str, second: str, bound: int = BOUND) -> list[tuple[in
         second: alignment of the second system with the same reference.
         bound: correct words that part two segments.
     """
-    segments, errors, run, inside = [], [0, 0], 0, False
-    paths, at = (first, second), [0, 0]
-    while at[0] < len(first) or at[1] < len(second):
-        for side, path in enumerate(paths):
-            while at[side] < len(path) and path[at[side]] == "I":
-                at[side], errors[side], run, inside = at[side] + 1, errors[side] + 1, 0, True
-        steps = [path[at[side] : at[side] + 1] for side, path in enumerate(paths)]
-        if steps == ["C", "C"]:
-            run += 1
+    segments = []
+    errors = [0, 0]
+    right_in_a_row = 0
+    words = zip(_by_word(first), _by_word(second), strict=True)
+    for (inserted, is_wrong), (other_inserted, other_is_wrong) in words:
+        errors[0] += inserted + is_wrong
+        errors[1] += other_inserted + other_is_wrong
+        if inserted or other_inserted:
+            right_in_a_row = 0
+        if is_wrong or other_is_wrong:
+            right_in_a_row = 0
         else:
-            run, inside = 0, True
-            errors = [count + (step in ("S", "D")) for count, step in zip(errors, steps)]
-        at = [position + len(step) for position, step in zip(at, steps)]
-        if inside and run == bound:
+            right_in_a_row += 1
+        if any(errors) and right_in_a_row == bound:
             segments.append((errors[0], errors[1]))
-            errors, run, inside = [0, 0], 0, False
-    if inside:
+            errors = [0, 0]
+            right_in_a_row = 0
+    if any(errors):
         segments.append((errors[0], errors[1]))
-    return [segment for segment in segments if any(segment)]
+    return segments
+
+
+def _by_word(path: str) -> list[tuple[int, bool]]:
+    """(insertions before it, whether it is wrong) of every reference word, last of the end."""
+    words = []
+    insertions = 0
+    for step in path:
+        if step == "I":
+            insertions += 1
+        else:
+            words.append((insertions, step != "C"))
+            insertions = 0
+    return [*words, (insertions, False)]
 
 
 def sign_test(differences: Iterable[float]) -> float:
-    """Exact two-sided sign test.
+    """Two-sided p of the exact sign test; zeros are left out, and without other values it is 1."""
+    from scipy.stats import binomtest
 
-    The probability of a split at least as uneven, were both signs equally likely.
-
-    Zeros are left out; without any other value the answer is 1.
-    """
     signs = [difference > 0 for difference in differences if difference]
-    n, fewer = len(signs), min(sum(signs), len(signs) - sum(signs))
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)
+    return float(binomtest(sum(signs), len(signs)).pvalue) if signs else 1.0
+
+
+def t_interval(differences: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean of independent normal values, by Student's t.
+
+    None for fewer than two values; equal values leave it no width.
+    """
+    from scipy.stats import ttest_1samp
+
+    if len(differences) < 2:
+        return None
+    if len(set(differences)) == 1:
+        # Without variance scipy warns of lost precision.
+        return differences[0], differences[0]
+    interval = ttest_1samp(differences, 0).confidence_interval(0.95)
+    return float(interval.low), float(interval.high)
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm, Scandinavian Journal of Statistics 1979).
+    """The p values corrected for their number; None stays, uncounted.
 
-    None stays, uncounted.
+    Source: Holm, Scandinavian Journal of Statistics 1979.
     """
-    order = sorted((p, k) for k, p in enumerate(values) if p is not None)
+    known = sorted((p, place) for place, p in enumerate(values) if p is not None)
     corrected: list[float | None] = [None] * len(values)
     least = 0.0
-    for rank, (p, k) in enumerate(order):
-        least = max(least, min(1.0, (len(order) - rank) * p))
-        corrected[k] = least
+    for rank, (p, place) in enumerate(known):
+        # A corrected value is never below that of a smaller p.
+        least = max(least, (len(known) - rank) * p)
+        corrected[place] = min(1.0, least)
     return corrected

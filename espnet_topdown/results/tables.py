@@ -1,5 +1,4 @@
-"""The single tables of a cascade, as text cells and as plain data, with the notes that say how far
-to believe them.
+"""The single tables of a cascade, with the notes that say how far to believe them.
 
 Numbers come from `espnet_topdown.results.compare`; what is put on one page is decided in
 `espnet_topdown.results.pages`.
@@ -11,57 +10,59 @@ from dataclasses import asdict
 from typing import Any
 
 from espnet_topdown.plan.kinds import CONTROL_KINDS
-from espnet_topdown.results.compare import Cell, Change, PhaseResult, SetComparison, bases
-from espnet_topdown.table import Table
+from espnet_topdown.results.compare import Cell, Change, SetComparison
+from espnet_topdown.results.rows import PhaseResult, bases
+from espnet_topdown.results.scoring import Score
+from espnet_topdown.table import Table, counted
 
 COUNTS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
-UNITS = {"wer": "words", "cer": "characters"}
+UNITS = {"wer": "word", "cer": "character"}
 FEW = {"wer": 1000, "cer": 5000}
-FEW_SEGMENTS = 50  # of MAPSSWE, below which its normal tail finds too many differences
+# Segments of MAPSSWE, below which its normal tail finds too many differences.
+FEW_SEGMENTS = 50
 TOTALS = (
-    *("sentences", "words", "correct", "substitutions", "deletions", "insertions"),
-    *("errors", "sentence_errors", "ties", "err_rate"),
+    "sentences",
+    "words",
+    "correct",
+    "substitutions",
+    "deletions",
+    "insertions",
+    "errors",
+    "sentence_errors",
+    "ties",
+    "err_rate",
 )
 
 
 def phases_table(rows: Sequence[PhaseResult], *, decoded: bool) -> Table:
     """What was trained and what dev says of it; `decoded` tells whether error rates follow."""
-    perplexities = [(row, row.perplexity or {}) for row in rows]
-    datasets = list(dict.fromkeys(name for _, perplexity in perplexities for name in perplexity))
-    header = (
-        "phase",
-        "kind",
-        "cut",
-        "frozen",
-        "dev",
-        "accepted",
-        "best",
-        "seed",
-        "epochs",
-        "hours",
-    )
-    body = tuple(
-        (*_phase_cells(row), *(_number(ppl.get(n), ".2f") for n in datasets))
-        for row, ppl in perplexities
-    )
+    texts = list(dict.fromkeys(text for row in rows for text in row.perplexity or ()))
+    header = ["phase", "kind", "cut", "frozen", "dev", "accepted", "best", "seed", "epochs"]
+    header += ["hours", *(f"ppl {text}" for text in texts)]
+    body = []
+    for row in rows:
+        perplexity = row.perplexity or {}
+        cells = [_number(perplexity.get(text), ".2f") for text in texts]
+        body.append((*_phase_cells(row), *cells))
     criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
-    if any(row.kind in CONTROL_KINDS for row in rows):
+    if any(row.is_control for row in rows):
         notes.append(f"Controls ({', '.join(CONTROL_KINDS)}) are never accepted or best.")
     if len({row.parameters for row in rows}) > 1:
         notes.append(
             "The models differ in size (untied weights): their results are not those of equal"
             " models."
         )
-    if not decoded and not datasets:
+    if not decoded and not texts:
         notes.append("No phase was decoded, so there are no error rates.")
-    return Table("Phases", (*header, *(f"ppl {name}" for name in datasets)), body, tuple(notes))
+    return Table("Phases", header, body, notes)
 
 
 def _phase_cells(row: PhaseResult) -> tuple[str, ...]:
+    size = f" of {row.parameters:,}" if row.parameters else ""
     return (
         *_names(row),
-        f"{100 * row.frozen_share:.1f} %" + (f" of {row.parameters:,}" if row.parameters else ""),
+        f"{100 * row.frozen_share:.1f} %{size}",
         _number(row.dev, ".4f"),
         {True: "yes", False: "no", None: "-"}[row.accepted],
         "best" if row.best else "",
@@ -80,28 +81,25 @@ def _number(value: float | None, form: str) -> str:
 
 
 def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> list[Table]:
-    """Word error rates of every phase, a column for each set.
-
-    One table for each way of decoding with several sets.
-    """
+    """Word error rates of every phase, a column a set: a table for each way of decoding several."""
     by_inference: dict[str, list[SetComparison]] = {}
-    for found in sets:
-        if found.metric == "wer":
-            by_inference.setdefault(found.inference, []).append(found)
+    for compared in sets:
+        if compared.metric == "wer":
+            by_inference.setdefault(compared.inference, []).append(compared)
     note = (
         "Err; in brackets the difference to phase 0 in percentage points. Intervals: the tables of"
         " the single sets."
     )
     tables = []
     for inference, several in by_inference.items():
-        if len(several) > 1:
-            header = ("phase", "kind", "cut", "seed", *(found.dataset for found in several))
-            columns = [[_rate(cell) for cell in found.cells] for found in several]
-            body = tuple(
-                (*_names(row), str(row.seed), *line)
-                for row, *line in zip(rows, *columns, strict=True)
-            )
-            tables.append(Table(f"WER of all sets ({inference})", header, body, (note,)))
+        if len(several) == 1:
+            continue
+        header = ("phase", "kind", "cut", "seed", *(compared.dataset for compared in several))
+        body = []
+        for place, row in enumerate(rows):
+            rates = [_rate(compared.cells[place]) for compared in several]
+            body.append((*_names(row), str(row.seed), *rates))
+        tables.append(Table(f"WER of all sets ({inference})", header, body, (note,)))
     return tables
 
 
@@ -112,47 +110,53 @@ def _rate(cell: Cell) -> str:
     return f"{rate} ({cell.change.points:+.2f})" if cell.change else rate
 
 
-def set_table(rows: Sequence[PhaseResult], found: SetComparison, resamples: int) -> Table:
+def set_table(rows: Sequence[PhaseResult], compared: SetComparison, resamples: int) -> Table:
     """Error counts of every phase on one set, and their differences to phase 0."""
     header = ("phase", "kind", "cut", "seed", *COUNTS, "Err - phase 0", "95 % interval")
     body = [
-        (*_names(row), str(row.seed), *_cell(cell))
-        for row, cell in zip(rows, found.cells, strict=True)
+        (*_names(row), str(row.seed), *_counts(cell))
+        for row, cell in zip(rows, compared.cells, strict=True)
     ]
-    tested = "the phase selected on dev against its phase 0"
-    return _with_p(found, header, body, _set_notes(rows, found, resamples, "phase 0", tested))
+    notes = [
+        *_size_notes(compared),
+        *_change_notes(compared, "phase 0", resamples),
+        _tie_note(compared, [row.name for row in rows]),
+        *_test_notes(compared, "the phase selected on dev against its phase 0"),
+    ]
+    return _with_p(compared, header, body, notes)
 
 
-def pair_table(names: tuple[str, str], found: SetComparison, resamples: int) -> Table:
+def pair_table(names: tuple[str, str], compared: SetComparison, resamples: int) -> Table:
     """Error counts of two experiments on one set, and the difference of the second to the first."""
     header = ("experiment", *COUNTS, "Err - first", "95 % interval")
-    body = [(name, *_cell(cell)) for name, cell in zip(names, found.cells, strict=True)]
-    return _with_p(
-        found,
-        header,
-        body,
-        _set_notes(names, found, resamples, "first", "the second against the first"),
-    )
+    body = [(name, *_counts(cell)) for name, cell in zip(names, compared.cells, strict=True)]
+    notes = [
+        *_size_notes(compared),
+        *_change_notes(compared, "first", resamples),
+        _tie_note(compared, names),
+        *_test_notes(compared, "the second against the first"),
+    ]
+    return _with_p(compared, header, body, notes)
 
 
 def _with_p(
-    found: SetComparison, header: tuple[str, ...], body: list[tuple[str, ...]], notes: Iterable[str]
+    compared: SetComparison,
+    header: tuple[str, ...],
+    body: Sequence[tuple[str, ...]],
+    notes: Sequence[str],
 ) -> Table:
-    """The section of one set.
-
-    With a column of p values for words, as MAPSSWE is a test of word errors.
-    """
-    if found.metric == "wer":
+    """The table of one set; MAPSSWE is a test of word errors, so words alone have a column of p."""
+    if compared.metric == "wer":
         header = (*header, "MAPSSWE p (Holm)")
-        body = [(*line, _p(cell)) for line, cell in zip(body, found.cells, strict=True)]
-    return Table(_set_name(found), header, tuple(body), tuple(notes))
+        body = [(*line, _p(cell)) for line, cell in zip(body, compared.cells, strict=True)]
+    return Table(_set_name(compared), header, body, notes)
 
 
-def _set_name(found: SetComparison) -> str:
-    return f"{found.metric.upper()}: {found.dataset} ({found.inference})"
+def _set_name(compared: SetComparison) -> str:
+    return f"{compared.metric.upper()}: {compared.dataset} ({compared.inference})"
 
 
-def _cell(cell: Cell) -> tuple[str, ...]:
+def _counts(cell: Cell) -> tuple[str, ...]:
     if cell.score is None:
         return ("not decoded", *("-",) * (len(COUNTS) + 1))
     return (*cell.score.columns(), *_change(cell.change))
@@ -168,56 +172,63 @@ def _change(change: Change | None) -> tuple[str, str]:
 def _p(cell: Cell) -> str:
     if cell.test is None or cell.test.p is None:
         return "-"
-    return (
-        f"{_p_text(cell.test.p)} ({_p_text(cell.p_holm)}){' sign' if cell.test.z is None else ''}"
-    )
+    sign = " sign" if cell.test.z is None else ""
+    return f"{p_text(cell.test.p)} ({p_text(cell.p_holm)}){sign}"
 
 
-def _p_text(p: float) -> str:
+def p_text(p: float | None) -> str:
+    """A p value as tables show it."""
+    if p is None:
+        return "-"
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
-def _set_notes(
-    rows: Sequence[PhaseResult | str], found: SetComparison, resamples: int, base: str, tested: str
-) -> Iterable[str]:
-    score, unit, few = found.example, UNITS[found.metric], FEW[found.metric]
-    yield (
-        f"{score.words} reference {unit}, {score.sentences} utterances, {found.speakers} speakers."
-    )
+def _size_notes(compared: SetComparison) -> Iterable[str]:
+    """How much was recognised, and whether that is enough."""
+    score = compared.example
+    unit = f"reference {UNITS[compared.metric]}"
+    words = counted(score.words, unit)
+    utterances = counted(score.sentences, "utterance")
+    yield f"{words}, {utterances}, {counted(compared.speakers, 'speaker')}."
+    few = FEW[compared.metric]
     if score.words < few:
         yield (
-            f"Fewer than {few} reference {unit}: this set proves that the commands work, and"
-            " nothing about accuracy."
+            f"Fewer than {counted(few, unit)}: this set proves that the commands work, and nothing"
+            " about accuracy."
         )
-    if any(cell.change for cell in found.cells):
+
+
+def _change_notes(compared: SetComparison, base: str, resamples: int) -> Iterable[str]:
+    if any(cell.change for cell in compared.cells):
         yield (
             f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap,"
-            f" {resamples} resamples of {_drawn(found)}; it covers the choice of test data, not of"
-            " the seed."
+            f" {resamples} resamples of {_drawn(compared)}; it covers the choice of test data, not"
+            " of the seed."
         )
-    names = [row if isinstance(row, str) else row.name for row in rows]
-    ties = [
-        f"{name} {cell.score.ties}"
-        for name, cell in zip(names, found.cells)
-        if cell.score and cell.score.ties
-    ]
-    listed = ", ".join(ties) or "none"
-    yield (
-        "Utterances whose best alignments differ in their number of errors, settled as sclite"
-        f" does: {listed}."
+
+
+def _tie_note(compared: SetComparison, names: Sequence[str]) -> str:
+    ties = []
+    for name, cell in zip(names, compared.cells, strict=True):
+        if cell.score and cell.score.ties:
+            ties.append(f"{name} {cell.score.ties}")
+    return (
+        "Utterances whose best alignments differ in their number of errors, settled as sclite does:"
+        f" {', '.join(ties) or 'none'}."
     )
-    tests = [cell.test for cell in found.cells if cell.test and cell.test.p is not None]
-    if tests:
+
+
+def _test_notes(compared: SetComparison, tested: str) -> Iterable[str]:
+    tests = [cell.test for cell in compared.cells if cell.test and cell.test.p is not None]
+    if not tests:
+        return
+    yield f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this page."
+    fewest = min(test.segments for test in tests)
+    if fewest < FEW_SEGMENTS:
         yield (
-            f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this"
-            " page."
+            f"MAPSSWE takes its mean for normal, which needs some {FEW_SEGMENTS} segments; here"
+            f" there are as few as {fewest}."
         )
-        few = min(test.segments for test in tests)
-        if few < FEW_SEGMENTS:
-            yield (
-                f"MAPSSWE takes its mean for normal, which needs some {FEW_SEGMENTS} segments; here"
-                f" there are as few as {few}."
-            )
     if any(test.z is None for test in tests):
         yield (
             "sign: all segments differ by the same number of errors, so this p is the exact sign"
@@ -225,73 +236,75 @@ def _set_notes(
         )
 
 
-def _drawn(found: SetComparison) -> str:
+def _drawn(compared: SetComparison) -> str:
     """What the bootstrap draws, in words."""
-    if len(found.units) == 1:
-        return (
-            f"the {found.speakers if found.units == ('speakers',) else found.example.sentences}"
-            f" {found.units[0]}"
-        )
-    return (
-        f"the {found.example.sentences} utterances and of the {found.speakers} speakers, the wider"
-        " of each end"
-    )
+    utterances = counted(compared.example.sentences, "utterance")
+    speakers = counted(compared.speakers, "speaker")
+    if compared.units == ("utterances",):
+        return f"the {utterances}"
+    if compared.units == ("speakers",):
+        return f"the {speakers}"
+    return f"the {utterances} and of the {speakers}, the wider of each end"
 
 
-def seeds_table(found: SetComparison) -> Table:
+def seeds_table(compared: SetComparison) -> Table:
     """Experiments with several seeds, their seeds read together."""
-    body = tuple(
-        (
+    body = []
+    for group in compared.groups:
+        rates = group.error_rates
+        cells = (
             ", ".join(group.names),
             group.kind,
             group.cut or "-",
             str(len(group.seeds)),
-            f"{sum(group.error_rates) / len(group.error_rates):.2f}",
-            f"{min(group.error_rates):.2f} to {max(group.error_rates):.2f}",
+            f"{sum(rates) / len(rates):.2f}",
+            f"{min(rates):.2f} to {max(rates):.2f}",
             *_change(group.change),
         )
-        for group in found.groups
-    )
+        body.append(cells)
     note = (
-        f"Mean over runs, each against its own phase 0. Bootstrap of {_drawn(found)}, each drawn"
+        f"Mean over runs, each against its own phase 0. Bootstrap of {_drawn(compared)}, each drawn"
         " with all its runs."
     )
     header = ("phase", "kind", "cut", "runs", "mean Err", "range", "Err - phase 0", "95 % interval")
-    return Table(f"{_set_name(found)}, seeds together", header, body, (note,))
+    return Table(f"{_set_name(compared)}, seeds together", header, body, (note,))
 
 
 def phase_data(row: PhaseResult) -> dict[str, Any]:
-    """A phase as JSON can hold it.
-
-    No path but the directory's name, None for what is not finite.
-    """
-    finite = {
+    """A phase as JSON can hold it: of paths the name alone, None for what is not finite."""
+    perplexity = {name: _finite(value) for name, value in (row.perplexity or {}).items()}
+    return {
+        **vars(row),
         "dev": _finite(row.dev),
         "hours": _finite(row.hours),
+        "directory": row.directory.name,
         "curve": [_finite(value) for value in row.curve],
+        "perplexity": perplexity,
+        "frozen": list(row.frozen),
     }
-    perplexity = {name: _finite(value) for name, value in (row.perplexity or {}).items()}
-    plain = {"perplexity": perplexity, "frozen": list(row.frozen), "directory": row.directory.name}
-    return {**vars(row), **finite, **plain}
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def set_data(rows: Sequence[PhaseResult], found: SetComparison) -> dict[str, Any]:
-    """One set as JSON can hold it.
+def set_data(rows: Sequence[PhaseResult], compared: SetComparison) -> dict[str, Any]:
+    """One set as JSON can hold it: totals, differences and tests, without single utterances."""
+    cells = []
+    for row, base, cell in zip(rows, bases(rows), compared.cells, strict=True):
+        cells.append(
+            {
+                "phase": row.name,
+                "base": None if base is None else rows[base].name,
+                "score": None if cell.score is None else _totals(cell.score),
+                "change": None if cell.change is None else asdict(cell.change),
+                "mapsswe": None if cell.test is None else asdict(cell.test),
+                "p_holm": cell.p_holm,
+            }
+        )
+    groups = [asdict(group) for group in compared.groups]
+    return {**vars(compared), "groups": groups, "cells": cells}
 
-    Totals, differences and tests of every phase, without single utterances.
-    """
-    cells = [
-        {"phase": row.name, "base": None if base is None else rows[base].name, **_cell_data(cell)}
-        for row, base, cell in zip(rows, bases(rows), found.cells, strict=True)
-    ]
-    return {**vars(found), "groups": [asdict(group) for group in found.groups], "cells": cells}
 
-
-def _cell_data(cell: Cell) -> dict[str, Any]:
-    score = {name: getattr(cell.score, name) for name in TOTALS} if cell.score else None
-    change, test = (asdict(value) if value else None for value in (cell.change, cell.test))
-    return {"score": score, "change": change, "mapsswe": test, "p_holm": cell.p_holm}
+def _totals(score: Score) -> dict[str, Any]:
+    return {name: getattr(score, name) for name in TOTALS}

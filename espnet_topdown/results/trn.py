@@ -1,6 +1,4 @@
-"""Transcript files in NIST's trn format as ESPnet2 writes them.
-
-One ``TOKENS<tab>(speaker-utterance)`` a line.
+"""Transcript files in NIST's trn format, ``TOKENS<tab>(speaker-utterance)`` a line.
 
 Reading follows sclite's habits where they change a count: comment lines, ``@``, ``word;tag``,
 ASCII-only case folding. Scoring is left to `espnet_topdown.results.scoring`.
@@ -14,12 +12,19 @@ from pathlib import Path
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import write_text
 
+# É and é stay two letters to sclite.
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """One utterance: its id (as between the brackets), its speaker and its tokens."""
+    """One utterance.
+
+    Args:
+        utterance: its id, as between the brackets.
+        speaker: who speaks.
+        tokens: words, characters or subwords.
+    """
 
     utterance: str
     speaker: str
@@ -33,12 +38,12 @@ def speaker_of(utterance: str) -> str:
     hyphen that is repeated behind it (``sw_4390-A-sw_4390-A_000031`` gives ``sw_4390-A``); else all
     before the first hyphen, as in ``sclite -i rm``.
     """
-    at = utterance.find("-")
-    while at != -1:
-        if utterance.startswith(utterance[:at], at + 1):
-            return utterance[:at]
-        at = utterance.find("-", at + 1)
-    return utterance.partition("-")[0]
+    parts = utterance.split("-")
+    for length in range(1, len(parts)):
+        speaker = "-".join(parts[:length])
+        if utterance.startswith(speaker, len(speaker) + 1):
+            return speaker
+    return parts[0]
 
 
 def read_trn(path: Path, *, case_sensitive: bool = False) -> dict[str, Transcript]:
@@ -46,16 +51,14 @@ def read_trn(path: Path, *, case_sensitive: bool = False) -> dict[str, Transcrip
 
     Args:
         path: a UTF-8 file.
-        case_sensitive: False folds ASCII letters only, as sclite does without ``-s`` (``É`` and
-            ``é`` differ).
+        case_sensitive: sclite's ``-s``, as in `tokens_of`.
 
     Raises:
         TopdownError: the file is missing, empty, not UTF-8, has a line without ``(id)``, an id
             twice, or alternatives in sclite's notation, ``{ a / b }``.
     """
     try:
-        # Only \n ends a line and only ASCII blanks part tokens; str.splitlines and str.split know
-        # more of either.
+        # To sclite only \n ends a line; str.splitlines knows more line ends.
         lines = Path(path).read_bytes().decode("utf-8").split("\n")
     except OSError as error:
         raise TopdownError(
@@ -87,24 +90,43 @@ def _parse(line: str, where: str, case_sensitive: bool) -> Transcript:
     text = line.rstrip(" \t\r")
     opening = text.rfind("(")
     utterance = text[opening + 1 : -1]
-    if opening == -1 or not text.endswith(")") or not utterance or " " in utterance:
+    has_id = opening != -1 and text.endswith(")") and utterance != ""
+    if not has_id or " " in utterance:
         raise TopdownError(
             f"{where}: expected 'TOKENS<tab>(speaker-utterance)', found {line[:60]!r}"
         )
-    words = text[:opening].replace("\t", " ").split(" ")
-    if "{" in words:
+    spoken = text[:opening]
+    if "{" in _words(spoken):
         raise TopdownError(
             f"{where}: '{{' opens alternatives in sclite, which are not supported; rename that"
             " token"
         )
-    tokens = (word.split(";")[0] for word in words if word not in ("", "@"))
-    folded = tokens if case_sensitive else (token.translate(_ASCII_LOWER) for token in tokens)
-    return Transcript(utterance, speaker_of(utterance), tuple(folded))
+    tokens = tokens_of(spoken, case_sensitive=case_sensitive)
+    return Transcript(utterance, speaker_of(utterance), tokens)
+
+
+def tokens_of(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:
+    """The tokens of a text as sclite compares them.
+
+    Args:
+        text: of one utterance, without its id. ``@`` stands for no word, what follows ``;`` in a
+            word is a tag.
+        case_sensitive: sclite's ``-s``; without it ASCII letters are folded, and no others.
+    """
+    tokens = [word.partition(";")[0] for word in _words(text) if word not in ("", "@")]
+    if not case_sensitive:
+        tokens = [token.translate(_ASCII_LOWER) for token in tokens]
+    return tuple(tokens)
+
+
+def _words(text: str) -> list[str]:
+    # str.split would also part at blanks that sclite takes for letters, such as a no-break space.
+    return text.replace("\t", " ").split(" ")
 
 
 def write_trn(path: Path, rows: Iterable[tuple[str, str, Sequence[str]]]) -> None:
     """Write (utterance, speaker, tokens) rows as ESPnet2's stage 13 does, whole or not at all."""
-    lines = (
-        f"{' '.join(tokens)}\t({speaker}-{utterance})\n" for utterance, speaker, tokens in rows
-    )
+    lines = []
+    for utterance, speaker, tokens in rows:
+        lines.append(f"{' '.join(tokens)}\t({speaker}-{utterance})\n")
     write_text(Path(path), "".join(lines))

@@ -9,7 +9,6 @@ Works on records (see `espnet_topdown.study.study`) alone; the tables are
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ import numpy as np
 from espnet_topdown.plan.kinds import BASE_KIND, CONTROL_KINDS, TOP_DOWN, has_own_name
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.results import significance
-from espnet_topdown.results.scoring import Score, alignments, score_trn
-from espnet_topdown.results.trn import speaker_of, write_trn
+from espnet_topdown.results.scoring import Pair as Texts
+from espnet_topdown.results.scoring import Score, alignments, score
+from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of
 
 Record = Mapping[str, Any]
 Interval = tuple[float, float]
@@ -179,44 +179,31 @@ def questions(records: Sequence[Record]) -> dict[str, list[Pair]]:
     return asked
 
 
-def experiment(folder: Path, seed: int, phase: str) -> Path:
-    """Directory that stands for the experiment of a phase."""
-    return folder / f"seed{seed}" / phase
+def texts_of(record: Record, phase: Mapping[str, Any], dataset: str) -> list[Texts]:
+    """References and hypotheses of a phase on a set that it was decoded on."""
+    heard = phase["hypotheses"][dataset]
+    pairs = []
+    for name, reference in record["references"][dataset].items():
+        both = (reference, heard.get(name, reference))
+        ref, hyp = (Transcript(name, speaker_of(name), tokens_of(text)) for text in both)
+        pairs.append((ref, hyp))
+    return pairs
 
 
 class Decoded:
-    """The hypotheses of one study on one set, as the trn files that scoring reads."""
+    """Scores and alignments of one study on one set."""
 
-    def __init__(self, records: Sequence[Record], dataset: str, folder: Path) -> None:
-        self.dataset, self.folder = dataset, folder
+    def __init__(self, records: Sequence[Record], dataset: str) -> None:
         self.scores: dict[tuple[int, str], Score] = {}
         self.alignments: dict[tuple[int, str], dict[str, str]] = {}
         for record in records:
-            references = record["references"][dataset]
             for phase in record["phases"]:
-                if dataset in phase["hypotheses"]:
-                    texts = {
-                        "ref": references,
-                        "hyp": {**references, **phase["hypotheses"][dataset]},
-                    }
-                    for name, lines in texts.items():
-                        write_trn(
-                            self.path(record["seed"], phase["name"]) / f"{name}.trn",
-                            _trn_rows(lines),
-                        )
-                    key = record["seed"], phase["name"]
-                    self.scores[key], self.alignments[key] = (
-                        score_trn(*self.pair(*key)),
-                        alignments(*self.pair(*key)),
-                    )
-
-    def path(self, seed: int, phase: str) -> Path:
-        """Score directory of a phase."""
-        return experiment(self.folder, seed, phase) / self.dataset / "score_wer"
-
-    def pair(self, seed: int, phase: str) -> tuple[Path, Path]:
-        """Its ref.trn and hyp.trn."""
-        return self.path(seed, phase) / "ref.trn", self.path(seed, phase) / "hyp.trn"
+                if dataset not in phase["hypotheses"]:
+                    continue
+                texts = texts_of(record, phase, dataset)
+                key = record["seed"], phase["name"]
+                self.scores[key] = score(texts)
+                self.alignments[key] = alignments(texts)
 
     def contrast(self, question: str, pairs: Sequence[Pair]) -> Contrast | None:
         """The answer to one question, None where no pair was decoded on this set."""
@@ -245,12 +232,6 @@ class Decoded:
     def _mapsswe(self, pair: Pair) -> significance.Mapsswe:
         first, second = (self.alignments[pair.seed, x["name"]] for x in (pair.first, pair.second))
         return significance.mapsswe((first[name], second[name]) for name in first)
-
-
-def _trn_rows(lines: Mapping[str, str]) -> Iterable[tuple[str, str, list[str]]]:
-    for name, text in lines.items():
-        speaker = speaker_of(name)
-        yield name.removeprefix(f"{speaker}-"), speaker, text.split()
 
 
 def _errors(score: Score) -> np.ndarray:

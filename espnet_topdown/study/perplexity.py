@@ -4,12 +4,12 @@ A text is one stream, so that nothing but the seed can be resampled: intervals a
 the seeds' own differences. What is compared with what is `espnet_topdown.study.contrasts`'s part.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 from espnet_topdown.plan.kinds import BASE_KIND
+from espnet_topdown.results.significance import t_interval
 from espnet_topdown.study.contrasts import Pair, Record, questions
 from espnet_topdown.table import Table
 
@@ -44,16 +44,6 @@ class PerplexityContrast:
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return "not shown"
         return "lower" if self.interval[1] < 0 else "higher"
-
-
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """95 % interval of the mean of independent normal values; None for fewer than two."""
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return None
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return fmean(values) - half, fmean(values) + half
 
 
 def texts(records: Sequence[Record]) -> list[str]:

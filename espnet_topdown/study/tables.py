@@ -7,18 +7,20 @@ part of `espnet_topdown.study.study`, what is compared with what that of
 `espnet_topdown.study.contrasts`.
 """
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_text
-from espnet_topdown.plan.kinds import BASE_KIND, CONTROL_KINDS, TOP_DOWN
+from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, CONTROL_KINDS, TOP_DOWN
 from espnet_topdown.results import plots, significance
 from espnet_topdown.results.compare import PhaseResult, SetComparison, compare_sets
+from espnet_topdown.results.scoring import Key
+from espnet_topdown.results.scoring import Pair as Texts
 from espnet_topdown.results.tables import (
     phases_table,
     seeds_table,
@@ -29,9 +31,9 @@ from espnet_topdown.study.contrasts import (
     Contrast,
     Decoded,
     Record,
-    experiment,
     questions,
     selected,
+    texts_of,
     variant,
 )
 from espnet_topdown.table import Page, Table
@@ -176,18 +178,14 @@ def coverage(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def result_rows(records: Sequence[Record], folder: Path) -> list[PhaseResult]:
+def result_rows(records: Sequence[Record]) -> list[PhaseResult]:
     """The phases of all seeds as the tables and plots of cascades take them.
 
     Names begin with the seed.
-
-    `folder` gets a directory for each, where `Decoded` puts its hypotheses.
     """
     rows = []
     for record in records:
         for phase in record["phases"]:
-            directory = experiment(folder, record["seed"], phase["name"])
-            directory.mkdir(parents=True, exist_ok=True)
             given = {
                 k: v
                 for k, v in phase.items()
@@ -196,8 +194,9 @@ def result_rows(records: Sequence[Record], folder: Path) -> list[PhaseResult]:
             given |= {
                 "curve": tuple(phase["curve"]),
                 "frozen": tuple(phase["frozen"]),
-                "directory": directory,
+                "directory": Path(phase["name"]),
             }
+            given.setdefault("role", CONTROL if phase["kind"] in CONTROL_KINDS else CANDIDATE)
             if how := variant(record, phase):  # a row of its own where seeds are read together
                 given["cut"] = f"{phase['cut']}, {how}"
             rows.append(
@@ -206,6 +205,14 @@ def result_rows(records: Sequence[Record], folder: Path) -> list[PhaseResult]:
                 )
             )
     return rows
+
+
+def _sets_of(record: Record, phase: Mapping[str, Any]) -> dict[Key, list[Texts]]:
+    sets = {}
+    for name in phase["hypotheses"]:
+        inference, _, dataset = name.partition("/")
+        sets[inference, dataset, "wer"] = texts_of(record, phase, name)
+    return sets
 
 
 def model_text(model: str, records: Sequence[Record]) -> tuple[str, Pictures]:
@@ -226,33 +233,30 @@ def model_text(model: str, records: Sequence[Record]) -> tuple[str, Pictures]:
     tables: list[Table] = []
     lines: list[str] = []
     pictures: Pictures = {}
-    with tempfile.TemporaryDirectory() as folder:
-        rows = result_rows(records, Path(folder))
-        for dataset in records[0]["references"]:
-            decoded = Decoded(records, dataset, Path(folder))
-            answers = [
-                decoded.contrast(question, pairs) for question, pairs in questions(records).items()
-            ]
-            contrasts = [answer for answer in answers if answer]
-            name = dataset.rpartition("/")[2]
-            lines += [f"On {name}:", "", *summary(contrasts), ""]
-            tables += [contrast_table(dataset, contrasts), seed_table(dataset, contrasts)]
-        sets = compare_sets(rows)
-        for found in sets:
-            tables += [seeds_table(found)] if found.groups else []
-            tables.append(set_table(rows, found, significance.RESAMPLES))
-            name = f"{model}_{found.dataset}_error_by_cut.png"
-            pictures[name] = partial(_draw, "error_by_cut.png", rows, [found])
-        for text in perplexity.texts(records):
-            if "stream" in text:
-                answers = perplexity.contrasts(records, text)
-                lines += [f"On {text}:", "", *perplexity.summary(answers), ""]
-                tables.append(perplexity.contrast_table(text, answers))
-        if perplexity.texts(records):
-            tables.append(perplexity.phases_table(records))
-            pictures[f"{model}_perplexity_by_cut.png"] = partial(
-                _draw, "error_by_cut.png", rows, []
-            )
+    rows = result_rows(records)
+    for dataset in records[0]["references"]:
+        decoded = Decoded(records, dataset)
+        answers = [
+            decoded.contrast(question, pairs) for question, pairs in questions(records).items()
+        ]
+        contrasts = [answer for answer in answers if answer]
+        name = dataset.rpartition("/")[2]
+        lines += [f"On {name}:", "", *summary(contrasts), ""]
+        tables += [contrast_table(dataset, contrasts), seed_table(dataset, contrasts)]
+    sets = compare_sets(rows, [_sets_of(r, phase) for r in records for phase in r["phases"]])
+    for found in sets:
+        tables += [seeds_table(found)] if found.groups else []
+        tables.append(set_table(rows, found, significance.RESAMPLES))
+        name = f"{model}_{found.dataset}_error_by_cut.png"
+        pictures[name] = partial(_draw, "error_by_cut.png", rows, [found])
+    for text in perplexity.texts(records):
+        if "stream" in text:
+            answers = perplexity.contrasts(records, text)
+            lines += [f"On {text}:", "", *perplexity.summary(answers), ""]
+            tables.append(perplexity.contrast_table(text, answers))
+    if perplexity.texts(records):
+        tables.append(perplexity.phases_table(records))
+        pictures[f"{model}_perplexity_by_cut.png"] = partial(_draw, "error_by_cut.png", rows, [])
     lines += ["Cuts and controls:", "", *coverage(records), ""]
     tables += [cost_table(records), phases_table(rows, decoded=bool(sets))]
     for record in records:

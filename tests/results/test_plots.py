@@ -1,15 +1,17 @@
 """Pictures show the numbers they are given, and tell phases apart without colour."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("matplotlib")
 
-from test_tables import phase  # noqa: E402
+from phases import compared, phase  # noqa: E402
 
+from espnet_topdown.plan.kinds import KINDS  # noqa: E402
 from espnet_topdown.results import plots  # noqa: E402
-from espnet_topdown.results.compare import PhaseResult, compare_sets  # noqa: E402
+from espnet_topdown.results.rows import PhaseResult  # noqa: E402
 
 
 @pytest.fixture
@@ -22,6 +24,16 @@ def rows(tmp_path: Path) -> list[PhaseResult]:
     ]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_drawn(tmp_path: Path, kind: str) -> None:
+    cut = "decoder" if KINDS[kind].has_cut else None
+    base = phase(tmp_path, "base", "base", wrong=2)
+    other = phase(tmp_path, "p1", kind, cut=cut, wrong=1)
+    pictures = plots.draw([base, other], compared([base, other]))
+    assert list(pictures) == [plots.SHARE_AND_COST, plots.DEV_CURVES, plots.ERROR_BY_CUT]
+    assert plots.look(kind) != plots.look("base")
+
+
 def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:
     whole, tail = plots.dev_curves(rows).axes
     for axes in (whole, tail):
@@ -29,44 +41,54 @@ def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:
         assert [line.get_linewidth() > 2 for line in axes.lines] == [False, True, False]
     assert len({(line.get_marker(), line.get_color()) for line in whole.lines}) == 3
     assert whole.get_ylabel() == "valid acc (higher is better)"
+    # Around the best value of all, 0.5.
     low, high = tail.get_ylim()
-    assert 0.3 < low < 0.5 < high  # around the best value of all, 0.5
+    assert 0.3 < low < 0.5 < high
 
 
-def test_phases_of_one_kind_differ_without_colour(rows: list[PhaseResult]) -> None:
-    looks = [plots._look(rows[1], before) for before in range(16)]
-    assert len({(look["linestyle"], look["fillstyle"]) for look in looks}) == 16
+def test_phases_of_one_kind_differ_without_colour(tmp_path: Path) -> None:
+    names = [f"p{k}" for k in range(16)]
+    alike = [phase(tmp_path, name, "top_down", cut="decoder") for name in names]
+    whole, _ = plots.dev_curves(alike).axes
+    assert len({(line.get_linestyle(), line.get_fillstyle()) for line in whole.lines}) == 16
 
 
 def test_long_labels_of_a_legend_have_a_column_of_their_own(rows: list[PhaseResult]) -> None:
-    from dataclasses import replace
-
     long = replace(rows[1], cut="encoder.2, dropout off, parent no_dropout, lr 0.001")
-    assert [plots.dev_curves(shown).legends[0]._ncols for shown in (rows, [*rows, long])] == [2, 1]
+    legends = [plots.dev_curves(shown).legends[0] for shown in (rows, [*rows, long])]
+    assert [legend._ncols for legend in legends] == [2, 1]
 
 
 def test_cuts_go_down_from_left_to_right(rows: list[PhaseResult]) -> None:
-    from dataclasses import replace
-
     shares = {"encoder.0": 0.8, "decoder": 0.25, "encoder.2": 0.5}
     cuts = [replace(rows[1], cut=cut, frozen_share=share) for cut, share in shares.items()]
     thaw = replace(rows[3], name="1/thaw_p1", kind="continue")
-    places = plots._places([thaw, rows[3], *cuts, rows[0]])
-    assert places == ["base", "decoder", "encoder.2", "encoder.0", "restart", "thaw_p1"]
+    shown = [thaw, rows[3], *cuts, rows[0]]
+    expected = ["base", "decoder", "encoder.2", "encoder.0", "restart", "thaw_p1"]
+    (axes,) = plots.error_by_cut(shown, {"perplexity, test": [plots.Point(70.0)] * len(shown)}).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == expected
+
+
+def test_phases_of_one_cut_stand_side_by_side(rows: list[PhaseResult]) -> None:
+    (axes,) = plots.error_by_cut(rows, {"perplexity, test": [plots.Point(70.0)] * 4}).axes
+    places = [container.lines[0].get_xdata()[0] for container in axes.containers]
+    half = plots.SPREAD / 2
+    assert places == pytest.approx([0, 1 - half, 1 + half, 2])
 
 
 def test_error_bars_are_the_interval_of_the_difference(rows: list[PhaseResult]) -> None:
-    sets = compare_sets(rows)
+    sets = compared(rows)
     panels = plots.error_panels(rows, sets)
-    assert list(panels) == ["WER %, test"] and panels["WER %, test"][3] is None
+    assert list(panels) == ["WER %, test"]
+    assert panels["WER %, test"][3] is None
     (axes,) = plots.error_by_cut(rows, panels).axes
-    change, rate = sets[0].cells[1].change, sets[0].cells[1].score.err_rate
+    cell = sets[0].cells[1]
+    low, high = cell.change.interval
+    rate_of_base = cell.score.err_rate - cell.change.points
     bar = axes.containers[1].lines[2][0].get_segments()[0]
-    assert (bar[0][1], bar[1][1]) == (
-        pytest.approx(rate + change.interval[0] - change.points),
-        pytest.approx(rate + change.interval[1] - change.points),
-    )
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["base", "decoder", "restart"]
+    assert [y for _, y in bar] == pytest.approx([rate_of_base + low, rate_of_base + high])
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["base", "decoder", "restart"]
 
 
 def test_bars_show_share_and_hours(rows: list[PhaseResult]) -> None:
@@ -78,7 +100,6 @@ def test_bars_show_share_and_hours(rows: list[PhaseResult]) -> None:
 
 
 def test_pictures_that_have_nothing_to_show_are_left_out(rows: list[PhaseResult]) -> None:
-    pictures = plots.draw(rows[3:], compare_sets(rows[3:]))
-    assert list(pictures) == ["share_and_cost.png"] and pictures["share_and_cost.png"].startswith(
-        b"\x89PNG"
-    )
+    pictures = plots.draw(rows[3:], compared(rows[3:]))
+    assert list(pictures) == [plots.SHARE_AND_COST]
+    assert pictures[plots.SHARE_AND_COST].startswith(b"\x89PNG")

@@ -11,64 +11,57 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from test_tables import phase  # noqa: E402
+from phases import compared, phase  # noqa: E402
 
-from espnet_topdown.results.compare import PhaseResult  # noqa: E402
 from espnet_topdown.results.pages import write_cascade  # noqa: E402
 from espnet_topdown.results.report import layer_state, verdict  # noqa: E402
+from espnet_topdown.results.rows import PhaseResult  # noqa: E402
 
 LAYERS = [("embed", 10), ("encoder.0", 2000), ("decoder.0", 300), ("output", 40)]
 NAMES = [name for name, _ in LAYERS]
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def write_html(directory: Path, rows: list[PhaseResult]) -> Path:
-    write_cascade(directory, rows, LAYERS)
+    write_cascade(directory, rows, compared(rows), LAYERS)
     return directory / "report.html"
 
 
+def two_phases(directory: Path, name: str) -> list[PhaseResult]:
+    frozen = ("decoder.0", "output")
+    base = phase(directory, "base", "base", wrong=12)
+    top = phase(directory, name, "top_down", cut="decoder", wrong=6, best=True, frozen=frozen)
+    return [base, top]
+
+
 def test_page_is_whole_and_self_contained(tmp_path: Path) -> None:
-    rows = [
-        phase(tmp_path, "base", "base", wrong=12),
-        phase(
-            tmp_path,
-            "p<1>",
-            "top_down",
-            cut="decoder",
-            wrong=6,
-            best=True,
-            frozen=("decoder.0", "output"),
-        ),
-    ]
-    page = write_html(tmp_path / "out", rows).read_text(encoding="utf-8")
-    assert "p&lt;1&gt;" in page and "p<1>" not in page and page.count("<table>") == 3
+    page = write_html(tmp_path / "out", two_phases(tmp_path, "p<1>")).read_text(encoding="utf-8")
+    assert "p&lt;1&gt;" in page
+    assert "p<1>" not in page
+    assert page.count("<table>") == 3
     assert page.count('src="data:image/png;base64,') == 3
-    assert (
-        "<h1>out</h1><p>1 top-down phase, 0 controls: dev selects p&lt;1&gt;, cut decoder" in page
-    )
-    assert (
-        page.index("Error by cut")
-        < page.index("<svg")
-        < page.index("<table>")
-        < page.index("<details><summary>CER")
-    )
-    assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)|url\((?!#)|@import|<script""", page)
+    head = "<h1>out</h1><p>1 top-down phase, 0 controls: dev selects p&lt;1&gt;, cut decoder"
+    assert head in page
+    order = ("Error by cut", "<svg", "<table>", "<details><summary>CER", "Dev curves")
+    places = [page.index(text) for text in order]
+    assert places == sorted(places)
+    from_elsewhere = r"""(src|href)\s*=\s*["'](?!data:)|url\((?!#)|@import|<script"""
+    assert not re.search(from_elsewhere, page)
+
+
+def test_layers_are_drawn_with_the_output_on_top(tmp_path: Path) -> None:
+    page = write_html(tmp_path / "out", two_phases(tmp_path, "p1")).read_text(encoding="utf-8")
     svg = ElementTree.fromstring(re.search(r"<svg.*?</svg>", page, re.DOTALL)[0])
-    titles = [title.text for title in svg.iter("{http://www.w3.org/2000/svg}title")]
-    assert len(titles) == 8 and Counter(t.split(" ", 2)[2] for t in titles) == {
-        "fresh and trained": 6,
-        "kept and frozen": 2,
-    }
-    texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[:4] == [
-        "output (40)",
-        "decoder.0 (300)",
-        "encoder.0 (2,000)",
-        "embed (10)",
-    ]  # output on top
+    states = [title.text.split(" ", 2)[2] for title in svg.iter(f"{SVG}title")]
+    assert Counter(states) == {"fresh and trained": 6, "kept and frozen": 2}
+    texts = [text.text for text in svg.iter(f"{SVG}text")]
+    assert texts[:4] == ["output (40)", "decoder.0 (300)", "encoder.0 (2,000)", "embed (10)"]
 
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = (
+    "--headless",
+    "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -77,38 +70,26 @@ QUIET = (
 )
 
 
+def browse(tmp_path: Path, page: Path, *options: str) -> None:
+    command = [BROWSER, *QUIET, f"--user-data-dir={tmp_path}/profile", *options, page.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH")
 def test_page_is_drawn_by_a_real_browser(tmp_path: Path) -> None:
     """The layer picture's frozen cells and every plot arrive as pixels."""
     import matplotlib.image
 
-    rows = [
-        phase(tmp_path, "base", "base", wrong=12),
-        phase(
-            tmp_path,
-            "p1",
-            "top_down",
-            cut="decoder",
-            wrong=6,
-            best=True,
-            frozen=("decoder.0", "output"),
-        ),
-    ]
-    page, picture = write_html(tmp_path / "out", rows), tmp_path / "page.png"
-    options = [
-        "--headless",
-        "--no-sandbox",
-        *QUIET,
-        f"--user-data-dir={tmp_path}/profile",
-        "--window-size=1200,3000",
-    ]
-    command = [BROWSER, *options, f"--screenshot={picture}", page.as_uri()]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    page = write_html(tmp_path / "out", two_phases(tmp_path, "p1"))
+    picture = tmp_path / "page.png"
+    browse(tmp_path, page, "--window-size=1200,3000", f"--screenshot={picture}")
     pixels = (matplotlib.image.imread(picture)[..., :3] * 255).round().astype(int)
-    blue = (pixels == (0x00, 0x72, 0xB2)).all(axis=-1)  # Okabe-Ito blue: kept and frozen
-    assert blue[:1500].sum() > 2000  # two cells of the layer picture
+    # Okabe and Ito's blue is kept and frozen: two cells of the layer picture.
+    blue = (pixels == (0x00, 0x72, 0xB2)).all(axis=-1)
+    assert blue[:1500].sum() > 2000
+    # Tables and plots stand further down.
     drawn = (pixels < 250).any(axis=-1).any(axis=1)
-    assert drawn[1500:].sum() > 300  # tables and plots further down
+    assert drawn[1500:].sum() > 300
 
 
 @pytest.mark.skipif(
@@ -116,34 +97,40 @@ def test_page_is_drawn_by_a_real_browser(tmp_path: Path) -> None:
 )
 def test_printed_page_loses_no_column(tmp_path: Path) -> None:
     rows = [phase(tmp_path, "base", "base", wrong=12)]
-    rows += [
-        phase(tmp_path, f"p{k}", "top_down", cut="decoder", wrong=6, best=not k, seed=1000 + k)
-        for k in range(12)
-    ]
-    page, printed = write_html(tmp_path / "out", rows), tmp_path / "page.pdf"
-    options = ["--headless", "--no-sandbox", *QUIET, f"--user-data-dir={tmp_path}/profile"]
-    command = [BROWSER, *options, f"--print-to-pdf={printed}", page.as_uri()]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    text = subprocess.run(
-        ["pdftotext", "-layout", printed, "-"], check=True, capture_output=True, text=True
-    ).stdout
-    assert (
-        text.count("-10.42 to -2.08") >= 12 and "<0.001 (<0.001)" in text
-    )  # the two columns on the right
-    assert (
-        text.split("kept and trained")[0].count("p11") >= 1
-    )  # the last column of the layer picture
+    for k in range(12):
+        given = {"wrong": 6, "best": not k, "seed": 1000 + k}
+        rows.append(phase(tmp_path, f"p{k}", "top_down", cut="decoder", **given))
+    printed = tmp_path / "page.pdf"
+    browse(tmp_path, write_html(tmp_path / "out", rows), f"--print-to-pdf={printed}")
+    command = ["pdftotext", "-layout", printed, "-"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    # The two columns on the right.
+    assert text.count("-10.42 to -2.08") >= 12
+    assert "<0.001 (<0.001)" in text
+    # The last column of the layer picture.
+    assert "p11" in text.split("kept and trained")[0]
 
 
 def test_verdict_is_devs(tmp_path: Path) -> None:
     base = phase(tmp_path, "base", "base", dev=0.5, best=True)
     worse = phase(tmp_path, "p1", "top_down", cut="decoder", dev=0.4, accepted=False)
-    control = phase(tmp_path, "r1", "restart")
+    control = phase(tmp_path, "r1", "restart", role="control")
     expected = (
         "1 top-down phase, 1 control: none is better than phase 0 on dev (valid acc max 0.5000)."
     )
     assert verdict([base, worse, control]) == expected
-    assert verdict([base]) == "Phases finished: 0; nothing is selected yet."
+    assert verdict([base, control]) == "Phases finished: 0; nothing is selected yet."
+
+
+def test_verdict_counts_in_plurals(tmp_path: Path) -> None:
+    base = phase(tmp_path, "base", "base", dev=0.5)
+    first = phase(tmp_path, "p1", "top_down", cut="decoder", dev=0.4)
+    best = phase(tmp_path, "p2", "top_down", cut="encoder.1", dev=0.6, best=True)
+    expected = (
+        "2 top-down phases, 0 controls: dev selects p2, cut encoder.1 (valid acc max 0.6000, phase"
+        " 0 0.5000)."
+    )
+    assert verdict([base, first, best]) == expected
 
 
 @pytest.mark.parametrize(
@@ -153,6 +140,7 @@ def test_verdict_is_devs(tmp_path: Path) -> None:
         ("top_down", "decoder", ("decoder.0", "output"), "fresh fresh frozen frozen"),
         ("unfrozen", "decoder", (), "fresh fresh kept kept"),
         ("continue", None, (), "kept kept kept kept"),
+        ("restart", None, (), "fresh fresh fresh fresh"),
         ("bottom_up", "decoder", ("embed", "encoder.0"), "frozen frozen fresh fresh"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Significance agrees with NIST's sc_stats, with enumeration, and with numbers worked out by hand."""
+"""Significance agrees with sc_stats, with enumeration, and with numbers worked out by hand."""
 
 import itertools
 import json
@@ -12,17 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transcripts
+from transcripts import Rows
 
-from espnet_topdown.results.scoring import alignments, write_trn
+from espnet_topdown.results.scoring import alignments, read_pairs
 from espnet_topdown.results.significance import (
     bootstrap_intervals,
     holm,
     mapsswe,
     segment_errors,
     sign_test,
+    t_interval,
 )
+from espnet_topdown.results.trn import speaker_of, write_trn
 
-RECIPES = Path(__file__).parents[2] / "egs2"
+RECORDS = Path(__file__).parents[2] / "egs2/fsdd/asr1/records"
 
 
 @pytest.mark.parametrize(
@@ -30,145 +33,141 @@ RECIPES = Path(__file__).parents[2] / "egs2"
     [
         ("CCCC", "CCCC", []),
         ("CCSCC", "CCCCC", [(1, 0)]),
-        ("CSCSC", "CCCCC", [(2, 0)]),  # one right word does not part them
+        # One right word does not part them, two do.
+        ("CSCSC", "CCCCC", [(2, 0)]),
         ("CSCCS", "CCCCC", [(1, 0), (1, 0)]),
         ("CSCCCC", "CCCCSC", [(1, 0), (0, 1)]),
         ("CSCCC", "CCSCC", [(1, 1)]),
-        ("CICC", "CCDC"[:3], [(1, 1)]),
+        ("CICC", "CCD", [(1, 1)]),
         ("CCI", "CC", [(1, 0)]),
-        ("CC", "CCI", [(0, 1)]),  # early versions of sc_stats lost this one
-        ("SCICC", "CCCC", [(2, 0)]),  # an insertion ends a run of right words
+        # Early versions of sc_stats lost this one.
+        ("CC", "CCI", [(0, 1)]),
+        # An insertion ends a run of right words.
+        ("SCICC", "CCCC", [(2, 0)]),
         ("", "II", [(0, 2)]),
     ],
 )
 def test_segments_are_parted_by_two_words_right_on_both_sides(
-    first: str, second: str, segments: list
+    first: str, second: str, segments: list[tuple[int, int]]
 ) -> None:
     assert segment_errors(first, second) == segments
 
 
-def synthetic(directory: Path, seed: int, words: int, share: float) -> None:
-    """ref.trn, and two systems' a.trn and b.trn, of made-up words."""
+def synthetic(seed: int, words: int, share: float) -> tuple[Rows, Rows, Rows]:
+    """References of made-up words, and what two systems heard."""
     ref = transcripts.reference(seed, utterances=400, words=words, speakers=7)
-    write_trn(directory / "ref.trn", ref)
-    for name, extra in (("a", 0.0), ("b", 0.01)):
-        heard = transcripts.garbled(ref, seed + ord(name), share=share + extra, words=words)
-        write_trn(directory / f"{name}.trn", heard)
+    first = transcripts.garbled(ref, seed + ord("a"), share=share, words=words)
+    second = transcripts.garbled(ref, seed + ord("b"), share=share + 0.01, words=words)
+    return ref, first, second
 
 
-def real(directory: Path, first: str, second: str) -> None:
-    """The same from the records of connected digits.
-
-    What two trained models heard in real speech.
-    """
-    record = json.loads(next((RECIPES / "fsdd/asr1/records").glob("*/seed1.json")).read_text())
+def real(first: str, second: str) -> tuple[Rows, Rows, Rows]:
+    """References of connected digits, and what two trained models heard in real speech."""
+    record = json.loads(next(RECORDS.glob("*/seed1.json")).read_text())
     dataset, references = next(iter(record["references"].items()))
-    heard = {phase["name"]: references | phase["hypotheses"][dataset] for phase in record["phases"]}
-    for name, texts in (("ref", references), ("a", heard[first]), ("b", heard[second])):
-        write_trn(
-            directory / f"{name}.trn",
-            ((u, u.split("-")[0], text.split()) for u, text in texts.items()),
-        )
+    heard = {phase["name"]: phase["hypotheses"][dataset] for phase in record["phases"]}
+
+    def rows(texts: dict[str, str]) -> Rows:
+        return [(name, speaker_of(name), text.split()) for name, text in texts.items()]
+
+    return rows(references), rows(references | heard[first]), rows(references | heard[second])
 
 
 @pytest.mark.parametrize(
     ("make", "given"),
     [
-        *(
-            (synthetic, given)
-            for given in ((1, 4, 0.2), (2, 60, 0.1), (3, 12, 0.04), (5, 30, 0.15))
-        ),
-        *((real, ("phase0", other)) for other in ("phase1", "restart_phase1", "bottom_up_phase1")),
+        (synthetic, (1, 4, 0.2)),
+        (synthetic, (2, 60, 0.1)),
+        (synthetic, (3, 12, 0.04)),
+        (synthetic, (5, 30, 0.15)),
+        (real, ("phase0", "phase1")),
+        (real, ("phase0", "restart_phase1")),
+        (real, ("phase0", "bottom_up_phase1")),
     ],
-    ids=lambda value: getattr(
-        value, "__name__", "-".join(map(str, value)) if isinstance(value, tuple) else None
-    ),
 )
-def test_mapsswe_agrees_with_sc_stats(tmp_path: Path, make: Callable, given: tuple) -> None:
-    make(tmp_path, *given)
-    systems = ["-h", "a.trn", "trn", "-h", "b.trn", "trn"]
-    command = [
-        transcripts.sctk("sclite"),
-        "-r",
-        "ref.trn",
-        "trn",
-        *systems,
-        "-i",
-        "rm",
-        "-o",
-        "sgml",
-        "-O",
-        ".",
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    sgml = (tmp_path / "a.trn.sgml").read_text() + (tmp_path / "b.trn.sgml").read_text()
-
-    def sc_stats(report: str) -> str:
-        command = [
-            transcripts.sctk("sc_stats"),
-            "-p",
-            "-t",
-            "mapsswe",
-            report,
-            "-n",
-            "-",
-            "-O",
-            ".",
-        ]
-        return subprocess.run(
-            command, cwd=tmp_path, input=sgml, check=True, capture_output=True, text=True
-        ).stdout
-
-    found = re.search(r"# segs: (\d+)\).*\(mean: +(\S+)\) .*\(Z Stat: +(\S+)\)", sc_stats("-v"))
-    p = re.search(r"MP +\|\| +a.trn .*?([\d.]+) +\**", sc_stats("-u"))[1]
-    a, b = (alignments(tmp_path / "ref.trn", tmp_path / f"{name}.trn") for name in "ab")
-    ours = mapsswe((a[name], b[name]) for name in a)
-    assert (ours.segments, f"{ours.mean:.3f}", f"{ours.z:.3f}") == (
-        int(found[1]),
-        found[2],
-        found[3],
+def test_mapsswe_agrees_with_sc_stats(
+    tmp_path: Path, make: Callable[..., tuple[Rows, Rows, Rows]], given: tuple
+) -> None:
+    for name, rows in zip(("ref.trn", "a.trn", "b.trn"), make(*given), strict=True):
+        write_trn(tmp_path / name, rows)
+    a, b = (
+        alignments(read_pairs(tmp_path / "ref.trn", tmp_path / name)) for name in ("a.trn", "b.trn")
     )
-    # sc_stats looks p up for |z| cut to two decimals, and prints nothing finer than 0.001
+    ours = mapsswe((a[name], b[name]) for name in a)
+
+    transcripts.sclite(tmp_path, ("a.trn", "b.trn"), "sgml")
+    counts = re.search(
+        r"# segs: (\d+)\).*\(mean: +(\S+)\) .*\(Z Stat: +(\S+)\)", sc_stats(tmp_path, "-v")
+    )
+    assert counts.groups() == (str(ours.segments), f"{ours.mean:.3f}", f"{ours.z:.3f}")
+    # sc_stats looks p up for |z| cut to two decimals, and prints nothing finer than 0.001.
+    p = float(re.search(r"MP +\|\| +a.trn .*?([\d.]+) +\**", sc_stats(tmp_path, "-u"))[1])
     cut = math.floor(abs(ours.z) * 100) / 100
-    assert max(math.erfc(cut / math.sqrt(2)), 0.001) == pytest.approx(float(p), abs=0.0006)
-    assert ours.p <= math.erfc(cut / math.sqrt(2))
+    of_cut = math.erfc(cut / math.sqrt(2))
+    assert p == pytest.approx(max(of_cut, 0.001), abs=0.0006)
+    assert ours.p <= of_cut
+
+
+def sc_stats(folder: Path, report: str) -> str:
+    """What sc_stats prints of a.trn against b.trn after sclite's sgml reports."""
+    sgml = "".join((folder / f"{name}.trn.sgml").read_text() for name in "ab")
+    command = [transcripts.sctk("sc_stats"), "-p", "-t", "mapsswe", report, "-n", "-", "-O", "."]
+    done = subprocess.run(
+        command, cwd=folder, input=sgml, check=True, capture_output=True, text=True
+    )
+    return done.stdout
 
 
 def test_mapsswe_without_variance_is_a_sign_test() -> None:
     five = mapsswe([("CCSCC", "CCCCC")] * 5)
-    assert (five.segments, five.mean, five.z, five.p) == (5, 1.0, None, 2 / 2**5)
-    assert mapsswe([("CC", "CC")]).p is None  # no segment: undefined
+    assert (five.segments, five.mean, five.z, five.p) == (5, 1.0, None, pytest.approx(2 / 2**5))
     assert mapsswe([("SC", "SC")] * 3).p == 1.0
+
+
+def test_mapsswe_without_a_segment_is_undefined() -> None:
+    assert mapsswe([("CC", "CC")]).p is None
 
 
 def test_sign_test_equals_enumeration() -> None:
     for n in range(1, 9):
+        splits = [abs(sum(signs)) for signs in itertools.product((1, -1), repeat=n)]
         for more in range(n + 1):
-            uneven = abs(n - 2 * more)
-            extreme = sum(
-                abs(sum(signs)) >= uneven for signs in itertools.product((1, -1), repeat=n)
-            )
-            assert sign_test([1] * more + [-3] * (n - more) + [0, 0]) == pytest.approx(
-                extreme / 2**n
-            )
+            as_uneven = [split for split in splits if split >= abs(n - 2 * more)]
+            differences = [1] * more + [-3] * (n - more) + [0, 0]
+            assert sign_test(differences) == pytest.approx(len(as_uneven) / 2**n)
+
+
+def test_sign_test_of_nothing_but_zeros_is_1() -> None:
+    assert sign_test([0.0, 0.0]) == 1.0
+
+
+def test_t_interval_by_hand() -> None:
+    # Mean 2, standard deviation 1, t(0.975, 2) = 4.302653.
+    low, high = t_interval([1.0, 2.0, 3.0])
+    half = 4.302653 / math.sqrt(3)
+    assert (low, high) == pytest.approx((2 - half, 2 + half))
+
+
+def test_t_interval_of_equal_values_has_no_width() -> None:
+    assert t_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("values", [[], [1.0]])
+def test_t_interval_needs_two_values(values: list[float]) -> None:
+    assert t_interval(values) is None
 
 
 def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, None, 0.03]) == [
-        pytest.approx(0.03),
-        pytest.approx(0.06),
-        None,
-        pytest.approx(0.06),
-    ]
+    corrected = holm([0.01, 0.04, None, 0.03])
+    assert corrected[2] is None
+    assert corrected[:2] + corrected[3:] == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
 
 
 def test_interval_equals_that_of_all_resamples() -> None:
-    errors, words = (
-        np.array([0.0, 1.0, 4.0, 2.0, 0.0, 3.0]),
-        np.array([3.0, 5.0, 4.0, 9.0, 2.0, 7.0]),
-    )
+    errors = np.array([0.0, 1.0, 4.0, 2.0, 0.0, 3.0])
+    words = np.array([3.0, 5.0, 4.0, 9.0, 2.0, 7.0])
     drawn = np.array(list(itertools.product(range(6), repeat=6)))
     rates = 100 * errors[drawn].sum(axis=1) / words[drawn].sum(axis=1)
     ((low, high),) = bootstrap_intervals(errors[:, None], words, list("abcdef"), resamples=50_000)
@@ -176,39 +175,32 @@ def test_interval_equals_that_of_all_resamples() -> None:
 
 
 def test_speakers_are_drawn_whole() -> None:
-    errors, words, speakers = (
-        np.array([[1.0], [0.0], [0.0], [1.0]]),
-        np.full(4, 2.0),
-        ["x", "x", "y", "y"],
-    )
-    assert bootstrap_intervals(errors, words, speakers) == [
-        (25.0, 25.0)
-    ]  # both have 1 error in 4 words
+    errors = np.array([[1.0], [0.0], [0.0], [1.0]])
+    words = np.full(4, 2.0)
+    # Both speakers have 1 error in 4 words.
+    assert bootstrap_intervals(errors, words, ["x", "x", "y", "y"]) == [(25.0, 25.0)]
     assert bootstrap_intervals(errors, words, list("abcd")) == [(0.0, 50.0)]
 
 
 def test_seeds_of_an_utterance_move_together() -> None:
-    """Opposite errors in two seeds cancel in every resample when drawn together, and would not when
-    drawn apart.
-    """
+    """Opposite errors in two seeds cancel in every resample; drawn apart they would not."""
     one = np.array([1.0, 0.0, 1.0, 0.0])
     mean = np.mean([one, 1 - one], axis=0)
     assert bootstrap_intervals(mean[:, None], np.ones(4), list("abcd")) == [(50.0, 50.0)]
 
 
 def test_resamples_are_reproducible_and_shared_by_columns() -> None:
-    errors = np.arange(20.0).reshape(10, 2)
-    errors[:, 1] = errors[:, 0]
-    first, second = bootstrap_intervals(errors, np.full(10, 9.0), [str(k) for k in range(10)])
-    assert (
-        first
-        == second
-        == bootstrap_intervals(errors, np.full(10, 9.0), [str(k) for k in range(10)])[0]
-    )
+    column = np.arange(0.0, 20.0, 2.0)
+    errors = np.column_stack([column, column])
+    words = np.full(10, 9.0)
+    names = [str(k) for k in range(10)]
+    first, second = bootstrap_intervals(errors, words, names)
+    assert first == second == bootstrap_intervals(errors, words, names)[0]
 
 
 def test_ten_thousand_resamples_of_five_thousand_utterances_take_seconds() -> None:
     errors = np.random.default_rng(0).poisson(1.0, (5000, 6)).astype(float)
     start = time.perf_counter()
     bootstrap_intervals(errors, np.full(5000, 10.0), [str(k) for k in range(5000)])
-    assert time.perf_counter() - start < 10  # 0.5 to 1 s on one idle core
+    # 0.5 to 1 s on one idle core.
+    assert time.perf_counter() - start < 10

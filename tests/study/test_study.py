@@ -92,7 +92,7 @@ def write(folder: Path, *records: dict) -> Path:
 
 
 def answers(tmp_path: Path, *records: dict) -> dict[str, contrasts.Contrast]:
-    decoded = contrasts.Decoded(records, SET, tmp_path)
+    decoded = contrasts.Decoded(records, SET)
     asked = contrasts.questions(records)
     return {question: decoded.contrast(question, pairs) for question, pairs in asked.items()}
 

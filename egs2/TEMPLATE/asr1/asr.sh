@@ -461,8 +461,9 @@ if do_stage 13; then
     if [ -f local/score.sh ]; then
         local/score.sh "${score_words[@]}" "${asr_exp}"
     fi
-    read -r -a case_words <<< "${score_opts}"  # -s or nothing
-    python3 -m espnet_topdown.results.pages "${asr_exp}" "${case_words[@]}" > "${asr_exp}/RESULTS.md.tmp"
+    case_words=()
+    [[ "${score_opts}" != *-s* ]] || case_words+=(--case_sensitive)
+    python3 -m espnet_topdown results "${asr_exp}" "${case_words[@]}" > "${asr_exp}/RESULTS.md.tmp"
     mv "${asr_exp}/RESULTS.md.tmp" "${asr_exp}/RESULTS.md"
     cat "${asr_exp}/RESULTS.md"
 fi

@@ -1,0 +1,134 @@
+"""Phases are compared with their own phase 0, by utterance, on what both were decoded on."""
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from phases import compared, phase, sentences
+from transcripts import INFERENCE, write_scored
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.results.compare import compare_sets
+from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.scoring import Pair
+from espnet_topdown.results.trn import Transcript
+
+# Two-sided normal tail at z = sqrt(11), 0.00091: see `test_tables.test_cascade_by_hand`.
+P_SQRT_11 = math.erfc(math.sqrt(11 / 2))
+
+
+def texts(wrong: int) -> list[Pair]:
+    """24 sentences by 6 speakers, as `phases.sentences`, without files."""
+    pairs = []
+    for said, heard in zip(sentences(), sentences(wrong), strict=True):
+        name, speaker, _ = said
+        ref, hyp = (Transcript(name, speaker, tuple(words)) for *_, words in (said, heard))
+        pairs.append((ref, hyp))
+    return pairs
+
+
+def test_sets_are_values(tmp_path: Path) -> None:
+    rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
+    key = ("decode", "test", "wer")
+    (only,) = compare_sets(rows, [{key: texts(12)}, {key: texts(6)}], resamples=100)
+    assert (only.inference, only.dataset, only.metric) == key
+    assert [cell.score.errors for cell in only.cells] == [12, 6]
+    assert [cell.change and cell.change.points for cell in only.cells] == [None, -6.25]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "utterances", "units"),
+    [
+        (2, 6, ("utterances",)),
+        (6, 12, ("utterances", "speakers")),
+        (20, 40, ("speakers",)),
+        # A speaker each: to draw speakers is to draw utterances.
+        (20, 20, ("utterances",)),
+    ],
+)
+def test_speakers_are_resampled_where_there_are_many(
+    tmp_path: Path, speakers: int, utterances: int, units: tuple[str, ...]
+) -> None:
+    spoken = [(f"u{k:02d}", f"s{k % speakers:02d}", ["A"]) for k in range(utterances)]
+    rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
+    for row in rows:
+        write_scored(row.directory, "test", spoken, spoken)
+    assert [(one.units, one.speakers) for one in compared(rows)] == [(units, speakers)] * 2
+
+
+def test_each_cascade_has_its_own_phase_0_and_seeds_are_read_together(tmp_path: Path) -> None:
+    rows = []
+    for seed, (wrong_base, wrong) in enumerate(((12, 6), (18, 18))):
+        directory = tmp_path / f"seed{seed}"
+        rows.append(phase(directory, "base", "base", wrong=wrong_base, seed=seed))
+        top = phase(
+            directory, "p1", "top_down", cut="decoder", wrong=wrong, seed=seed + 1000, best=True
+        )
+        rows.append(top)
+    words = compared(rows)[0]
+    assert [cell.change and cell.change.points for cell in words.cells] == [None, -6.25, None, 0.0]
+    base, group = words.groups
+    assert (base.kind, base.error_rates, base.change) == ("base", (12.5, 18.75), None)
+    assert (group.names, group.seeds, group.change.points) == (("p1",), (1000, 1001), -3.125)
+    assert words.cells[1].test.z == pytest.approx(math.sqrt(11))
+    assert words.cells[1].p_holm == pytest.approx(2 * P_SQRT_11)
+    assert (words.cells[3].test.segments, words.cells[3].p_holm) == (18, 1.0)
+
+
+def test_only_seeds_of_one_experiment_are_read_together(tmp_path: Path) -> None:
+    """Controls of one kind with other settings, or another parent, are other experiments."""
+    rows = []
+    for seed in range(2):
+        directory = tmp_path / f"seed{seed}"
+        rows.append(phase(directory, "base", "base", wrong=12, seed=seed))
+        for number, settings in enumerate(("plain", "asgd", "parent phase2")):
+            name = f"c{number}"
+            given = {"wrong": 6, "seed": seed + 1000, "settings": settings}
+            rows.append(phase(directory, name, "continue", **given))
+    groups = compared(rows)[0].groups
+    assert [group.names for group in groups] == [("base",), ("c0",), ("c1",), ("c2",)]
+    assert {len(group.seeds) for group in groups} == {2}
+
+
+def test_p_values_are_corrected_over_all_sets(rows: list[PhaseResult]) -> None:
+    for row, wrong in ((rows[0], 8), (rows[1], 0)):
+        write_scored(row.directory, "eval", sentences(), sentences(wrong))
+    cells = {one.dataset: one.cells[1] for one in compared(rows) if one.metric == "wer"}
+    assert (cells["eval"].test.p, cells["test"].test.p) == (2 / 2**8, pytest.approx(P_SQRT_11))
+    assert (cells["eval"].p_holm, cells["test"].p_holm) == (2 / 2**8, pytest.approx(2 * P_SQRT_11))
+
+
+def test_files_in_another_order_are_paired_by_utterance(rows: list[PhaseResult]) -> None:
+    write_scored(rows[0].directory, "test", sentences(), sentences(3))
+    write_scored(rows[1].directory, "test", sentences()[::-1], sentences(3)[::-1])
+    assert compared(rows)[0].cells[1].change.interval == (0.0, 0.0)
+
+
+def test_only_words_and_characters_are_compared(rows: list[PhaseResult]) -> None:
+    scored = rows[0].directory / INFERENCE / "test"
+    shutil.copytree(scored / "score_wer", scored / "score_ter")
+    assert [one.metric for one in compared(rows)] == ["wer", "cer"]
+
+
+def test_different_utterances_cannot_be_compared(rows: list[PhaseResult]) -> None:
+    write_scored(rows[1].directory, "test", sentences()[1:], sentences()[1:])
+    message = (
+        r"test of p1 and of base are not the same reference \(utterances: 23 and 24;"
+        r" s0-s0-u00 differs\), so test cannot be compared"
+    )
+    with pytest.raises(TopdownError, match=message):
+        compared(rows)
+
+
+def test_another_text_of_the_same_length_cannot_be_compared(rows: list[PhaseResult]) -> None:
+    other = [(name, speaker, ["FIVE", *words[1:]]) for name, speaker, words in sentences()]
+    write_scored(rows[1].directory, "test", other, other)
+    with pytest.raises(TopdownError, match=r"not the same reference .* s0-s0-u00 differs"):
+        compared(rows)
+
+
+def test_a_base_that_was_not_decoded_leaves_no_difference(rows: list[PhaseResult]) -> None:
+    bare = replace(rows[0], directory=rows[3].directory)
+    assert [cell.change for cell in compared([bare, *rows[1:]])[0].cells] == [None] * 4
