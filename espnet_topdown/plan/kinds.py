@@ -14,6 +14,7 @@ Role = Literal["candidate", "control"]
 CANDIDATE: Role = "candidate"
 CONTROL: Role = "control"
 TOP_DOWN = "top_down"
+RESTART = "restart"
 # Phase 0's kind in tables and plots; no plan asks for it.
 BASE_KIND = "base"
 
@@ -71,7 +72,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     TOP_DOWN: Kind("upper", 0.0, Look("#E69F00", "s", "///")),
-    "restart": Kind("none", 1.0, Look("#56B4E9", "^", "...")),
+    RESTART: Kind("none", 1.0, Look("#56B4E9", "^", "...")),
     "continue": Kind("all", 1.0, Look("#009E73", "D", "xxx")),
     "unfrozen": Kind("upper", 1.0, Look("#0072B2", "v", "\\\\\\")),
     "bottom_up": Kind("lower", 0.0, Look("#D55E00", "P", "---")),

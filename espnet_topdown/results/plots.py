@@ -86,8 +86,14 @@ def title(name: str) -> str:
 
 
 def _png(figure: "Figure") -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=150)
+    """The figure as PNG with a palette, a third of the size that true colour has."""
+    from PIL import Image
+
+    drawn, stream = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=150)
+    # Lines of few colours on white: 64 hold all of them and their smooth edges.
+    picture = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    picture.save(stream, format="png", optimize=True, dpi=(150, 150))
     return stream.getvalue()
 
 

@@ -1,9 +1,7 @@
-"""``python3 -m espnet_topdown.study``.
+"""``python3 -m espnet_topdown.study``: train, decode and record the seeds of a study, and show it.
 
-Train, decode and record the seeds of a study, and build its tables.
-
-``run`` is called in a recipe directory and drives its run.sh; ``table`` builds RESULTS.md from the
-records alone.
+``run`` and ``record`` are called in a recipe directory, whose run.sh they drive; ``table`` builds
+RESULTS.md from the records alone.
 """
 
 import argparse
@@ -11,60 +9,66 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.errors import reported
-from espnet_topdown.study import study
+from espnet_topdown.study import recording, study
+from espnet_topdown.study.record_files import find_records
+
+HELP = {
+    "run": "train, decode and record every seed; goes on after an interruption",
+    "record": "record what is finished of each seed, while others or later phases are to come",
+}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """``python3 -m espnet_topdown.study run MODEL``, ``record MODEL`` or ``table RECORDS...
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``run MODEL``, ``record MODEL`` or ``table RECORDS... [--output FILE]``."""
+    options = _parser().parse_args(argv)
+    with reported():
+        if options.command == "table":
+            # pages loads numpy, which run and record do without.
+            from espnet_topdown.study import pages
 
-    [--output FILE]``.
-    """
+            pages.show(find_records(options.records), options.records, options.output)
+            return
+        chosen = study.choose(
+            options.model, options.seeds, options.jobs, options.model_file, options.test_sets
+        )
+        if options.command == "run":
+            recording.run(chosen)
+            return
+        for seed in chosen.seeds:
+            recording.record_seed(chosen, seed)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python3 -m espnet_topdown.study", description=__doc__.splitlines()[0]
+        "python3 -m espnet_topdown.study",
+        description="Train, decode and record the seeds of a study, and build its tables.",
     )
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
-    helps = {
-        "run": "train, decode and record every seed; goes on after an interruption",
-        "record": (
-            "record what is finished of each seed, while others or later phases are still to come"
-        ),
-    }
-    for name, text in helps.items():
-        command = commands.add_parser(name, help=text)
-        add = command.add_argument
+    for name, text in HELP.items():
+        add = commands.add_parser(name, help=text).add_argument
         add(
             "model",
             help="conf/train_asr_MODEL.yaml or conf/train_lm_MODEL.yaml, and conf/study/MODEL.yaml",
         )
-        add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the baselines (1 2 3)")
+        add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the bases (1 2 3)")
         add("--jobs", type=int, default=2, help="single-threaded trainings at a time (2)")
         add(
             "--model_file",
             help="model to decode (valid.acc.ave.pth; valid.loss.ave.pth of a language model)",
         )
         add("--test_sets", default="test", help='ASR: sets to decode, such as "dev test" (test)')
-    table = commands.add_parser("table", help="RESULTS.md from records, without the models")
-    table.add_argument(
-        "records", type=Path, nargs="+", metavar="RECORDS", help="records, or directories of them"
+    add = commands.add_parser(
+        "table", help="RESULTS.md from records, without the models"
+    ).add_argument
+    add(
+        "records",
+        type=Path,
+        nargs="+",
+        metavar="RECORDS",
+        help="records, or directories of them",
     )
-    table.add_argument(
-        "--output", type=Path, help="file to write, with its images/ beside it (default: print)"
-    )
-    options = parser.parse_args(arguments)
-    with reported():
-        if options.command == "table":
-            from espnet_topdown.study import tables
-
-            tables.show(study.find_records(options.records), options.records, options.output)
-            return
-        chosen = study.choose(
-            options.model, options.seeds, options.jobs, options.model_file, options.test_sets
-        )
-        if options.command == "run":
-            study.run(chosen)
-        else:
-            for seed in chosen.seeds:
-                study.record_seed(chosen, seed)
+    add("--output", type=Path, help="file to write, with its images/ beside it (default: print)")
+    return parser
 
 
 if __name__ == "__main__":

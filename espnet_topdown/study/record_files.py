@@ -1,0 +1,263 @@
+"""The files of a record, of which references stand once a study.
+
+``records/MODEL/references.json``: set -> utterance -> text.
+
+``records/MODEL/seedN.json``: a header, one line a phase, and ``misheard``: set -> place of an
+utterance in the references -> edits (`espnet_topdown.study.edits`) -> places of the phases that
+heard it so. What is not listed was heard as the reference has it.
+
+What a record holds is said in `espnet_topdown.study.records`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import check, files
+from espnet_topdown.check import Must
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS
+from espnet_topdown.plan.plan import DROPOUT
+from espnet_topdown.study.edits import edited, edits_of
+from espnet_topdown.study.records import Record, RecordedPhase, Texts
+
+Misheard = dict[str, dict[str, list[int]]]
+
+ADVICE = "give records that 'study run' wrote"
+# Format 1, which had no such number, held every reference and hypothesis in full.
+FORMAT = 2
+REFERENCES = "references.json"
+# Of a phase: what follows from the rest of the file.
+NOT_STORED = ("directory", "dev_name", "hypotheses")
+# What a record of every format has.
+BEGINNING = {"model", "seed", "phases"}
+
+LIST = Must("a list", lambda value: isinstance(value, list))
+BOOL = Must("true or false", lambda value: isinstance(value, bool))
+HEADER = {
+    "model": check.NAME,
+    "seed": check.whole(0),
+    "plan": check.TEXT,
+    "dev_name": check.NAME,
+    "complete": BOOL,
+    "made": check.MAPPING,
+    "data": check.MAPPING,
+    "references": check.MAPPING,
+    "phases": LIST,
+    "misheard": check.MAPPING,
+}
+PHASE = {
+    "name": check.NAME,
+    "kind": check.one_of((BASE_KIND, *KINDS)),
+    "role": check.one_of((CANDIDATE, CONTROL)),
+    "cut": check.NAME,
+    "frozen_share": check.NUMBER,
+    "dev": check.NUMBER,
+    "accepted": BOOL,
+    "best": BOOL,
+    "seed": check.whole(0),
+    "epochs": check.whole(0),
+    "hours": check.NUMBER,
+    "curve": LIST,
+    "perplexity": check.MAPPING,
+    "frozen": LIST,
+    "settings": check.TEXT,
+    "parameters": check.whole(1),
+    "dropout": check.one_of(DROPOUT),
+    "model_sha256": check.TEXT,
+    "decoded": LIST,
+}
+
+
+def find_records(places: Iterable[Path]) -> dict[str, list[Record]]:
+    """Model -> its records by seed; `places` are records or directories of them.
+
+    Raises:
+        TopdownError: a place holds no record, a file is no record, or a seed of a model occurs
+            twice.
+    """
+    studies: dict[str, dict[int, Record]] = {}
+    for path in _paths(places):
+        record = read_record(path)
+        seeds = studies.setdefault(record.model, {})
+        if record.seed in seeds:
+            raise TopdownError(
+                f"{path}: seed {record.seed} of {record.model} was read before; give it once"
+            )
+        seeds[record.seed] = record
+    return {model: [seeds[seed] for seed in sorted(seeds)] for model, seeds in studies.items()}
+
+
+def _paths(places: Iterable[Path]) -> Iterable[Path]:
+    for place in places:
+        paths = sorted(place.glob("seed*.json")) if place.is_dir() else [place]
+        if not paths:
+            raise TopdownError(
+                f"{place} holds no seed*.json; give the records of a study, such as records/rnn"
+            )
+        yield from paths
+
+
+def read_record(path: Path) -> Record:
+    """The record in `path`, with the references beside it.
+
+    Raises:
+        TopdownError: the file is no record, one of an earlier format, or damaged; or its references
+            are not those beside it.
+    """
+    stored = files.read_json(path)
+    _check(path, stored)
+    references = _references_of(path, stored["references"])
+    try:
+        hypotheses = _hypotheses(stored, references)
+    except (LookupError, ValueError) as error:
+        raise TopdownError(f"{path} is damaged (misheard: {error}); {ADVICE}") from None
+    phases = []
+    for values, texts in zip(stored["phases"], hypotheses, strict=True):
+        fields = {key: value for key, value in values.items() if key != "decoded"}
+        fields |= {"curve": tuple(values["curve"]), "frozen": tuple(values["frozen"])}
+        phase = RecordedPhase(
+            **fields,
+            directory=Path(values["name"]),
+            dev_name=stored["dev_name"],
+            hypotheses=texts,
+        )
+        phases.append(phase)
+    header = {key: stored[key] for key in HEADER if key != "misheard"}
+    return Record(**(header | {"references": references, "phases": tuple(phases)}))
+
+
+def _check(path: Path, stored: Any) -> None:
+    """Refuse what is not a record of this format."""
+    if not isinstance(stored, dict) or not stored.keys() >= BEGINNING:
+        raise TopdownError(f"{path} is not the record of a seed; {ADVICE}")
+    if stored.get("format") != FORMAT:
+        raise TopdownError(
+            f"{path} has another format than this version reads; where the experiments still are,"
+            f" record it again with `python3 -m espnet_topdown.study record {stored['model']}"
+            f" --seeds {stored['seed']}`"
+        )
+    faults = _faults(stored, HEADER)
+    # Phases are looked at only once they are known to be a list.
+    if not faults:
+        for place, phase in enumerate(stored["phases"]):
+            faults += [f"phase {place}: {fault}" for fault in _faults(phase, PHASE)]
+    if faults:
+        raise TopdownError(f"{path} is damaged ({'; '.join(faults)}); {ADVICE}")
+
+
+def _faults(values: Any, rules: Mapping[str, Must]) -> list[str]:
+    if not isinstance(values, dict):
+        return [f"must be a mapping, not {values!r}"]
+    missing = [f"{key} is missing" for key in rules if key not in values]
+    unknown = check.unknown_keys(values, [*rules, "format"])
+    return missing + unknown + check.faults(values, rules)
+
+
+def _references_of(path: Path, hashes: Mapping[str, str]) -> dict[str, Texts]:
+    """The references of each set that a record names, which must have the hash that it names."""
+    here = path.with_name(REFERENCES)
+    # A language model has no references, and no file of them.
+    stored = files.read_json(here) if hashes else {}
+    for dataset, sha256 in hashes.items():
+        if dataset not in stored or _sha256(stored[dataset]) != sha256:
+            raise TopdownError(
+                f"{path} was recorded with other references of {dataset} than {here} holds; keep"
+                " the records of one study together with their references"
+            )
+    return {dataset: stored[dataset] for dataset in hashes}
+
+
+def _hypotheses(
+    stored: Mapping[str, Any], references: Mapping[str, Texts]
+) -> list[dict[str, dict[str, str]]]:
+    """What each phase heard on each set, where that differs from the reference."""
+    phases: list[dict[str, dict[str, str]]] = [
+        {dataset: {} for dataset in phase["decoded"]} for phase in stored["phases"]
+    ]
+    for dataset, utterances in stored["misheard"].items():
+        names = list(references[dataset])
+        for number, heard in utterances.items():
+            name = names[int(number)]
+            for edits, places in heard.items():
+                text = edited(references[dataset][name], edits)
+                for place in places:
+                    phases[place][dataset][name] = text
+    return phases
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record to `path`, and its references beside it where they are not there yet.
+
+    Raises:
+        TopdownError: other references of one of its sets are there.
+    """
+    here = path.with_name(REFERENCES)
+    known: dict[str, Texts] = files.read_json(here) if here.exists() else {}
+    references = dict(known)
+    for dataset, texts in record.references.items():
+        if references.setdefault(dataset, texts) != texts:
+            raise TopdownError(
+                f"{here} holds other references of {dataset} than seed {record.seed} was scored"
+                f" with; one study has one test set: decode its seeds again, or move {path.parent}"
+                " away to begin a new one"
+            )
+    # Before the record: a kill in between leaves nothing that names references not there.
+    if references != known:
+        files.write_text(here, _json(references, levels=2) + "\n")
+    files.write_text(path, _json(_stored(record, references), levels=2) + "\n")
+
+
+def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
+    """A record as its file has it."""
+    phases = []
+    for phase in record.phases:
+        values = {key: value for key, value in vars(phase).items() if key not in NOT_STORED}
+        phases.append({**values, "decoded": list(phase.hypotheses)})
+    changed = {
+        "references": {dataset: _sha256(references[dataset]) for dataset in record.references},
+        "phases": phases,
+        "misheard": {
+            dataset: _misheard(record.phases, dataset, references[dataset])
+            for dataset in record.references
+        },
+    }
+    return {"format": FORMAT, **vars(record), **changed}
+
+
+def _misheard(phases: Sequence[RecordedPhase], dataset: str, references: Texts) -> Misheard:
+    """Place of an utterance -> edits -> places of the phases that heard it so."""
+    misheard: Misheard = {}
+    for number, (name, reference) in enumerate(references.items()):
+        heard: dict[str, list[int]] = {}
+        for place, phase in enumerate(phases):
+            text = phase.hypotheses.get(dataset, {}).get(name, reference)
+            # A phase that was not decoded on the set is told by its "decoded".
+            if text != reference:
+                heard.setdefault(edits_of(reference, text), []).append(place)
+        if heard:
+            misheard[str(number)] = heard
+    return misheard
+
+
+def _sha256(texts: Texts) -> str:
+    # Their order counts: the utterances of misheard are numbered by it.
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def _json(value: Any, levels: int, margin: str = "\n") -> str:
+    """JSON text whose outer `levels` are written an item a line, the rest as short as can be."""
+    if levels == 0 or not value or not isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    inner = f"{margin} "
+    if not isinstance(value, dict):
+        items = [_json(item, levels - 1, inner) for item in value]
+        return f"[{inner}{f',{inner}'.join(items)}{margin}]"
+    items = []
+    for key, item in value.items():
+        # One level more, so that an utterance stands on a line as a phase does.
+        below = levels if key == "misheard" else levels - 1
+        items.append(f"{json.dumps(key, ensure_ascii=False)}: {_json(item, below, inner)}")
+    return f"{{{inner}{f',{inner}'.join(items)}{margin}}}"

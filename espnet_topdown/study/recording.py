@@ -1,0 +1,174 @@
+"""Run a study and record its seeds: training, decoding, and what the tables need of each phase.
+
+Which commands these are is `espnet_topdown.study.study`'s part; what a record holds is said in
+`espnet_topdown.study.records`.
+"""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import files
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.expansion import expand
+from espnet_topdown.plan.plan import BASE
+from espnet_topdown.plan.plan_file import plan_text, read_plan
+from espnet_topdown.results.rows import PhaseResult, phase_results
+from espnet_topdown.results.scoring import find_scores
+from espnet_topdown.results.trn import read_trn
+from espnet_topdown.study.record_files import write_record
+from espnet_topdown.study.records import Record, RecordedPhase
+from espnet_topdown.study.study import Study
+
+# What a corpus command may leave in data/: the options that made the sets.
+OPTIONS = Path("data/options.json")
+
+
+def run(study: Study) -> None:
+    """Train, decode and record every seed that has no record; go on after an interruption.
+
+    Raises:
+        TopdownError: a command failed; its output stands above, and the same call goes on from
+            there.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    to_record = [seed for seed in study.seeds if not study.is_recorded(seed)]
+    for seed in sorted(set(study.seeds) - set(to_record)):
+        print(f"seed {seed}: recorded in {study.record(seed)}")
+    # The averaged model is the last file that a training writes.
+    to_train = [seed for seed in to_record if not (study.base(seed) / study.model_file).exists()]
+    run_all([study.train_command(seed) for seed in to_train], study.jobs)
+    for seed in to_record:
+        run_all([study.cascade_command(seed)], 1)
+        rows = phase_results(Cascade.reopen(study.cascade(seed)))
+        experiments = [row.directory for row in rows if not study.is_decoded(row.directory)]
+        run_all([study.decode_command(experiment) for experiment in experiments], study.jobs)
+        record_seed(study, seed)
+
+
+def record_seed(study: Study, seed: int) -> None:
+    """Write the record of what is finished of a seed; ``run`` does so at its end."""
+    record = make_record(study, seed)
+    write_record(study.record(seed), record)
+    state = "" if record.complete else ", not complete yet"
+    print(f"seed {seed}: wrote {study.record(seed)}{state}", flush=True)
+
+
+def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
+    """Run every command, `jobs` at a time; after a failure none is started."""
+    failed: list[str] = []
+
+    def attempt(command: Sequence[str]) -> None:
+        if failed:
+            return
+        print(f"{time.strftime('%H:%M:%S')} {' '.join(command)}", flush=True)
+        if subprocess.run(command).returncode:
+            failed.append(" ".join(command))
+
+    # Threads only wait here; each command is a process of its own.
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(attempt, commands))
+    if failed:
+        raise TopdownError(
+            f"a command of the study failed (its output stands above): {failed[0]}\nRun again to"
+            " go on"
+        )
+
+
+def make_record(study: Study, seed: int) -> Record:
+    """All that the tables need of one seed, without a model."""
+    cascade = Cascade.reopen(study.cascade(seed))
+    references: dict[str, dict[str, str]] = {}
+    phases = [
+        _recorded(cascade, row, study.model_file, references) for row in phase_results(cascade)
+    ]
+    plan = read_plan(study.plan)
+    planned = {phase.name for phase in expand(plan, cascade.facts.names, cascade.base.seed)}
+    decoded = {phase.name for phase in phases if phase.hypotheses or phase.perplexity}
+    return Record(
+        model=study.model,
+        seed=seed,
+        plan=plan_text(plan),
+        dev_name=cascade.criterion.name,
+        complete=planned - cascade.judge(cascade.read_records()).skipped <= decoded,
+        made=_made(),
+        data=_data(),
+        references=references,
+        phases=tuple(phases),
+    )
+
+
+def _recorded(
+    cascade: Cascade, row: PhaseResult, model_file: str, references: dict[str, dict[str, str]]
+) -> RecordedPhase:
+    """One phase; the references of its sets are added to `references`."""
+    return RecordedPhase(
+        **vars(row),
+        dropout="keep" if row.name == BASE else cascade.phase(row.name).dropout,
+        model_sha256=files.sha256(row.directory / model_file),
+        hypotheses=read_hypotheses(row.directory, references),
+    )
+
+
+def read_hypotheses(
+    experiment: Path, references: dict[str, dict[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Set -> the hypotheses of an experiment that differ from their reference.
+
+    Args:
+        experiment: directory, decoded and scored.
+        references: set -> utterance -> text; what is not there yet is added.
+
+    Raises:
+        TopdownError: the references of a set are others than those that are there.
+    """
+    hypotheses = {}
+    for (inference, dataset, metric), (ref, hyp) in find_scores(experiment).items():
+        if metric != "wer":
+            continue
+        spoken, heard = _texts(ref), _texts(hyp)
+        name = f"{inference}/{dataset}"
+        if references.setdefault(name, spoken) != spoken:
+            raise TopdownError(
+                f"{ref} differs from {BASE}'s references; decode and score {experiment} again"
+            )
+        hypotheses[name] = {u: text for u, text in heard.items() if text != spoken[u]}
+    return hypotheses
+
+
+def _texts(trn: Path) -> dict[str, str]:
+    """Utterance -> text of a trn file, in the case that it has there."""
+    texts = {}
+    for utterance, transcript in read_trn(trn, case_sensitive=True).items():
+        # A word that is a tag alone (";tag") leaves an empty token, which no reader counts.
+        texts[utterance] = " ".join(filter(None, transcript.tokens))
+    return texts
+
+
+def _made() -> dict[str, Any]:
+    """Versions and machine."""
+    versions = {name: importlib.metadata.version(name) for name in ("espnet", "torch")}
+    machine = f"{os.cpu_count()}-core CPU, one thread a training"
+    return {**versions, "python": sys.version.split()[0], "machine": machine}
+
+
+def _data() -> dict[str, Any]:
+    """Sizes and hashes of the sets in data/, and the options that made them."""
+    sets = {}
+    for text in sorted(Path("data").glob("*/text")):
+        lines = text.read_text(encoding="utf-8").splitlines()
+        # The first word of a line is the utterance's id.
+        words = sum(len(line.split()) - 1 for line in lines)
+        sets[text.parent.name] = {
+            "strings": len(lines),
+            "words": words,
+            "text_sha256": files.sha256(text),
+        }
+    return {"sets": sets, "options": files.read_json(OPTIONS) if OPTIONS.exists() else {}}

@@ -1,0 +1,99 @@
+"""RESULTS.md follows from the records alone."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_records import SET, phase, record, usual, write
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.study import pages, tables
+from espnet_topdown.study.__main__ import main
+from espnet_topdown.study.contrasts import contrasts
+from espnet_topdown.study.records import Record
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "egs2").glob("*/*/RESULTS.md"))
+
+
+def page(*records: Record) -> str:
+    return pages.markdown("tiny", records, pages.model_part("tiny", records))
+
+
+def test_summary_names_what_was_not_measured() -> None:
+    lines = tables.summary(contrasts([usual(1)], SET))
+    first = (
+        "- best top-down phase - phase 0: -5.00 points (fewer errors); the first has fewer errors"
+        " in 1 of 1 seed."
+    )
+    assert first in lines
+    assert tables.coverage([usual(1)]) == [
+        "- Cut selected on dev, by seed: decoder of 2 trained.",
+        "- Control continue: not measured.",
+        "- Control unfrozen: not measured.",
+        "- Dropout off in the frozen layers: not measured.",
+    ]
+
+
+def test_a_variant_has_its_own_row_where_seeds_are_read_together() -> None:
+    off = phase("off", "top_down", 0.9, range(6), cut="decoder", dropout="off")
+    text = page(usual(1, off), usual(2, off))
+    assert "|top_down|decoder|2|5.00|" in text
+    assert "|top_down|decoder, dropout off|2|2.50|" in text
+    assert "decoder of 2 trained" in text
+
+
+def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
+    write(tmp_path / "records" / "tiny", usual(1), usual(2))
+    words = [sys.executable, "-m", "espnet_topdown.study", "table", "records/tiny"]
+    command = [*words, "--output", "RESULTS.md"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, check=True, env=environment)
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "`python3 -m espnet_topdown.study table records/tiny`" in text
+    assert "|best top-down phase - phase 0|1, 2|5.00 - 10.00|-5.00|" in text
+    assert "- data: test 60 lines, 240 words" in text
+    assert "- options of the data: snr_db 10" in text
+    images = {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}
+    assert sorted(images) == [
+        "tiny_seed1_dev_curves.png",
+        "tiny_seed2_dev_curves.png",
+        "tiny_test_error_by_cut.png",
+    ]
+    assert all(f"(images/{name})" in text for name in images)
+    subprocess.run(command, cwd=tmp_path, check=True, env=environment)
+    assert (tmp_path / "RESULTS.md").read_text() == text
+    assert {p.name: p.read_bytes() for p in (tmp_path / "images").iterdir()} == images
+
+
+@pytest.mark.parametrize("results", RESULTS, ids=lambda path: path.parent.parent.name)
+def test_committed_results_are_what_the_records_say(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(results.parent)
+    main(["table", *map(str, sorted(Path("records").iterdir()))])
+    assert capsys.readouterr().out.rstrip() == results.read_text().rstrip()
+
+
+def test_a_base_that_was_cut_short_is_named() -> None:
+    base, *others = usual(1).phases
+    late = page(usual(1))
+    assert "- best epoch of phase 0 on dev: 3 of 3" in late
+    assert "still getting better" in late
+    early = page(record(1, [replace(base, curve=(0.1, 0.5, 0.4, 0.3)), *others]))
+    assert "- best epoch of phase 0 on dev: 2 of 4" in early
+    assert "still getting better" not in early
+
+
+def test_records_of_two_studies_are_refused() -> None:
+    other = replace(usual(2), dev_name="valid loss min")
+    with pytest.raises(TopdownError, match="seeds 1 and 2 differ in 'dev_name'"):
+        pages.model_part("tiny", [usual(1), other])
+
+
+def test_a_record_that_is_not_complete_says_so() -> None:
+    text = page(usual(1), replace(usual(2), complete=False))
+    assert "- not complete: the plan of seeds 2 has phases" in text
