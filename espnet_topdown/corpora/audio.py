@@ -90,6 +90,7 @@ def sound_files(
     Raises:
         TopdownError: files are compressed, and no decoder is installed.
     """
+    # Told at once, and not by a thousand complaints or in stage 3.
     packed = [path for path, finding in findings.items() if finding.compression]
     if packed:
         sphere.find_decoder(packed[0], read_header(packed[0]))
@@ -125,7 +126,8 @@ def conversation_sides(
         check: looks at the audio.
         faults: takes the files that cannot be used; they get no entry.
     """
-    sound = sound_files(corpus, check.begin(files.values(), rate, len(CHANNELS))(), faults)
+    findings = check.begin(files.values(), rate, len(CHANNELS))
+    sound = sound_files(corpus, findings(), faults)
     has_sph2pipe = sphere.has_sph2pipe()
     entries = {}
     for name, path in files.items():

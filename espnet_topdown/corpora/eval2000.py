@@ -22,6 +22,7 @@ STM = "hub5e00.english.000405.stm"
 GLM = "en20000405_hub5.glm"
 IGNORED = "IGNORE_TIME_SEGMENT_"
 _COMMENT = ";;"
+# Both reach to the last bracket of a line, as in ESPnet's recipe.
 _OPTIONAL = re.compile(r" \(%.*\)")
 _NON_SPEECH = re.compile(r" <.*>")
 _BLANKS = re.compile(r"\s+")
@@ -77,9 +78,11 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
     conversations = {segment.recording.rpartition("-")[0] for segment in segments.values()}
     for name in sorted(conversations - files.keys()):
         faults.add(f"LDC2002S09: {PEM} names recordings without an .sph file in {english}", name)
+    # What is skipped leaves the stm too: hubscr would count its words as deletions.
+    heard = [line for line in stm if _is_comment(line) or _recording(line) in audio]
     return Evaluation(
         lists=_data_dir(audio, segments, references),
-        stm=[mend(line) for line in stm if _is_comment(line) or _recording(line) in audio],
+        stm=[mend(line) for line in heard],
         glm=read_lines(reference / GLM),
     )
 

@@ -28,10 +28,9 @@ EDGE_S = 0.1  # before the first and after the last digit
 TALKERS = 3  # of the babble
 PEAK = 0.99
 
-# (speaker, digit) -> samples of the recordings of one set.
-Recordings = Mapping[tuple[str, int], Sequence[np.ndarray]]
-# (speaker, digit, number) -> samples.
-Corpus = Mapping[tuple[str, int, int], np.ndarray]
+SpokenDigit = tuple[str, int]  # speaker, digit
+Recordings = Mapping[SpokenDigit, Sequence[np.ndarray]]  # of one set
+Corpus = Mapping[tuple[str, int, int], np.ndarray]  # by speaker, digit and number
 
 
 def recordings_dir(source: Path, downloads: Path) -> Path:
@@ -156,15 +155,19 @@ def make_string(
             babble.
         draw: random numbers.
     """
-    digits = draw.integers(10, size=draw.integers(LENGTHS[0], LENGTHS[1] + 1)).tolist()
+    shortest, longest = LENGTHS
+    digits = draw.integers(10, size=draw.integers(shortest, longest + 1)).tolist()
     # A digit that comes twice is the same recording twice.
-    used = {(speaker, d): int(draw.integers(len(recordings[speaker, d]))) for d in digits}
-    said = [recordings[speaker, d][used[speaker, d]] for d in digits]
+    used = {}
+    for digit in digits:
+        used[speaker, digit] = int(draw.integers(len(recordings[speaker, digit])))
+    said = [recordings[speaker, digit][used[speaker, digit]] for digit in digits]
     speech = _with_pauses(said, draw)
     if snr_db is not None:
         noise = babble(_all_but(recordings, used), len(speech), draw)
         power = np.mean(np.concatenate(said) ** 2)
-        speech = speech + noise * np.sqrt(power / np.mean(noise**2) / 10 ** (snr_db / 10))
+        gain = np.sqrt(power / np.mean(noise**2) / 10 ** (snr_db / 10))
+        speech = speech + noise * gain
     return digits, speech * min(1.0, PEAK / np.abs(speech).max())
 
 
@@ -178,7 +181,7 @@ def _with_pauses(said: Sequence[np.ndarray], draw: np.random.Generator) -> np.nd
     return np.concatenate([*pieces, edge])
 
 
-def _all_but(recordings: Recordings, used: Mapping[tuple[str, int], int]) -> list[np.ndarray]:
+def _all_but(recordings: Recordings, used: Mapping[SpokenDigit, int]) -> list[np.ndarray]:
     """All recordings but one of each (speaker, digit) in `used`, whose place that gives."""
     pool: list[np.ndarray] = []
     for key, takes in recordings.items():
@@ -231,10 +234,11 @@ def prepare(options: argparse.Namespace) -> None:
     corpus = read_recordings(recordings_dir(options.fsdd, options.downloads))
     snr_db = _decibels(options.snr_db)
     for name, names in speakers_of_sets(speakers(corpus), options.rotation).items():
-        own = {}
+        own: dict[SpokenDigit, list[np.ndarray]] = {}
         for speaker, digit in itertools.product(names, range(len(WORDS))):
             own[speaker, digit] = [corpus[speaker, digit, number] for number in TAKES[name]]
         write_set(name, own, sizes[name], snr_db, options.seed, options.output)
+    # Where things lie changes nothing in the sets.
     chosen = {key: value for key, value in vars(options).items() if not isinstance(value, Path)}
     files.write_json(options.output / "options.json", chosen)
 

@@ -61,17 +61,21 @@ class DataDir:
         """
         kept = self.utterances()
         whole = self.subset(kept)
+        text, utt2spk, segments = [], [], []
         by_speaker: dict[str, list[str]] = {}
         for utterance in kept:
-            by_speaker.setdefault(whole.speaker[utterance], []).append(utterance)
-        write_lines(directory / "text", (_joined(u, whole.text[u]) for u in kept))
-        write_lines(directory / "utt2spk", (f"{u} {whole.speaker[u]}" for u in kept))
-        write_lines(directory / "spk2utt", (" ".join([s, *us]) for s, us in by_speaker.items()))
-        write_lines(directory / "wav.scp", (f"{r} {whole.audio[r]}" for r in sorted(whole.audio)))
+            words, speaker = whole.text[utterance], whole.speaker[utterance]
+            text.append(f"{utterance} {words}" if words else utterance)
+            utt2spk.append(f"{utterance} {speaker}")
+            # Speakers come sorted too, as each is a prefix of its utterances.
+            by_speaker.setdefault(speaker, [speaker]).append(utterance)
+            if whole.segments is not None:
+                segments.append(" ".join([utterance, *whole.segments[utterance]]))
+        audio = [f"{recording} {whole.audio[recording]}" for recording in sorted(whole.audio)]
+        write_lines(directory / "text", text)
+        write_lines(directory / "utt2spk", utt2spk)
+        write_lines(directory / "spk2utt", map(" ".join, by_speaker.values()))
+        write_lines(directory / "wav.scp", audio)
         if whole.segments is not None:
-            write_lines(directory / "segments", (" ".join([u, *whole.segments[u]]) for u in kept))
+            write_lines(directory / "segments", segments)
         return len(kept)
-
-
-def _joined(utterance: str, words: str) -> str:
-    return f"{utterance} {words}" if words else utterance

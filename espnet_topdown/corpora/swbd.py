@@ -152,6 +152,7 @@ def _judge_missing_audio(
         corpus: where audio was looked for.
         faults: takes what no release lacks.
     """
+    # The DVDs have three conversations less than the transcripts.
     lacking = max(CONVERSATIONS) - files if files in CONVERSATIONS else 0
     for name, path in transcripts.items():
         kind = f"LDC97S62: no audio file {name}.sph below {corpus} for the transcript"

@@ -95,6 +95,7 @@ def find_discs(wsj0: str, wsj1: str) -> Discs:
     paths = {}
     for root in roots.values():
         numbered = [path for path in root.iterdir() if _DISC.fullmatch(path.name)]
+        # 11-2.1 before 11-13.1.
         for path in sorted(numbered, key=lambda path: (len(path.name), path.name)):
             paths[path.name] = path
     discs = Discs(roots, paths)
@@ -147,6 +148,7 @@ def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]
     corpus = LDC[_corpus(index)]
     if not path.is_file():
         raise TopdownError(f"{corpus}: no index file {path}")
+    # Joined as text: with pathlib a whole corpus takes seconds.
     roots = {disc: str(root) for disc, root in discs.paths.items()}
     for number, line in enumerate(read_lines(path), 1):
         if line.startswith(";"):

@@ -98,7 +98,7 @@ def _train_bpe(args: argparse.Namespace, lines: Sequence[str]) -> list[str]:
     directory.mkdir(parents=True, exist_ok=True)
     sentences = directory / "train.txt"
     sentences.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    # As in asr.sh, a file of symbols or the symbols themselves.
+    # As in ESPnet's asr.sh: a file of symbols, or the symbols with commas between them.
     symbols = args.bpe_nlsyms
     if symbols and Path(symbols).is_file():
         symbols = ",".join(text.read_symbols(symbols))

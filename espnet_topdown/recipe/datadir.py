@@ -80,7 +80,8 @@ def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> N
         target: the directory of its copy.
         keep: utterances of text, utt2spk and spk2utt; None for all.
     """
-    utt2spk, text = read_table(source / "utt2spk"), read_table(source / "text")
+    utt2spk = read_table(source / "utt2spk")
+    text = read_table(source / "text")
     kept = sorted(utt2spk if keep is None else keep)
     owners = {utterance: utt2spk[utterance] for utterance in kept}
     write_table(target / "utt2spk", owners)
@@ -107,7 +108,8 @@ def keep_usable(source: Path, target: Path, *, shortest: float, longest: float) 
         TopdownError: nothing is left.
     """
     lengths = {u: int(n) for u, n in read_table(source / "utt2num_samples").items()}
-    text, audio = read_table(source / "text"), read_table(source / "wav.scp")
+    text = read_table(source / "text")
+    audio = read_table(source / "wav.scp")
     short = {utterance for utterance, samples in lengths.items() if samples <= shortest}
     long = {utterance for utterance, samples in lengths.items() if samples >= longest}
     empty = {utterance for utterance in lengths if not text.get(utterance)}

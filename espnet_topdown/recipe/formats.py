@@ -59,8 +59,10 @@ def format_set(
     Raises:
         TopdownError: the set's lists disagree, or audio cannot be read.
     """
+    # Lists that disagree are refused before any audio is read.
     datadir.utterances(source)
     pieces = list(jobs.pieces(_cuts(source), parts))
+    # Arks are appended to, so what an earlier run left must go.
     shutil.rmtree(target / "data", ignore_errors=True)
     work = []
     for number, piece in enumerate(pieces, 1):

@@ -16,7 +16,9 @@ def pieces(items: Sequence[T], number: int) -> Iterator[Sequence[T]]:
     size, longer = divmod(len(items), number)
     start = 0
     for n in range(number):
-        end = start + size + (n < longer)
+        end = start + size
+        if n < longer:
+            end += 1
         yield items[start:end]
         start = end
 
@@ -37,7 +39,8 @@ def split_keys(number: int, files: Mapping[str, Path], directory: Path) -> int:
     """
     lists = {name: _read_lines(path) for name, path in files.items()}
     directory.mkdir(parents=True, exist_ok=True)
-    number = min(number, *(len(lines) for lines in lists.values()))
+    # A job without a line in one of its lists would fail.
+    number = min(number, *map(len, lists.values()))
     for name, lines in lists.items():
         for n, piece in enumerate(pieces(lines, number), 1):
             (directory / f"{name}.{n}.scp").write_text("".join(piece), encoding="utf-8")

@@ -56,6 +56,7 @@ def tokenizer(
     left_out = frozenset(symbols) if without_symbols else frozenset()
     if kind == "word":
         return lambda line: [word for word in line.split() if word not in left_out]
+    # Alternatives are tried in order: the longest symbol first, and last any character.
     longest_first = sorted(symbols, key=len, reverse=True)
     token = re.compile("|".join([*map(re.escape, longest_first), "."]), re.DOTALL)
 
