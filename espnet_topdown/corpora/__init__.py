@@ -1,3 +1,1 @@
-"""Data preparation of licensed corpora (WSJ, Switchboard) and scoring by the hub5 rules, without
-Kaldi.
-"""
+"""Data preparation of WSJ, Switchboard and FSDD, and scoring by the hub5 rules, without Kaldi."""

@@ -1,60 +1,33 @@
-"""What the corpus commands share: audio files checked, options, error output."""
+"""Audio files of a corpus: checked before anything is written, and named in ``wav.scp``."""
 
-import logging
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
+from typing import NamedTuple
 
 from espnet_topdown.corpora import sphere
-from espnet_topdown.corpora.faults import POLICIES, Faults
+from espnet_topdown.corpora.faults import Faults
+from espnet_topdown.corpora.lists import files_below
+from espnet_topdown.corpora.sphere_header import read_header
 from espnet_topdown.errors import TopdownError
 
-_CHUNK = 512  # files that one process takes at a time
 CHECKS = ("header", "full", "none")
-# Path -> (the compression that its header names, "" for none, None where it was not to be read;
-# what is wrong, or "").
-Findings = dict[str, tuple[str | None, str]]
+CHANNELS = {"A": 1, "B": 2}  # sides of a telephone conversation
+_CHUNK = 512  # files that one process takes at a time
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add the options that every corpus has."""
-    parser.add_argument(
-        "--output", type=Path, default=Path("data"), help="where the sets go (default: data)"
-    )
-    parser.add_argument(
-        "--faults",
-        choices=POLICIES,
-        default="refuse",
-        help=(
-            "files that are damaged and utterances without a transcript: refuse the corpus"
-            " (default) or name and skip them"
-        ),
-    )
-    parser.add_argument(
-        "--audio_check",
-        choices=CHECKS,
-        default="header",
-        help=(
-            "of every audio file read the header and compare the size (default), decode it whole "
-            "(the only check that sees damage inside compressed files), or trust it"
-        ),
-    )
+class Finding(NamedTuple):
+    """What was seen of one audio file.
 
+    Attributes:
+        compression: the one that its header names, "" for none; None where it was not read.
+        complaint: why the file cannot be used, or "".
+    """
 
-def run_command(prepare: Callable[[Namespace], None], options: Namespace) -> int:
-    """Run `prepare`; a refusal is printed without a traceback and gives exit status 1."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
-    )
-    try:
-        prepare(options)
-    except TopdownError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    compression: str | None
+    complaint: str = ""
 
 
 class AudioCheck:
@@ -66,9 +39,8 @@ class AudioCheck:
 
     def __init__(self, how: str) -> None:
         self.how = how
-        self.pool = (
-            Pool()
-        )  # processes, because desphere decodes in Python, and because headers take time
+        # Processes, because desphere decodes in Python, and because even headers take time.
+        self.pool = Pool()
 
     def __enter__(self) -> "AudioCheck":
         return self
@@ -76,8 +48,10 @@ class AudioCheck:
     def __exit__(self, *_: object) -> None:
         self.pool.terminate()
 
-    def begin(self, paths: Iterable[str], rate: int, channels: int) -> Callable[[], Findings]:
-        """Begins to look at files; what is returned waits for the findings.
+    def begin(
+        self, paths: Iterable[str], rate: int, channels: int
+    ) -> Callable[[], dict[str, Finding]]:
+        """A function that waits for the findings by path; the processes begin to look at once.
 
         Args:
             paths: the files.
@@ -86,13 +60,29 @@ class AudioCheck:
         """
         paths = list(paths)
         if self.how == "none":
-            return lambda: dict.fromkeys(paths, (None, ""))
-        one = partial(_inspect, decode=self.how == "full", rate=rate, channels=channels)
-        found = self.pool.map_async(one, paths, chunksize=_CHUNK)
-        return lambda: dict(zip(paths, found.get(), strict=True))
+            return lambda: dict.fromkeys(paths, Finding(None))
+        look = partial(_inspect, decode=self.how == "full", rate=rate, channels=channels)
+        pending = self.pool.map_async(look, paths, chunksize=_CHUNK)
+        return lambda: dict(zip(paths, pending.get(), strict=True))
 
 
-def sound_files(corpus: str, findings: Findings, faults: Faults) -> dict[str, str | None]:
+def _inspect(path: str, *, decode: bool, rate: int, channels: int) -> Finding:
+    try:
+        header = read_header(path)
+        if decode:
+            sphere.decode(path)
+    except TopdownError as error:
+        return Finding(None, str(error))
+    if (header.rate, header.channels) != (rate, channels):
+        seen = f"{header.rate} samples per second and {header.channels} channel(s)"
+        return Finding(None, f"{path}: {seen}, expected {rate} and {channels}")
+    # One object for all files is pickled once.
+    return Finding(sys.intern(header.compression))
+
+
+def sound_files(
+    corpus: str, findings: Mapping[str, Finding], faults: Faults
+) -> dict[str, str | None]:
     """The compression of every file of `corpus` that can be used.
 
     The others, each with its complaint, go to `faults`.
@@ -100,28 +90,50 @@ def sound_files(corpus: str, findings: Findings, faults: Faults) -> dict[str, st
     Raises:
         TopdownError: files are compressed, and no decoder is installed.
     """
-    packed = next((path for path, (compression, _) in findings.items() if compression), None)
+    # Told at once, and not by a thousand complaints or in stage 3.
+    packed = [path for path, finding in findings.items() if finding.compression]
     if packed:
-        sphere.find_decoder(packed, sphere.read_header(packed))
-    for _, complaint in findings.values():
-        if complaint:
-            faults.add(f"{corpus}: audio cannot be used", complaint)
-    return {
-        path: compression for path, (compression, complaint) in findings.items() if not complaint
-    }
+        sphere.find_decoder(packed[0], read_header(packed[0]))
+    sound = {}
+    for path, finding in findings.items():
+        if finding.complaint:
+            faults.add(f"{corpus}: audio cannot be used", finding.complaint)
+        else:
+            sound[path] = finding.compression
+    return sound
 
 
-def _inspect(path: str, *, decode: bool, rate: int, channels: int) -> tuple[str | None, str]:
-    try:
-        header = sphere.read_header(path)
-        if decode:
-            sphere.decode(path)
-    except TopdownError as error:
-        return None, str(error)
-    if (header.rate, header.channels) == (rate, channels):
-        return sys.intern(header.compression), ""  # one object, pickled once for many files
-    expected = f"expected {rate} and {channels}"
-    return (
-        None,
-        f"{path}: {header.rate} samples per second and {header.channels} channel(s), {expected}",
-    )
+def sphere_files(root: Path) -> dict[str, str]:
+    """SPHERE files below a directory by their name in lower case without ``.sph``."""
+    return {name_of(path): path for path in files_below(root, ".sph")}
+
+
+def name_of(path: str) -> str:
+    """The lower-cased name of an audio file without its ending of four characters."""
+    # Called for every file of a corpus: pathlib would take seconds.
+    return path[path.rindex("/") + 1 : -4].lower()
+
+
+def conversation_sides(
+    corpus: str, files: Mapping[str, str], rate: int, check: AudioCheck, faults: Faults
+) -> dict[str, str]:
+    """The ``wav.scp`` entry of each side, ``NAME-A`` and ``NAME-B``, of two-channel conversations.
+
+    Args:
+        corpus: what complaints name.
+        files: name of a conversation -> its file.
+        rate: samples per second that every file must have.
+        check: looks at the audio.
+        faults: takes the files that cannot be used; they get no entry.
+    """
+    findings = check.begin(files.values(), rate, len(CHANNELS))
+    sound = sound_files(corpus, findings(), faults)
+    has_sph2pipe = sphere.has_sph2pipe()
+    entries = {}
+    for name, path in files.items():
+        if path not in sound:
+            continue
+        for side, channel in CHANNELS.items():
+            entry = sphere.wav_entry(path, sound[path], channel, sph2pipe=has_sph2pipe)
+            entries[f"{name}-{side}"] = entry
+    return entries

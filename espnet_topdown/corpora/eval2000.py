@@ -1,28 +1,45 @@
-"""The Hub5 English evaluation of 2000 (LDC2002S09, LDC2002T43).
+"""The Hub5 English evaluation of 2000 (LDC2002S09, LDC2002T43): lists, and stm for scoring."""
 
-Segments, text, and references for scoring.
-"""
-
+import itertools
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from espnet_topdown.corpora import sphere
-from espnet_topdown.corpora.audio import AudioCheck, sound_files
+from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, sphere_files
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
-from espnet_topdown.corpora.lists import files_below, read_lines, write_lines
+from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import TopdownError
 
 SAMPLE_RATE = 8000
 FILES = 40
 MARGIN_S = 0.1
+PEM = "hub5e_00.pem"
+STM = "hub5e00.english.000405.stm"
+GLM = "en20000405_hub5.glm"
 IGNORED = "IGNORE_TIME_SEGMENT_"
+_COMMENT = ";;"
+# Both reach to the last bracket of a line, as in ESPnet's recipe.
 _OPTIONAL = re.compile(r" \(%.*\)")
 _NON_SPEECH = re.compile(r" <.*>")
 _BLANKS = re.compile(r"\s+")
+
+
+class Segment(NamedTuple):
+    """A stretch of one side of a conversation, e.g. ``en_4156-A``."""
+
+    recording: str
+    start_s: float
+    end_s: float
+
+    @property
+    def utterance(self) -> str:
+        """Its id; times are cut, not rounded, to 10 ms, as in the published lists."""
+        start, end = int(self.start_s * 100), int(self.end_s * 100)
+        return f"{self.recording}_{start:06d}-{end:06d}"
 
 
 @dataclass(frozen=True)
@@ -48,42 +65,25 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
         TopdownError: a list is missing, or segments and references do not name the same utterances.
     """
     reference = find_reference(transcripts)
-    files = {Path(path).stem.lower(): path for path in files_below(speech / "english", ".sph")}
+    english = speech / "english"
+    files = sphere_files(english)
     if len(files) != FILES:
-        faults.add(
-            f"LDC2002S09: expected {FILES} .sph files in {speech / 'english'}, found",
-            str(len(files)),
-        )
-    sound = sound_files("LDC2002S09", check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
-    pipe = sphere.has_sph2pipe()
-    audio = {
-        f"{name}-{side}": sphere.wav_entry(path, sound[path], channel, sph2pipe=pipe)
-        for name, path in files.items()
-        if path in sound
-        for side, channel in (("A", 1), ("B", 2))
-    }
-    stm = read_lines(reference / "hub5e00.english.000405.stm")
-    times = _read_pem(speech / "english/hub5e_00.pem")
-    texts = _read_stm(stm)
-    _compare(sorted(times), sorted(u for u, _ in texts))
-    for name in sorted(
-        {recording.rpartition("-")[0] for recording, *_ in times.values()} - files.keys()
-    ):
-        faults.add(
-            "LDC2002S09: hub5e_00.pem names recordings without an .sph file in"
-            f" {speech / 'english'}",
-            name,
-        )
-    text = {
-        u: words
-        for u, spoken in sorted(texts)
-        if IGNORED not in spoken and (words := plain(spoken)).strip()
-    }
-    segments = {u: (r, f"{start:.2f}", f"{end:.2f}") for u, (r, start, end) in widen(times).items()}
-    lists = DataDir(audio, text, {u: r for u, (r, _, _) in segments.items()}, segments)
-    heard = [line for line in stm if ";;" in line or "-".join(line.split()[:2]) in audio]
+        kind = f"LDC2002S09: expected {FILES} .sph files in {english}, found"
+        faults.add(kind, str(len(files)))
+    audio = conversation_sides("LDC2002S09", files, SAMPLE_RATE, check, faults)
+    stm = read_lines(reference / STM)
+    segments = _read_pem(english / PEM)
+    references = _read_stm(stm)
+    _require_same(segments, [utterance for utterance, _ in references])
+    conversations = {segment.recording.rpartition("-")[0] for segment in segments.values()}
+    for name in sorted(conversations - files.keys()):
+        faults.add(f"LDC2002S09: {PEM} names recordings without an .sph file in {english}", name)
+    # What is skipped leaves the stm too: hubscr would count its words as deletions.
+    heard = [line for line in stm if _is_comment(line) or _recording(line) in audio]
     return Evaluation(
-        lists, [mend(line) for line in heard], read_lines(reference / "en20000405_hub5.glm")
+        lists=_data_dir(audio, segments, references),
+        stm=[mend(line) for line in heard],
+        glm=read_lines(reference / GLM),
     )
 
 
@@ -94,97 +94,129 @@ def find_reference(transcripts: Path) -> Path:
         TopdownError: it is not there.
     """
     for place in (transcripts / "2000_hub5_eng_eval_tr/reference", transcripts / "reference"):
-        if (place / "hub5e00.english.000405.stm").is_file():
+        if (place / STM).is_file():
             return place
     raise TopdownError(
-        f"LDC2002T43: no reference/hub5e00.english.000405.stm in {transcripts} or "
-        f"{transcripts / '2000_hub5_eng_eval_tr'}"
+        f"LDC2002T43: no reference/{STM} in {transcripts} or"
+        f" {transcripts / '2000_hub5_eng_eval_tr'}"
     )
 
 
-def utterance_id(recording: str, start_s: float, end_s: float) -> str:
-    """The id of a segment; times are cut, not rounded, to 10 ms, as in the published lists."""
-    return f"{recording}_{int(start_s * 100):06d}-{int(end_s * 100):06d}"
-
-
-def _read_pem(path: Path) -> dict[str, tuple[str, float, float]]:
-    """Segments by utterance id: (recording, start, end), times in seconds."""
+def _read_pem(path: Path) -> dict[str, Segment]:
+    """Segments by utterance id."""
     segments = {}
     for line in read_lines(path):
-        if ";;" in line:
+        if _is_comment(line):
             continue
         try:
             name, side, _, start, end = line.split()[:5]
-            times = float(start), float(end)
+            segment = Segment(f"{name}-{side}", float(start), float(end))
         except ValueError:
             raise TopdownError(
                 f"LDC2002S09: {path}: expected 'en_4156 A speaker start end', found {line!r}"
             ) from None
-        segments[utterance_id(f"{name}-{side}", *times)] = (f"{name}-{side}", *times)
+        segments[segment.utterance] = segment
     return segments
 
 
 def _read_stm(lines: Iterable[str]) -> list[tuple[str, str]]:
     """(utterance id, words) of every stm line that is no comment."""
-    texts = []
+    references = []
     for line in lines:
-        if ";;" in line:
+        if _is_comment(line):
             continue
-        fields = line.split()
         try:
-            texts.append(
-                (
-                    utterance_id(f"{fields[0]}-{fields[1]}", float(fields[3]), float(fields[4])),
-                    " ".join(fields[6:]),
-                )
-            )
-        except (IndexError, ValueError):
+            name, side, _, start, end, *labels_and_words = line.split()
+            segment = Segment(f"{name}-{side}", float(start), float(end))
+        except ValueError:
             raise TopdownError(
                 "LDC2002T43: expected 'en_4156 A speaker start end <labels> words' in the stm,"
                 f" found {line!r}"
             ) from None
-    return texts
+        references.append((segment.utterance, " ".join(labels_and_words[1:])))
+    return references
 
 
-def _compare(pem: list[str], stm: list[str]) -> None:
-    if pem != stm:
-        lone = sorted(set(pem) ^ set(stm)) or [u for u in stm if stm.count(u) > 1]
-        raise TopdownError(
-            "hub5e_00.pem (LDC2002S09) and the stm (LDC2002T43) do not name the same segments: "
-            f"{len(lone)} are in one only, e.g. {', '.join(lone[:3])}"
-        )
+def _is_comment(line: str) -> bool:
+    return _COMMENT in line
 
 
-def widen(
-    times: dict[str, tuple[str, float, float]], margin_s: float = MARGIN_S
-) -> dict[str, tuple[str, float, float]]:
-    """Segments with `margin_s` more at both ends, or half the gap to the neighbour where that is
-    less.
+def _recording(stm_line: str) -> str:
+    return "-".join(stm_line.split()[:2])
+
+
+def _require_same(segments: Iterable[str], references: list[str]) -> None:
+    """Refuse segments and references that are not one to one.
+
+    Raises:
+        TopdownError: an utterance is in one only, or has two references.
+    """
+    pem, stm = sorted(segments), sorted(references)
+    if pem == stm:
+        return
+    lone = sorted(set(pem) ^ set(stm))
+    twice = [utterance for utterance in stm if stm.count(utterance) > 1]
+    named = lone or twice
+    raise TopdownError(
+        f"{PEM} (LDC2002S09) and the stm (LDC2002T43) do not name the same segments:"
+        f" {len(named)} are in {'one only' if lone else 'the stm twice'}, e.g."
+        f" {', '.join(named[:3])}"
+    )
+
+
+def _data_dir(
+    audio: Mapping[str, str],
+    segments: Mapping[str, Segment],
+    references: Iterable[tuple[str, str]],
+) -> DataDir:
+    """The lists for decoding; what has no word, or is not to be scored, gets no text."""
+    text = {}
+    for utterance, spoken in references:
+        words = plain(spoken)
+        if IGNORED not in spoken and words.strip():
+            text[utterance] = words
+    wide = widen(segments)
+    return DataDir(
+        audio=audio,
+        text=text,
+        speaker={utterance: segment.recording for utterance, segment in wide.items()},
+        segments={u: (s.recording, f"{s.start_s:.2f}", f"{s.end_s:.2f}") for u, s in wide.items()},
+    )
+
+
+def widen(segments: Mapping[str, Segment], margin_s: float = MARGIN_S) -> dict[str, Segment]:
+    """Segments with a margin at both ends, or half the gap to the neighbour where that is less.
 
     Args:
-        times: utterance id -> (recording, start, end), seconds.
+        segments: by utterance id.
         margin_s: seconds; a start before 0 becomes 0. Segments that overlap keep the times at which
             they do.
     """
     by_recording: dict[str, list[str]] = {}
-    for utterance in sorted(times):
-        by_recording.setdefault(times[utterance][0], []).append(utterance)
+    for utterance in sorted(segments):
+        by_recording.setdefault(segments[utterance].recording, []).append(utterance)
     widened = {}
-    for recording, utterances in by_recording.items():
-        order = sorted(utterances, key=lambda u: times[u][1])
-        starts = [times[u][1] for u in order]
-        ends = [times[u][2] for u in order]
-        for i, (end, start) in enumerate(zip(ends[:-1], starts[1:], strict=True)):
-            if end > start:
-                logging.warning(
-                    "segments %s and %s overlap: their times stay", order[i], order[i + 1]
-                )
-                continue
-            extra = min(margin_s, 0.5 * (start - end))
-            ends[i], starts[i + 1] = end + extra, start - extra
-        starts[0], ends[-1] = max(0.0, starts[0] - margin_s), ends[-1] + margin_s
-        widened |= {u: (recording, s, e) for u, s, e in zip(order, starts, ends, strict=True)}
+    for utterances in by_recording.values():
+        order = sorted(utterances, key=lambda utterance: segments[utterance].start_s)
+        between = [
+            _margin_between(segments[left], segments[right], margin_s)
+            for left, right in itertools.pairwise(order)
+        ]
+        margins = itertools.pairwise([margin_s, *between, margin_s])
+        for utterance, (before, after) in zip(order, margins, strict=True):
+            recording, start_s, end_s = segments[utterance]
+            widened[utterance] = Segment(recording, max(0.0, start_s - before), end_s + after)
     return widened
+
+
+def _margin_between(left: Segment, right: Segment, margin_s: float) -> float:
+    gap_s = right.start_s - left.end_s
+    if gap_s < 0:
+        logging.warning(
+            "segments %s and %s overlap: their times stay", left.utterance, right.utterance
+        )
+        return 0.0
+    return min(margin_s, 0.5 * gap_s)
 
 
 def plain(words: str) -> str:
@@ -194,8 +226,10 @@ def plain(words: str) -> str:
     last ``>``, is left out, as in ESPnet's recipe; other brackets lose their marks. A blank may
     stay at the end.
     """
-    words = _NON_SPEECH.sub("", _OPTIONAL.sub("", f" {words.lower()}"))
-    return _BLANKS.sub(" ", words.replace("(", "").replace(")", "")).removeprefix(" ")
+    words = _OPTIONAL.sub("", f" {words.lower()}")
+    words = _NON_SPEECH.sub("", words)
+    words = words.replace("(", "").replace(")", "")
+    return _BLANKS.sub(" ", words).removeprefix(" ")
 
 
 def mend(line: str) -> str:

@@ -1,7 +1,4 @@
-"""What is wrong with single files or utterances of a corpus.
-
-All of it refused together, or named and skipped.
-"""
+"""What is wrong with single files or utterances of a corpus, refused or skipped together."""
 
 import logging
 
@@ -9,25 +6,28 @@ from espnet_topdown.errors import TopdownError
 
 POLICIES = ("refuse", "skip")
 _SHOWN = 10  # examples per kind of fault in a refusal
+_WAY_OUT = "Nothing was written. Mend the corpus, or leave these out with --faults skip"
 
 
 class Faults:
-    """Faults found so far, by kind; `settle` decides what becomes of them."""
+    """Faults so far, by kind; `settle` decides what becomes of them.
+
+    Args:
+        policy: ``refuse`` (nothing is written) or ``skip`` (what is faulty is named and left out).
+    """
 
     def __init__(self, policy: str) -> None:
-        """Args: policy.
-
-        ``refuse`` (nothing is written) or ``skip`` (what is faulty is left out, each one named).
-        """
         self.policy = policy
-        self._found: dict[str, list[str]] = {}
+        self._names: dict[str, list[str]] = {}
 
-    def add(self, kind: str, what: str) -> None:
+    def add(self, kind: str, name: str) -> None:
         """Note one fault.
 
-        `kind` is a sentence that ends before the list of names, `what` the file or utterance.
+        Args:
+            kind: a sentence that ends before the list of names.
+            name: the file or utterance, with details where there are any.
         """
-        self._found.setdefault(kind, []).append(what)
+        self._names.setdefault(kind, []).append(name)
 
     def settle(self) -> None:
         """Name every fault in the log where they are skipped.
@@ -35,26 +35,17 @@ class Faults:
         Raises:
             TopdownError: there are faults and the policy is ``refuse``.
         """
-        if not self._found:
-            return
-        if self.policy == "refuse":
-            raise TopdownError(
-                "\n".join(
-                    [
-                        *map(self._summary, self._found),
-                        (
-                            "Nothing was written. Mend the corpus, or "
-                            "leave these out with --faults skip"
-                        ),
-                    ]
-                )
-            )
-        for kind, names in self._found.items():
+        if self._names and self.policy == "refuse":
+            summaries = [_summary(kind, names) for kind, names in self._names.items()]
+            raise TopdownError("\n".join([*summaries, _WAY_OUT]))
+        for kind, names in self._names.items():
             for name in names:
                 logging.warning("skipped: %s: %s", kind, name)
-        self._found.clear()
+        self._names.clear()
 
-    def _summary(self, kind: str) -> str:
-        names = self._found[kind]
-        more = f"\n  ... and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        return f"{kind} ({len(names)}):\n  " + "\n  ".join(names[:_SHOWN]) + more
+
+def _summary(kind: str, names: list[str]) -> str:
+    lines = [f"{kind} ({len(names)}):", *names[:_SHOWN]]
+    if len(names) > _SHOWN:
+        lines.append(f"... and {len(names) - _SHOWN} more")
+    return "\n  ".join(lines)

@@ -1,6 +1,4 @@
-"""Fisher transcripts (LDC2004T19, LDC2005T19) as further text for the Switchboard language model,
-without audio.
-"""
+"""Fisher transcripts (LDC2004T19, LDC2005T19), without audio, for Switchboard's language model."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +9,11 @@ from espnet_topdown.corpora.swbd_text import unspell
 from espnet_topdown.errors import TopdownError
 
 PARTS = {"LDC2004T19": "fe_03_p1_tran", "LDC2005T19": "fe_03_p2_tran"}
-# A turn of exactly two characters does not match, so that Kaldi's and ESPnet's text lacks it too.
+# start end side: words. A turn of exactly two characters does not match, so that Kaldi's and
+# ESPnet's text lacks it too.
 _TURN = re.compile(r"([0-9.]+)\s+([0-9.]+) ([AB]):\s*(\S.+\S|\S)\s*$")
 _NOISE = re.compile(r"\[(?:sigh|cough|mn|breath|lipsmack)\]")
+_UNINTELLIGIBLE = "(("
 
 
 def find_transcripts(root: Path) -> list[Path]:
@@ -25,17 +25,17 @@ def find_transcripts(root: Path) -> list[Path]:
     present = [name for name in PARTS if (root / name).is_dir()]
     if not present:
         return []
-    files = []
+    transcripts = []
     for name, part in PARTS.items():
         directory = root / name / part / "data"
-        found = sorted(directory.rglob("*.txt"))
-        if not found:
+        of_part = sorted(directory.rglob("*.txt"))
+        if not of_part:
             raise TopdownError(
                 f"Fisher is incomplete: {', '.join(present)} found in {root}, but {name} has no"
                 f" *.txt below {directory}"
             )
-        files += found
-    return files
+        transcripts += of_part
+    return transcripts
 
 
 def read_call(path: Path) -> Iterator[tuple[str, str]]:
@@ -52,17 +52,18 @@ def read_call(path: Path) -> Iterator[tuple[str, str]]:
         )
     for line in lines[1:]:
         turn = _TURN.search(line)
-        if turn and "((" not in turn[4]:
-            start, end = (int(float(time) * 100.0) for time in turn.groups()[:2])
-            words = _NOISE.sub("[noise]", turn[4].replace("[laugh]", "[laughter]"))
-            yield f"{path.stem}-{turn[3]}-{start:06d}-{end:06d}", words
+        if not turn:
+            continue
+        start_s, end_s, side, words = turn.groups()
+        if _UNINTELLIGIBLE in words:
+            continue
+        start, end = (int(float(seconds) * 100.0) for seconds in (start_s, end_s))
+        words = _NOISE.sub("[noise]", words.replace("[laugh]", "[laughter]"))
+        yield f"{path.stem}-{side}-{start:06d}-{end:06d}", words
 
 
 def lm_lines(calls: Iterable[Path], training: Mapping[str, str]) -> Iterator[str]:
-    """Lines ``id sentence`` of the language-model text.
-
-    Fisher's turns sorted by id, then the training transcripts.
-    """
+    """Lines ``id sentence`` for the language model: Fisher's turns by id, then `training`."""
     for call in sorted(calls, key=lambda path: path.stem):
         turns: dict[str, str] = {}
         for utterance, words in sorted(read_call(call)):

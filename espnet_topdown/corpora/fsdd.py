@@ -1,6 +1,4 @@
-"""Connected digits from the Free Spoken Digit Dataset.
-
-Strings of one speaker with pauses and babble, drawn by a seed.
+"""Connected digits from the Free Spoken Digit Dataset: strings with pauses and babble, by a seed.
 
 Recordings 0 to 14 of each digit and speaker make the test set, 15 to 19 the dev set, 20 and up the
 training set; babble comes from other recordings of the same set, so no recording is ever heard in
@@ -8,7 +6,7 @@ two sets.
 """
 
 import argparse
-import sys
+import itertools
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,32 +14,31 @@ from pathlib import Path
 import numpy as np
 
 from espnet_topdown import files
-from espnet_topdown.corpora.audio import run_command
+from espnet_topdown.corpora.command import run_command
 from espnet_topdown.corpora.kaldi_dir import DataDir
 from espnet_topdown.errors import TopdownError, nearest
 
 RATE = 8000
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-TAKES = {
-    "train": range(20, 50),
-    "dev": range(15, 20),
-    "test": range(15),
-}  # numbers of the recordings of each set
+# Numbers of the recordings of each set.
+TAKES = {"train": range(20, 50), "dev": range(15, 20), "test": range(15)}
 LENGTHS = (3, 7)  # digits of a string
 PAUSES_S = (0.0, 0.3)  # between digits
 EDGE_S = 0.1  # before the first and after the last digit
 TALKERS = 3  # of the babble
 PEAK = 0.99
 
-Recordings = Mapping[
-    tuple[str, int], Sequence[np.ndarray]
-]  # (speaker, digit) -> samples of the recordings of one set
+SpokenDigit = tuple[str, int]  # speaker, digit
+Recordings = Mapping[SpokenDigit, Sequence[np.ndarray]]  # of one set
+Corpus = Mapping[tuple[str, int, int], np.ndarray]  # by speaker, digit and number
 
 
 def recordings_dir(source: Path, downloads: Path) -> Path:
-    """Directory of the recordings.
+    """The directory of the recordings.
 
-    `source` itself, its ``recordings``, or what the archive `source` unpacks to.
+    Args:
+        source: it, or a clone of FSDD with ``recordings``, or an archive of one of them.
+        downloads: where an archive is unpacked.
 
     Raises:
         TopdownError: `source` is neither a directory with recordings nor an archive with them.
@@ -64,7 +61,7 @@ def recordings_dir(source: Path, downloads: Path) -> Path:
     )
 
 
-def read_recordings(directory: Path) -> dict[tuple[str, int, int], np.ndarray]:
+def read_recordings(directory: Path) -> Corpus:
     """Samples of every recording by (speaker, digit, number), as floats between -1 and 1.
 
     Raises:
@@ -73,46 +70,47 @@ def read_recordings(directory: Path) -> dict[tuple[str, int, int], np.ndarray]:
     """
     import soundfile
 
-    found = {}
+    recordings = {}
     for path in sorted(directory.glob("*.wav")):
-        try:
-            digit, speaker, number = path.stem.split("_")
-            key = speaker, int(digit), int(number)
-        except ValueError:
-            raise TopdownError(
-                f"{path}: FSDD names its recordings DIGIT_SPEAKER_NUMBER.wav; move it away"
-            ) from None
+        key = _read_name(path)
         samples, rate = soundfile.read(path, dtype="float64")
         if rate != RATE or samples.ndim != 1 or not len(samples):
             raise TopdownError(
                 f"{path}: {rate} Hz, {samples.shape}; FSDD is {RATE} Hz mono; fetch it again"
             )
-        found[key] = samples
-    takes = sorted(number for numbers in TAKES.values() for number in numbers)
-    missing = [
-        f"{d}_{s}_{n}.wav"
-        for s in speakers(found)
-        for d in range(10)
-        for n in takes
-        if (s, d, n) not in found
-    ]
-    if missing:
-        some = ", ".join(missing[:3])
+        recordings[key] = samples
+    _refuse_missing(recordings, directory)
+    return recordings
+
+
+def _read_name(path: Path) -> tuple[str, int, int]:
+    try:
+        digit, speaker, number = path.stem.split("_")
+        return speaker, int(digit), int(number)
+    except ValueError:
         raise TopdownError(
-            f"{directory}: {len(missing)} recordings are missing ({some}, ...); fetch FSDD again"
+            f"{path}: FSDD names its recordings DIGIT_SPEAKER_NUMBER.wav; move it away"
+        ) from None
+
+
+def _refuse_missing(recordings: Corpus, directory: Path) -> None:
+    takes = sorted(number for numbers in TAKES.values() for number in numbers)
+    expected = itertools.product(speakers(recordings), range(len(WORDS)), takes)
+    missing = [f"{d}_{s}_{n}.wav" for s, d, n in expected if (s, d, n) not in recordings]
+    if missing:
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise TopdownError(
+            f"{directory}: recordings are missing ({len(missing)}): {some}; fetch FSDD again"
         )
-    return found
 
 
-def speakers(recordings: Mapping[tuple[str, int, int], np.ndarray]) -> list[str]:
+def speakers(recordings: Corpus) -> list[str]:
     """Sorted names of the speakers."""
     return sorted({speaker for speaker, _, _ in recordings})
 
 
 def speakers_of_sets(names: Sequence[str], rotation: str) -> dict[str, list[str]]:
-    """Set -> its speakers.
-
-    All in every set, or with a test speaker held out, and the next speaker for dev.
+    """Set -> its speakers: all in every set, or one held out for test and the next for dev.
 
     Args:
         names: all speakers.
@@ -128,11 +126,8 @@ def speakers_of_sets(names: Sequence[str], rotation: str) -> dict[str, list[str]
             f"--rotation {rotation}: no such speaker; {nearest(rotation, ['none', *names])}"
         )
     dev = names[(names.index(rotation) + 1) % len(names)]
-    return {
-        "train": [n for n in names if n not in (rotation, dev)],
-        "dev": [dev],
-        "test": [rotation],
-    }
+    others = [name for name in names if name not in (rotation, dev)]
+    return {"train": others, "dev": [dev], "test": [rotation]}
 
 
 def babble(pool: Sequence[np.ndarray], samples: int, draw: np.random.Generator) -> np.ndarray:
@@ -140,10 +135,9 @@ def babble(pool: Sequence[np.ndarray], samples: int, draw: np.random.Generator) 
     tracks = []
     for _ in range(TALKERS):
         track = np.zeros(0)
-        while (
-            len(track) < 2 * samples
-        ):  # a random part of it is taken, so that not all talkers begin a word at once
-            track = np.concatenate([track, pool[draw.integers(len(pool))]])
+        # A random stretch of it is taken, so that not all talkers begin a word at once.
+        while len(track) < 2 * samples:
+            track = np.concatenate([track, pool[int(draw.integers(len(pool)))]])
         start = int(draw.integers(len(track) - samples))
         tracks.append(track[start : start + samples])
     return np.sum(tracks, axis=0)
@@ -161,32 +155,52 @@ def make_string(
             babble.
         draw: random numbers.
     """
-    digits = draw.integers(10, size=draw.integers(LENGTHS[0], LENGTHS[1] + 1)).tolist()
-    used = {(speaker, d): int(draw.integers(len(recordings[speaker, d]))) for d in digits}
-    said = [recordings[speaker, d][used[speaker, d]] for d in digits]
-    pieces = [np.zeros(int(EDGE_S * RATE))]
-    for number, samples in enumerate(said):
-        pieces += [np.zeros(int(draw.uniform(*PAUSES_S) * RATE))] if number else []
-        pieces.append(samples)
-    speech = np.concatenate([*pieces, pieces[0]])
+    shortest, longest = LENGTHS
+    digits = draw.integers(10, size=draw.integers(shortest, longest + 1)).tolist()
+    # A digit that comes twice is the same recording twice.
+    used = {}
+    for digit in digits:
+        used[speaker, digit] = int(draw.integers(len(recordings[speaker, digit])))
+    said = [recordings[speaker, digit][used[speaker, digit]] for digit in digits]
+    speech = _with_pauses(said, draw)
     if snr_db is not None:
-        pool = [
-            r
-            for key, takes in recordings.items()
-            for n, r in enumerate(takes)
-            if used.get(key) != n
-        ]
-        noise = babble(pool, len(speech), draw)
+        noise = babble(_all_but(recordings, used), len(speech), draw)
         power = np.mean(np.concatenate(said) ** 2)
-        speech = speech + noise * np.sqrt(power / np.mean(noise**2) / 10 ** (snr_db / 10))
+        gain = np.sqrt(power / np.mean(noise**2) / 10 ** (snr_db / 10))
+        speech = speech + noise * gain
     return digits, speech * min(1.0, PEAK / np.abs(speech).max())
+
+
+def _with_pauses(said: Sequence[np.ndarray], draw: np.random.Generator) -> np.ndarray:
+    """Recordings one after another, (samples,)."""
+    edge = np.zeros(int(EDGE_S * RATE))
+    pieces = [edge, said[0]]
+    for samples in said[1:]:
+        pause = np.zeros(int(draw.uniform(*PAUSES_S) * RATE))
+        pieces += [pause, samples]
+    return np.concatenate([*pieces, edge])
+
+
+def _all_but(recordings: Recordings, used: Mapping[SpokenDigit, int]) -> list[np.ndarray]:
+    """All recordings but one of each (speaker, digit) in `used`, whose place that gives."""
+    pool: list[np.ndarray] = []
+    for key, takes in recordings.items():
+        pool += [samples for place, samples in enumerate(takes) if place != used.get(key)]
+    return pool
 
 
 def write_set(
     name: str, recordings: Recordings, strings: int, snr_db: float | None, seed: int, output: Path
 ) -> None:
-    """Writes ``output/name`` with `strings` strings, as many of each speaker, their audio in
-    ``output/name/wav``.
+    """Write ``output/name`` with as many strings of each speaker.
+
+    Args:
+        name: the set.
+        recordings: those of the set.
+        strings: how many.
+        snr_db: see `make_string`.
+        seed: decides everything that is drawn.
+        output: the audio goes to ``output/name/wav``.
     """
     import soundfile
 
@@ -199,37 +213,39 @@ def write_set(
         speaker = names[number % len(names)]
         utterance = f"{speaker}-{name}{number:05d}"
         digits, samples = make_string(recordings, speaker, snr_db, draw)
-        soundfile.write(folder / f"{utterance}.wav", samples, RATE, subtype="PCM_16")
-        audio[utterance] = str(folder / f"{utterance}.wav")
+        path = folder / f"{utterance}.wav"
+        soundfile.write(path, samples, RATE, subtype="PCM_16")
+        audio[utterance] = str(path)
         text[utterance] = " ".join(WORDS[d] for d in digits)
         owner[utterance] = speaker
-    DataDir(audio, text, owner).write(output / name)
+    DataDir(audio=audio, text=text, speaker=owner).write(output / name)
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Writes train, dev and test below ``options.output``, and the options that made them as
-    ``options.json``.
+    """Write train, dev and test below ``options.output``, and ``options.json``, what made them.
 
     Raises:
         TopdownError: the source is not FSDD, or an option is out of range.
     """
-    sizes = {
-        "train": options.train_strings,
-        "dev": options.dev_strings,
-        "test": options.test_strings,
-    }
-    if small := [f"--{name}_strings {size}" for name, size in sizes.items() if size < 1]:
+    sizes = {name: getattr(options, f"{name}_strings") for name in TAKES}
+    small = [f"--{name}_strings {size}" for name, size in sizes.items() if size < 1]
+    if small:
         raise TopdownError(f"{', '.join(small)}: every set needs one string at least")
-    recordings = read_recordings(recordings_dir(options.fsdd, options.downloads))
-    snr_db = None if options.snr_db == "none" else _decibels(options.snr_db)
-    for name, names in speakers_of_sets(speakers(recordings), options.rotation).items():
-        own = {(s, d): [recordings[s, d, n] for n in TAKES[name]] for s in names for d in range(10)}
+    corpus = read_recordings(recordings_dir(options.fsdd, options.downloads))
+    snr_db = _decibels(options.snr_db)
+    for name, names in speakers_of_sets(speakers(corpus), options.rotation).items():
+        own: dict[SpokenDigit, list[np.ndarray]] = {}
+        for speaker, digit in itertools.product(names, range(len(WORDS))):
+            own[speaker, digit] = [corpus[speaker, digit, number] for number in TAKES[name]]
         write_set(name, own, sizes[name], snr_db, options.seed, options.output)
+    # Where things lie changes nothing in the sets.
     chosen = {key: value for key, value in vars(options).items() if not isinstance(value, Path)}
     files.write_json(options.output / "options.json", chosen)
 
 
-def _decibels(text: str) -> float:
+def _decibels(text: str) -> float | None:
+    if text == "none":
+        return None
     try:
         return float(text)
     except ValueError:
@@ -238,40 +254,25 @@ def _decibels(text: str) -> float:
         ) from None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python3 -m espnet_topdown.corpora.fsdd --fsdd DIR_OR_ARCHIVE [options]``.
-
-    Returns the exit status.
-    """
+def main(argv: Sequence[str] | None = None) -> None:
+    """``python3 -m espnet_topdown.corpora.fsdd --fsdd DIR_OR_ARCHIVE [options]``."""
     parser = argparse.ArgumentParser(
         "python3 -m espnet_topdown.corpora.fsdd", description=__doc__.splitlines()[0]
     )
+    source = "clone of FSDD, directory of its recordings, or an archive"
+    rotation = "speaker held out for test, the next one for dev; none: all in all (none)"
     add = parser.add_argument
-    add(
-        "--fsdd",
-        type=Path,
-        required=True,
-        help="clone of FSDD, directory of its recordings, or an archive",
-    )
-    add(
-        "--downloads",
-        type=Path,
-        default=Path("downloads"),
-        help="where an archive is unpacked (downloads)",
-    )
-    add("--output", type=Path, default=Path("data"), help="where the sets go (data)")
+    add("--fsdd", type=Path, required=True, help=source)
+    add("--downloads", type=Path, default="downloads", help="where archives go (downloads)")
+    add("--output", type=Path, default="data", help="where the sets go (data)")
     add("--train_strings", type=int, default=1000, help="strings of the training set (1000)")
     add("--dev_strings", type=int, default=180, help="strings of the dev set (180)")
     add("--test_strings", type=int, default=1500, help="strings of the test set (1500)")
     add("--snr_db", default="10", help="speech over babble in dB, or none (10)")
-    add(
-        "--rotation",
-        default="none",
-        help="speaker held out for test, the next one for dev; none: all in all (none)",
-    )
+    add("--rotation", default="none", help=rotation)
     add("--seed", type=int, default=0, help="of the strings, pauses and babble (0)")
-    return run_command(prepare, parser.parse_args(arguments))
+    run_command(prepare, parser.parse_args(argv))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,6 +1,4 @@
-"""Word errors of eval2000 by the rules of the Hub5 evaluations.
-
-Both parts, Switchboard and CallHome.
+"""Word errors of eval2000 and its two parts, Switchboard and CallHome, by the rules of hub5.
 
 hubscr (SCTK) applies them: spelling variants of the glm, hesitations, fragments, optional words.
 Its alignments are left as sets of their own beside ``eval2000`` (``eval2000_hub5``,
@@ -15,27 +13,41 @@ import argparse
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from espnet_topdown.corpora.lists import read_lines, write_lines
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.results.scoring import Score, write_result
 
 SET = "eval2000"
-PARTS = {
-    "": "",
-    "_swbd": "sw_",
-    "_callhm": "en_",
-}  # ending of the set's name -> how its files' names begin
+# Ending of a set's name -> how the names of its recordings begin.
+PARTS = {"_swbd": "sw_", "_callhm": "en_"}
 _UTTERANCE = re.compile(r"((?:sw|en)_\d+)-([AB])_(\d+)-(\d+)\)\s*$")
-# Words that the reference has as optional: getting them right gains nothing, so that hypotheses go
-# without.
-_HESITATIONS = frozenset("UH UM EH MM HM AH HUH HA ER OOF HEE ACH EEE EW".split())
+# Words that the reference has as optional: getting them right gains nothing, so hypotheses go
+# without them.
+_HESITATIONS = frozenset(
+    ("UH", "UM", "EH", "MM", "HM", "AH", "HUH", "HA", "ER", "OOF", "HEE", "ACH", "EEE", "EW")
+)
 _NON_SPEECH = re.compile(r"\[NOISE|LAUGHTER|VOCALIZED-NOISE\]|<UNK>")
+# kind,"reference","hypothesis",times; a side that an insertion or deletion lacks has no quotes.
 _ALIGNED = re.compile(r'([CSDI]),(?:"([^"]*)")?,(?:"([^"]*)")?,[^:]*')
 _TOTALS = re.compile(r"Percent Total Error\s*=.*\(\s*(\d+)\)|Ref\. words\s*=\s*\(\s*(\d+)\)")
+
+
+class Aligned(NamedTuple):
+    """One segment as hubscr aligned it.
+
+    Attributes:
+        name: its id, which begins with that of the recording.
+        reference: words.
+        hypothesis: words.
+    """
+
+    name: str
+    reference: str
+    hypothesis: str
 
 
 def find_hubscr() -> str | None:
@@ -44,9 +56,7 @@ def find_hubscr() -> str | None:
 
 
 def ctm_lines(trn: Iterable[str]) -> list[str]:
-    """Hypotheses as ctm.
-
-    Upper case, the words of a segment spread evenly over it, without what is not scored.
+    """Hypotheses as ctm: upper case, spread evenly over their segment, without unscored words.
 
     Args:
         trn: lines ``words<tab>(sw_4390-A-sw_4390-A_000031-000144)``; the last two numbers are 10 ms
@@ -57,27 +67,37 @@ def ctm_lines(trn: Iterable[str]) -> list[str]:
     """
     lines = []
     for line in trn:
-        match = _UTTERANCE.search(line)
-        if not match:
+        utterance = _UTTERANCE.search(line)
+        if not utterance:
             raise TopdownError(
                 f"no eval2000 utterance (sw_4390-A_000031-000144 or the like): {line!r}"
             )
-        file, side, start, end = match[1], match[2], int(match[3]), int(match[4])
+        recording, side = utterance[1], utterance[2]
+        start, end = int(utterance[3]), int(utterance[4])
         words = line[: line.rindex("(")].upper().split()
-        step = (end - start) // max(1, len(words))
-        for n, word in enumerate(words):
-            length = step if n + 1 < len(words) else end - start - step * n
-            if not (word in _HESITATIONS or word.endswith("-") or _NON_SPEECH.search(word)):
-                lines.append(
-                    f"{file} {side} {(start + step * n) / 100:.2f} {length / 100:.2f}  {word}"
-                )
+        for word, at, length in _spread(words, start, end):
+            if _is_scored(word):
+                lines.append(f"{recording} {side} {at / 100:.2f} {length / 100:.2f}  {word}")
     return lines
 
 
-def run_hubscr(
-    hubscr: str, data: Path, directory: Path, ctm: list[str]
-) -> list[tuple[str, str, str]]:
-    """hubscr's alignments of `ctm` with the references.
+def _spread(words: Sequence[str], start: int, end: int) -> list[tuple[str, int, int]]:
+    """(word, start, length), the last word with what is left over."""
+    step = (end - start) // max(1, len(words))
+    spread = [(word, start + step * n, step) for n, word in enumerate(words)]
+    if spread:
+        word, at, _ = spread[-1]
+        spread[-1] = word, at, end - at
+    return spread
+
+
+def _is_scored(word: str) -> bool:
+    is_fragment = word.endswith("-")
+    return not (is_fragment or word in _HESITATIONS or _NON_SPEECH.search(word))
+
+
+def run_hubscr(hubscr: str, data: Path, directory: Path, ctm: Iterable[str]) -> list[Aligned]:
+    """The alignments that hubscr makes of `ctm` with the references.
 
     Args:
         hubscr: path of hubscr.pl, which has its companions beside it.
@@ -86,32 +106,17 @@ def run_hubscr(
         ctm: hypotheses.
 
     Returns:
-        (id, reference, hypothesis) of every segment, words as aligned.
+        every segment.
 
     Raises:
-        TopdownError: stm or glm are missing, hubscr fails, or its alignments and its totals
-            disagree.
+        TopdownError: stm or glm are missing, or hubscr fails.
     """
     for name in ("stm", "glm"):
         if not (data / name).is_file():
             raise TopdownError(f"hub5 scoring needs {data / name}; prepare the data (stage 1)")
     write_lines(directory / "hyp.ctm", ctm)
-    binaries = str(Path(hubscr).parent)
-    command = [
-        hubscr,
-        "-p",
-        binaries,
-        "-V",
-        "-l",
-        "english",
-        "-h",
-        "hub5",
-        "-g",
-        str(data / "glm"),
-        "-r",
-        str(data / "stm"),
-        str(directory / "hyp.ctm"),
-    ]
+    command = [hubscr, "-p", str(Path(hubscr).parent), "-V", "-l", "english", "-h", "hub5"]
+    command += ["-g", str(data / "glm"), "-r", str(data / "stm"), str(directory / "hyp.ctm")]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     (directory / "score.log").write_text(done.stdout + done.stderr)
     if done.returncode:
@@ -119,22 +124,28 @@ def run_hubscr(
     return read_alignments(directory / "hyp.ctm.filt.sgml")
 
 
-def read_alignments(sgml: Path) -> list[tuple[str, str, str]]:
-    """(id, reference, hypothesis) of every segment in sclite's sgml report.
-
-    An optional word left out is right.
-    """
-    segments, name = [], ""
+def read_alignments(sgml: Path) -> list[Aligned]:
+    """Every segment of sclite's sgml report; an optional word that is left out counts as right."""
+    segments = []
+    name = ""
     for line in read_lines(sgml):
         if line.startswith("<PATH "):
             name = line.split('id="(', 1)[1].split(")", 1)[0]
         elif not line.startswith("<"):
-            pairs = [(r, r if kind == "C" else h) for kind, r, h in _ALIGNED.findall(line)]
-            sides = zip(*pairs, strict=True) if pairs else ((), ())
-            segments.append(
-                (name, *(" ".join(word.strip("()") for word in side if word) for side in sides))
-            )
+            segments.append(_read_alignment(name, line))
     return segments
+
+
+def _read_alignment(name: str, line: str) -> Aligned:
+    references, hypotheses = [], []
+    for kind, reference, hypothesis in _ALIGNED.findall(line):
+        references.append(reference)
+        hypotheses.append(reference if kind == "C" else hypothesis)
+    return Aligned(name, _words(references), _words(hypotheses))
+
+
+def _words(side: Iterable[str]) -> str:
+    return " ".join(word.strip("()") for word in side if word)
 
 
 def score(scored: Path, data: Path) -> dict[str, Score]:
@@ -151,54 +162,72 @@ def score(scored: Path, data: Path) -> dict[str, Score]:
         TopdownError: as `run_hubscr`, or the sets made do not have hubscr's totals.
     """
     hubscr = find_hubscr()
+    if hubscr:
+        return _score_by_hubscr(hubscr, scored, data)
     sets = scored.parent.parent
-    if not hubscr:
-        parts = {ending: prefix for ending, prefix in PARTS.items() if ending}
-        return {
-            f"{SET}{e}": _write_plain(scored, sets / f"{SET}{e}/score_wer", p)
-            for e, p in parts.items()
-        }
-    segments = run_hubscr(
-        hubscr, data, scored / "scoring", ctm_lines(read_lines(scored / "hyp.trn"))
-    )
-    scores = {
-        f"{SET}_hub5{e}": _write_set(segments, sets / f"{SET}_hub5{e}/score_wer", p)
-        for e, p in PARTS.items()
-    }
+    scores = {}
+    for ending, prefix in PARTS.items():
+        name = f"{SET}{ending}"
+        scores[name] = _write_plain(scored, sets / name / "score_wer", prefix)
+    return scores
+
+
+def _score_by_hubscr(hubscr: str, scored: Path, data: Path) -> dict[str, Score]:
+    ctm = ctm_lines(read_lines(scored / "hyp.trn"))
+    segments = run_hubscr(hubscr, data, scored / "scoring", ctm)
+    sets = scored.parent.parent
+    whole = f"{SET}_hub5"
+    scores = {}
+    for ending, prefix in {"": "", **PARTS}.items():
+        name = f"{whole}{ending}"
+        scores[name] = _write_aligned(segments, sets / name / "score_wer", prefix)
     totals = "\n".join(read_lines(scored / "scoring/hyp.ctm.filt.dtl"))
-    expected = sorted(int(a or b) for a, b in _TOTALS.findall(totals))
-    found = sorted(_counts(scores[f"{SET}_hub5"]))
-    if found != expected:
+    expected = sorted(int(errors or words) for errors, words in _TOTALS.findall(totals))
+    counted = sorted([scores[whole].errors, scores[whole].words])
+    if counted != expected:
         raise TopdownError(
-            f"hubscr counts errors and words as {expected}, {sets / SET}_hub5 has {found}: not the"
+            f"hubscr counts errors and words as {expected}, {sets / whole} has {counted}: not the"
             " same"
         )
     return scores
 
 
-def _counts(score: Score) -> tuple[int, int]:
-    """(errors, reference words)."""
-    return sum(u.errors for u in score.utterances), sum(u.words for u in score.utterances)
-
-
-def _write_set(segments: Iterable[tuple[str, str, str]], directory: Path, prefix: str) -> Score:
-    chosen = [segment for segment in segments if segment[0].startswith(prefix)]
-    write_lines(directory / "ref.trn", (f"{reference}\t({name})" for name, reference, _ in chosen))
-    write_lines(
-        directory / "hyp.trn", (f"{hypothesis}\t({name})" for name, _, hypothesis in chosen)
-    )
+def _write_aligned(segments: Iterable[Aligned], directory: Path, prefix: str) -> Score:
+    chosen = [segment for segment in segments if segment.name.startswith(prefix)]
+    write_lines(directory / "ref.trn", (f"{s.reference}\t({s.name})" for s in chosen))
+    write_lines(directory / "hyp.trn", (f"{s.hypothesis}\t({s.name})" for s in chosen))
     return write_result(directory)
 
 
 def _write_plain(scored: Path, directory: Path, prefix: str) -> Score:
     for name in ("ref.trn", "hyp.trn"):
-        write_lines(
-            directory / name, (line for line in read_lines(scored / name) if f"({prefix}" in line)
-        )
+        lines = [line for line in read_lines(scored / name) if f"({prefix}" in line]
+        write_lines(directory / name, lines)
     return write_result(directory)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def score_experiment(exp: Path, data: Path) -> None:
+    """Score every decoded eval2000 of an experiment and print a line for each set.
+
+    Raises:
+        TopdownError: there is no such experiment, or as `score`.
+    """
+    if not exp.is_dir():
+        raise TopdownError(f"no directory {exp}; give an experiment that was decoded and scored")
+    decoded = sorted(exp.glob(f"*/{SET}/score_wer"))
+    if not decoded:
+        print(
+            f"found no {exp}/*/{SET}/score_wer: {SET} was not decoded, so nothing is scored by the"
+            " hub5 rules"
+        )
+    for scored in decoded:
+        for name, total in score(scored, data).items():
+            rate = 100 * total.errors / max(1, total.words)
+            counts = f"{total.errors} of {total.words} words"
+            print(f"{scored.parent.parent.name}/{name}: {rate:.1f} % ({counts})")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Score every decoded eval2000 of an experiment."""
     parser = argparse.ArgumentParser(description="eval2000 by the hub5 rules")
     parser.add_argument(
@@ -207,35 +236,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "exp", type=Path, help="experiment directory, decoded and scored (stages 12 and 13)"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     if not find_hubscr():
         print(
             "hubscr.pl (SCTK; Debian package sctk) is not installed: plain word errors instead of"
             " the hub5 rules"
         )
-    try:
-        if not options.exp.is_dir():
-            raise TopdownError(
-                f"no directory {options.exp}; give an experiment that was decoded and scored"
-            )
-        decoded = sorted(options.exp.glob(f"*/{SET}/score_wer"))
-        if not decoded:
-            print(
-                f"found no {options.exp}/*/{SET}/score_wer: {SET} was not decoded, so nothing is"
-                " scored by the hub5 rules"
-            )
-        for scored in decoded:
-            for name, counts in score(scored, options.data).items():
-                errors, words = _counts(counts)
-                rate = 100 * errors / max(1, words)
-                print(
-                    f"{scored.parent.parent.name}/{name}: {rate:.1f} % ({errors} of {words} words)"
-                )
-    except TopdownError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    with reported():
+        score_experiment(options.exp, options.data)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -1,6 +1,4 @@
-"""A Kaldi data directory as a value.
-
-The lists of one set, kept consistent with each other and written sorted.
+"""A Kaldi data directory as a value: the lists of one set, in agreement and written sorted.
 
 Which utterances belong to a set is the business of the corpus modules.
 """
@@ -31,30 +29,30 @@ class DataDir:
 
     def utterances(self) -> list[str]:
         """Sorted ids of the utterances that have audio, transcript and speaker."""
-        segments = self.segments
-        if segments is None:
-            return sorted(u for u in self.text if u in self.audio and u in self.speaker)
-        return sorted(
-            u
-            for u in self.text
-            if u in segments and u in self.speaker and segments[u][0] in self.audio
-        )
+        return sorted(u for u in self.text if u in self.speaker and self._has_audio(u))
+
+    def _has_audio(self, utterance: str) -> bool:
+        if self.segments is None:
+            return utterance in self.audio
+        segment = self.segments.get(utterance)
+        return segment is not None and segment[0] in self.audio
 
     def subset(self, utterances: Collection[str]) -> "DataDir":
         """The same set with only `utterances`; recordings that no utterance needs are dropped."""
-        text = {u: self.text[u] for u in utterances}
-        speaker = {u: self.speaker[u] for u in utterances}
         if self.segments is None:
-            return DataDir({u: self.audio[u] for u in utterances}, text, speaker)
-        segments = {u: self.segments[u] for u in utterances}
-        recordings = {recording for recording, _, _ in segments.values()}
+            segments, recordings = None, set(utterances)
+        else:
+            segments = {u: self.segments[u] for u in utterances}
+            recordings = {recording for recording, _, _ in segments.values()}
         return DataDir(
-            {r: e for r, e in self.audio.items() if r in recordings}, text, speaker, segments
+            audio={name: entry for name, entry in self.audio.items() if name in recordings},
+            text={u: self.text[u] for u in utterances},
+            speaker={u: self.speaker[u] for u in utterances},
+            segments=segments,
         )
 
     def write(self, directory: Path) -> int:
-        """Write ``text``, ``utt2spk``, ``spk2utt``, ``wav.scp`` and, where there are any,
-        ``segments``.
+        """Write text, utt2spk, spk2utt, wav.scp and, where utterances are cut out, segments.
 
         Only utterances that are complete are written, and only recordings that they use.
 
@@ -63,15 +61,21 @@ class DataDir:
         """
         kept = self.utterances()
         whole = self.subset(kept)
+        text, utt2spk, segments = [], [], []
         by_speaker: dict[str, list[str]] = {}
         for utterance in kept:
-            by_speaker.setdefault(whole.speaker[utterance], []).append(utterance)
-        write_lines(
-            directory / "text", (f"{u} {whole.text[u]}" if whole.text[u] else u for u in kept)
-        )
-        write_lines(directory / "utt2spk", (f"{u} {whole.speaker[u]}" for u in kept))
-        write_lines(directory / "spk2utt", (" ".join([s, *us]) for s, us in by_speaker.items()))
-        write_lines(directory / "wav.scp", (f"{r} {whole.audio[r]}" for r in sorted(whole.audio)))
+            words, speaker = whole.text[utterance], whole.speaker[utterance]
+            text.append(f"{utterance} {words}" if words else utterance)
+            utt2spk.append(f"{utterance} {speaker}")
+            # Speakers come sorted too, as each is a prefix of its utterances.
+            by_speaker.setdefault(speaker, [speaker]).append(utterance)
+            if whole.segments is not None:
+                segments.append(" ".join([utterance, *whole.segments[utterance]]))
+        audio = [f"{recording} {whole.audio[recording]}" for recording in sorted(whole.audio)]
+        write_lines(directory / "text", text)
+        write_lines(directory / "utt2spk", utt2spk)
+        write_lines(directory / "spk2utt", map(" ".join, by_speaker.values()))
+        write_lines(directory / "wav.scp", audio)
         if whole.segments is not None:
-            write_lines(directory / "segments", (" ".join([u, *whole.segments[u]]) for u in kept))
+            write_lines(directory / "segments", segments)
         return len(kept)

@@ -1,5 +1,4 @@
-"""Switchboard-1 with the Mississippi State transcripts, and eval2000, to Kaldi data directories,
-without network.
+"""Switchboard-1 (Mississippi State transcripts) and eval2000 to Kaldi data directories, no network.
 
 Audio stays at 8 kHz; the recipe's stage 3 resamples. Words are swbd_text's, the test set
 eval2000's, Fisher fisher's.
@@ -9,26 +8,28 @@ eval2000's, Fisher fisher's.
 
 import logging
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from espnet_topdown.corpora import eval2000, fisher, sphere, swbd_text
-from espnet_topdown.corpora.audio import AudioCheck, add_options, run_command, sound_files
+from espnet_topdown.corpora import eval2000, fisher, swbd_text
+from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, sphere_files
+from espnet_topdown.corpora.command import add_options, run_command
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
-from espnet_topdown.corpora.lists import files_below, read_lines, write_lines
+from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import TopdownError
 
 SAMPLE_RATE = 8000
 CONVERSATIONS = (2435, 2438)  # on the DVDs and on the older CDs; the transcripts have all
 TRANSCRIPTS = "swb_ms98_transcriptions"
+DICTIONARY = "sw-ms98-dict.text"
 MOST_REPEATS = 300
-CHANNELS = {"A": 1, "B": 2}
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One transcribed stretch of one side of a conversation; times in units of 10 ms."""
+    """One transcribed stretch of one side of a conversation, e.g. ``sw02001-A``; times in 10 ms."""
 
     recording: str
     start: int
@@ -36,19 +37,19 @@ class Turn:
     words: str
 
     @property
+    def conversation(self) -> str:
+        """``sw02001``."""
+        return self.recording.partition("-")[0]
+
+    @property
     def utterance(self) -> str:
+        """``sw02001-A_000098-001156``."""
         return f"{self.recording}_{self.start:06d}-{self.end:06d}"
 
     @property
     def segment(self) -> tuple[str, str, str]:
+        """Recording, start and end, in seconds, as they are printed."""
         return self.recording, f"{self.start / 100:.6g}", f"{self.end / 100:.6g}"
-
-
-def find_sphere_files(directory: Path) -> dict[str, str]:
-    """SPHERE files below `directory` by their name in lower case without ``.sph``."""
-    return {
-        path[path.rindex("/") + 1 : -4].lower(): path for path in files_below(directory, ".sph")
-    }
 
 
 def read_turns(path: Path) -> list[Turn]:
@@ -60,16 +61,23 @@ def read_turns(path: Path) -> list[Turn]:
     turns = []
     for number, line in enumerate(read_lines(path), 1):
         try:
-            name, start, end, *words = line.split()
-            recording = f"sw0{name[2:6]}-{name[6]}"
-            times = [int(100 * float(time) + 0.5) for time in (start, end)]
+            turns.append(_read_turn(line))
         except (ValueError, IndexError):
             raise TopdownError(
                 f"LDC97S62: {path}, line {number}: expected 'sw2001A-ms98-a-0001 start end words',"
                 f" found {line!r}"
             ) from None
-        turns.append(Turn(recording, *times, " ".join(words)))
     return turns
+
+
+def _read_turn(line: str) -> Turn:
+    name, start_s, end_s, *words = line.split()
+    return Turn(
+        recording=f"sw0{name[2:6]}-{name[6]}",
+        start=int(100 * float(start_s) + 0.5),
+        end=int(100 * float(end_s) + 0.5),
+        words=" ".join(words),
+    )
 
 
 def find_transcripts(corpus: Path, given: str) -> Path:
@@ -78,14 +86,14 @@ def find_transcripts(corpus: Path, given: str) -> Path:
     Raises:
         TopdownError: it is in none of the places where it may be, or has no dictionary.
     """
-    places = (
-        [Path(given)] if given else [corpus / "transcriptions" / TRANSCRIPTS, corpus / TRANSCRIPTS]
-    )
+    places = [corpus / "transcriptions" / TRANSCRIPTS, corpus / TRANSCRIPTS]
+    if given:
+        places = [Path(given)]
     for place in places:
-        if (place / "sw-ms98-dict.text").is_file():
+        if (place / DICTIONARY).is_file():
             return place.resolve()
     raise TopdownError(
-        f"no Mississippi State transcripts for LDC97S62: expected sw-ms98-dict.text in {places[0]}."
+        f"no Mississippi State transcripts for LDC97S62: expected {DICTIONARY} in {places[0]}."
         " They are free (switchboard_word_alignments.tar.gz, openslr.org/5): unpack them there, or"
         " say where they are with --transcripts"
     )
@@ -104,67 +112,72 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
     Raises:
         TopdownError: there is no audio or no transcript at all, or a line that cannot be read.
     """
-    files = find_sphere_files(corpus)
+    files = sphere_files(corpus)
     if not files:
         raise TopdownError(f"LDC97S62: no .sph file below {corpus}")
-    texts = sorted(transcripts.glob("*/*/*-trans.text"))
-    if not texts:
+    paths = sorted(transcripts.glob("*/*/*-trans.text"))
+    if not paths:
         raise TopdownError(
             f"LDC97S62: no transcript {transcripts}/20/2001/sw2001A-ms98-a-trans.text or the like"
         )
     if len(files) not in CONVERSATIONS:
         logging.warning("LDC97S62 has 2435 or 2438 conversations, found %d", len(files))
-    sound = sound_files("LDC97S62", check.begin(files.values(), SAMPLE_RATE, 2)(), faults)
-    pipe = sphere.has_sph2pipe()
-    audio = {
-        f"{name}-{side}": sphere.wav_entry(path, sound[path], channel, sph2pipe=pipe)
-        for name, path in files.items()
-        if path in sound
-        for side, channel in CHANNELS.items()
-    }
-    acronym = swbd_text.acronyms(read_lines(transcripts / "sw-ms98-dict.text"))
-    text, segments, unheard = {}, {}, {}
-    for path in texts:
-        turns = read_turns(path)
-        unheard |= {name: path for turn in turns if (name := turn.recording[:7]) not in files}
-        for turn in turns:
+    audio = conversation_sides("LDC97S62", files, SAMPLE_RATE, check, faults)
+    acronym = swbd_text.acronyms(read_lines(transcripts / DICTIONARY))
+    text: dict[str, str] = {}
+    segments = {}
+    without_audio = {}
+    for path in paths:
+        for turn in read_turns(path):
+            if turn.conversation not in files:
+                without_audio[turn.conversation] = path
             words = swbd_text.clean(turn.words)
             if words and turn.utterance not in text:
                 text[turn.utterance] = swbd_text.expand(words, acronym)
                 segments[turn.utterance] = turn.segment
-    _settle_unheard(unheard, len(files), corpus, faults)
-    silent = sorted(audio.keys() - {u[:9] for u in text})
-    if silent:
-        some = ", ".join(silent[:6]) + (", ..." if len(silent) > 6 else "")
-        logging.warning(
-            "LDC97S62: %d sides have audio but no transcript in %s: %s",
-            len(silent),
-            transcripts,
-            some,
-        )
-    return DataDir(audio, text, {u: u[:9] for u in text}, segments)
+    speaker = {utterance: recording for utterance, (recording, _, _) in segments.items()}
+    _judge_missing_audio(without_audio, len(files), corpus, faults)
+    _tell_missing_transcripts(sorted(audio.keys() - set(speaker.values())), transcripts)
+    return DataDir(audio=audio, text=text, speaker=speaker, segments=segments)
 
 
-def _settle_unheard(unheard: dict[str, Path], count: int, corpus: Path, faults: Faults) -> None:
-    """Conversations without audio, name -> a transcript.
+def _judge_missing_audio(
+    transcripts: Mapping[str, Path], files: int, corpus: Path, faults: Faults
+) -> None:
+    """Say so where a release is known to lack as many conversations; others are faults.
 
-    Told where a release is known to lack as many, else faults.
+    Args:
+        transcripts: conversation without audio -> a transcript of it.
+        files: number of audio files.
+        corpus: where audio was looked for.
+        faults: takes what no release lacks.
     """
-    lacking = max(CONVERSATIONS) - count if count in CONVERSATIONS else 0
-    for name, path in unheard.items():
+    # The DVDs have three conversations less than the transcripts.
+    lacking = max(CONVERSATIONS) - files if files in CONVERSATIONS else 0
+    for name, path in transcripts.items():
         kind = f"LDC97S62: no audio file {name}.sph below {corpus} for the transcript"
-        if len(unheard) > lacking:
+        if len(transcripts) > lacking:
             faults.add(kind, str(path))
         else:
             logging.warning(
-                "%s %s; left out, as releases with %d files lack %d", kind, path, count, lacking
+                "%s %s; left out, as releases with %d files lack %d", kind, path, files, lacking
             )
 
 
-def split(corpus: DataDir, dev_size: int) -> tuple[DataDir, DataDir]:
-    """train_nodup and train_dev.
+def _tell_missing_transcripts(sides: Sequence[str], transcripts: Path) -> None:
+    if not sides:
+        return
+    some = ", ".join(sides[:6]) + (", ..." if len(sides) > 6 else "")
+    logging.warning(
+        "LDC97S62: sides with audio but without a transcript in %s (%d): %s",
+        transcripts,
+        len(sides),
+        some,
+    )
 
-    The first `dev_size` utterances are for development, the rest is thinned.
+
+def split(corpus: DataDir, dev_size: int) -> tuple[DataDir, DataDir]:
+    """The training set, thinned of repeats, and the development set, the first `dev_size`.
 
     Raises:
         TopdownError: nothing would be left for training.
@@ -175,13 +188,14 @@ def split(corpus: DataDir, dev_size: int) -> tuple[DataDir, DataDir]:
             f"train_dev_size {dev_size} leaves no training data: LDC97S62 as found has {len(order)}"
             " utterances; give a smaller --train_dev_size, at least 1"
         )
-    rest = swbd_text.without_repeats({u: corpus.text[u] for u in order[dev_size:]}, MOST_REPEATS)
-    return tuple(_unspelled(corpus.subset(part)) for part in (rest, order[:dev_size]))
+    rest = {utterance: corpus.text[utterance] for utterance in order[dev_size:]}
+    kept = swbd_text.without_repeats(rest, MOST_REPEATS)
+    return _unspelled(corpus.subset(kept)), _unspelled(corpus.subset(order[:dev_size]))
 
 
-def _unspelled(part: DataDir) -> DataDir:
-    text = {u: swbd_text.unspell(sentence) for u, sentence in part.text.items()}
-    return DataDir(part.audio, text, part.speaker, part.segments)
+def _unspelled(lists: DataDir) -> DataDir:
+    text = {u: swbd_text.unspell(sentence) for u, sentence in lists.text.items()}
+    return replace(lists, text=text)
 
 
 def find_root(given: str) -> Path:
@@ -228,21 +242,20 @@ def prepare(options: Namespace) -> None:
             "LDC2002S09, LDC2002T43: no utterance has both audio and reference; nothing was written"
         )
     write_lines(options.output / "lm_train.txt", fisher.lm_lines(conversations, nodup.text))
-    for name, part in (("train_nodup", nodup), ("train_dev", dev), ("eval2000", test.lists)):
-        logging.info("%s: %d utterances", name, part.write(options.output / name))
+    sets = {"train_nodup": nodup, "train_dev": dev, "eval2000": test.lists}
+    for name, lists in sets.items():
+        logging.info("%s: %d utterances", name, lists.write(options.output / name))
     eval2000.write_references(test, options.output / "eval2000")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Prepare Switchboard from the command line."""
     parser = ArgumentParser(description="Switchboard-1 and eval2000 to Kaldi data directories")
     parser.add_argument(
         "--swbd",
         default="",
-        help=(
-            "directory of LDC97S62, LDC2002S09, LDC2002T43 and, for the "
-            "language model, LDC2004T19 and LDC2005T19 (Fisher)"
-        ),
+        help="directory of LDC97S62, LDC2002S09, LDC2002T43 and, for the language model,"
+        " LDC2004T19 and LDC2005T19 (Fisher)",
     )
     parser.add_argument(
         "--transcripts",
@@ -253,8 +266,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--train_dev_size", type=int, default=4000, help="utterances of train_dev (default: 4000)"
     )
     add_options(parser)
-    return run_command(prepare, parser.parse_args(arguments))
+    run_command(prepare, parser.parse_args(argv))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -1,4 +1,4 @@
-"""Wall Street Journal transcripts: ``.dot`` files read and normalised, and the language-model text.
+"""WSJ's words: ``.dot`` transcripts read and normalised, and the language-model text.
 
 Source of the rules: dot_spec.doc of LDC93S6, and what Kaldi's and ESPnet's WSJ recipes make of it.
 """
@@ -16,10 +16,11 @@ from espnet_topdown.errors import TopdownError
 
 NOISE = "<NOISE>"
 _LDC = "LDC94S13B (or LDC94S13A)"  # has the language-model text
-_FORMS = b"".join(
-    b"wsj1_lng_####%03d %%b\n" % number for number in range(1000)
-)  # of the lines of a thousand
-_FORM = len(_FORMS) // 1000
+# The lines of a thousand sentences, whose number ("####") and words ("%b") are still to be filled
+# in: much faster than line by line.
+_FORMS = b"".join(b"wsj1_lng_####%03d %%b\n" % number for number in range(1000))
+_FORM = len(_FORMS) // 1000  # bytes of one of them
+_READ_BYTES = 1 << 20
 _UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 _LINE = re.compile(r"(.+)\((\w{8})\)\s*", re.ASCII)
 # A sound within a word's neighbour ([<x] before, [x>] after), the ends of a longer sound ([x/],
@@ -66,9 +67,7 @@ def read_dot(path: Path) -> dict[str, str]:
 
 
 def write_lm_text(directory: Path, output: Path) -> int:
-    """Write the sentences of ``np_data/{87,88,89}/*.z`` with an id each.
-
-    Lines of SGML (with ``<``) are left out.
+    """Write the sentences of ``np_data/{87,88,89}/*.z`` with an id each, without lines of SGML.
 
     Args:
         directory: ``np_data`` of disc 13-32.1.
@@ -82,10 +81,10 @@ def write_lm_text(directory: Path, output: Path) -> int:
     """
     files = []
     for year in ("87", "88", "89"):
-        found = sorted((directory / year).glob("*.[zZ]"))
-        if not found:
+        of_year = sorted((directory / year).glob("*.[zZ]"))
+        if not of_year:
             raise TopdownError(f"{_LDC}: no *.z in {directory / year}, the language-model text")
-        files += found
+        files += of_year
     with output.open("wb") as stream:
         return _write_sentences(files, stream)
 
@@ -94,47 +93,52 @@ def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
     # gzip also reads the compress(1) format of the real discs, which Python's gzip module does not.
     # Bytes, and as much as possible at a time, for speed.
     count, begun = 0, b""
-    try:
-        process = subprocess.Popen(
-            ["gzip", "-dc", *map(str, files)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=1 << 20,
-            pipesize=1 << 20,
-        )
-    except FileNotFoundError:
-        raise TopdownError(
-            f"{_LDC}: the language-model text is compressed, and no gzip is on PATH; install it"
-        ) from None
-    with process:
-        while part := process.stdout.read(1 << 20):
+    with _decompressed(files) as process:
+        assert process.stdout is not None and process.stderr is not None
+        while part := process.stdout.read(_READ_BYTES):
             *lines, begun = (begun + part).upper().split(b"\n")
             count += _write_numbered(lines, count, stream)
-        count += _write_numbered([begun] if begun else [], count, stream)
+        if begun:
+            count += _write_numbered([begun], count, stream)
         complaint = process.stderr.read().decode("ascii", "replace").strip()
     if process.returncode:
         raise TopdownError(f"{_LDC}: the language-model text cannot be decompressed: {complaint}")
     return count
 
 
+def _decompressed(files: list[Path]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            ["gzip", "-dc", *map(str, files)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=_READ_BYTES,
+            pipesize=_READ_BYTES,
+        )
+    except FileNotFoundError:
+        raise TopdownError(
+            f"{_LDC}: the language-model text is compressed, and no gzip is on PATH; install it"
+        ) from None
+
+
 def _write_numbered(lines: list[bytes], count: int, stream: BinaryIO) -> int:
     """Write the sentences among `lines`, `count` of which came before; how many there were."""
-    kept = [line for line in lines if b"<" not in line]
+    sentences = [line for line in lines if b"<" not in line]
     done = 0
-    while done < len(kept):  # up to the next full thousand; a thousand lines are formatted at once
+    while done < len(sentences):
+        # Up to the next full thousand.
         thousands, first = divmod(count + done + 1, 1000)
-        some = kept[done : done + 1000 - first]
-        form = _FORMS[first * _FORM : (first + len(some)) * _FORM].replace(
-            b"####", b"%04d" % thousands
-        )
-        stream.write(form % tuple(some))
+        some = sentences[done : done + 1000 - first]
+        forms = _FORMS[first * _FORM : (first + len(some)) * _FORM]
+        stream.write(forms.replace(b"####", b"%04d" % thousands) % tuple(some))
         done += len(some)
-    return len(kept)
+    return len(sentences)
 
 
 def non_linguistic_symbols(texts: Iterable[str]) -> list[str]:
-    """Sorted words with ``<`` in `texts`.
-
-    One token each in character models, and left out of scores.
-    """
-    return sorted({word for text in texts if "<" in text for word in text.split() if "<" in word})
+    """The sorted words with ``<``: one token each in character models, and left out of scores."""
+    symbols: set[str] = set()
+    for text in texts:
+        if "<" in text:
+            symbols.update(word for word in text.split() if "<" in word)
+    return sorted(symbols)

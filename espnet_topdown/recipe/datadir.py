@@ -1,6 +1,4 @@
-"""Kaldi data directories as tables.
-
-Reading, checking, writing, and keeping their files in agreement.
+"""Kaldi data directories as tables: read, checked, thinned and written so that their files agree.
 
 What the audio in ``wav.scp`` means is left to `espnet_topdown.recipe.audio`.
 """
@@ -11,19 +9,12 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 
-EXTRA = (
-    "spk2gender",
-    "utt2lang",
-    "utt2category",
-    "stm",
-    "glm",
-)  # carried along where a set has them
+# Carried along where a set has them.
+EXTRA = ("spk2gender", "utt2lang", "utt2category", "stm", "glm")
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """The lines of a Kaldi table.
-
-    First word -> the rest of the line ("" where there is none), in file order.
+    """The lines of a Kaldi table in file order: first word -> the rest, "" where there is none.
 
     Raises:
         TopdownError: the file is missing or empty, or a first word stands on two lines.
@@ -34,9 +25,8 @@ def read_table(path: Path) -> dict[str, str]:
         )
     table: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        key, _, value = (
-            line.strip().partition(" ") if "\t" not in line else line.strip().partition("\t")
-        )
+        separator = "\t" if "\t" in line else " "
+        key, _, value = line.strip().partition(separator)
         if key in table:
             raise TopdownError(
                 f"{path}:{number}: {key!r} is on an earlier line too; every id must be unique"
@@ -49,7 +39,7 @@ def read_table(path: Path) -> dict[str, str]:
 
 
 def write_table(path: Path, table: Mapping[str, object]) -> None:
-    """Writes a table sorted by key, as Kaldi's C locale sorts it."""
+    """Write a table sorted by key, as Kaldi's C locale sorts it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (f"{key} {table[key]}".rstrip() + "\n" for key in sorted(table))
     path.write_text("".join(lines), encoding="utf-8")
@@ -83,28 +73,71 @@ def utterances(directory: Path) -> dict[str, str]:
 
 
 def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> None:
-    """Copies text, utt2spk, spk2utt and the EXTRA files of a set, the first three for the
-    utterances `keep` only.
+    """Copy text, utt2spk, spk2utt and the EXTRA files of a set.
+
+    Args:
+        source: the set.
+        target: the directory of its copy.
+        keep: utterances of text, utt2spk and spk2utt; None for all.
     """
-    utt2spk, text = read_table(source / "utt2spk"), read_table(source / "text")
+    utt2spk = read_table(source / "utt2spk")
+    text = read_table(source / "text")
     kept = sorted(utt2spk if keep is None else keep)
-    write_table(target / "utt2spk", {u: utt2spk[u] for u in kept})
-    write_table(target / "spk2utt", speakers({u: utt2spk[u] for u in kept}))
-    write_table(target / "text", {u: text[u] for u in kept})
+    owners = {utterance: utt2spk[utterance] for utterance in kept}
+    write_table(target / "utt2spk", owners)
+    write_table(target / "spk2utt", speakers(owners))
+    write_table(target / "text", {utterance: text[utterance] for utterance in kept})
     for name in EXTRA:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
 
 
+def keep_usable(source: Path, target: Path, *, shortest: float, longest: float) -> str:
+    """Write the utterances of a formatted set that have text and are neither short nor long.
+
+    Args:
+        source: the set (stage 3).
+        target: the set that is left (stage 4).
+        shortest: samples; what has as many or fewer is left out.
+        longest: samples; what has as many or more is left out.
+
+    Returns:
+        What was kept, for the log.
+
+    Raises:
+        TopdownError: nothing is left.
+    """
+    lengths = {u: int(n) for u, n in read_table(source / "utt2num_samples").items()}
+    text = read_table(source / "text")
+    audio = read_table(source / "wav.scp")
+    short = {utterance for utterance, samples in lengths.items() if samples <= shortest}
+    long = {utterance for utterance, samples in lengths.items() if samples >= longest}
+    empty = {utterance for utterance in lengths if not text.get(utterance)}
+    kept = [utterance for utterance in lengths if utterance not in short | long | empty]
+    summary = (
+        f"{source}: {len(lengths)} utterances, {len(short)} too short, {len(long)} too long,"
+        f" {len(empty)} without text"
+    )
+    if not kept:
+        raise TopdownError(
+            f"{summary}: none is left; see --min_wav_duration and --max_wav_duration"
+        )
+    copy_set(source, target, kept)
+    write_table(target / "utt2num_samples", {utterance: lengths[utterance] for utterance in kept})
+    write_table(target / "wav.scp", {utterance: audio[utterance] for utterance in kept})
+    (target / "feats_type").write_text("raw\n")
+    return f"{summary}: {len(kept)} kept"
+
+
 def combine(sources: Iterable[Path], target: Path) -> None:
-    """Writes the union of data directories of one kind (all with segments, or all without)."""
+    """Write the union of data directories of one kind (all with segments, or all without)."""
     sources = list(sources)
-    names = [
-        "text",
-        "utt2spk",
-        "wav.scp",
-        *(["segments"] if (sources[0] / "segments").exists() else []),
-    ]
+    names = ["text", "utt2spk", "wav.scp"]
+    if (sources[0] / "segments").exists():
+        names.append("segments")
     for name in names:
-        write_table(target / name, {k: v for s in sources for k, v in read_table(s / name).items()})
+        union: dict[str, str] = {}
+        for source in sources:
+            union |= read_table(source / name)
+        write_table(target / name, union)
     write_table(target / "spk2utt", speakers(read_table(target / "utt2spk")))

@@ -1,6 +1,6 @@
 """Lists that parallel jobs share out, and their results put together again: stages 6, 10 and 12."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,40 +16,48 @@ def pieces(items: Sequence[T], number: int) -> Iterator[Sequence[T]]:
     size, longer = divmod(len(items), number)
     start = 0
     for n in range(number):
-        end = start + size + (n < longer)
+        end = start + size
+        if n < longer:
+            end += 1
         yield items[start:end]
         start = end
 
 
-def split_keys(number: int, keys: dict[str, Path], directory: Path) -> int:
-    """Writes each file's lines to ``directory/NAME.{1..n}.scp`` and returns n, at most the lines of
-    the shortest file.
+def split_keys(number: int, files: Mapping[str, Path], directory: Path) -> int:
+    """Share each file's lines out to ``directory/NAME.{1..n}.scp``.
+
+    Args:
+        number: jobs wanted.
+        files: NAME -> file.
+        directory: gets the lists.
+
+    Returns:
+        n: `number`, or the lines of the shortest file where that is less.
 
     Raises:
         TopdownError: a file is missing or empty.
     """
-    lines = {}
-    for name, path in keys.items():
-        lines[name] = (
-            path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-        )
-        if not lines[name]:
-            raise TopdownError(
-                f"asked to share out {path}, but it is missing or empty; run the earlier stages"
-            )
+    lists = {name: _read_lines(path) for name, path in files.items()}
     directory.mkdir(parents=True, exist_ok=True)
-    number = min(number, *(len(part) for part in lines.values()))
-    for name, part in lines.items():
-        for n, piece in enumerate(pieces(part, number), 1):
+    # A job without a line in one of its lists would fail.
+    number = min(number, *map(len, lists.values()))
+    for name, lines in lists.items():
+        for n, piece in enumerate(pieces(lines, number), 1):
             (directory / f"{name}.{n}.scp").write_text("".join(piece), encoding="utf-8")
     return number
 
 
-def append_vocabulary(shapes: Sequence[Path], token_list: Path, suffix: str) -> None:
-    """Writes ``SHAPE.suffix`` beside each shape file.
+def _read_lines(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not text:
+        raise TopdownError(
+            f"asked to share out {path}, but it is missing or empty; run the earlier stages"
+        )
+    return text.splitlines(keepends=True)
 
-    The same lines with ``,VOCABULARY SIZE`` at the end.
-    """
+
+def append_vocabulary(shapes: Sequence[Path], token_list: Path, suffix: str) -> None:
+    """Write ``SHAPE.suffix`` beside each shape file: its lines and ``,VOCABULARY SIZE``."""
     size = len(token_list.read_text(encoding="utf-8").splitlines())
     for path in shapes:
         lines = (f"{line},{size}\n" for line in path.read_text(encoding="utf-8").splitlines())
@@ -57,8 +65,10 @@ def append_vocabulary(shapes: Sequence[Path], token_list: Path, suffix: str) -> 
 
 
 def join_outputs(directory: Path) -> None:
-    """Joins ``logdir/output.*/1best_recog/{text,token,token_int,score}`` of a decoded set, sorted,
-    into the set.
+    """Join the jobs' results of a decoded set, sorted, into text, token, token_int and score.
+
+    Args:
+        directory: the set, with ``logdir/output.*/1best_recog``.
 
     Raises:
         TopdownError: no job has left a result.
@@ -70,8 +80,9 @@ def join_outputs(directory: Path) -> None:
         )
     for name in RESULTS:
         files = [part / name for part in parts if (part / name).exists()]
-        lines = sorted(
-            line for f in files for line in f.read_text(encoding="utf-8").splitlines(keepends=True)
-        )
-        if files:
-            (directory / name).write_text("".join(lines), encoding="utf-8")
+        if not files:
+            continue
+        lines: list[str] = []
+        for file in files:
+            lines += file.read_text(encoding="utf-8").splitlines(keepends=True)
+        (directory / name).write_text("".join(sorted(lines)), encoding="utf-8")

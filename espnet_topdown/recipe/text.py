@@ -1,6 +1,4 @@
-"""Text as tokens, and stages 4, 5 and 13.
-
-What is kept of a set, the token list, and the files to score.
+"""Text as tokens: the token list, a language model's text, and the files to score.
 
 The tokens are ESPnet's (espnet2/text/char_tokenizer.py, word_tokenizer.py, bin/tokenize_text.py,
 202511): a space is ``<space>`` among characters, and of non-linguistic symbols that begin alike the
@@ -18,7 +16,6 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir
 
 Tokenizer = Callable[[str], list[str]]
-TOKEN_TYPES = ("bpe", "char", "word")
 
 
 def read_symbols(path: str) -> list[str]:
@@ -34,34 +31,38 @@ def read_symbols(path: str) -> list[str]:
             f"asked for the non-linguistic symbols {path}, but there is no such file; see"
             " --nlsyms_txt"
         )
-    return [
-        line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def tokenizer(
-    kind: str, *, symbols: Sequence[str] = (), remove: bool = False, bpemodel: Path | None = None
+    kind: str,
+    *,
+    symbols: Sequence[str] = (),
+    without_symbols: bool = False,
+    bpemodel: Path | None = None,
 ) -> Tokenizer:
     """A function from a line of text to its tokens.
 
     Args:
         kind: ``char``, ``word`` or ``bpe``.
         symbols: non-linguistic symbols, one token each for ``char``.
-        remove: leave these symbols out, as for scoring.
+        without_symbols: leave these symbols out, as for scoring.
         bpemodel: sentencepiece's model, for ``bpe``.
     """
     if kind == "bpe":
         processor = sentencepiece.SentencePieceProcessor(model_file=str(bpemodel))
         return lambda line: processor.encode(line, out_type=str)
+    left_out = frozenset(symbols) if without_symbols else frozenset()
     if kind == "word":
-        return lambda line: [word for word in line.split() if not (remove and word in symbols)]
-    pattern = re.compile(
-        "|".join([*(re.escape(s) for s in sorted(symbols, key=len, reverse=True)), "."]), re.DOTALL
-    )
+        return lambda line: [word for word in line.split() if word not in left_out]
+    # Alternatives are tried in order: the longest symbol first, and last any character.
+    longest_first = sorted(symbols, key=len, reverse=True)
+    token = re.compile("|".join([*map(re.escape, longest_first), "."]), re.DOTALL)
 
     def characters(line: str) -> list[str]:
-        found = (t for t in pattern.findall(line) if not (remove and t in symbols))
-        return ["<space>" if t == " " else t for t in found]
+        kept = [text for text in token.findall(line) if text not in left_out]
+        return ["<space>" if text == " " else text for text in kept]
 
     return characters
 
@@ -75,66 +76,33 @@ def cleaner(name: str) -> Callable[[str], str]:
     return TextCleaner(name)
 
 
-# ---- stage 4 ----
-
-
-def keep_usable(source: Path, target: Path, *, shortest: float, longest: float) -> str:
-    """Writes the utterances of a formatted set that are neither short nor long (samples, exclusive)
-    nor without text.
-
-    Returns:
-        What was kept, for the log.
-
-    Raises:
-        TopdownError: nothing is left.
-    """
-    samples = {k: int(v) for k, v in datadir.read_table(source / "utt2num_samples").items()}
-    text, audio = datadir.read_table(source / "text"), datadir.read_table(source / "wav.scp")
-    kept = {u: n for u, n in samples.items() if shortest < n < longest and text.get(u)}
-    short, long = (
-        sum(n <= shortest for n in samples.values()),
-        sum(n >= longest for n in samples.values()),
-    )
-    empty = sum(not text.get(u) for u in samples)
-    found = (
-        f"{source}: {len(samples)} utterances, {short} too short, {long} too long, {empty} without"
-        " text"
-    )
-    if not kept:
-        raise TopdownError(f"{found}: none is left; see --min_wav_duration and --max_wav_duration")
-    datadir.copy_set(source, target, kept)
-    datadir.write_table(target / "utt2num_samples", kept)
-    datadir.write_table(target / "wav.scp", {u: audio[u] for u in kept})
-    (target / "feats_type").write_text("raw\n")
-    return f"{found}: {len(kept)} kept"
-
-
 def join_texts(sources: Iterable[Path], target: Path) -> None:
-    """Writes the non-empty lines of several text files to one.
+    """Write the lines with text of several files to one.
 
-    An id gets what the file's name has besides "text".
+    An id gets what the file's name has besides "text", so that sets may share ids.
     """
     lines = []
     for source in sources:
         suffix = source.name.replace("text", "", 1)
-        lines += [
-            f"{key}{suffix} {value}\n" for key, value in datadir.read_table(source).items() if value
-        ]
+        for key, words in datadir.read_table(source).items():
+            if words:
+                lines.append(f"{key}{suffix} {words}\n")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(lines), encoding="utf-8")
 
 
-# ---- stage 5 ----
-
-
 def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str, str]) -> None:
-    """Writes a token list: blank, unknown, `tokens`, start/end.
+    """Write a token list.
 
-    `special` holds the three that are not `tokens`.
+    Args:
+        path: the file.
+        tokens: those of the text.
+        special: blank and unknown, which come before them, and start/end, which comes last.
     """
     blank, unknown, ends = special
+    lines = [f"{token}\n" for token in (blank, unknown, *tokens, ends)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{t}\n" for t in [blank, unknown, *tokens, ends]), encoding="utf-8")
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def count_tokens(texts: Iterable[str], tokenize: Tokenizer) -> list[str]:
@@ -146,25 +114,29 @@ def count_tokens(texts: Iterable[str], tokenize: Tokenizer) -> list[str]:
 
 
 def train_bpe(text: Path, prefix: Path, **options: object) -> list[str]:
-    """Trains a sentencepiece model ``prefix.model`` on `text`, one sentence a line, and returns its
-    pieces.
+    """Train a sentencepiece model ``prefix.model``.
+
+    Args:
+        text: what to train it on, one sentence a line.
+        prefix: path of the model without its ending.
+        **options: sentencepiece's own.
+
+    Returns:
+        its pieces, without those for unknown, start and end.
 
     Raises:
         TopdownError: sentencepiece refuses, e.g. a vocabulary larger than the text can give.
     """
+    train = sentencepiece.SentencePieceTrainer.train
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            input=str(text), model_prefix=str(prefix), minloglevel=1, **options
-        )  # fmt: skip
+        train(input=str(text), model_prefix=str(prefix), minloglevel=1, **options)
     except (RuntimeError, OSError) as error:
         raise TopdownError(
             f"asked sentencepiece for {options}, but it refused: {error}; see --nbpe"
         ) from error
     vocabulary = prefix.with_suffix(".vocab").read_text(encoding="utf-8").splitlines()
-    return [line.split("\t")[0] for line in vocabulary[3:]]  # <unk>, <s>, </s> come first
-
-
-# ---- stage 13 ----
+    # <unk>, <s>, </s> come first.
+    return [line.split("\t")[0] for line in vocabulary[3:]]
 
 
 def scored_rows(
@@ -182,4 +154,8 @@ def scored_rows(
             f"{text} and {data}/utt2spk name different utterances ({len(differing)} in one only,"
             f" first {', '.join(differing[:3])}); decode the set again (stage 12)"
         )
-    return [(u, utt2spk[u], tokenize(clean(" ".join(lines[u].split())))) for u in sorted(utt2spk)]
+    rows = []
+    for utterance in sorted(utt2spk):
+        words = " ".join(lines[utterance].split())
+        rows.append((utterance, utt2spk[utterance], tokenize(clean(words))))
+    return rows

@@ -6,9 +6,7 @@ import numpy as np
 
 
 def speak(text: str, rate: int, tone_s: float = 0.06) -> np.ndarray:
-    """int16 samples, shape (samples,), in which every character of `text` is a tone of its own
-    pitch.
-    """
+    """int16 samples, shape (samples,): every character of `text` is a tone of its own pitch."""
     time = np.arange(int(tone_s * rate)) / rate
     tones = [np.sin(2 * np.pi * (200 + 37 * (ord(c) % 80)) * time) for c in text or " "]
     noise = np.random.default_rng(len(text)).normal(0, 0.01, len(tones) * len(time))
@@ -34,14 +32,21 @@ def header(
 ) -> bytes:
     """A SPHERE header of 1024 bytes."""
     width = 2 if coding.startswith("pcm") else 1
-    order = "sample_byte_format -s2 01\n" if width == 2 else "sample_byte_format -s1 1\n"
-    text = (
-        f"NIST_1A\n   1024\nchannel_count -i {channels}\nsample_count -i {samples}\nsample_rate -i"
-        f" {rate}\nsample_n_bytes -i {width}\n{order}sample_sig_bits -i {8 * width}\nsample_coding"
-        f" -s{len(coding)} {coding}\n"
-    )
-    text += "end_head\n" if checksum is None else f"sample_checksum -i {checksum}\nend_head\n"
-    return text.encode().ljust(1024, b" ")
+    order = "sample_byte_format -s2 01" if width == 2 else "sample_byte_format -s1 1"
+    lines = [
+        "NIST_1A",
+        "   1024",
+        f"channel_count -i {channels}",
+        f"sample_count -i {samples}",
+        f"sample_rate -i {rate}",
+        f"sample_n_bytes -i {width}",
+        order,
+        f"sample_sig_bits -i {8 * width}",
+        f"sample_coding -s{len(coding)} {coding}",
+    ]
+    if checksum is not None:
+        lines.append(f"sample_checksum -i {checksum}")
+    return "\n".join([*lines, "end_head\n"]).encode().ljust(1024, b" ")
 
 
 def to_ulaw(samples: np.ndarray) -> np.ndarray:
@@ -57,9 +62,8 @@ def to_shorten(samples: np.ndarray, block: int = 256) -> bytes:
 
     First differences, Rice-coded.
     """
-    bits = [
-        "".join(map(_ulong, (5, 1, block, 0, 0, 0)))
-    ]  # little-endian PCM, channels, block, no LPC, mean, skip
+    # Little-endian PCM, channels, block, no LPC, no mean, nothing skipped.
+    bits = ["".join(map(_ulong, (5, 1, block, 0, 0, 0)))]
     for start in range(0, len(samples), block):
         part = samples[start : start + block].astype(int)
         if len(part) < block:

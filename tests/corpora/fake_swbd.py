@@ -1,5 +1,4 @@
-"""A small corpus in the layout of Switchboard-1 (LDC97S62), eval2000 (LDC2002S09, LDC2002T43) and
-Fisher's transcripts.
+"""A small corpus in the layout of Switchboard-1, eval2000 and Fisher's transcripts.
 
 Sentences are made up, speech is tones: 8 kHz, two channels, mu-law. Every form of word that the
 preparation knows is in it, the last conversations say "uh-huh" over and over, and the reference has
@@ -10,14 +9,15 @@ the slips that need mending.
 
 import argparse
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from fake_audio import header, speak, write_sphere
 
 RATE = 8000
-WORDS = "apple boats crossed deep fjords going home in June keeping low most nights over quiet reefs".split()
+_SENTENCE = "apple boats crossed deep fjords going home in June keeping low most nights over quiet"
+WORDS = [*_SENTENCE.split(), "reefs"]
 # Said at the beginning of every side. Forms of words, acronyms, silences and asides.
 SPECIAL = (
     "[laughter-story] and [laughter-wo[rd]-]- so",
@@ -113,31 +113,26 @@ def make_swbd(
     for i in range(conversations):
         number = 2001 + i
         repeats = i >= max(conversations - 2, 1)
-        sides = {
-            side: [
-                *SPECIAL,
-                *(
-                    "uh-huh" if repeats else " ".join(draw.choices(WORDS, k=4))
-                    for _ in range(turns)
-                ),
-            ]
-            for side in "AB"
-        }
-        for side, texts in sides.items():
+        sides = []
+        for side in "AB":
+            texts = list(SPECIAL)
+            for _ in range(turns):
+                texts.append("uh-huh" if repeats else " ".join(draw.choices(WORDS, k=4)))
+            sides.append(texts[:turns])
             name = f"sw{number}{side}-ms98-a"
-            _write(
-                transcripts / f"{number // 100}/{number}/{name}-trans.text",
-                (
-                    f"{name}-{n + 1:04d} {n * TURN_S:.6f} {(n + 1) * TURN_S - 0.1:.6f} {text}"
-                    for n, text in enumerate(texts[:turns])
-                ),
-            )
-        audio = corpus / f"swb1_d{1 + i % 4}/data/sw0{number}.sph"
-        _write_audio(audio, [texts[:turns] for texts in sides.values()], tiny_audio)
+            path = transcripts / f"{number // 100}/{number}/{name}-trans.text"
+            _write(path, _turns(name, sides[-1]))
+        _write_audio(corpus / f"swb1_d{1 + i % 4}/data/sw0{number}.sph", sides, tiny_audio)
     _make_eval2000(root, tiny_audio)
     if fisher:
         _make_fisher(root)
     return root
+
+
+def _turns(name: str, texts: Iterable[str]) -> Iterator[str]:
+    for n, text in enumerate(texts):
+        start, end = n * TURN_S, (n + 1) * TURN_S - 0.1
+        yield f"{name}-{n + 1:04d} {start:.6f} {end:.6f} {text}"
 
 
 def _make_eval2000(root: Path, tiny_audio: bool) -> None:

@@ -1,5 +1,4 @@
-"""A small corpus in the disc layout of WSJ (LDC93S6B and LDC94S13B) with made-up sentences and
-tones for speech.
+"""A small corpus in the disc layout of WSJ (LDC93S6B, LDC94S13B): made-up words, tones as speech.
 
 Every rule of the transcripts, every index file, the wrong disc id of the Nov'93 index and the
 speaker that is left out are in it; the numbers of utterances are wrong on purpose.
@@ -15,7 +14,8 @@ from pathlib import Path
 from fake_audio import header, speak, write_sphere
 
 RATE = 16000
-WORDS = "amber birds carry dusty envelopes from gentle hills into jovial kitchens like merry neighbours".split()
+_SENTENCE = "amber birds carry dusty envelopes from gentle hills into jovial kitchens like merry"
+WORDS = [*_SENTENCE.split(), "neighbours"]
 # utterance id -> transcript as in a .dot file. Ids say where they belong, see SETS.
 TRANSCRIPTS = {
     "011c0201": r"Seven ,COMMA quiet rivers don\'t sleep .PERIOD",
@@ -140,33 +140,32 @@ def make_wsj(
         texts: dict[str, list[str]] = {}
         for utterance in ids:
             audio = disc_path(root, f"{disc}/{folder}/{utterance[:3]}/{utterance}.wv1")
-            _write_audio(
-                audio, transcripts[utterance], shorten=shorten and disc == "13-1.1", tiny=tiny_audio
-            )
-            texts.setdefault(utterance[:6], []).append(f"{transcripts[utterance]} ({utterance})\n")
+            text = transcripts[utterance]
+            _write_audio(audio, text, shorten=shorten and disc == "13-1.1", tiny=tiny_audio)
+            texts.setdefault(utterance[:6], []).append(f"{text} ({utterance})\n")
         for prefix, lines in texts.items():
             _write(disc_path(root, f"{dots}/{prefix[:3]}/{prefix}00.dot"), "".join(lines))
     for index, (folders, suffix, wrong) in INDICES.items():
-        lines = [
-            f"{wrong + ': ' if wrong else disc.translate(UNDERSCORES) + ':'}{folder}/{u[:3]}/{u}{suffix}\n"
-            for (disc, folder, _), ids in places.items()
-            if f"{disc}/{folder}" in folders
-            for u in ids
-            if u not in UNLISTED
-        ]
-        _write(disc_path(root, index), ";; File: " + Path(index).name + "\n;;\n" + "".join(lines))
+        lines = [f";; File: {Path(index).name}\n", ";;\n"]
+        for (disc, folder, _), ids in places.items():
+            if f"{disc}/{folder}" not in folders:
+                continue
+            begin = f"{wrong}: " if wrong else f"{disc.translate(UNDERSCORES)}:"
+            for utterance in ids:
+                if utterance not in UNLISTED:
+                    lines.append(f"{begin}{folder}/{utterance[:3]}/{utterance}{suffix}\n")
+        _write(disc_path(root, index), "".join(lines))
     draw = random.Random(1)
     for year, text in LM_TEXT.items():
         path = disc_path(root, f"13-32.1/wsj1/doc/lng_modl/lm_train/np_data/{year}/w{year}_001.z")
         path.parent.mkdir(parents=True, exist_ok=True)
-        more = (
-            " ".join(draw.choices(WORDS, k=23)) + "\n" for _ in range(lm_sentences // len(LM_TEXT))
-        )
-        path.write_bytes(gzip.compress("".join([text, *more]).encode(), compresslevel=1))
+        sentences = [text]
+        for _ in range(lm_sentences // len(LM_TEXT)):
+            sentences.append(" ".join(draw.choices(WORDS, k=23)) + "\n")
+        path.write_bytes(gzip.compress("".join(sentences).encode(), compresslevel=1))
     for folder in SPEAKER_FILES:
-        _write(
-            disc_path(root, f"{folder}/spkrinfo.txt"), "; ID Sex\n46K F 40\n440 M 30\n--- - --\n"
-        )
+        path = disc_path(root, f"{folder}/spkrinfo.txt")
+        _write(path, "; ID Sex\n46K F 40\n440 M 30\n--- - --\n")
     return root / "LDC93S6B", root / "LDC94S13B"
 
 

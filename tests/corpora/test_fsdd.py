@@ -1,8 +1,4 @@
-"""FSDD.
-
-Strings say what their text says, sets share no recording, babble has the level asked for, faults
-are named.
-"""
+"""FSDD: strings say their text, sets share no recording, babble has its level, faults are named."""
 
 import shutil
 import tarfile
@@ -17,6 +13,7 @@ from espnet_topdown.corpora import fsdd
 
 SPEAKERS = ("ann", "bob", "cy")
 LENGTH = 400  # samples of a fake recording
+Strings = dict[str, tuple[list[str], np.ndarray]]
 
 
 def level(digit: int) -> float:
@@ -37,20 +34,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def prepare(source: Path, output: Path, *options: str) -> int:
+def prepare(source: Path, output: Path, *options: str) -> None:
     sizes = ["--train_strings", "6", "--dev_strings", "6", "--test_strings", "6"]
-    places = [
-        "--fsdd",
-        str(source),
-        "--output",
-        str(output),
-        "--downloads",
-        str(output / "downloads"),
-    ]
-    return fsdd.main([*places, *sizes, *options])
+    places = ["--fsdd", str(source), "--output", str(output)]
+    places += ["--downloads", str(output / "downloads")]
+    fsdd.main([*places, *sizes, *options])
 
 
-def read_set(folder: Path) -> dict[str, tuple[list[str], np.ndarray]]:
+def read_set(folder: Path) -> Strings:
     """Utterance -> its words and samples."""
     audio = dict(line.split() for line in (folder / "wav.scp").read_text().splitlines())
     texts = [line.split() for line in (folder / "text").read_text().splitlines()]
@@ -64,36 +55,38 @@ def heard(samples: np.ndarray) -> list[str]:
     return [fsdd.WORDS[digit] for digit in levels[::LENGTH]]
 
 
+def assert_equal(first: Strings, second: Strings) -> None:
+    assert first.keys() == second.keys()
+    for utterance, (words, samples) in first.items():
+        assert second[utterance][0] == words
+        np.testing.assert_array_equal(second[utterance][1], samples)
+
+
 def test_strings_say_their_text(clone: Path, tmp_path: Path) -> None:
-    assert prepare(clone, tmp_path, "--snr_db", "none") == 0
+    prepare(clone, tmp_path, "--snr_db", "none")
     for name in ("train", "dev", "test"):
         strings = read_set(tmp_path / name)
         assert len(strings) == 6
         for words, samples in strings.values():
-            assert 3 <= len(words) <= 7 and heard(samples) == words
+            assert 3 <= len(words) <= 7
+            assert heard(samples) == words
             assert not samples[: int(0.1 * fsdd.RATE)].any()
-    owners = [line.split()[0] for line in (tmp_path / "test" / "spk2utt").read_text().splitlines()]
-    assert owners == list(SPEAKERS)
+    owners = (tmp_path / "test" / "spk2utt").read_text().splitlines()
+    assert [line.split()[0] for line in owners] == list(SPEAKERS)
 
 
 def test_no_recording_is_heard_in_two_sets(clone: Path, tmp_path: Path) -> None:
-    """With every recording outside a set replaced, babble included, the set stays as it was, bit by
-    bit.
-    """
-    assert prepare(clone, tmp_path / "first") == 0
+    """Bit by bit, a set stays as it was when every recording outside it is replaced."""
+    prepare(clone, tmp_path / "first")
     for name, takes in (("train", range(20, 50)), ("dev", range(15, 20)), ("test", range(15))):
         other = tmp_path / f"other_{name}"
         shutil.copytree(clone, other)
         for path in (other / "recordings").iterdir():
             if int(path.stem.split("_")[2]) not in takes:
                 soundfile.write(path, np.full(LENGTH // 2, -0.3), fsdd.RATE, subtype="PCM_16")
-        assert prepare(other, tmp_path / "second") == 0
+        prepare(other, tmp_path / "second")
         before, after = (read_set(tmp_path / run / name) for run in ("first", "second"))
-        assert before.keys() == after.keys()
-        assert all(
-            before[u][0] == after[u][0] and np.array_equal(before[u][1], after[u][1])
-            for u in before
-        )
+        assert_equal(before, after)
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0])
@@ -125,30 +118,25 @@ def test_babble_leaves_the_recordings_of_the_string_out() -> None:
 def test_seed_decides(clone: Path, tmp_path: Path) -> None:
     texts = []
     for run, seed in (("a", "5"), ("b", "5"), ("c", "6")):
-        assert prepare(clone, tmp_path / run, "--seed", seed) == 0
+        prepare(clone, tmp_path / run, "--seed", seed)
         texts.append((tmp_path / run / "train" / "text").read_text())
     assert texts[0] == texts[1] != texts[2]
 
 
 def test_rotation_holds_speakers_out(clone: Path, tmp_path: Path) -> None:
-    assert prepare(clone, tmp_path, "--rotation", "cy") == 0
-    owners = {
-        name: {line.split()[1] for line in (tmp_path / name / "utt2spk").read_text().splitlines()}
-        for name in ("train", "dev", "test")
-    }
-    assert owners == {"train": {"bob"}, "dev": {"ann"}, "test": {"cy"}}
+    prepare(clone, tmp_path, "--rotation", "cy")
+    for name, speaker in (("train", "bob"), ("dev", "ann"), ("test", "cy")):
+        lines = (tmp_path / name / "utt2spk").read_text().splitlines()
+        assert {line.split()[1] for line in lines} == {speaker}
 
 
 def test_archive_gives_the_same_sets(clone: Path, tmp_path: Path) -> None:
     archive = tmp_path / "fsdd.tar.xz"
     with tarfile.open(archive, "w:xz", preset=0) as tar:
         tar.add(clone / "recordings", "recordings")
-    assert prepare(clone, tmp_path / "a") == prepare(archive, tmp_path / "b") == 0
-    first, second = (read_set(tmp_path / run / "test") for run in "ab")
-    assert (
-        all(np.array_equal(first[u][1], second[u][1]) for u in first)
-        and first.keys() == second.keys()
-    )
+    prepare(clone, tmp_path / "a")
+    prepare(archive, tmp_path / "b")
+    assert_equal(read_set(tmp_path / "a" / "test"), read_set(tmp_path / "b" / "test"))
 
 
 @pytest.mark.parametrize(
@@ -160,10 +148,9 @@ def test_archive_gives_the_same_sets(clone: Path, tmp_path: Path) -> None:
     ],
 )
 def test_bad_options_are_named(
-    clone: Path, tmp_path: Path, options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+    clone: Path, tmp_path: Path, options: list[str], says: str, refused: Callable[..., str]
 ) -> None:
-    assert prepare(clone, tmp_path, *options) == 1
-    assert says in capsys.readouterr().err
+    assert says in refused(prepare, clone, tmp_path, *options)
 
 
 def damage_nothing(root: Path) -> None:
@@ -186,7 +173,7 @@ def stranger(root: Path) -> None:
     ("harm", "says"),
     [
         (damage_nothing, "has no recordings like 7_theo_0.wav"),
-        (lose_one, "1 recordings are missing (7_bob_49.wav"),
+        (lose_one, "recordings are missing (1): 7_bob_49.wav; fetch"),
         (wrong_rate, "7_bob_49.wav: 16000 Hz"),
         (stranger, "readme.wav: FSDD names its recordings"),
     ],
@@ -196,10 +183,9 @@ def test_bad_sources_are_named(
     tmp_path: Path,
     harm: Callable[[Path], None],
     says: str,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str],
 ) -> None:
     shutil.copytree(clone, tmp_path / "copy")
     harm(tmp_path / "copy")
-    assert prepare(tmp_path / "copy", tmp_path / "data") == 1
-    assert says in capsys.readouterr().err
+    assert says in refused(prepare, tmp_path / "copy", tmp_path / "data")
     assert not (tmp_path / "data" / "test").exists()

@@ -1,8 +1,6 @@
-"""Scores of eval2000.
+"""Scores of eval2000: hypotheses as ctm, hubscr's counts, and plain errors without hubscr."""
 
-Ctm of hypotheses, hubscr's counts for three sets, and plain errors without hubscr.
-"""
-
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,33 +14,31 @@ needs_hubscr = pytest.mark.skipif(hub5.find_hubscr() is None, reason="SCTK is no
 
 @pytest.fixture
 def decoded(tmp_path: Path) -> Path:
-    """An experiment whose hypotheses are the references, but for "police" said and "so" missing in
-    sw_4320-A.
+    """An experiment that heard the references, but for one utterance.
+
+    In the first of sw_4320-A, "well i think so", it heard "uh" and "police" and missed "so".
     """
     make_swbd(tmp_path / "corpus", tiny_audio=True)
-    swbd.main(
-        [
-            "--swbd",
-            str(tmp_path / "corpus"),
-            "--output",
-            str(tmp_path / "data"),
-            "--train_dev_size",
-            "9",
-        ]
-    )
-    scored = tmp_path / "exp/decode_asr/eval2000/score_wer"
-    scored.mkdir(parents=True)
-    lines = {"ref": [], "hyp": []}
+    places = ["--swbd", str(tmp_path / "corpus"), "--output", str(tmp_path / "data")]
+    swbd.main([*places, "--train_dev_size", "9"])
+    references, hypotheses = [], []
     for line in (tmp_path / "data/eval2000/text").read_text().splitlines():
         utterance, words = line.split(" ", 1)
-        name = f"\t({utterance[:9]}-{utterance})\n"
-        lines["ref"].append(words + name)
-        lines["hyp"].append(
-            ("uh well police i think" if line.startswith("sw_4320-A_000005") else words) + name
-        )
-    for name, content in lines.items():
-        (scored / f"{name}.trn").write_text("".join(content))
+        heard = words
+        if utterance.startswith("sw_4320-A_000005"):
+            heard = "uh well police i think"
+        name = f"({utterance[:9]}-{utterance})"
+        references.append(f"{words}\t{name}\n")
+        hypotheses.append(f"{heard}\t{name}\n")
+    scored = tmp_path / "exp/decode_asr/eval2000/score_wer"
+    scored.mkdir(parents=True)
+    (scored / "ref.trn").write_text("".join(references))
+    (scored / "hyp.trn").write_text("".join(hypotheses))
     return tmp_path
+
+
+def score(decoded: Path) -> None:
+    hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")])
 
 
 def test_words_of_a_segment_are_spread_evenly_and_unscored_ones_left_out() -> None:
@@ -61,16 +57,23 @@ def test_an_id_without_times_is_refused() -> None:
 
 def test_optional_words_left_out_are_right(tmp_path: Path) -> None:
     sgml = tmp_path / "a.sgml"
-    path = """C,"(%uh)","",0.0+0.0:C,"he's","he is",0.1+0.2:S,"a","the",0.2+0.3:D,"b",,:I,,"c",0.3+0.4"""
-    sgml.write_text(f'<SYSTEM title="x">\n<PATH id="(sw_1_a-000)" word_cnt="4">\n{path}\n</PATH>\n')
+    steps = [
+        'C,"(%uh)","",0.0+0.0',
+        'C,"he\'s","he is",0.1+0.2',
+        'S,"a","the",0.2+0.3',
+        'D,"b",,',
+        'I,,"c",0.3+0.4',
+    ]
+    begin = '<SYSTEM title="x">\n<PATH id="(sw_1_a-000)" word_cnt="4">'
+    sgml.write_text(f"{begin}\n{':'.join(steps)}\n</PATH>\n")
     assert hub5.read_alignments(sgml) == [("sw_1_a-000", "%uh he's a b", "%uh he's the c")]
 
 
 @needs_hubscr
 def test_hub5_counts_for_both_parts_and_together(
-    decoded: Path, capsys: pytest.CaptureFixture
+    decoded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 0
+    score(decoded)
     lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
     # Each side has 10 reference words in 2 segments, or 23 in 6: 40 * 10 + 40 * 23; the text that
     # the hypotheses repeat lacks "a police officer" (80 sides) and "really" and "<noise>" (40
@@ -85,43 +88,39 @@ def test_hub5_counts_for_both_parts_and_together(
 
 @needs_hubscr
 def test_sets_that_do_not_have_hubscrs_totals_are_refused(
-    decoded: Path, capsys, monkeypatch
+    decoded: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = hub5.read_alignments
     monkeypatch.setattr(hub5, "read_alignments", lambda sgml: read(sgml)[1:])
-    assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 1
-    assert "hubscr counts errors and words as [322, 1320]" in capsys.readouterr().err
+    assert "hubscr counts errors and words as [322, 1320]" in refused(score, decoded)
 
 
 def test_a_failing_hubscr_is_named_with_its_log(
-    decoded: Path, capsys: pytest.CaptureFixture, monkeypatch
+    decoded: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub5, "find_hubscr", lambda: "/bin/false")
-    assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 1
-    assert "hubscr failed; see" in capsys.readouterr().err
+    assert "hubscr failed; see" in refused(score, decoded)
 
 
 @needs_hubscr
-def test_missing_references_are_named(decoded: Path, capsys: pytest.CaptureFixture) -> None:
+def test_missing_references_are_named(decoded: Path, refused: Callable[..., str]) -> None:
     (decoded / "data/eval2000/glm").unlink()
-    assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 1
-    assert "eval2000/glm; prepare the data (stage 1)" in capsys.readouterr().err
+    assert "eval2000/glm; prepare the data (stage 1)" in refused(score, decoded)
 
 
 def test_an_experiment_without_eval2000_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Callable[..., str]
 ) -> None:
-    assert hub5.main([str(tmp_path)]) == 0
+    hub5.main([str(tmp_path)])
     assert f"found no {tmp_path}/*/eval2000/score_wer" in capsys.readouterr().out
-    assert hub5.main([str(tmp_path / "none")]) == 1
-    assert f"no directory {tmp_path / 'none'}" in capsys.readouterr().err
+    assert f"no directory {tmp_path / 'none'}" in refused(hub5.main, [str(tmp_path / "none")])
 
 
 def test_without_hubscr_the_parts_are_plain_and_a_message_says_so(
-    decoded: Path, capsys, monkeypatch
+    decoded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub5, "find_hubscr", lambda: None)
-    assert hub5.main(["--data", str(decoded / "data/eval2000"), str(decoded / "exp")]) == 0
+    score(decoded)
     first, *lines = capsys.readouterr().out.splitlines()
     assert "plain word errors instead of the hub5 rules" in first
     # "uh" and "police" inserted, "so" deleted; 40 sides of a part have 5 words, or 4 + 1 + 3 + 4 +

@@ -1,7 +1,4 @@
-"""The recipe directories of WSJ and Switchboard.
-
-Links lead somewhere, settings and plans are the documented ones.
-"""
+"""Recipe directories of WSJ and Switchboard: links lead somewhere, configs are as documented."""
 
 import os
 import subprocess
@@ -13,34 +10,24 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANS = {
-    "wsj/asr1/conf/topdown/rnn.yaml": [
-        "decoder",
-        "encoder.3",
-        "encoder.2",
-        "encoder.1",
-        "encoder.0",
-    ],
-    "swbd/asr1/conf/topdown/transformer.yaml": ["decoder", "encoder.9", "encoder.6", "encoder.3"],
+    "wsj/asr1/conf/topdown/rnn.yaml": "decoder encoder.3 encoder.2 encoder.1 encoder.0",
+    "swbd/asr1/conf/topdown/transformer.yaml": "decoder encoder.9 encoder.6 encoder.3",
 }
 
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_plans_go_down_from_the_decoder(plan: str) -> None:
-    assert [
-        phase["cut"] for phase in yaml.safe_load((ROOT / "egs2" / plan).read_text())["phases"]
-    ] == PLANS[plan]
+    phases = yaml.safe_load((ROOT / "egs2" / plan).read_text())["phases"]
+    assert [phase["cut"] for phase in phases] == PLANS[plan].split()
 
 
 def test_models_have_the_published_sizes() -> None:
-    wsj, swbd = (
-        yaml.safe_load((ROOT / f"egs2/{c}/asr1/conf/train_asr.yaml").read_text())
-        for c in ("wsj", "swbd")
-    )
+    configs = [ROOT / f"egs2/{corpus}/asr1/conf/train_asr.yaml" for corpus in ("wsj", "swbd")]
+    wsj, swbd = (yaml.safe_load(config.read_text()) for config in configs)
     assert wsj["encoder"] == "vgg_rnn"
     assert (wsj["encoder_conf"]["num_layers"], wsj["encoder_conf"]["hidden_size"]) == (4, 320)
-    assert (
-        wsj["optim_conf"]["eps"] == 1e-8 and wsj["decoder_conf"]["att_conf"]["atype"] == "location"
-    )
+    assert wsj["optim_conf"]["eps"] == 1e-8
+    assert wsj["decoder_conf"]["att_conf"]["atype"] == "location"
     assert (swbd["encoder_conf"]["num_blocks"], swbd["decoder_conf"]["num_blocks"]) == (12, 6)
     assert swbd["specaug_conf"]["time_mask_width_range"] == [0, 40]
 
@@ -56,9 +43,8 @@ def test_files_that_a_recipe_names_exist(corpus: str) -> None:
 
 @pytest.mark.parametrize(("corpus", "variable"), [("wsj", "WSJ0"), ("swbd", "SWBD")])
 def test_stage_1_with_an_unset_db_says_so(corpus: str, variable: str) -> None:
-    environment = {k: v for k, v in os.environ.items() if k not in ("WSJ0", "WSJ1", "SWBD")} | {
-        "PYTHONPATH": str(ROOT)
-    }
+    environment = {k: v for k, v in os.environ.items() if k not in ("WSJ0", "WSJ1", "SWBD")}
+    environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(
         ["local/data.sh"],
         cwd=ROOT / f"egs2/{corpus}/asr1",
@@ -67,18 +53,16 @@ def test_stage_1_with_an_unset_db_says_so(corpus: str, variable: str) -> None:
         text=True,
         check=False,
     )
-    assert (
-        done.returncode == 1
-        and done.stderr.startswith(f"{variable} is not set")
-        and done.stderr.count("\n") == 1
-    )
+    assert done.returncode == 1
+    assert f"error: {variable} is not set" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_corpus_modules_need_neither_torch_nor_espnet() -> None:
     code = (
-        "import sys, espnet_topdown.corpora.wsj, espnet_topdown.corpora.swbd,"
-        " espnet_topdown.corpora.hub5\nassert not {'torch', 'espnet2', 'numpy', 'soundfile'} &"
-        " sys.modules.keys()"
+        "import sys\n"
+        "from espnet_topdown.corpora import hub5, swbd, wsj\n"
+        "assert not {'torch', 'espnet2', 'numpy', 'soundfile'} & sys.modules.keys()"
     )
     subprocess.run(["python3", "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
@@ -95,7 +79,8 @@ def test_both_recipes_run_from_stage_1_to_20_on_fake_corpora(
     root = environment.pop("ESPNET_ROOT", "")
     if checkout and not root:
         pytest.skip("ESPNET_ROOT names no ESPnet checkout")
-    environment |= {"ESPNET_ROOT": root} if checkout else {}
+    if checkout:
+        environment["ESPNET_ROOT"] = root
     done = subprocess.run(
         [ROOT / "tests/corpora/run_recipes.sh", tmp_path],
         env=environment,

@@ -1,7 +1,4 @@
-"""In an ESPnet setup that people have.
-
-A checkout's asr.sh by three ways (ESPNET_ROOT set), and what is refused there.
-"""
+"""A checkout's asr.sh by three ways (ESPNET_ROOT set), and what is refused there."""
 
 import argparse
 import hashlib
@@ -15,8 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from test_recipe_shell import SETS, refused, run
-from test_recipe_shell import recipe as recipe  # a fixture
+from recipes import REPOSITORY, SETS, refused, run
 
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.launch import failure
@@ -24,19 +20,11 @@ from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.topdown_conf import TopdownConf
 
-REPOSITORY = Path(__file__).parents[2]
 SCTK = "/usr/lib/sctk/bin"  # where Debian keeps sclite, which a checkout's asr.sh calls
 EXP = "exp/asr_train_asr_rnn_raw_en_char_max_epoch2"
 PLAN = "{dev_criterion: [valid, loss, min], phases: [{cut: decoder}, {cut: encoder.3}]}"
-DECODING = [
-    "--inference_config",
-    "conf/decode_ours.yaml",
-    "--inference_nj",
-    "1",
-    "--test_sets",
-    "test",
-]
-OURS = ["--token_type", "char", "--use_lm", "false", "--ngpu", "0", *DECODING]
+OURS = ["--token_type", "char", "--use_lm", "false", "--ngpu", "0", "--test_sets", "test"]
+OURS += ["--inference_config", "conf/decode_ours.yaml", "--inference_nj", "1"]
 WITH_TOPDOWN = ["--python", "python3 -m espnet_topdown"]
 SWAPS = sorted(REPOSITORY.glob("conf/train_asr_*_topdown.yaml"))
 
@@ -46,9 +34,7 @@ SWAPS = sorted(REPOSITORY.glob("conf/train_asr_*_topdown.yaml"))
 
 @pytest.fixture(scope="module")
 def ways(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """mini_an4 in a directory of ours (`ours`) and in one of the checkout's (`theirs`), with a
-    baseline by its asr.sh.
-    """
+    """mini_an4 in a directory of `ours` and in one of the checkout, `theirs`, which has a base."""
     if not os.environ.get("ESPNET_ROOT"):
         pytest.skip("ESPNET_ROOT names no ESPnet checkout")
     root, tmp = Path(os.environ["ESPNET_ROOT"]).resolve(), tmp_path_factory.mktemp("ways")
@@ -63,18 +49,8 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         (tmp / "espnet" / name).symlink_to(root / name)
     shutil.copy(ours / "conf/decode_asr.yaml", ours / "conf/decode_ours.yaml")
     call(ours, "./run.sh", "--stop_stage", "5", root=None)
-    call(
-        ours,
-        "./run.sh",
-        *OURS,
-        "--stage",
-        "10",
-        "--stop_stage",
-        "11",
-        "--asr_args",
-        "--max_epoch 2",
-        root=root,
-    )
+    stages = ["--stage", "10", "--stop_stage", "11"]
+    call(ours, "./run.sh", *OURS, *stages, "--asr_args", "--max_epoch 2", root=root)
     for name in ("data", "dump", "exp"):
         shutil.copytree(ours / name, theirs / name, symlinks=True)
     shutil.copy(ours / "conf/decode_asr.yaml", theirs / "conf/decode_ours.yaml")
@@ -84,14 +60,12 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 def call(directory: Path, *words: str, root: Path | None = None) -> str:
     """What a command of a recipe directory printed; it must succeed."""
-    environment = {k: v for k, v in os.environ.items() if k != "ESPNET_ROOT"} | {
-        "PYTHONPATH": str(REPOSITORY)
-    }
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:{SCTK}",
-        "OMP_NUM_THREADS": "1",
-    }
-    environment |= {"ESPNET_ROOT": str(root)} if root else {}
+    environment = dict(os.environ)
+    environment.pop("ESPNET_ROOT", None)
+    if root:
+        environment["ESPNET_ROOT"] = str(root)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{SCTK}"
+    environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=directory, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
@@ -103,12 +77,13 @@ def topdown(*words: str) -> list[str]:
 
 def digests(directory: Path) -> dict[str, str]:
     """Every file of a recipe directory that is not data or a result."""
-    names = (
-        n for pattern in ("*", "conf/*", "local/*") for n in directory.glob(pattern) if n.is_file()
-    )
-    return {
-        str(n.relative_to(directory)): hashlib.sha256(n.read_bytes()).hexdigest() for n in names
-    }
+    digests = {}
+    for pattern in ("*", "conf/*", "local/*"):
+        for path in directory.glob(pattern):
+            if path.is_file():
+                name = str(path.relative_to(directory))
+                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return digests
 
 
 @pytest.mark.recipe
@@ -119,11 +94,11 @@ def test_a_cascade_of_any_experiment_leaves_the_recipe_untouched(ways: SimpleNam
     call(ways.theirs, *topdown("decode", cascade, *OURS))
     assert "phase2" in call(ways.theirs, *topdown("results", cascade))
     for phase in ("phase1", "phase2"):
-        assert (
-            "|2|10|" in (ways.theirs / cascade / phase / "RESULTS.md").read_text()
-        )  # ESPnet's own table
+        # ESPnet's own table.
+        assert "|2|10|" in (ways.theirs / cascade / phase / "RESULTS.md").read_text()
     rows = json.loads((ways.theirs / cascade / "results.json").read_text())
-    assert rows and digests(ways.theirs) == before
+    assert rows
+    assert digests(ways.theirs) == before
 
 
 @pytest.mark.recipe
@@ -131,24 +106,10 @@ def test_a_swapped_config_trains_a_phase_by_the_recipes_own_asr_sh(ways: SimpleN
     config = yaml.safe_load((ways.ours / "conf/train_asr_rnn.yaml").read_text())
     config |= {"max_epoch": 2, "seed": 1000, "topdown_conf": {"parent": EXP, "cut": "decoder"}}
     (ways.theirs / "conf/train_swap.yaml").write_text(yaml.safe_dump(config))
-    words = [
-        "./run.sh",
-        "--stage",
-        "11",
-        "--stop_stage",
-        "12",
-        "--asr_config",
-        "conf/train_swap.yaml",
-    ]
-    names = [
-        "--train_set",
-        "train_nodev",
-        "--valid_set",
-        "train_dev",
-        "--inference_asr_model",
-        "valid.loss.ave.pth",
-    ]
-    call(ways.theirs, *words, *names, *OURS, *WITH_TOPDOWN)
+    stages = ["--stage", "11", "--stop_stage", "12", "--asr_config", "conf/train_swap.yaml"]
+    sets = ["--train_set", "train_nodev", "--valid_set", "train_dev"]
+    model = ["--inference_asr_model", "valid.loss.ave.pth"]
+    call(ways.theirs, "./run.sh", *stages, *sets, *model, *OURS, *WITH_TOPDOWN)
     exp = ways.theirs / "exp/asr_train_swap_raw_en_char"
     proof = json.loads((exp / "topdown/proof.json").read_text())
     assert any(name.startswith("decoder.") for name in proof["frozen"])
@@ -158,17 +119,9 @@ def test_a_swapped_config_trains_a_phase_by_the_recipes_own_asr_sh(ways: SimpleN
 @pytest.mark.recipe
 def test_our_recipe_over_a_checkout_ends_with_both_tables(ways: SimpleNamespace) -> None:
     (ways.ours / "conf/topdown/plan.yaml").write_text(PLAN)
-    words = [
-        "--stage",
-        "12",
-        "--asr_args",
-        "--max_epoch 2",
-        "--topdown_plan",
-        "conf/topdown/plan.yaml",
-        "--decode",
-        "all",
-    ]
-    call(ways.ours, "./run.sh", *OURS, *words, root=ways.root)
+    options = ["--topdown_plan", "conf/topdown/plan.yaml", "--asr_args", "--max_epoch 2"]
+    stages = ["--stage", "12", "--decode", "all"]
+    call(ways.ours, "./run.sh", *OURS, *stages, *options, root=ways.root)
     assert (ways.ours / "asr.sh").resolve() == ways.root / "egs2/TEMPLATE/asr1/asr.sh"
     cascade = ways.ours / f"{EXP}_topdown_plan"
     assert "|2|10|" in (ways.ours / EXP / "RESULTS.md").read_text()
@@ -183,10 +136,8 @@ def test_our_recipe_over_a_checkout_ends_with_both_tables(ways: SimpleNamespace)
 def test_an_espnet_root_that_is_no_checkout_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for root, lacks in (
-        (tmp_path / "no" / "where", "asr.sh"),
-        (tmp_path, "utils"),
-    ):  # tmp_path: like this repository
+    # tmp_path holds what this repository does.
+    for root, lacks in ((tmp_path / "no" / "where", "asr.sh"), (tmp_path, "utils")):
         monkeypatch.setenv("ESPNET_ROOT", str(root))
         said = refused("topdown.sh", *SETS, "--stop_stage", "13")
         assert (
@@ -211,9 +162,8 @@ def fake_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("recipe")
 def test_a_checkout_whose_asr_sh_lacks_an_option_is_refused(fake_checkout: Path) -> None:
     fake_checkout.write_text("python=python3\nngpu=1\nnum_nodes=1\nasr_exp=\n")
-    assert "asr.sh has no option --skip_train; set ESPNET_ROOT to ESPnet 202301" in refused(
-        "topdown.sh", *SETS
-    )
+    said = refused("topdown.sh", *SETS)
+    assert "asr.sh has no option --skip_train; set ESPNET_ROOT to ESPnet 202301" in said
     assert not Path("asr.sh").exists()
 
 
@@ -221,24 +171,16 @@ def test_a_checkout_whose_asr_sh_lacks_an_option_is_refused(fake_checkout: Path)
 def test_a_checkouts_asr_sh_gets_its_options_and_values_that_begin_with_dashes(
     fake_checkout: Path,
 ) -> None:
-    names = (
-        "python",
-        "ngpu",
-        "num_nodes",
-        "skip_train",
-        "asr_exp",
-        "inference_asr_model",
-        "asr_args",
-        *SETS[::2],
-    )
-    known = "".join(f"{name.removeprefix('--')}=\n" for name in names)
+    names = ["python", "ngpu", "num_nodes", "skip_train", "asr_exp", "inference_asr_model"]
+    names += ["asr_args", "train_set", "valid_set", "test_sets"]
+    known = "".join(f"{name}=\n" for name in names)
     fake_checkout.write_text(f"#!/bin/sh\n{known}printf '<%s>' \"$@\"\n")
     options = [*SETS, "--stage", "11", "--stop_stage", "11", "--asr_args", "--max_epoch 2"]
     done = run("topdown.sh", *options)
-    assert done.returncode == 0 and "<--asr_args><--max_epoch 2>" in done.stdout, done.stderr
-    assert "unknown option --asr_arg: neither of this script" in refused(
-        "topdown.sh", *options, "--asr_arg", "x"
-    )
+    assert done.returncode == 0, done.stderr
+    assert "<--asr_args><--max_epoch 2>" in done.stdout
+    said = refused("topdown.sh", *options, "--asr_arg", "x")
+    assert "unknown option --asr_arg: neither of this script" in said
 
 
 def test_an_experiment_whose_data_are_gone_is_refused(
@@ -307,13 +249,9 @@ def test_phases_are_decoded_by_the_run_sh_of_the_recipe(
 
 
 def test_a_training_that_could_not_be_submitted_says_why(tmp_path: Path) -> None:
-    (tmp_path / "launch.log").write_text(
-        "RuntimeError: The first args of --cmd should be a script path: none.pl\n"
-    )
-    assert (
-        "launch.log:\n    RuntimeError: The first args of --cmd should be a script path: none.pl"
-        in failure(tmp_path)
-    )
+    reason = "RuntimeError: The first args of --cmd should be a script path: none.pl"
+    (tmp_path / "launch.log").write_text(f"{reason}\n")
+    assert f"launch.log:\n    {reason}" in failure(tmp_path)
 
 
 # ---- configs to swap in ----

@@ -1,7 +1,6 @@
 """Significance agrees with sc_stats, with enumeration, and with numbers worked out by hand."""
 
 import itertools
-import json
 import math
 import re
 import subprocess
@@ -24,6 +23,7 @@ from espnet_topdown.results.significance import (
     t_interval,
 )
 from espnet_topdown.results.trn import speaker_of, write_trn
+from espnet_topdown.study.record_files import read_record
 
 RECORDS = Path(__file__).parents[2] / "egs2/fsdd/asr1/records"
 
@@ -63,9 +63,9 @@ def synthetic(seed: int, words: int, share: float) -> tuple[Rows, Rows, Rows]:
 
 def real(first: str, second: str) -> tuple[Rows, Rows, Rows]:
     """References of connected digits, and what two trained models heard in real speech."""
-    record = json.loads(next(RECORDS.glob("*/seed1.json")).read_text())
-    dataset, references = next(iter(record["references"].items()))
-    heard = {phase["name"]: phase["hypotheses"][dataset] for phase in record["phases"]}
+    record = read_record(next(RECORDS.glob("*/seed1.json")))
+    dataset, references = next(iter(record.references.items()))
+    heard = {phase.name: phase.hypotheses[dataset] for phase in record.phases}
 
     def rows(texts: dict[str, str]) -> Rows:
         return [(name, speaker_of(name), text.split()) for name, text in texts.items()]

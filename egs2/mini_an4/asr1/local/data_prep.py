@@ -1,7 +1,6 @@
-"""Unpacks and checks the mini_an4 recordings and writes data directories.
+"""Unpack and check the mini_an4 recordings, and write data directories.
 
-Train, train_{nodev,dev}, test, test_seg.
-
+Sets: train, train_nodev and train_dev (parts of it), test, and test_seg (pieces of recordings).
 The archive (434 kB, from AN4 of Carnegie Mellon University) is in the espnet 202611 package: taken
 from the installed one, else from its wheel, which pip fetches.
 """
@@ -12,12 +11,14 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.recipe import datadir
 
 MD5 = "e730c1b99db3259397ab3c8b58fe085a"
@@ -25,38 +26,44 @@ MEMBER = "egs3/mini_an4/esp2_asr/downloads.tar.gz"
 PACKAGE = "espnet==202611"
 
 
-def find_archive(given: str, downloads: Path) -> Path:
-    """The archive.
+class Spoken(NamedTuple):
+    """One utterance of a transcript: the name of its recording, and its words."""
 
-    The one given, else one fetched before, else the installed package's, else the wheel's.
+    recording: str
+    words: str
+
+
+def find_archive(given: str, downloads: Path) -> Path:
+    """The archive: `given`, else one fetched before, else the installed package's, else fetched.
+
+    Args:
+        given: path of the archive, or "".
+        downloads: directory where one is or will be fetched.
     """
     if given:
         return Path(given)
     fetched = downloads / "downloads.tar.gz"
-    if not fetched.exists():
-        try:
-            installed = Path(str(metadata.distribution("espnet").locate_file(MEMBER)))
-        except metadata.PackageNotFoundError:
-            installed = Path(MEMBER)
-        if installed.exists():
-            return installed
-        fetch(fetched)
+    if fetched.exists():
+        return fetched
+    try:
+        installed = Path(str(metadata.distribution("espnet").locate_file(MEMBER)))
+    except metadata.PackageNotFoundError:
+        installed = Path(MEMBER)
+    if installed.exists():
+        return installed
+    fetch(fetched)
     return fetched
 
 
 def fetch(target: Path) -> None:
-    """Takes the archive out of the wheel, which pip fetches for any version of Python."""
+    """Take the archive out of the wheel, which pip fetches for any version of Python.
+
+    Raises:
+        TopdownError: pip fails.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--ignore-requires-python",
-    ]
-    command += ["--dest", str(target.parent), PACKAGE]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--ignore-requires-python", "--dest", str(target.parent), PACKAGE]
     if subprocess.run(command).returncode:
         raise TopdownError(
             f"asked pip for {PACKAGE}, which holds mini_an4, but it failed (above); see MINI_AN4"
@@ -68,90 +75,89 @@ def fetch(target: Path) -> None:
 
 
 def unpack(archive: Path, downloads: Path) -> Path:
-    """Unpacks the archive after a check of its MD5 and returns the an4 directory."""
+    """The an4 directory that `archive` unpacks to, after a check of its MD5.
+
+    Raises:
+        TopdownError: there is no such file, or it is another one.
+    """
     if not archive.is_file():
         raise TopdownError(
             f"asked for the mini_an4 archive {archive}, but there is no such file; see MINI_AN4"
         )
-    found = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
-    if found != MD5:
+    md5 = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+    if md5 != MD5:
         raise TopdownError(
-            f"{archive} has MD5 {found}, not mini_an4's {MD5}; delete it and run again, or see"
+            f"{archive} has MD5 {md5}, not mini_an4's {MD5}; delete it and run again, or see"
             " MINI_AN4"
         )
     with tarfile.open(archive) as tar:
-        tar.extractall(downloads.parent, filter="data")  # its members begin with downloads/
+        # Its members begin with downloads/.
+        tar.extractall(downloads.parent, filter="data")
     return downloads / "an4"
 
 
-def read_transcript(path: Path) -> dict[str, tuple[str, str]]:
-    """Utterance (``speaker-x-y``) -> (name of the recording, words) of ``<s> WORDS </s>
-    (x-speaker-y)`` lines.
-    """
-    lines = {}
+def read_transcript(path: Path) -> dict[str, Spoken]:
+    """Utterances by id, ``speaker-x-y``, of lines ``<s> WORDS </s> (x-speaker-y)``."""
+    utterances = {}
     for line in path.read_text().splitlines():
-        words, _, name = line.rstrip(")").rpartition("(")
-        before, speaker, after = name.split("-")
-        lines[f"{speaker}-{before}-{after}"] = (
-            name,
-            " ".join(w for w in words.split() if w not in ("<s>", "</s>")),
-        )
-    return lines
+        marked, _, recording = line.rstrip(")").rpartition("(")
+        before, speaker, after = recording.split("-")
+        words = [word for word in marked.split() if word not in ("<s>", "</s>")]
+        utterances[f"{speaker}-{before}-{after}"] = Spoken(recording, " ".join(words))
+    return utterances
 
 
-def write_set(target: Path, lines: dict[str, tuple[str, str]], audio: Path) -> None:
-    """Writes a data directory for `lines`, with recordings ``audio/SPEAKER/NAME.sph``."""
-    speaker = {utterance: utterance.split("-")[0] for utterance in lines}
-    datadir.write_table(target / "text", {u: words for u, (_, words) in lines.items()})
+def write_set(target: Path, utterances: Mapping[str, Spoken], audio: Path) -> None:
+    """Write a data directory, with recordings ``audio/SPEAKER/NAME.sph``."""
+    speaker = {utterance: utterance.split("-")[0] for utterance in utterances}
+    text = {utterance: spoken.words for utterance, spoken in utterances.items()}
+    recordings = {}
+    for utterance, spoken in utterances.items():
+        recordings[utterance] = audio / speaker[utterance] / f"{spoken.recording}.sph"
+    datadir.write_table(target / "text", text)
     datadir.write_table(target / "utt2spk", speaker)
     datadir.write_table(target / "spk2utt", datadir.speakers(speaker))
-    datadir.write_table(
-        target / "wav.scp",
-        {u: audio / speaker[u] / f"{name}.sph" for u, (name, _) in lines.items()},
-    )
+    datadir.write_table(target / "wav.scp", recordings)
 
 
-def write_segments(
-    source: Path, target: Path, lines: dict[str, tuple[str, str]], audio: Path
-) -> None:
-    """Writes the set of `source` again to `target`, as pieces of recordings.
-
-    To the last tenth of a second.
-    """
-    write_set(target, lines, audio)
-    recordings = datadir.read_table(source / "wav.scp")
+def cut(target: Path) -> None:
+    """Turn a set into pieces of its recordings, which end at their last tenth of a second."""
+    recordings = datadir.read_table(target / "wav.scp")
+    segments = {}
+    for utterance, path in recordings.items():
+        end_s = int(soundfile.info(path).duration * 10) / 10
+        segments[utterance] = f"{utterance}_org 0.0 {end_s}"
     datadir.write_table(target / "wav.scp", {f"{u}_org": path for u, path in recordings.items()})
-    ends = {u: int(soundfile.info(path).duration * 10) / 10 for u, path in recordings.items()}
-    datadir.write_table(target / "segments", {u: f"{u}_org 0.0 {ends[u]}" for u in recordings})
+    datadir.write_table(target / "segments", segments)
 
 
-def main() -> int:
-    """Prepares all sets; user faults are printed without a traceback."""
+def prepare(archive: Path, downloads: Path, data: Path) -> None:
+    """Write all sets below `data`."""
+    root = unpack(archive, downloads)
+    train = dict(sorted(read_transcript(root / "etc" / "an4_train.transcription").items()))
+    test = read_transcript(root / "etc" / "an4_test.transcription")
+    first, *others = train
+    audio = root / "wav" / "an4_clstk"
+    write_set(data / "train", train, audio)
+    write_set(data / "train_dev", {first: train[first]}, audio)
+    write_set(data / "train_nodev", {utterance: train[utterance] for utterance in others}, audio)
+    for name in ("test", "test_seg"):
+        write_set(data / name, test, root / "wav" / "an4test_clstk")
+    cut(data / "test_seg")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prepare all sets; user faults are printed without a traceback."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--archive", default="", help="downloads.tar.gz; default: the espnet 202611 package's"
     )
     parser.add_argument("--downloads", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    args = parser.parse_args()
-    try:
-        root = unpack(find_archive(args.archive, args.downloads), args.downloads)
-        train = dict(sorted(read_transcript(root / "etc" / "an4_train.transcription").items()))
-        test = read_transcript(root / "etc" / "an4_test.transcription")
-        dev = next(iter(train))
-        audio = root / "wav" / "an4_clstk"
-        write_set(args.data / "train", train, audio)
-        write_set(args.data / "train_dev", {dev: train[dev]}, audio)
-        write_set(args.data / "train_nodev", {u: v for u, v in train.items() if u != dev}, audio)
-        write_set(args.data / "test", test, root / "wav" / "an4test_clstk")
-        write_segments(
-            args.data / "test", args.data / "test_seg", test, root / "wav" / "an4test_clstk"
-        )
-    except TopdownError as error:
-        print(f"local/data_prep.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+    args = parser.parse_args(argv)
+    with reported():
+        prepare(find_archive(args.archive, args.downloads), args.downloads, args.data)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

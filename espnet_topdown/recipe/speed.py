@@ -1,0 +1,52 @@
+"""Speed perturbation of a training set, stage 2; the audio itself is changed in stage 3."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_topdown.recipe import audio, datadir
+
+
+def perturb(train: Path, factors: Sequence[float]) -> Path:
+    """Write data/TRAIN_spF of each factor but 1, and the union with data/TRAIN, data/TRAIN_sp.
+
+    Ids of a factor other than 1 get ``spF-``. The audio is not touched: wav.scp names it with sox's
+    ``speed`` at the end.
+
+    Returns:
+        the directory of the union.
+    """
+    parts = []
+    for factor in factors:
+        if factor == 1:
+            parts.append(train)
+            continue
+        target = train.with_name(f"{train.name}_sp{factor:g}")
+        _write_at_speed(train, target, factor)
+        parts.append(target)
+    union = train.with_name(f"{train.name}_sp")
+    datadir.combine(parts, union)
+    return union
+
+
+def _write_at_speed(source: Path, target: Path, factor: float) -> None:
+    prefix = f"sp{factor:g}-"
+    text = datadir.read_table(source / "text")
+    utt2spk = datadir.read_table(source / "utt2spk")
+    recordings = datadir.read_table(source / "wav.scp")
+    owners = {prefix + utterance: prefix + speaker for utterance, speaker in utt2spk.items()}
+    faster = {prefix + name: audio.faster(value, factor) for name, value in recordings.items()}
+    datadir.write_table(target / "text", {prefix + u: words for u, words in text.items()})
+    datadir.write_table(target / "utt2spk", owners)
+    datadir.write_table(target / "spk2utt", datadir.speakers(owners))
+    datadir.write_table(target / "wav.scp", faster)
+    if (source / "segments").exists():
+        segments = datadir.read_table(source / "segments")
+        cuts = {prefix + u: prefix + _cut_at_speed(cut, factor) for u, cut in segments.items()}
+        datadir.write_table(target / "segments", cuts)
+
+
+def _cut_at_speed(cut: str, factor: float) -> str:
+    """``RECORDING START END`` with times of the faster recording; -1, its end, stays."""
+    recording, start, end = cut.split()
+    scaled = [time if float(time) < 0 else f"{float(time) / factor:.6f}" for time in (start, end)]
+    return " ".join([recording, *scaled])

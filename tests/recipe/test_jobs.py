@@ -1,0 +1,32 @@
+"""Lists shared out to jobs, and their results put together again."""
+
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe import datadir, jobs
+
+
+@pytest.mark.parametrize(
+    "number, expected", [(1, "abcde"), (2, "abc de"), (4, "ab c d e"), (9, "a b c d e")]
+)
+def test_pieces_neighbour_and_the_longer_come_first(number: int, expected: str) -> None:
+    assert list(jobs.pieces("abcde", number)) == expected.split()
+
+
+def test_outputs_are_joined_sorted_and_absent_kinds_stay_absent(tmp_path: Path) -> None:
+    for job, table in ((1, {"u2": "B"}), (2, {"u1": "A"})):
+        datadir.write_table(tmp_path / f"logdir/output.{job}/1best_recog/text", table)
+    jobs.join_outputs(tmp_path)
+    assert (tmp_path / "text").read_text() == "u1 A\nu2 B\n"
+    assert not (tmp_path / "score").exists()
+    with pytest.raises(TopdownError, match="run stage 12"):
+        jobs.join_outputs(tmp_path / "logdir")
+
+
+def test_shapes_get_the_vocabulary(tmp_path: Path) -> None:
+    (tmp_path / "text_shape").write_text("u1 3\nu2 5\n")
+    (tmp_path / "tokens.txt").write_text("a\nb\nc\n")
+    jobs.append_vocabulary([tmp_path / "text_shape"], tmp_path / "tokens.txt", "char")
+    assert (tmp_path / "text_shape.char").read_text() == "u1 3,3\nu2 5,3\n"

@@ -1,0 +1,64 @@
+"""The steps of ``python3 -m espnet_topdown.recipe``."""
+
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe import datadir
+from espnet_topdown.recipe.__main__ import main, parse_rate
+
+
+def test_scores_are_written_for_every_set_in_one_call(tmp_path: Path) -> None:
+    for name, hypothesis in (("x", "A BD"), ("y", "a bc")):
+        datadir.write_table(tmp_path / name / "utt2spk", {"s-1": "s"})
+        datadir.write_table(tmp_path / name / "text", {"s-1": "A BC"})
+        datadir.write_table(tmp_path / f"hyp_{name}" / "text", {"s-1": hypothesis})
+    options = []
+    for name in ("nlsyms_txt", "cleaner", "hyp_cleaner", "bpemodel"):
+        options += [f"--{name}", "none"]
+    options += ["--data", f"{tmp_path}/x {tmp_path}/y"]
+    options += ["--decoded", f"{tmp_path}/hyp_x {tmp_path}/hyp_y"]
+    main(["score", *options, "--score_opts", ""])
+    first, second = tmp_path / "hyp_x", tmp_path / "hyp_y" / "score_wer" / "result.txt"
+    assert (first / "score_cer" / "ref.trn").read_text() == "A <space> B C\t(s-s-1)\n"
+    assert (first / "score_wer" / "hyp.trn").read_text() == "A BD\t(s-s-1)\n"
+    totals = (first / "score_wer" / "result.txt").read_text().splitlines()
+    expected = "| Sum/Avg | 1 2 | 50.0 50.0 0.0 0.0 50.0 100.0 |"
+    assert expected.split() in [line.split() for line in totals]
+    # Case is folded, unless -s.
+    assert " 0.0 |" in second.read_text()
+    main(["score", *options, "--score_opts=-s"])
+    assert " 100.0 |" in second.read_text()
+    with pytest.raises(SystemExit):
+        main(["score", *options, "--score_opts=-f 2"])
+
+
+def test_keys_are_shared_out_by_the_shortest_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datadir.write_table(tmp_path / "a", {"u1": 1, "u2": 2, "u3": 3})
+    datadir.write_table(tmp_path / "b", {"v1": 1, "v2": 2})
+    log = tmp_path / "log"
+    main(["split", str(log), f"train={tmp_path}/a", f"valid={tmp_path}/b", "--nj", "32"])
+    assert capsys.readouterr().out == "2\n"
+    assert {p.name: p.read_text() for p in log.iterdir()} == {
+        "train.1.scp": "u1 1\nu2 2\n",
+        "train.2.scp": "u3 3\n",
+        "valid.1.scp": "v1 1\n",
+        "valid.2.scp": "v2 2\n",
+    }
+    with pytest.raises(SystemExit) as stopped:
+        main(["split", str(log), f"train={tmp_path}/none", "--nj", "2"])
+    assert stopped.value.code == 1
+    assert "missing or empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fs, hertz", [("16k", 16000), ("8000", 8000), ("22.05k", 22050)])
+def test_rates_are_read_as_espnet_writes_them(fs: str, hertz: int) -> None:
+    assert parse_rate(fs) == hertz
+
+
+def test_a_rate_that_is_none_is_refused() -> None:
+    with pytest.raises(TopdownError, match="--fs 'fast'"):
+        parse_rate("fast")

@@ -1,0 +1,76 @@
+"""Tokens, token lists and rows to score, as ESPnet has them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe import datadir, text
+
+
+def test_lm_text_gets_the_suffix_of_its_file(tmp_path: Path) -> None:
+    datadir.write_table(tmp_path / "text", {"u1": "A B", "u2": ""})
+    datadir.write_table(tmp_path / "text_more", {"u1": "C"})
+    text.join_texts([tmp_path / "text", tmp_path / "text_more"], tmp_path / "lm" / "lm_train.txt")
+    assert (tmp_path / "lm" / "lm_train.txt").read_text() == "u1 A B\nu1_more C\n"
+
+
+@pytest.mark.parametrize(
+    "kind, without_symbols, expected",
+    [
+        ("char", False, ["A", "<space>", "<N>", "<space>", "<N>x", "B"]),
+        ("char", True, ["A", "<space>", "<space>", "B"]),
+        ("word", False, ["A", "<N>", "<N>xB"]),
+        ("word", True, ["A", "<N>xB"]),
+    ],
+)
+def test_tokens_keep_or_lose_symbols_and_the_longest_counts(
+    kind: str, without_symbols: bool, expected: list[str]
+) -> None:
+    assert (
+        text.tokenizer(kind, symbols=["<N>", "<N>x"], without_symbols=without_symbols)(
+            "A <N> <N>xB"
+        )
+        == expected
+    )
+
+
+def test_the_token_list_is_espnets(tmp_path: Path) -> None:
+    tokenize = text.tokenizer("char")
+    tokens = text.count_tokens(["BAB", "A C"], tokenize)
+    text.write_token_list(tmp_path / "x" / "tokens.txt", tokens, ("<blank>", "<unk>", "<sos/eos>"))
+    expected = ["<blank>", "<unk>", "B", "A", "<space>", "C", "<sos/eos>"]
+    assert (tmp_path / "x" / "tokens.txt").read_text().split() == expected
+
+
+def test_bpe_gives_the_asked_number_of_pieces_and_refuses_too_many(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("ABAB AB\nBABA\nAAB B\n" * 5)
+    places = tmp_path / "train.txt", tmp_path / "bpe"
+    pieces = text.train_bpe(*places, vocab_size=8, model_type="unigram")
+    # With <unk>, <s> and </s> there are 8.
+    assert len(pieces) == 5
+    assert "<unk>" not in pieces
+    split = text.tokenizer("bpe", bpemodel=tmp_path / "bpe.model")("ABAB")
+    assert "".join(split) == "▁ABAB"
+    assert set(split) <= set(pieces)
+    with pytest.raises(TopdownError, match="sentencepiece .*see --nbpe"):
+        text.train_bpe(*places, vocab_size=500, model_type="unigram")
+
+
+def test_only_named_cleaners_need_espnet() -> None:
+    code = (
+        "import sys\n"
+        "from espnet_topdown.recipe import __main__, formats, speed, text\n"
+        "text.cleaner('none')\n"
+        "assert not {'torch', 'espnet2', 'espnet'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_hypotheses_of_other_utterances_are_refused(tmp_path: Path) -> None:
+    datadir.write_table(tmp_path / "d" / "utt2spk", {"s-1": "s", "s-2": "s"})
+    datadir.write_table(tmp_path / "hyp", {"s-1": "A"})
+    with pytest.raises(TopdownError, match="1 in one only, first s-2"):
+        text.scored_rows(tmp_path / "d", tmp_path / "hyp", str.split, str)

@@ -1,0 +1,44 @@
+"""Speed perturbation: named for sox, done without it, and heard as sox would have it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from recipes import RATE, tone, write_set
+
+from espnet_topdown.recipe import audio, datadir, speed
+
+
+def test_speed_is_done_without_sox_and_named_for_sox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = write_set(tmp_path / "data" / "train", {"a1": 1.0})
+    datadir.write_table(train / "spk2utt", {"a": "a1"})
+    assert speed.perturb(train, [0.9, 1.0, 1.1]) == tmp_path / "data" / "train_sp"
+    table = datadir.read_table(tmp_path / "data" / "train_sp" / "wav.scp")
+    assert list(table) == ["a1", "sp0.9-a1", "sp1.1-a1"]
+    assert table["sp1.1-a1"] == f"sox {train}/a1.wav -t wav - speed 1.1 |"
+    owners = datadir.read_table(tmp_path / "data" / "train_sp" / "utt2spk")
+    assert owners == {"a1": "a", "sp0.9-a1": "sp0.9-a", "sp1.1-a1": "sp1.1-a"}
+    monkeypatch.setenv("PATH", "/nowhere")
+    samples, rate = audio.read_audio(table["sp1.1-a1"])
+    assert rate == RATE
+    assert abs(len(samples) - RATE / 1.1) <= 1
+    # 440 Hz times 1.1.
+    assert abs(np.abs(np.fft.rfft(samples, RATE)).argmax() - 484) <= 1
+
+
+@pytest.mark.skipif(shutil.which("sox") is None, reason="sox is the second route")
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_speed_agrees_with_sox(tmp_path: Path, factor: float) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(1.0), RATE)
+    command = audio.faster(str(tmp_path / "a.wav"), factor)
+    by_sox = ["bash", "-c", command.rstrip("|")]
+    wav = subprocess.run(by_sox, stdout=subprocess.PIPE, check=True).stdout
+    samples, _ = audio.read_audio(command)
+    reference = np.frombuffer(wav[-2 * len(samples) :], np.int16)
+    middle = slice(len(samples) // 4, len(samples) // 2)
+    assert np.abs(samples[middle].astype(int) - reference[middle]).max() < 200  # of 8000
