@@ -19,7 +19,8 @@ die() {
     exit 1
 }
 export PATH=${ESPNET_ROOT:+${ESPNET_ROOT}/egs2/TEMPLATE/asr1/utils:}${PATH}:/usr/sbin
-export PYTHONPATH=${here%/tests/slurm}${PYTHONPATH:+:${PYTHONPATH}}
+root=${here%/tests/slurm}
+export PYTHONPATH=${root}:${root}/tests${PYTHONPATH:+:${PYTHONPATH}} # tests has tiny.py
 [ "$(id -u)" = 0 ] || die "must be run as root, since slurmctld and slurmd are"
 for command in slurmctld slurmd sbatch squeue scancel munged; do
     command -v "${command}" > /dev/null ||
