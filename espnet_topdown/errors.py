@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+PACKAGE = "espnet_topdown"
+
 
 class TopdownError(Exception):
     """A request that cannot be met; the text says what was asked, what was found and what to do."""
@@ -40,8 +42,18 @@ def reported() -> Iterator[None]:
     try:
         yield
     except TopdownError as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        print(f"{_program()}: error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _program() -> str:
+    """The running program as its user calls it: ``espnet-topdown`` or ``espnet_topdown.recipe``."""
+    path = Path(sys.argv[0])
+    if path.name != "__main__.py":
+        return path.name
+    folders = path.parent.parts
+    package = folders[folders.index(PACKAGE) :] if PACKAGE in folders else folders[-1:]
+    return "espnet-topdown" if package == (PACKAGE,) else ".".join(package)
 
 
 def reported_in(log: Sequence[str]) -> str | None:

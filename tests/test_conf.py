@@ -1,7 +1,4 @@
-"""Every plan and training config that is shipped.
-
-Read, expanded, and opened by a header that says what it is for.
-"""
+"""Every plan and training config that is shipped: readable, and opened by what it is for."""
 
 from pathlib import Path
 
@@ -19,16 +16,18 @@ LM = ("embed", "rnn.0", "rnn.1", "rnn.2", "output")
 
 
 @pytest.mark.parametrize("path", PLANS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_plan_expands_to_phases_whose_cuts_go_down(path):
+def test_plan_expands_to_phases_whose_cuts_go_down(path: Path) -> None:
     plan = read_plan(path)
-    names = LM if "lm" in path.parent.parent.parent.name or path.stem == "lm" else ASR
+    recipe = path.parents[2].name
+    is_of_lm = recipe.startswith("lm") or path.stem == "lm"
+    names = LM if is_of_lm else ASR
     phases = [p for p in expand(plan, names, 0) if not p.is_control]
     frozen = [len(phase.sides(names).frozen) for phase in phases]
     assert frozen == sorted(set(frozen))
 
 
 @pytest.mark.parametrize("path", [*PLANS, *CONFIGS], ids=lambda p: str(p.relative_to(ROOT)))
-def test_config_opens_with_its_purpose_and_launch_line(path):
+def test_config_opens_with_its_purpose_and_launch_line(path: Path) -> None:
     head = path.read_text().splitlines()[:12]
     assert head[0].startswith("# Purpose:")
     assert any(line.startswith("# Launch:") for line in head)

@@ -13,7 +13,7 @@ from recipes import REPOSITORY, TEMPLATE, write_set
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe directory beside a copy of TEMPLATE, with tones as data and this python3."""
     directory = tmp_path / "egs2" / "toy" / "asr1"
-    shutil.copytree(TEMPLATE, tmp_path / "egs2" / "TEMPLATE" / "asr1")
+    shutil.copytree(TEMPLATE.parent, tmp_path / "egs2" / "TEMPLATE")
     (directory / "local").mkdir(parents=True)
     for name in ("cmd.sh", "path.sh"):
         (directory / name).symlink_to(f"../../TEMPLATE/asr1/{name}")

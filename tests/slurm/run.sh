@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# A cascade on a real Slurm of one node, through Kaldi's slurm.pl; needs no cluster. Run as root on a machine that has
-# Debian's slurm-wlm and munge, and an ESPnet checkout (its egs2/TEMPLATE/asr1/utils/slurm.pl) or a slurm.pl on PATH:
+# A cascade on a real Slurm of one node, through Kaldi's slurm.pl; needs no cluster. Run as root
+# on a machine that has Debian's slurm-wlm and munge, and an ESPnet checkout (its
+# egs2/TEMPLATE/asr1/utils/slurm.pl) or a slurm.pl on PATH:
 #   ESPNET_ROOT=/path/to/espnet tests/slurm/run.sh
 #
-# Its own munged, slurmctld and slurmd run in a scratch directory and end with it; the machine's are left alone. Then
-# 1 a tiny base, and its cascade of two phases | 2 scancel of a phase's job: the run fails and says so, nothing runs
-# 3 the rerun is ended by SIGTERM in phase 2: its job is cancelled | 4 the next rerun completes, with the models of 1
+# Its own munged, slurmctld and slurmd run in a scratch directory and end with it; the machine's are
+# left alone. Then
+#   1  a tiny base, and its cascade of two phases
+#   2  scancel of a phase's job: the run fails and says so, nothing runs
+#   3  the rerun is ended by SIGTERM in phase 2: its job is cancelled
+#   4  the next rerun completes, with the models of 1
 
 set -euo pipefail
 
@@ -15,10 +19,12 @@ die() {
     exit 1
 }
 export PATH=${ESPNET_ROOT:+${ESPNET_ROOT}/egs2/TEMPLATE/asr1/utils:}${PATH}:/usr/sbin
-export PYTHONPATH=${here%/tests/slurm}${PYTHONPATH:+:${PYTHONPATH}}
+root=${here%/tests/slurm}
+export PYTHONPATH=${root}:${root}/tests${PYTHONPATH:+:${PYTHONPATH}} # tests has tiny.py
 [ "$(id -u)" = 0 ] || die "must be run as root, since slurmctld and slurmd are"
 for command in slurmctld slurmd sbatch squeue scancel munged; do
-    command -v "${command}" > /dev/null || die "found no ${command}; apt-get install slurm-wlm munge"
+    command -v "${command}" > /dev/null ||
+        die "found no ${command}; apt-get install slurm-wlm munge"
 done
 command -v slurm.pl > /dev/null || die "found no slurm.pl; set ESPNET_ROOT to an ESPnet checkout"
 
@@ -27,7 +33,11 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/slurm.XXXXXX")
 stop() {
     kill "${running:-}" "${slurmd:-}" "${slurmctld:-}" "${munged:-}" 2> /dev/null || true
     wait
-    if "${keep:-false}"; then echo "run.sh: ended early; logs are in ${scratch}" >&2; else rm -rf "${scratch}"; fi
+    if "${keep:-false}"; then
+        echo "run.sh: ended early; logs are in ${scratch}" >&2
+    else
+        rm -rf "${scratch}"
+    fi
 }
 keep=true
 trap stop EXIT
@@ -68,8 +78,15 @@ EOF
 echo "export PYTHONPATH=${PYTHONPATH}" > path.sh # slurm.pl's jobs source it, as in a recipe
 dd if=/dev/urandom of=munge.key bs=1024 count=1 status=none
 chmod 400 munge.key
-munged --foreground --key-file="${scratch}/munge.key" --socket="${scratch}/munge.socket" \
-    --pid-file="${scratch}/munged.pid" --log-file="${scratch}/munged.log" --seed-file="${scratch}/munged.seed" 2> /dev/null &
+munge_options=(
+    --foreground
+    --key-file="${scratch}/munge.key"
+    --socket="${scratch}/munge.socket"
+    --pid-file="${scratch}/munged.pid"
+    --log-file="${scratch}/munged.log"
+    --seed-file="${scratch}/munged.seed"
+)
+munged "${munge_options[@]}" 2> /dev/null &
 munged=$!
 until [ -S munge.socket ]; do
     kill -0 "${munged}" 2> /dev/null || die "munged did not start; see ${scratch}/munged.log"

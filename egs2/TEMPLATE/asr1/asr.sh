@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
-# ESPnet2's asr.sh, stages 1 to 13, over a pip-installed ESPnet: the same options, stage numbers and exp/ layout, without a
-# checkout and without Kaldi. Run in a recipe directory (cmd.sh, path.sh, local/data.sh, conf/), as a run.sh does:
-#   ../../TEMPLATE/asr1/asr.sh --train_set train --valid_set dev --test_sets "test" --asr_config conf/train_asr.yaml
+# ESPnet2's asr.sh, stages 1 to 13, over a pip-installed ESPnet: the same options, stage numbers and
+# exp/ layout, without a checkout and without Kaldi. Run in a recipe directory (cmd.sh, path.sh,
+# local/data.sh, conf/), as a run.sh does:
+#   ../../TEMPLATE/asr1/asr.sh --train_set train --valid_set dev --test_sets "test" \
+#       --asr_config conf/train_asr.yaml
 #
-#  1 local/data.sh -> data/SET            | 2 speed perturbation -> data/TRAIN_sp  | 3 data/SET -> dump/raw/[org/]SET
-#  4 remove long, short and empty         | 5 token list -> data/[LANG_]token_list | 6 LM statistics -> exp/lm_stats_*
-#  7 LM training -> exp/lm_*              | 8 LM perplexity                        | 9 n-gram LM (not here)
-# 10 ASR statistics -> exp/asr_stats_*    | 11 ASR training -> exp/asr_*           | 12 decoding | 13 scoring, RESULTS.md
+#    1  local/data.sh -> data/SET
+#    2  speed perturbation -> data/TRAIN_sp
+#    3  data/SET -> dump/raw/[org/]SET
+#    4  dump/raw/org/SET -> dump/raw/SET without long, short and empty utterances
+#    5  training text -> data/[LANG_]token_list
+#    6  LM statistics -> exp/lm_stats_*
+#    7  LM training -> exp/lm_*
+#    8  LM perplexity
+#    9  n-gram LM (not here)
+#   10  ASR statistics -> exp/asr_stats_*
+#   11  ASR training -> exp/asr_*
+#   12  decoding -> exp/asr_*/decode_*
+#   13  scoring -> exp/asr_*/RESULTS.md
 
 set -euo pipefail
 
@@ -26,7 +37,7 @@ inference_nj=32                # parallel jobs in decoding
 gpu_inference=false            # decode on GPUs
 dumpdir=dump                   # where formatted data goes
 expdir=exp                     # where experiments go
-python=python3                 # what runs ESPnet's commands; another value is also a way to wrap them
+python=python3                 # what runs ESPnet's commands; may be a wrapper of them
 print_asr_exp=false            # only print the directory of the ASR experiment
 # -- Data
 local_data_opts=               # options for local/data.sh
@@ -90,44 +101,32 @@ local_score_opts=              # options for local/score.sh
 
 # What needs a checkout's asr.sh, with the one value that asks for nothing.
 checkout_only=(
-    skip_upload=true skip_upload_hf=true skip_packing=true use_ngram=false ngram_exp= ngram_num=3 use_word_lm=false
-    word_vocab_size=10000 num_splits_lm=1 num_splits_asr=1 asr_task=asr num_ref=1 num_inf= hf_repo= use_k2=false
-    k2_ctc_decoding=true use_nbest_rescoring=true num_paths=1000 nll_batch_size=100 k2_config= use_streaming=false
-    use_maskctc=false use_lightning=false sot_asr=false use_prompt=false download_model= inference_ngram=
+    skip_upload=true skip_upload_hf=true skip_packing=true hf_repo= download_model=
+    use_ngram=false ngram_exp= ngram_num=3 inference_ngram=
+    use_word_lm=false word_vocab_size=10000 num_splits_lm=1 num_splits_asr=1
+    asr_task=asr num_ref=1 num_inf= sot_asr=false use_prompt=false
+    use_k2=false k2_ctc_decoding=true k2_config= use_nbest_rescoring=true num_paths=1000
+    nll_batch_size=100 use_streaming=false use_maskctc=false use_lightning=false
     hugging_face_model_name_or_path= post_process_local_data_opts= auxiliary_data_tags=
 )
 
 here=$(realpath --relative-to=. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
-# shellcheck source=egs2/TEMPLATE/asr1/common.sh
-. "${here}/common.sh"
+# shellcheck source=egs2/TEMPLATE/common.sh
+. "${here}/../common.sh"
 
-# With ESPNET_ROOT this script is only asked for names, and options that the checkout's asr.sh alone knows are passed over.
+# With ESPNET_ROOT this script is only asked for names, and options that the checkout's asr.sh alone
+# knows are passed over.
 unknown_option() {
     local pair
+    [ -z "${ESPNET_ROOT:-}" ] || return 0
     for pair in "${checkout_only[@]}"; do
         [ "${pair%%=*}" = "$1" ] || continue
-        [ "${pair#*=}" = "$2" ] || [ -n "${ESPNET_ROOT:-}" ] || die "--$1 $2 needs ESPnet's own asr.sh:" \
-            "set ESPNET_ROOT to an ESPnet checkout and run again, or leave the option out"
+        [ "${pair#*=}" = "$2" ] ||
+            die "--$1 $2 needs ESPnet's own asr.sh:" \
+                "set ESPNET_ROOT to an ESPnet checkout and run again, or leave the option out"
         return 0
     done
-    [ -n "${ESPNET_ROOT:-}" ] || die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help"
-}
-
-has_word() {
-    [[ " $1 " == *" $2 "* ]]
-}
-
-# do_stage N: whether stage N is to be run.
-do_stage() {
-    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && ! has_word "${skip_stages}" "$1"
-}
-
-# need STAGE FILE...: refuses to go on without what an earlier stage writes.
-need() {
-    local file
-    for file in "${@:2}"; do
-        [ -s "${file}" ] || die "stage ${at} needs ${file}, but it is missing or empty; run stage $1 first"
-    done
+    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help"
 }
 
 # save_command DIR STAGE: DIR/run.sh resumes from STAGE.
@@ -141,39 +140,54 @@ recipe() {
     python3 -m espnet_topdown.recipe "$@"
 }
 
-# train DIR MODULE ARGS...: one training, logged to DIR/train.log, that goes on from where an earlier one stopped.
+# trains_here: whether the warm process can train: on the CPU of this machine, by plain python3.
+trains_here() {
+    is_warm "${cuda_cmd}" && [ "${python}" = python3 ] &&
+        [ "${ngpu}" = 0 ] && [ "${num_nodes}" = 1 ]
+}
+
+# train DIR MODULE ARGS...: one training, logged to DIR/train.log; it goes on where an earlier one
+# stopped.
 train() {
-    local dir=$1 module=$2 launch_cmd="${cuda_cmd}"
+    local dir=$1 module=$2 launch_cmd="${cuda_cmd}" launch
     shift 2
-    if is_warm "${cuda_cmd}" && [ "${ngpu}" = 0 ] && [ "${num_nodes}" = 1 ] && [ "${python}" = python3 ]; then
+    if trains_here; then
         ${cuda_cmd} --keep_logs "${dir}/train.log" python3 -m "${module}" "$@" --ngpu 0
         return
     fi
     is_warm "${cuda_cmd}" || launch_cmd+=" --name $(basename "${dir}").train"
-    "${python_cmd[@]}" -m espnet2.bin.launch --cmd "${launch_cmd}" --log "${dir}/train.log" --ngpu "${ngpu}" \
-        --num_nodes "${num_nodes}" --init_file_prefix "${dir}/.dist_init_" --multiprocessing_distributed true -- \
+    launch=(
+        --cmd "${launch_cmd}"
+        --log "${dir}/train.log"
+        --ngpu "${ngpu}"
+        --num_nodes "${num_nodes}"
+        --init_file_prefix "${dir}/.dist_init_"
+        --multiprocessing_distributed true
+    )
+    "${python_cmd[@]}" -m espnet2.bin.launch "${launch[@]}" -- \
         "${python_cmd[@]}" -m "${module}" "$@"
-}
-
-is_warm() {
-    [[ $1 == *espnet_topdown.warm* ]]
 }
 
 # collect DIR JOBS MODULE ARGS...: statistics of JOBS parts, put together in DIR.
 collect() {
-    local dir=$1 jobs=$2 module=$3 log_dir=$1/logdir part parts=()
+    local dir=$1 jobs=$2 module=$3 log_dir=$1/logdir part options
     shift 3
-    ${train_cmd} "JOB=1:${jobs}" "${log_dir}/stats.JOB.log" "${python_cmd[@]}" -m "${module}" --collect_stats true \
-        "$@" --output_dir "${log_dir}/stats.JOB" || die "statistics failed; see ${log_dir}/stats.*.log"
+    options=(--collect_stats true "$@" --output_dir "${log_dir}/stats.JOB")
+    ${train_cmd} "JOB=1:${jobs}" "${log_dir}/stats.JOB.log" \
+        "${python_cmd[@]}" -m "${module}" "${options[@]}" ||
+        die "statistics failed; see ${log_dir}/stats.*.log"
+    options=(--output_dir "${dir}")
     for part in $(seq "${jobs}"); do
-        parts+=(--input_dir "${log_dir}/stats.${part}")
+        options+=(--input_dir "${log_dir}/stats.${part}")
     done
     if [ "${module}" = espnet2.bin.asr_train ] && [ "${feats_normalize}" != global_mvn ]; then
-        parts+=(--skip_sum_stats)
+        options+=(--skip_sum_stats)
     fi
-    "${python_cmd[@]}" -m espnet2.bin.aggregate_stats_dirs "${parts[@]}" --output_dir "${dir}" > "${log_dir}/aggregate.log" 2>&1 ||
+    "${python_cmd[@]}" -m espnet2.bin.aggregate_stats_dirs "${options[@]}" \
+        > "${log_dir}/aggregate.log" 2>&1 ||
         die "statistics failed; see ${log_dir}/aggregate.log"
-    recipe shapes "${dir}/train/text_shape" "${dir}/valid/text_shape" --token_list "${token_list}" --token_type "${token_type}"
+    recipe shapes "${dir}"/{train,valid}/text_shape \
+        --token_list "${token_list}" --token_type "${token_type}"
 }
 
 run_args=$(printf '%q ' "$0" "$@")
@@ -182,14 +196,17 @@ parse_options "${BASH_SOURCE[0]}" "$@"
 
 # ---- names: ESPnet2's ----
 tokens=${token_type}
-[ "${token_type}" = bpe ] && tokens+=${nbpe}
+[ "${token_type}" = bpe ] && tokens=bpe${nbpe}
 language=${lang}_
 [ "${lang}" = noinfo ] && language=
 _sp=${speed_perturb_factors:+_sp}
 
-tag_of() { # tag_of ARGS: the part of a name that options add
+# tag_of ARGS MORE: the part of a name that options add, without blanks, |, = and what MORE names.
+tag_of() {
     sed -e 's/--/_/g' -e "s/[ |=$2]//g" <<< "$1"
 }
+
+# stem_of FILE: the part of a name that a file adds.
 stem_of() {
     local stem=${1//\//_}
     echo "${stem%.*}"
@@ -221,19 +238,31 @@ if "${print_asr_exp}"; then
 fi
 
 # ---- checks ----
-[ "${feats_type}" = raw ] || die "--feats_type ${feats_type} needs ESPnet's own asr.sh (set ESPNET_ROOT); valid here: raw"
+[ "${feats_type}" = raw ] ||
+    die "--feats_type ${feats_type} needs ESPnet's own asr.sh (set ESPNET_ROOT); valid here: raw"
 [[ ${token_type} =~ ^(bpe|char|word)$ ]] ||
-    die "--token_type ${token_type} needs ESPnet's own asr.sh (set ESPNET_ROOT); valid here: bpe, char, word"
-[[ ${audio_format} =~ ^(flac|wav)(\.ark)?$ ]] || die "--audio_format is flac, wav, flac.ark or wav.ark, not '${audio_format}'"
-[ "${stage}" -le 13 ] || die "--stage ${stage}: this asr.sh ends with stage 13; packing and upload need ESPnet's own (set ESPNET_ROOT)"
+    die "--token_type ${token_type} needs ESPnet's own asr.sh (set ESPNET_ROOT);" \
+        "valid here: bpe, char, word"
+[[ ${audio_format} =~ ^(flac|wav)(\.ark)?$ ]] ||
+    die "--audio_format is flac, wav, flac.ark or wav.ark, not '${audio_format}'"
+[ "${stage}" -le 13 ] ||
+    die "--stage ${stage}: this asr.sh ends with stage 13;" \
+        "packing and upload need ESPnet's own (set ESPNET_ROOT)"
 if ! "${skip_train}"; then
-    { [ -n "${train_set}" ] && [ -n "${valid_set}" ]; } || die "--train_set and --valid_set are required unless --skip_train true"
+    { [ -n "${train_set}" ] && [ -n "${valid_set}" ]; } ||
+        die "--train_set and --valid_set are required unless --skip_train true"
 fi
-[ -n "${test_sets}" ] || "${eval_valid_set}" || die "--test_sets is required unless --eval_valid_set true"
-[ "${train_set}" != "${valid_set}" ] || [ -z "${train_set}" ] || die "--train_set and --valid_set are both '${train_set}'"
-has_word "${test_sets}" "${train_set:- }" && die "--test_sets names the training set '${train_set}'"
+[ -n "${test_sets}" ] || "${eval_valid_set}" ||
+    die "--test_sets is required unless --eval_valid_set true"
+if [ -n "${train_set}" ]; then
+    [ "${train_set}" != "${valid_set}" ] ||
+        die "--train_set and --valid_set are both '${train_set}'"
+    ! has_word "${test_sets}" "${train_set}" ||
+        die "--test_sets names the training set '${train_set}'"
+fi
 for file in "${asr_config}" "${lm_config}" "${inference_config}" path.sh cmd.sh local/data.sh; do
-    [ -z "${file}" ] || [ -f "${file}" ] || die "found no ${file} in ${PWD}; run in a recipe directory, with its config files"
+    [ -z "${file}" ] || [ -f "${file}" ] ||
+        die "found no ${file} in ${PWD}; run in a recipe directory, with its config files"
 done
 . ./path.sh
 . ./cmd.sh
@@ -246,7 +275,8 @@ dump=${dumpdir}/${feats_type}
 sets=
 for name in ${test_sets}; do
     if [ "${name}" = "${valid_set}" ]; then
-        eval_valid_set=true # as in ESPnet, it is decoded from dump/raw/org, under org/ of the results
+        # As in ESPnet, it is decoded from dump/raw/org, under org/ of the results.
+        eval_valid_set=true
     elif ! has_word "${sets}" "${name}"; then
         sets+="${name} "
     fi
@@ -281,20 +311,39 @@ read -r -a lm_words <<< "${lm_args}"
 read -r -a inference_words <<< "${inference_args}"
 read -r -a data_words <<< "${local_data_opts}"
 read -r -a score_words <<< "${local_score_opts}"
-text_options=(
-    --use_preprocessor true --bpemodel "${bpemodel}" --token_type "${token_type}" --token_list "${token_list}"
-    --non_linguistic_symbols "${nlsyms_txt}" --cleaner "${cleaner}" --g2p "${g2p}"
-)
 train_dir=${dump}/${train_set} valid_dir=${dump}/${valid_set}
-speech_of() { # speech_of WHICH DIR: the data options of one set
-    echo "--$1_data_path_and_name_and_type $2/wav.scp,speech,${audio_type}"
-}
-text_of() { # text_of WHICH FILE
-    echo "--$1_data_path_and_name_and_type $2,text,text"
-}
 
-if is_warm "${train_cmd}" && [ "${python}" = python3 ] && [ "${stop_stage}" -ge 6 ] && [ "${stage}" -le 12 ]; then
-    start_warm
+# Options of ESPnet's commands. Data, shape files and fold lengths are lists: speech, then text.
+text_options=(
+    --use_preprocessor true
+    --bpemodel "${bpemodel}"
+    --token_type "${token_type}"
+    --token_list "${token_list}"
+    --non_linguistic_symbols "${nlsyms_txt}"
+    --cleaner "${cleaner}"
+    --g2p "${g2p}"
+)
+lm_options=(
+    "${text_options[@]}"
+    --train_data_path_and_name_and_type "${dump}/lm_train.txt,text,text"
+    --valid_data_path_and_name_and_type "${lm_dev_text},text,text"
+    ${lm_config:+--config "${lm_config}"}
+)
+asr_options=(
+    "${text_options[@]}"
+    --train_data_path_and_name_and_type "${train_dir}/wav.scp,speech,${audio_type}"
+    --train_data_path_and_name_and_type "${train_dir}/text,text,text"
+    --valid_data_path_and_name_and_type "${valid_dir}/wav.scp,speech,${audio_type}"
+    --valid_data_path_and_name_and_type "${valid_dir}/text,text,text"
+    --frontend_conf "fs=${fs}"
+    ${asr_config:+--config "${asr_config}"}
+)
+
+# Stages 6 to 12 import ESPnet.
+if [ "${stop_stage}" -ge 6 ] && [ "${stage}" -le 12 ]; then
+    if is_warm "${train_cmd}" && [ "${python}" = python3 ]; then
+        start_warm
+    fi
 fi
 
 # ---- stages ----
@@ -303,14 +352,13 @@ if do_stage 1; then
     local/data.sh "${data_words[@]}"
 fi
 
-at=2
 if do_stage 2 && [ -n "${speed_perturb_factors}" ]; then
-    log "Stage 2: data/${original_train_set} at speeds ${speed_perturb_factors} -> data/${train_set}"
-    need 1 "data/${original_train_set}/wav.scp"
-    recipe perturb "data/${original_train_set}" --factors "${speed_perturb_factors}"
+    source=data/${original_train_set}
+    log "Stage 2: ${source} at speeds ${speed_perturb_factors} -> data/${train_set}"
+    need 1 "${source}/wav.scp"
+    recipe perturb "${source}" --factors "${speed_perturb_factors}"
 fi
 
-at=3
 if do_stage 3; then
     log "Stage 3: data/ -> ${dump}: ${audio_format} at ${fs}"
     sources=() targets=()
@@ -324,131 +372,175 @@ if do_stage 3; then
     for name in ${test_sets}; do
         sources+=("data/${name}") targets+=("${dump}/${name}")
     done
-    recipe format --sources "${sources[*]}" --targets "${targets[*]}" --audio_format "${audio_format}" --fs "${fs}" --nj "${nj}"
+    recipe format --sources "${sources[*]}" --targets "${targets[*]}" \
+        --audio_format "${audio_format}" --fs "${fs}" --nj "${nj}"
 fi
 
-at=4
 if do_stage 4; then
-    log "Stage 4: ${dump}/org -> ${dump}: utterances of ${min_wav_duration} to ${max_wav_duration} s with text"
-    recipe filter "${dump}" --sets "${train_set} ${valid_set}" --fs "${fs}" --min_wav_duration "${min_wav_duration}" \
-        --max_wav_duration "${max_wav_duration}" --lm_train_text "${lm_train_text}"
+    seconds="${min_wav_duration} to ${max_wav_duration} s"
+    log "Stage 4: ${dump}/org -> ${dump}: utterances of ${seconds} with text"
+    options=(
+        --sets "${train_set} ${valid_set}"
+        --fs "${fs}"
+        --min_wav_duration "${min_wav_duration}"
+        --max_wav_duration "${max_wav_duration}"
+        --lm_train_text "${lm_train_text}"
+    )
+    recipe filter "${dump}" "${options[@]}"
 fi
 
-at=5
 if do_stage 5; then
     log "Stage 5: -> ${token_list}"
     texts=${bpe_train_text}
     [ "${token_type}" = bpe ] || texts=${dump}/lm_train.txt
-    recipe tokens "${token_list}" --texts "${texts}" --token_type "${token_type}" --nlsyms_txt "${nlsyms_txt}" \
-        --cleaner "${cleaner}" --bpemode "${bpemode}" --bpe_nlsyms "${bpe_nlsyms}" --nbpe "${nbpe}" --blank "${blank}" \
-        --bpe_input_sentence_size "${bpe_input_sentence_size}" --bpe_char_cover "${bpe_char_cover}" --oov "${oov}" \
+    options=(
+        --texts "${texts}"
+        --token_type "${token_type}"
+        --nlsyms_txt "${nlsyms_txt}"
+        --cleaner "${cleaner}"
+        --nbpe "${nbpe}"
+        --bpemode "${bpemode}"
+        --bpe_nlsyms "${bpe_nlsyms}"
+        --bpe_input_sentence_size "${bpe_input_sentence_size}"
+        --bpe_char_cover "${bpe_char_cover}"
+        --blank "${blank}"
+        --oov "${oov}"
         --sos_eos "${sos_eos}"
+    )
+    recipe tokens "${token_list}" "${options[@]}"
 fi
 
-at=6
 if do_stage 6; then
     log "Stage 6: ${dump}/lm_train.txt, ${lm_dev_text} -> ${lm_stats_dir}"
     need 4 "${dump}/lm_train.txt"
     need 5 "${token_list}"
     save_command "${lm_stats_dir}" 6
-    jobs=$(recipe split "${lm_stats_dir}/logdir" "train=${dump}/lm_train.txt" "dev=${lm_dev_text}" --nj "${nj}")
-    # shellcheck disable=SC2046 # text_of gives two words
-    collect "${lm_stats_dir}" "${jobs}" espnet2.bin.lm_train "${text_options[@]}" \
-        $(text_of train "${dump}/lm_train.txt") $(text_of valid "${lm_dev_text}") \
-        --train_shape_file "${lm_stats_dir}/logdir/train.JOB.scp" --valid_shape_file "${lm_stats_dir}/logdir/dev.JOB.scp" \
-        ${lm_config:+--config "${lm_config}"} "${lm_words[@]}"
+    log_dir=${lm_stats_dir}/logdir
+    jobs=$(recipe split "${log_dir}" --nj "${nj}" \
+        "train=${dump}/lm_train.txt" "dev=${lm_dev_text}")
+    options=(
+        "${lm_options[@]}"
+        --train_shape_file "${log_dir}/train.JOB.scp"
+        --valid_shape_file "${log_dir}/dev.JOB.scp"
+        "${lm_words[@]}"
+    )
+    collect "${lm_stats_dir}" "${jobs}" espnet2.bin.lm_train "${options[@]}"
 fi
 
-at=7
 if do_stage 7; then
     log "Stage 7: LM training -> ${lm_exp}; log: ${lm_exp}/train.log"
     need 6 "${lm_stats_dir}"/{train,valid}/"text_shape.${token_type}"
     save_command "${lm_exp}" 7
-    # shellcheck disable=SC2046
-    train "${lm_exp}" espnet2.bin.lm_train "${text_options[@]}" \
-        $(text_of valid "${lm_dev_text}") --valid_shape_file "${lm_stats_dir}/valid/text_shape.${token_type}" \
-        --fold_length "${lm_fold_length}" --resume true --output_dir "${lm_exp}" ${lm_config:+--config "${lm_config}"} \
-        $(text_of train "${dump}/lm_train.txt") --train_shape_file "${lm_stats_dir}/train/text_shape.${token_type}" \
+    options=(
+        "${lm_options[@]}"
+        --train_shape_file "${lm_stats_dir}/train/text_shape.${token_type}"
+        --valid_shape_file "${lm_stats_dir}/valid/text_shape.${token_type}"
+        --fold_length "${lm_fold_length}"
+        --resume true
+        --output_dir "${lm_exp}"
         "${lm_words[@]}"
+    )
+    train "${lm_exp}" espnet2.bin.lm_train "${options[@]}"
 fi
 
-at=8
 if do_stage 8; then
     log "Stage 8: perplexity of ${lm_test_text} -> ${lm_exp}/perplexity_test"
     need 7 "${lm_exp}/${inference_lm}"
+    options=(
+        --ngpu "${ngpu}"
+        --data_path_and_name_and_type "${lm_test_text},text,text"
+        --train_config "${lm_exp}/config.yaml"
+        --model_file "${lm_exp}/${inference_lm}"
+        --output_dir "${lm_exp}/perplexity_test"
+    )
     ${cuda_cmd} --gpu "${ngpu}" "${lm_exp}/perplexity_test/lm_calc_perplexity.log" \
-        "${python_cmd[@]}" -m espnet2.bin.lm_calc_perplexity --ngpu "${ngpu}" \
-        --data_path_and_name_and_type "${lm_test_text},text,text" --train_config "${lm_exp}/config.yaml" \
-        --model_file "${lm_exp}/${inference_lm}" --output_dir "${lm_exp}/perplexity_test"
+        "${python_cmd[@]}" -m espnet2.bin.lm_calc_perplexity "${options[@]}"
     log "perplexity: $(< "${lm_exp}/perplexity_test/ppl")"
 fi
 
-at=10
 if do_stage 10; then
     log "Stage 10: ${train_dir}, ${valid_dir} -> ${asr_stats_dir}"
     need 4 "${train_dir}/wav.scp" "${valid_dir}/wav.scp"
     need 5 "${token_list}"
     save_command "${asr_stats_dir}" 10
-    jobs=$(recipe split "${asr_stats_dir}/logdir" "train=${train_dir}/wav.scp" "valid=${valid_dir}/wav.scp" --nj "${nj}")
-    # shellcheck disable=SC2046 # speech_of and text_of give two words each
-    collect "${asr_stats_dir}" "${jobs}" espnet2.bin.asr_train "${text_options[@]}" \
-        --train_shape_file "${asr_stats_dir}/logdir/train.JOB.scp" --valid_shape_file "${asr_stats_dir}/logdir/valid.JOB.scp" \
-        ${asr_config:+--config "${asr_config}"} --frontend_conf "fs=${fs}" \
-        $(speech_of train "${train_dir}") $(speech_of valid "${valid_dir}") \
-        $(text_of train "${train_dir}/text") $(text_of valid "${valid_dir}/text") "${asr_words[@]}"
+    log_dir=${asr_stats_dir}/logdir
+    jobs=$(recipe split "${log_dir}" --nj "${nj}" \
+        "train=${train_dir}/wav.scp" "valid=${valid_dir}/wav.scp")
+    options=(
+        "${asr_options[@]}"
+        --train_shape_file "${log_dir}/train.JOB.scp"
+        --valid_shape_file "${log_dir}/valid.JOB.scp"
+        "${asr_words[@]}"
+    )
+    collect "${asr_stats_dir}" "${jobs}" espnet2.bin.asr_train "${options[@]}"
 fi
 
-at=11
 if do_stage 11; then
     log "Stage 11: ASR training -> ${asr_exp}; log: ${asr_exp}/train.log"
     need 10 "${asr_stats_dir}"/{train,valid}/{speech_shape,"text_shape.${token_type}"}
     save_command "${asr_exp}" 11
-    normalize=()
+    options=(
+        "${asr_options[@]}"
+        --train_shape_file "${asr_stats_dir}/train/speech_shape"
+        --train_shape_file "${asr_stats_dir}/train/text_shape.${token_type}"
+        --valid_shape_file "${asr_stats_dir}/valid/speech_shape"
+        --valid_shape_file "${asr_stats_dir}/valid/text_shape.${token_type}"
+        --fold_length "$((asr_speech_fold_length * 100))"
+        --fold_length "${asr_text_fold_length}"
+        --ignore_init_mismatch "${ignore_init_mismatch}"
+        ${pretrained_model:+--init_param "${pretrained_model}"}
+        --resume true
+        --output_dir "${asr_exp}"
+    )
     if [ "${feats_normalize}" = global_mvn ]; then
-        normalize=(--normalize global_mvn --normalize_conf "stats_file=${asr_stats_dir}/train/feats_stats.npz")
+        options+=(
+            --normalize global_mvn
+            --normalize_conf "stats_file=${asr_stats_dir}/train/feats_stats.npz"
+        )
     fi
-    # shellcheck disable=SC2046
-    train "${asr_exp}" espnet2.bin.asr_train "${text_options[@]}" \
-        $(speech_of valid "${valid_dir}") --valid_shape_file "${asr_stats_dir}/valid/speech_shape" --resume true \
-        ${pretrained_model:+--init_param "${pretrained_model}"} --ignore_init_mismatch "${ignore_init_mismatch}" \
-        --fold_length "$((asr_speech_fold_length * 100))" --output_dir "${asr_exp}" \
-        ${asr_config:+--config "${asr_config}"} --frontend_conf "fs=${fs}" "${normalize[@]}" \
-        $(speech_of train "${train_dir}") --train_shape_file "${asr_stats_dir}/train/speech_shape" \
-        --fold_length "${asr_text_fold_length}" $(text_of train "${train_dir}/text") \
-        --train_shape_file "${asr_stats_dir}/train/text_shape.${token_type}" $(text_of valid "${valid_dir}/text") \
-        --valid_shape_file "${asr_stats_dir}/valid/text_shape.${token_type}" "${asr_words[@]}"
+    train "${asr_exp}" espnet2.bin.asr_train "${options[@]}" "${asr_words[@]}"
 fi
 
 results=${asr_exp}/${inference_tag}
-at=12
 if do_stage 12; then
     log "Stage 12: decoding ${decoded_sets}-> ${results}"
     need 11 "${asr_exp}/config.yaml" "${asr_exp}/${inference_asr_model}"
     save_command "${results}" 12
-    lm_options=()
-    if "${use_lm}"; then
-        need 7 "${lm_exp}/config.yaml" "${lm_exp}/${inference_lm}"
-        lm_options=(--lm_train_config "${lm_exp}/config.yaml" --lm_file "${lm_exp}/${inference_lm}")
-    fi
     decode_gpus=0
     if "${gpu_inference}"; then decode_cmd=${cuda_cmd} decode_gpus=1; fi
+    model_options=(
+        --ngpu "${decode_gpus}"
+        --batch_size "${batch_size}"
+        --asr_train_config "${asr_exp}/config.yaml"
+        --asr_model_file "${asr_exp}/${inference_asr_model}"
+        ${inference_config:+--config "${inference_config}"}
+    )
+    if "${use_lm}"; then
+        need 7 "${lm_exp}/config.yaml" "${lm_exp}/${inference_lm}"
+        model_options+=(
+            --lm_train_config "${lm_exp}/config.yaml"
+            --lm_file "${lm_exp}/${inference_lm}"
+        )
+    fi
     for name in ${decoded_sets}; do
         need 3 "${dump}/${name}/wav.scp"
         log_dir=${results}/${name}/logdir
         rm -rf "${log_dir}"
         jobs=$(recipe split "${log_dir}" "keys=${dump}/${name}/wav.scp" --nj "${inference_nj}")
+        options=(
+            "${model_options[@]}"
+            --data_path_and_name_and_type "${dump}/${name}/wav.scp,speech,${audio_type}"
+            --key_file "${log_dir}/keys.JOB.scp"
+            --output_dir "${log_dir}/output.JOB"
+            "${inference_words[@]}"
+        )
         ${decode_cmd} --gpu "${decode_gpus}" "JOB=1:${jobs}" "${log_dir}/asr_inference.JOB.log" \
-            "${python_cmd[@]}" -m espnet2.bin.asr_inference --batch_size "${batch_size}" --ngpu "${decode_gpus}" \
-            --data_path_and_name_and_type "${dump}/${name}/wav.scp,speech,${audio_type}" \
-            --key_file "${log_dir}/keys.JOB.scp" --asr_train_config "${asr_exp}/config.yaml" \
-            --asr_model_file "${asr_exp}/${inference_asr_model}" --output_dir "${log_dir}/output.JOB" \
-            ${inference_config:+--config "${inference_config}"} "${lm_options[@]}" "${inference_words[@]}" ||
+            "${python_cmd[@]}" -m espnet2.bin.asr_inference "${options[@]}" ||
             die "decoding failed; see ${log_dir}/asr_inference.*.log"
         recipe join "${results}/${name}"
     done
 fi
 
-at=13
 if do_stage 13; then
     log "Stage 13: scoring ${decoded_sets}-> ${asr_exp}/RESULTS.md"
     data=() decoded=()
@@ -456,8 +548,16 @@ if do_stage 13; then
         need 12 "${results}/${name}/text"
         data+=("${dump}/${name}") decoded+=("${results}/${name}")
     done
-    recipe score --data "${data[*]}" --decoded "${decoded[*]}" --nlsyms_txt "${nlsyms_txt}" --cleaner "${cleaner}" \
-        --hyp_cleaner "${hyp_cleaner}" --bpemodel "${bpemodel}" "--score_opts=${score_opts}"
+    options=(
+        --data "${data[*]}"
+        --decoded "${decoded[*]}"
+        --nlsyms_txt "${nlsyms_txt}"
+        --cleaner "${cleaner}"
+        --hyp_cleaner "${hyp_cleaner}"
+        --bpemodel "${bpemodel}"
+        "--score_opts=${score_opts}"
+    )
+    recipe score "${options[@]}"
     if [ -f local/score.sh ]; then
         local/score.sh "${score_words[@]}" "${asr_exp}"
     fi

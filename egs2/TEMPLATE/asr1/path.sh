@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Sourced in a recipe directory by its scripts. ESPNET_ROOT, where set, is an ESPnet checkout whose asr.sh is to be used.
+# Sourced in a recipe directory by its scripts. ESPNET_ROOT, where set, is an ESPnet checkout whose
+# asr.sh is to be used.
 
 export LC_ALL=C
 export PYTHONIOENCODING=UTF-8

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# An ESPnet2 ASR recipe with a top-down cascade at its end. Run in a recipe directory by a corpus's run.sh, e.g.
-#   ../../TEMPLATE/asr1/topdown.sh --train_set train --valid_set dev --test_sets test --asr_config conf/train_asr.yaml \
-#       --topdown_plan conf/topdown/rnn.yaml "$@"
+# An ESPnet2 ASR recipe with a top-down cascade at its end. Run in a recipe directory by a run.sh:
+#   ../../TEMPLATE/asr1/topdown.sh --train_set train --valid_set dev --test_sets test \
+#       --asr_config conf/train_asr.yaml --topdown_plan conf/topdown/rnn.yaml "$@"
 #
-# Stages 1 to 16 are asr.sh: the one beside this script (1 to 13), or that of the checkout which ESPNET_ROOT names. Their
-# options are passed on; asr.sh --help lists them. Then
-# 17 EXP, plan -> the layers and phases, printed      | 18 EXP, plan -> EXP_topdown_PLAN: the cascade, phase by phase
-# 19 EXP_topdown_PLAN -> its phases decoded and scored | 20 -> tables and plots in EXP_topdown_PLAN
+# Stages 1 to 16 are asr.sh: the one beside this script (1 to 13), or that of the checkout which
+# ESPNET_ROOT names. Their options are passed on; asr.sh --help lists them. Then
+#   17  EXP, plan -> the layers and phases, printed
+#   18  EXP, plan -> EXP_topdown_PLAN: the cascade, phase by phase
+#   19  EXP_topdown_PLAN -> its phases decoded and scored
+#   20  EXP_topdown_PLAN -> its tables and plots
 
 set -euo pipefail
 
@@ -14,7 +16,7 @@ set -euo pipefail
 stage=1                        # first stage
 stop_stage=20                  # last stage
 topdown_plan=                  # plan of the cascade (stages 17 to 20)
-topdown_dir=                   # directory of the cascade; default: the experiment's name, _topdown_ and the plan's name
+topdown_dir=                   # directory of the cascade; default: EXP_topdown_PLAN
 phase=                         # stage 18 begins with this phase
 decode=best                    # phases to decode in stage 19: best or all
 jobs=1                         # independent phases at a time in stage 18
@@ -24,8 +26,8 @@ python=python3                 # what runs Python commands; passed on
 # == end of options
 
 here=$(realpath --relative-to=. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
-# shellcheck source=egs2/TEMPLATE/asr1/common.sh
-. "${here}/common.sh"
+# shellcheck source=egs2/TEMPLATE/common.sh
+. "${here}/../common.sh"
 
 unknown_option() {
     asr_options+=("--$1" "$2")
@@ -40,30 +42,35 @@ asr() {
     fi
 }
 
+measure() {
+    asr --stage 12 --stop_stage 13 --skip_train true --asr_exp "$1"
+}
+
 # link_checkout: ESPnet's asr.sh and what it calls, linked into the recipe directory.
 link_checkout() {
     local name at source=${ESPNET_ROOT}/egs2/TEMPLATE/asr1
     for name in egs2/TEMPLATE/asr1/{asr.sh,utils,scripts,pyscripts} tools/extra_path.sh; do
-        [ -e "${ESPNET_ROOT}/${name}" ] || die "ESPNET_ROOT is ${ESPNET_ROOT}, but it has no ${name};" \
-            "set it to an ESPnet git checkout, or unset it"
+        [ -e "${ESPNET_ROOT}/${name}" ] ||
+            die "ESPNET_ROOT is ${ESPNET_ROOT}, but it has no ${name};" \
+                "set it to an ESPnet git checkout, or unset it"
     done
     for name in python ngpu num_nodes skip_train asr_exp inference_asr_model; do
-        grep -q "^${name}=" "${source}/asr.sh" || die "${source}/asr.sh has no option --${name};" \
-            "set ESPNET_ROOT to ESPnet 202301 or later, or unset it"
+        grep -q "^${name}=" "${source}/asr.sh" ||
+            die "${source}/asr.sh has no option --${name};" \
+                "set ESPNET_ROOT to ESPnet 202301 or later, or unset it"
     done
-    for ((at = 0; at < ${#asr_options[@]}; at += 2)); do  # names only: a value may begin with -- too
+    # Every second word is a name; the others are values, which may begin with -- too.
+    for ((at = 0; at < ${#asr_options[@]}; at += 2)); do
         name=${asr_options[at]}
-        grep -q "^${name#--}=" "${source}/asr.sh" || die "unknown option ${name}: neither of this script (see --help) nor of" \
-            "${source}/asr.sh"
+        grep -q "^${name#--}=" "${source}/asr.sh" ||
+            die "unknown option ${name}: neither of this script (see --help) nor of" \
+                "${source}/asr.sh"
     done
     for name in asr.sh utils scripts pyscripts steps; do
-        [ ! -e "${name}" ] || [ -L "${name}" ] || die "${PWD}/${name} is in the way of a link to ${source}/${name}; move it"
+        [ ! -e "${name}" ] || [ -L "${name}" ] ||
+            die "${PWD}/${name} is in the way of a link to ${source}/${name}; move it"
         ln -sfn "${source}/${name}" "${name}"
     done
-}
-
-topdown() {
-    "${python_cmd[@]}" -m espnet_topdown "$@"
 }
 
 asr_options=()
@@ -75,7 +82,6 @@ read -r -a python_cmd <<< "${python}"
 if [ "${stage}" -gt "${stop_stage}" ] || [ "${stage}" -gt 20 ]; then
     die "nothing to do: --stage ${stage} --stop_stage ${stop_stage}; stages are 1 to 20"
 fi
-[[ ${decode} =~ ^(best|all)$ ]] || die "--decode is best or all, not '${decode}'"
 for file in path.sh cmd.sh; do
     [ -f "${file}" ] || die "found no ${file} in ${PWD}; run in a recipe directory"
 done
@@ -86,19 +92,20 @@ if [ -n "${ESPNET_ROOT:-}" ]; then
     link_checkout
     asr_end=16
 elif [ "${stage}" -ge 14 ] && [ "${stage}" -le 16 ]; then
-    die "--stage ${stage}: stages 14 to 16 (packing, upload) are ESPnet's; set ESPNET_ROOT to a checkout"
+    die "--stage ${stage}: stages 14 to 16 (packing, upload) are ESPnet's;" \
+        "set ESPNET_ROOT to a checkout"
 fi
-if [ "${stop_stage}" -ge 17 ]; then
-    [ -f "${topdown_plan}" ] || die "stages 17 to 20 need a plan: --topdown_plan is '${topdown_plan}', which is no file;" \
-        "found: $(echo conf/topdown/*.yaml); or give --stop_stage 13"
-fi
+check_cascade 13
 exp=$("${here}/asr.sh" "${asr_options[@]}" --print_asr_exp true)
-topdown_dir=${topdown_dir:-${exp}_topdown_$(basename "${topdown_plan:-none}" .yaml)}
 . ./path.sh
 . ./cmd.sh
-python3 -c "import espnet_topdown" 2> /dev/null || die "$(command -v python3) has no espnet_topdown; install it there" \
-    "(pip install), since path.sh chose that Python"
-if [ "${python}" = python3 ] && [[ ${cuda_cmd} = *espnet_topdown.warm* ]] && [ "${stop_stage}" -ge 6 ]; then
+python3 -c "import espnet_topdown" 2> /dev/null ||
+    die "$(command -v python3) has no espnet_topdown; install it there (pip install)," \
+        "since path.sh chose that Python"
+launch_options=(--ngpu "${ngpu}" --num_nodes "${num_nodes}" --python "${python}")
+if ! is_warm "${cuda_cmd}"; then
+    launch_options+=(--cmd "${cuda_cmd}")
+elif [ "${python}" = python3 ] && [ "${stop_stage}" -ge 6 ]; then
     start_warm
 fi
 
@@ -106,30 +113,5 @@ fi
 if [ "${stage}" -le "${asr_end}" ]; then
     asr --stage "${stage}" --stop_stage "$((stop_stage < asr_end ? stop_stage : asr_end))"
 fi
-
-if [ "${stage}" -le 17 ] && [ "${stop_stage}" -ge 17 ]; then
-    log "Stage 17: ${exp}, ${topdown_plan} -> layers and phases"
-    topdown plan "${exp}" --plan "${topdown_plan}"
-fi
-
-if [ "${stage}" -le 18 ] && [ "${stop_stage}" -ge 18 ]; then
-    log "Stage 18: ${exp}, ${topdown_plan} -> ${topdown_dir}"
-    launch=(--jobs "${jobs}" --ngpu "${ngpu}" --num_nodes "${num_nodes}" --python "${python}")
-    [[ ${cuda_cmd} = *espnet_topdown.warm* ]] || launch+=(--cmd "${cuda_cmd}")
-    topdown run "${exp}" --plan "${topdown_plan}" --dir "${topdown_dir}" "${launch[@]}" ${phase:+--phase "${phase}"}
-fi
-
-if [ "${stage}" -le 19 ] && [ "${stop_stage}" -ge 19 ]; then
-    log "Stage 19: ${topdown_dir} -> phases decoded and scored (${decode})"
-    phases=$(topdown phases "${topdown_dir}" --decode "${decode}")
-    while read -r directory; do
-        [ -n "${directory}" ] || continue
-        asr --stage 12 --stop_stage 13 --skip_train true --asr_exp "${directory}" < /dev/null
-    done <<< "${phases}"
-fi
-
-if [ "${stage}" -le 20 ] && [ "${stop_stage}" -ge 20 ]; then
-    log "Stage 20: ${topdown_dir} -> tables and plots"
-    topdown results "${topdown_dir}"
-fi
+cascade_stages "${exp}" "decoded and scored"
 log "Stages ${stage} to ${stop_stage}: done in ${SECONDS} s"

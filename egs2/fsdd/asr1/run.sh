@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# fsdd: connected digits of six speakers in babble, real recordings. FSDD=clone|archive names the data; else it is cloned.
-#   FSDD=free-spoken-digit-dataset.tar.xz ./run.sh        data preparation to the tables of a cascade
-#   ./run.sh --stage 11                                   from the training of the baseline on
+# fsdd: connected digits of six speakers in babble, real recordings. FSDD=clone|archive names the
+# data; else it is cloned.
+#   FSDD=free-spoken-digit-dataset.tar.xz ./run.sh    data preparation to the tables of a cascade
+#   ./run.sh --stage 11                               from the training of the base on
 #   ./run.sh --asr_config conf/train_asr_rnn.yaml --topdown_plan conf/topdown/rnn.yaml
 #   ./run.sh --stop_stage 5 --local_data_opts "--snr_db 0 --rotation theo"
 

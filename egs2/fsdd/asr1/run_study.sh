@@ -1,27 +1,32 @@
 #!/usr/bin/env bash
-# Does top-down training help here? One command runs the study of a model: for every seed a baseline, the cascade and the
-# controls of conf/study/MODEL.yaml, all decoded, and a small record in records/MODEL; then RESULTS.md.
+# Does top-down training help here? One command runs the study of a model: for every seed a base,
+# the cascade and the controls of conf/study/MODEL.yaml, all decoded, and a small record in
+# records/MODEL; then RESULTS.md.
 #   FSDD=free-spoken-digit-dataset.tar.xz ./run_study.sh transformer --seeds 1 2 3 --jobs 2
-# The same command goes on after any interruption. RESULTS.md is rebuilt from the records alone, without the models:
+# The same command goes on after any interruption. RESULTS.md is rebuilt from the records alone,
+# without the models:
 #   python3 -m espnet_topdown.study table records/* --output RESULTS.md
 
 set -euo pipefail
 
-# shellcheck source=egs2/TEMPLATE/asr1/common.sh
-. ../../TEMPLATE/asr1/common.sh
+# shellcheck source=egs2/TEMPLATE/common.sh
+. ../../TEMPLATE/common.sh
 . ./path.sh
 
-[[ ${1:--} != -* ]] || die "the first argument is the model: rnn or transformer; then options such as --seeds 1 2 3"
+[[ ${1:--} != -* ]] ||
+    die "the first argument is the model: rnn or transformer; then options such as --seeds 1 2 3"
 model=$1
 shift
 for file in "conf/train_asr_${model}.yaml" "conf/study/${model}.yaml"; do
-    [ -f "${file}" ] || die "found no ${file}; models with a study: $(cd conf/study && echo *.yaml)"
+    [ -f "${file}" ] ||
+        die "found no ${file}; models with a study: $(cd conf/study && echo *.yaml)"
 done
 start_warm
 stats=exp/asr_stats_${model}
 if [ ! -s "${stats}/valid/text_shape.word" ]; then
     [ -s dump/raw/test/wav.scp ] || ./run.sh --stop_stage 5
-    ./run.sh --stage 10 --stop_stage 10 --asr_config "conf/train_asr_${model}.yaml" --asr_stats_dir "${stats}"
+    ./run.sh --stage 10 --stop_stage 10 --asr_stats_dir "${stats}" \
+        --asr_config "conf/train_asr_${model}.yaml"
 fi
 python3 -m espnet_topdown.study run "${model}" "$@"
 python3 -m espnet_topdown.study table records/* --output RESULTS.md

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # mini_an4: seven real recordings, of which four train. It proves the plumbing, not accuracy.
-#   ./run.sh                                              data preparation to the tables of a cascade
-#   ./run.sh --stage 11                                   from the training of the baseline on
-#   ./run.sh --asr_config conf/train_asr_transformer.yaml --topdown_plan conf/topdown/transformer.yaml
+#   ./run.sh               data preparation to the tables of a cascade
+#   ./run.sh --stage 11    from the training of the base on
+#   ./run.sh --asr_config conf/train_asr_transformer.yaml \
+#       --topdown_plan conf/topdown/transformer.yaml
 
 set -euo pipefail
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Switchboard: a Transformer of 12 and 6 layers with CTC, BPE 2000, speed perturbation, SpecAugment. See README.md.
-#   ./run.sh                                   data preparation to the tables of a cascade; set SWBD in db.sh
-#   ./run.sh --stage 11                        from the training of the baseline on
-#   ./run.sh --stage 18 --phase 3              the cascade, from its phase 3 on
+# Switchboard: a Transformer of 12 and 6 layers with CTC, BPE 2000, speed perturbation, SpecAugment.
+# See README.md.
+#   ./run.sh                       data preparation to the tables of a cascade; set SWBD in db.sh
+#   ./run.sh --stage 11            from the training of the base on
+#   ./run.sh --stage 18 --phase 3  the cascade, from its phase 3 on
 
 set -euo pipefail
 

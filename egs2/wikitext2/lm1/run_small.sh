@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# A slice of WikiText-2 for a CPU: the first lines of the training text up to 200,000 tokens, words seen fewer than 5 times
-# as <unk>; all of valid and test with the slice's vocabulary. Its perplexities compare with each other and nothing else.
+# A slice of WikiText-2 for a CPU: the first lines of the training text up to 200,000 tokens, words
+# seen fewer than 5 times as <unk>; all of valid and test with the slice's vocabulary. Its
+# perplexities compare with each other and nothing else.
 
 set -euo pipefail
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Wall Street Journal: a VGG-BLSTMP encoder with an attention decoder and CTC, characters, a character LM. See README.md.
-#   ./run.sh                                   data preparation to the tables of a cascade; set WSJ0 and WSJ1 in db.sh
-#   ./run.sh --stage 11                        from the training of the baseline on
-#   ./run.sh --stage 18 --phase 3              the cascade, from its phase 3 on
+# Wall Street Journal: a VGG-BLSTMP encoder with an attention decoder and CTC, characters, a
+# character LM. See README.md.
+#   ./run.sh                       data preparation to the tables of a cascade; WSJ0, WSJ1 in db.sh
+#   ./run.sh --stage 11            from the training of the base on
+#   ./run.sh --stage 18 --phase 3  the cascade, from its phase 3 on
 
 set -euo pipefail
 

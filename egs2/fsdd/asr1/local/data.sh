@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Stage 1 of fsdd: recordings of single digits -> data/{train,dev,test}, connected digits in babble.
-# FSDD names a clone of the Free Spoken Digit Dataset or a tar archive of it; without it the data set is cloned.
-# Options are those of  python3 -m espnet_topdown.corpora.fsdd --help  (sizes, --snr_db, --rotation, --seed).
+# FSDD names a clone of the Free Spoken Digit Dataset or a tar archive of it; without it the data
+# set is cloned. Options are those of  python3 -m espnet_topdown.corpora.fsdd --help
+# (sizes, --snr_db, --rotation, --seed).
 
 set -euo pipefail
 

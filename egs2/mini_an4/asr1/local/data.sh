@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stage 1 of mini_an4: the recordings -> data/{train,train_nodev,train_dev,test,test_seg}.
-# They are part of the espnet 202611 package. MINI_AN4 names the archive (downloads.tar.gz) where it lies elsewhere.
+# They are part of the espnet 202611 package. MINI_AN4 names the archive (downloads.tar.gz) where it
+# lies elsewhere.
 
 set -euo pipefail
 

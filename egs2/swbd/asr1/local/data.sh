@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Stage 1 of Switchboard: the corpora that db.sh names -> data/{train_nodup,train_dev,eval2000} and data/lm_train.txt.
-# Options are those of  python3 -m espnet_topdown.corpora.swbd --help, e.g. --train_dev_size 2000; from run.sh:
-# --local_data_opts.
+# Stage 1 of Switchboard: the corpora that db.sh names -> data/{train_nodup,train_dev,eval2000} and
+# data/lm_train.txt. Options are those of  python3 -m espnet_topdown.corpora.swbd --help, e.g.
+# --train_dev_size 2000; from run.sh: --local_data_opts.
 
 set -euo pipefail
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Stage 1 of WSJ: the discs that db.sh names -> data/{train_si284,test_dev93,test_eval92,...}, nlsyms, LM text.
-# Options are those of  python3 -m espnet_topdown.corpora.wsj --help, e.g. --faults skip; from run.sh: --local_data_opts.
+# Stage 1 of WSJ: the discs that db.sh names -> data/{train_si284,test_dev93,test_eval92,...},
+# nlsyms, LM text. Options are those of  python3 -m espnet_topdown.corpora.wsj --help, e.g. --faults
+# skip; from run.sh: --local_data_opts.
 
 set -euo pipefail
 

@@ -1,0 +1,170 @@
+# shellcheck shell=bash
+# Sourced by asr.sh, topdown.sh and lm.sh: log lines, options, stages, the stages of a cascade (17
+# to 20), and the process that imports ESPnet once for all stages.
+# A script's options are the assignments between its lines "# == options" and "# == end of options".
+# shellcheck disable=SC2154 # the options are assigned by the script that sources this
+
+log() {
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') (${0##*/}) $*"
+}
+
+die() {
+    echo "${0##*/}: $*" >&2
+    exit 1
+}
+
+has_word() {
+    [[ " $1 " == *" $2 "* ]]
+}
+
+# ---- options ----
+
+option_block() {
+    sed -n '/^# == options/,/^# == end of options/p' "$1"
+}
+
+# show_help SCRIPT: the comment at its top, then the options with their defaults.
+show_help() {
+    local group='s/^# -- /\n/p'
+    local option='s/^\([a-z0-9_]*\)=\([^#]*[^# ]\)\{0,1\} *# \(.*\)/  --\1 (\2)  \3/p'
+    sed -n '2,/^$/{/^$/d; s/^# \{0,1\}//; p}' "$1"
+    echo
+    option_block "$1" | sed -n -e "${group}" -e "${option}"
+}
+
+# parse_options SCRIPT "$@": sets the options of SCRIPT's block.
+# Any other option goes to unknown_option NAME VALUE KNOWN_NAMES, a function of the script.
+parse_options() {
+    local script=$1 name value known
+    shift
+    known=" $(option_block "${script}" | sed -n 's/^\([a-z0-9_]*\)=.*/\1/p' | tr '\n' ' ')"
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            -h | --help) show_help "${script}" && exit 0 ;;
+            --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+            --*) ;;
+            *)
+                die "found the argument '$1' where an option was expected;" \
+                    "quote values with spaces, and see --help"
+                ;;
+        esac
+        [ $# -ge 2 ] || die "option $1 has no value; see --help"
+        name=${1#--} name=${name//-/_} value=$2
+        shift 2
+        if [[ ${known} != *" ${name} "* ]]; then
+            unknown_option "${name}" "${value}" "${known}"
+            continue
+        fi
+        check_type "${name}" "${value}"
+        printf -v "${name}" '%s' "${value}"
+    done
+}
+
+# check_type NAME VALUE: true or false where the option's default is one, a number where it is one.
+check_type() {
+    local default=${!1} value=$2
+    case "${default}" in
+        true | false)
+            [[ ${value} =~ ^(true|false)$ ]] || die "--$1 is true or false, not '${value}'"
+            ;;
+        *[!0-9]* | '') ;;
+        *) [[ ${value} =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--$1 is a number, not '${value}'" ;;
+    esac
+}
+
+# nearest_option NAME KNOWN_NAMES: up to three options that are spelled like it.
+nearest_option() {
+    python3 - "$@" << 'END'
+import difflib
+import sys
+
+print(*(f"--{name}" for name in difflib.get_close_matches(sys.argv[1], sys.argv[2].split())))
+END
+}
+
+# ---- stages ----
+
+# do_stage N: whether stage N is to be run. Messages of need name the stage asked for last.
+do_stage() {
+    at=$1
+    [ "${stage}" -le "${at}" ] || return 1
+    [ "${stop_stage}" -ge "${at}" ] || return 1
+    ! has_word "${skip_stages:-}" "${at}"
+}
+
+# need STAGE FILE...: refuses to go on without what an earlier stage writes.
+need() {
+    local file
+    for file in "${@:2}"; do
+        [ -s "${file}" ] ||
+            die "stage ${at} needs ${file}, but it is missing or empty; run stage $1 first"
+    done
+}
+
+# ---- the cascade ----
+# Reads the options topdown_plan, topdown_dir, phase, decode and jobs, and from the script
+#   python_cmd       what runs Python
+#   launch_options   how the training of a phase is launched
+#   measure DIR      decodes and scores the phase in DIR, or takes its perplexities
+
+# check_cascade LAST: refuses bad options; without a plan the script can run to its stage LAST.
+check_cascade() {
+    [[ ${decode} =~ ^(best|all)$ ]] || die "--decode is best or all, not '${decode}'"
+    [ "${stop_stage}" -ge 17 ] || return 0
+    [ -f "${topdown_plan}" ] ||
+        die "stages 17 to 20 need a plan: --topdown_plan is '${topdown_plan}', which is no file;" \
+            "found: $(echo conf/topdown/*.yaml); or give --stop_stage $1"
+}
+
+topdown() {
+    "${python_cmd[@]}" -m espnet_topdown "$@"
+}
+
+# cascade_stages EXP MEASURED: stages 17 to 20 on the base EXP; MEASURED is what stage 19 logs.
+cascade_stages() {
+    local exp=$1 measured=$2 plan_name phases directory
+    plan_name=$(basename "${topdown_plan:-none}" .yaml)
+    topdown_dir=${topdown_dir:-${exp}_topdown_${plan_name}}
+
+    if do_stage 17; then
+        log "Stage 17: ${exp}, ${topdown_plan} -> layers and phases"
+        topdown plan "${exp}" --plan "${topdown_plan}"
+    fi
+
+    if do_stage 18; then
+        log "Stage 18: ${exp}, ${topdown_plan} -> ${topdown_dir}"
+        launch_options+=(--jobs "${jobs}" ${phase:+--phase "${phase}"})
+        topdown run "${exp}" --plan "${topdown_plan}" --dir "${topdown_dir}" "${launch_options[@]}"
+    fi
+
+    if do_stage 19; then
+        log "Stage 19: ${topdown_dir} -> its phases ${measured} (${decode})"
+        phases=$(topdown phases "${topdown_dir}" --decode "${decode}")
+        while read -r directory; do
+            [ -n "${directory}" ] || continue
+            measure "${directory}" < /dev/null
+        done <<< "${phases}"
+    fi
+
+    if do_stage 20; then
+        log "Stage 20: ${topdown_dir} -> tables and plots"
+        topdown results "${topdown_dir}"
+    fi
+}
+
+# ---- one process for all stages ----
+
+is_warm() {
+    [[ $1 == *espnet_topdown.warm* ]]
+}
+
+# start_warm: the process ends with this script; espnet_topdown/warm.py sends commands to the socket
+# that ESPNET_TOPDOWN_WARM names.
+start_warm() {
+    [ -z "${ESPNET_TOPDOWN_WARM:-}" ] || return 0
+    warm_dir=$(mktemp -d)
+    export ESPNET_TOPDOWN_WARM=${warm_dir}/socket
+    python3 -m espnet_topdown.warm_server "${ESPNET_TOPDOWN_WARM}" &
+    warm_pid=$!
+    trap 'kill "${warm_pid}" 2>/dev/null || true; rm -rf "${warm_dir}"' EXIT
+}

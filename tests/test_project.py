@@ -1,0 +1,69 @@
+"""What stands beside the code: version, licence, citation and contributor's guide agree with it."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+import espnet_topdown
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "espnet_topdown"
+
+
+@pytest.fixture
+def metadata(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What setup.py tells setuptools."""
+    told: dict[str, Any] = {}
+    setuptools = SimpleNamespace(setup=told.update, find_packages=lambda **_: [])
+    monkeypatch.setitem(sys.modules, "setuptools", setuptools)
+    runpy.run_path(str(ROOT / "setup.py"))
+    return told
+
+
+@pytest.fixture
+def citation() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+
+def test_versions_agree(metadata: dict[str, Any], citation: dict[str, Any]) -> None:
+    assert metadata["version"] == espnet_topdown.__version__
+    assert citation["version"] == espnet_topdown.__version__
+
+
+def test_licences_agree(metadata: dict[str, Any], citation: dict[str, Any]) -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert metadata["license"] == citation["license"] == "Apache-2.0"
+    assert text.split()[:4] == ["Apache", "License", "Version", "2.0,"]
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_paper_to_cite_is_the_readmes(citation: dict[str, Any]) -> None:
+    paper = citation["preferred-citation"]
+    bibtex = (ROOT / "README.md").read_text().split("```bibtex")[1]
+    names = [f"{author['family-names']}, {author['given-names']}" for author in paper["authors"]]
+    assert f"author = {{{' and '.join(names)}}}" in bibtex
+    assert f"title = {{{paper['title']}}}" in bibtex
+    assert f"year = {{{paper['year']}}}" in bibtex
+
+
+def test_code_map_names_every_folder_of_the_package() -> None:
+    code_map = (ROOT / "CONTRIBUTING.md").read_text().split("## Code map")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in code_map.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)/`", row)}
+    assert len(rows) == 8
+    assert named == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+
+
+def test_files_that_the_contributors_guide_names_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    names = re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|sh|md))`", text)
+    assert len(names) > 12
+    places = (ROOT, PACKAGE, ROOT / "egs2/TEMPLATE", ROOT / "egs2/mini_an4/asr1")
+    missing = [name for name in names if not any((place / name).exists() for place in places)]
+    assert missing == ["corpora/NAME.py", "tests/corpora/fake_NAME.py"]
