@@ -51,9 +51,8 @@ def _program() -> str:
     path = Path(sys.argv[0])
     if path.name != "__main__.py":
         return path.name
-    folders = path.parent.parts
-    package = folders[folders.index(PACKAGE) :] if PACKAGE in folders else folders[-1:]
-    return "espnet-topdown" if package == (PACKAGE,) else ".".join(package)
+    folder = path.parent.name
+    return "espnet-topdown" if folder == PACKAGE else f"{PACKAGE}.{folder}"
 
 
 def reported_in(log: Sequence[str]) -> str | None:

@@ -33,7 +33,7 @@ def unit(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """Folders and root modules of the package that a file imports, at its top or inside functions."""
+    """Folders and root modules of the package that a file imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

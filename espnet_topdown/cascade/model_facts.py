@@ -1,7 +1,7 @@
 """Facts about a base's model (layers, sizes, ties, epochs), kept beside a cascade.
 
-They are found by `espnet_topdown.bin.model_facts` in a process of its own, so that whoever asks needs
-neither torch nor ESPnet; a rerun reads them from the cascade's ``model.json``.
+They are found by `espnet_topdown.bin.model_facts` in a process of its own, so that whoever asks
+needs neither torch nor ESPnet; a rerun reads them from the cascade's ``model.json``.
 """
 
 import hashlib
