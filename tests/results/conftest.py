@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from phases import phase
+from made_phases import phase
 
 from espnet_topdown.results.rows import PhaseResult
 

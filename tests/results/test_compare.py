@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from phases import compared, phase, sentences
+from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.errors import TopdownError

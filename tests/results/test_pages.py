@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from phases import compared, phase, sentences
+from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.errors import TopdownError

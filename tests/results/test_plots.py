@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from phases import compared, phase  # noqa: E402
+from made_phases import compared, phase  # noqa: E402
 
 from espnet_topdown.plan.kinds import KINDS  # noqa: E402
 from espnet_topdown.results import plots  # noqa: E402

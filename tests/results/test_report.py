@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from phases import compared, phase  # noqa: E402
+from made_phases import compared, phase  # noqa: E402
 
 from espnet_topdown.results.pages import write_cascade  # noqa: E402
 from espnet_topdown.results.report import layer_state, verdict  # noqa: E402

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from phases import compared, phase, sentences
+from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.results import tables

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from phases import SEVERAL, conformer
+from tiny_phases import SEVERAL, conformer
 
 from espnet_topdown.training.checkpoint import State
 

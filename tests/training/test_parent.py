@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 import yaml
-from phases import lm_phase, phase
+from tiny_phases import lm_phase, phase
 
 from espnet_topdown.training.checkpoint import load_state
 

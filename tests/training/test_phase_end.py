@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 from epochs import CRITERIA, write_epochs
-from phases import frozen_in, phase, proof_of
+from tiny_phases import frozen_in, phase, proof_of
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Sides

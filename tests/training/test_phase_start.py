@@ -3,7 +3,7 @@
 import pytest
 import torch
 import yaml
-from phases import conformer, frozen_in, lm_phase, phase, start_of
+from tiny_phases import conformer, frozen_in, lm_phase, phase, start_of
 
 from espnet_topdown.training.checkpoint import load_state
 

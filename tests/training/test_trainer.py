@@ -6,7 +6,7 @@ import os
 import pytest
 import tiny
 import torch
-from phases import conformer, epochs_of, phase, proof_of
+from tiny_phases import conformer, epochs_of, phase, proof_of
 
 from espnet_topdown.training.checkpoint import load_state
 
