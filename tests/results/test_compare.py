@@ -20,7 +20,7 @@ P_SQRT_11 = math.erfc(math.sqrt(11 / 2))
 
 
 def texts(wrong: int) -> list[Pair]:
-    """24 sentences by 6 speakers, as `phases.sentences`, without files."""
+    """24 sentences by 6 speakers, as `made_phases.sentences`, without files."""
     pairs = []
     for said, heard in zip(sentences(), sentences(wrong), strict=True):
         name, speaker, _ = said
