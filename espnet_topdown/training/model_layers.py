@@ -191,9 +191,9 @@ def layer_notes(model: torch.nn.Module, order: LayerOrder) -> dict[str, str]:
         elif isinstance(module, torch.nn.RNNBase):
             for layer in _served(name, model, order):
                 notes[layer].append(f"part of one nn.{type(module).__name__}")
-    for layer in order.layers:
-        if order.loaded.intersection(layer.tensors):
-            notes[layer.name].append("loaded from its pre-trained checkpoint, never drawn")
+    for held in order.layers:
+        if order.loaded.intersection(held.tensors):
+            notes[held.name].append("loaded from its pre-trained checkpoint, never drawn")
     for rate in dropouts(model, order):
         note = f"dropout {getattr(rate.module, rate.attribute):g}"
         if len(rate.layers) != 1:

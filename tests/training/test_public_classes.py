@@ -1,4 +1,4 @@
-"""Phases of ESPnet's further classes: a base and a phase of two epochs each train and are proved."""
+"""Phases of ESPnet's further classes: a base and a phase of each train, and are proved."""
 
 from pathlib import Path
 
