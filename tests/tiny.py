@@ -43,8 +43,13 @@ LMS = {
 }
 
 
-def write_data(directory: Path, utterances: int = 8, seed: int = 0) -> Path:
-    """Features (frames, 20), texts, shapes and statistics of both parts below `directory`."""
+def write_data(
+    directory: Path, utterances: int = 8, seed: int = 0, *, is_sound: bool = False
+) -> Path:
+    """Features (frames, 20), texts, shapes and statistics of both parts below `directory`.
+
+    With `is_sound` noise of as many frames, (160 * frames,), in the place of the features.
+    """
     random = np.random.default_rng(seed)
     for part in ("train", "valid"):
         where = directory / part
@@ -56,11 +61,12 @@ def write_data(directory: Path, utterances: int = 8, seed: int = 0) -> Path:
             name = f"{part}{number:02d}"
             frames = int(random.integers(60, 90))
             text = "".join(random.choice(list("abcdef"), size=int(random.integers(3, 6))))
-            features = random.standard_normal((frames, DIM)).astype(np.float32)
+            shape = (160 * frames,) if is_sound else (frames, DIM)
+            features = random.standard_normal(shape).astype(np.float32)
             np.save(where / "npy" / f"{name}.npy", features)
             lines["feats.scp"].append(f"{name} {where}/npy/{name}.npy")
             lines["text"].append(f"{name} {text}")
-            lines["speech_shape"].append(f"{name} {frames},{DIM}")
+            lines["speech_shape"].append(f"{name} {','.join(map(str, shape))}")
             lines["text_shape"].append(f"{name} {len(text)},{len(TOKENS)}")
         for file, rows in lines.items():
             (where / file).write_text("\n".join(rows) + "\n")

@@ -12,10 +12,10 @@ Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampli
 import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from espnet_topdown.errors import TopdownError, nearest
-from espnet_topdown.plan.model_table import MODELS, Row, find_model
+from espnet_topdown.plan.model_table import ABOVE, MODELS, OUTPUTS, Row, find_model
 
 # Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must
 # equal the parent's.
@@ -48,12 +48,17 @@ class LayerOrder:
         outside: buffers of frontend and normalisation, which belong to no layer.
         rows: the table rows that made this order.
         notes: what a reader of the plan should know (conditioning layers, for instance).
+        loaded: names of the tensors that start from a pre-trained checkpoint whenever the model is
+            built, so that they are never drawn.
+        constants: names of the buffers in layers that no forward pass changes.
     """
 
     layers: tuple[Layer, ...]
     outside: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    loaded: frozenset[str] = frozenset()
+    constants: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +71,17 @@ class LayerOrder:
 
     def of_module(self, name: str) -> str | None:
         """The layer that holds the module or tensor `name`; None for one in none or in several."""
-        return _place(name, self.rows, self.names)
+        place = _place(name, self.rows, self.names)
+        if place is not None or not any(row.rest for row in self.rows):
+            return place
+        # What no pattern names is where its tensors are. A module without tensors is nowhere, since
+        # it may act in many layers (Whisper's dropout, between all of them).
+        holders = [layer.name for layer in self.layers if _holds(layer, name)]
+        return holders[0] if len(holders) == 1 else None
+
+
+def _holds(layer: Layer, module: str) -> bool:
+    return any(_match(module, tensor) for tensor in layer.tensors)
 
 
 def cut_index(names: Sequence[str], cut: str) -> int:
@@ -122,8 +137,8 @@ def layer_order(
     """The layers of a model from its parts and tensor names.
 
     Args:
-        parts: what the model is made of, lowest first: ``frontend`` (an embedding), ``encoder``,
-            ``decoder`` or ``lm`` -> ESPnet class or choice name.
+        parts: what the model is made of, in the order of the data: keys of `MODELS` -> ESPnet
+            class or choice name.
         tensors: names in the model's state dict, aliases of tied weights included.
         custom: an order of the user's own, layer name -> name prefixes, lowest layer first;
             replaces the table.
@@ -148,7 +163,7 @@ def layer_order(
     outside: list[str] = []
     lost: list[str] = []
     for tensor in tensors:
-        place = _place(tensor, rows, names)
+        place = _place(tensor, rows, names) or _rest_of(tensor, rows)
         if place is not None:
             members[place].append(tensor)
         elif tensor.split(".")[0] in _OUTSIDE:
@@ -158,28 +173,58 @@ def layer_order(
     if lost:
         raise TopdownError(_lost_message(lost, parts))
     layers = tuple(Layer(name, tuple(own)) for name, own in members.items())
-    return LayerOrder(layers=layers, outside=tuple(outside), rows=rows, notes=tuple(notes))
+    models = [find_model(part, name) for part, name in parts.items()]
+    known = [model for model in models if model]
+    notes += [model.note for model in known if model.note]
+    return LayerOrder(
+        layers=layers,
+        outside=tuple(outside),
+        rows=rows,
+        notes=tuple(notes),
+        loaded=_matching(tensors, [prefix for model in known for prefix in model.loaded]),
+        constants=_matching(tensors, [prefix for model in known for prefix in model.constants]),
+    )
+
+
+def _matching(tensors: Sequence[str], patterns: Sequence[str]) -> frozenset[str]:
+    return frozenset(t for t in tensors if any(_match(pattern, t) for pattern in patterns))
 
 
 def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, ...]:
     """Rows of the table's classes, lowest first, and those of the outputs beside the decoder's."""
     rows: tuple[Row, ...] = ()
+    roots = {tensor.split(".")[0] for tensor in tensors}
+    lacking = []
     for part, name in parts.items():
         model = find_model(part, name)
         if model is None:
-            known = ", ".join(MODELS[part])
-            raise TopdownError(
-                f"no layer order is known for the {part} '{name}' (known: {known}); {_OWN_ORDER}"
-            )
+            lacking.append(f"the {part} '{name}' (known: {', '.join(MODELS[part])})")
+            continue
+        # The states of the recogniser's decoder are what the second encoder reads.
+        if part == "md_encoder":
+            rows += (Row("asr_decoder", ("extra_asr_decoder",)),)
         rows += model.rows
-    roots = {tensor.split(".")[0] for tensor in tensors}
-    if "encoder" in parts and "ctc" in roots:
-        top = "output" if "decoder" in parts else "ctc"
-        rows += (Row(top, ("ctc",)),)
-    # Speech translation has a second top, which reads the encoder as CTC does.
-    if "extra_asr_decoder" in roots:
-        rows += (Row("output", ("extra_asr_decoder",)),)
-    return rows
+    if lacking:
+        raise TopdownError(f"no layer order is known for {' and '.join(lacking)}; {_OWN_ORDER}")
+    tops = [root for root in OUTPUTS if root in roots]
+    # Speech translation with one decoder has the recogniser's as a second top, as CTC is.
+    if "extra_asr_decoder" in roots and "md_encoder" not in parts:
+        tops.append("extra_asr_decoder")
+    if "encoder" in parts and tops:
+        is_ctc_alone = tops == ["ctc"] and "decoder" not in parts
+        rows += (Row("ctc" if is_ctc_alone else "output", tuple(tops)),)
+    return _joined(rows, tensors)
+
+
+def _joined(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[Row, ...]:
+    """The same rows, with every `ABOVE` named after the lowest layer of the rows behind it."""
+    named = []
+    for place, row in enumerate(rows):
+        if row.layer == ABOVE:
+            above = [other for other in rows[place:] if other.layer != ABOVE]
+            row = replace(row, layer=_layer_names(above, tensors)[0])
+        named.append(row)
+    return tuple(named)
 
 
 def _custom_rows(custom: Mapping[str, Sequence[str]], tensors: Sequence[str]) -> tuple[Row, ...]:
@@ -225,6 +270,8 @@ def _layer_names(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[str, ...]
     names: list[str] = []
     for row in rows:
         layers = {_layer_in(row, tensor) for tensor in tensors}
+        if row.rest and any(_match(row.rest, tensor) for tensor in tensors):
+            layers.add(row.layer)
         own = sorted((layer for layer in layers if layer), key=_number)
         # Several rows may feed one layer: the decoder's output and CTC are both `output`.
         names += [layer for layer in own if layer not in names]
@@ -242,7 +289,7 @@ def _place(name: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
     places = set()
     for row in rows:
         layer = _layer_in(row, name)
-        if layer is None and row.last and _match(row.last, name):
+        if layer is None and any(_match(prefix, name) for prefix in row.last):
             layer = _highest(row, names)
         if layer is not None:
             places.add(layer)
@@ -252,6 +299,14 @@ def _place(name: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
     (place,) = places
     # A module without tensors may match a layer that this model does not have.
     return place if place in names else None
+
+
+def _rest_of(tensor: str, rows: Sequence[Row]) -> str | None:
+    """The layer that takes what no pattern names, of the part of the model that holds `tensor`."""
+    for row in rows:
+        if row.rest and _match(row.rest, tensor):
+            return row.layer
+    return None
 
 
 def _highest(row: Row, names: Sequence[str]) -> str | None:

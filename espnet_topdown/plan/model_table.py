@@ -13,15 +13,18 @@ class Row:
     """Name patterns of one layer, or of one stack of layers.
 
     Args:
-        layer: name of the layer; ``{k}`` makes a stack.
+        layer: name of the layer; ``{k}`` makes a stack, `ABOVE` joins the lowest layer of the rows
+            that follow.
         patterns: name prefixes, whole components only; ``{k}`` stands for the layer's index, ``*``
             for part of a component.
-        last: prefix of what belongs to the highest layer of the stack, such as the norm after it.
+        last: prefixes of what belongs to the highest layer of the stack, such as the norm after it.
+        rest: prefix of the tensors that belong here when no other row has them.
     """
 
     layer: str
     patterns: tuple[str, ...]
-    last: str | None = None
+    last: tuple[str, ...] = ()
+    rest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,30 @@ class Model:
         rates: dropouts that a forward pass reads as a number, class (this one, or one of its own
             layers) -> attribute; those of classes that several models are built of: `SHARED_RATES`.
         tie: the weights that it can tie.
+        loaded: prefixes of what starts from a pre-trained checkpoint whenever it is built: such
+            tensors are never drawn.
+        constants: buffers that no forward pass changes, so that a frozen layer may hold them.
+        note: what a reader of a plan for such a model should know.
     """
 
     name: str
     rows: tuple[Row, ...]
     rates: Mapping[str, str] = field(default_factory=dict)
     tie: Tie | None = None
+    loaded: tuple[str, ...] = ()
+    constants: tuple[str, ...] = ()
+    note: str | None = None
 
 
-def row(layer: str, *patterns: str, last: str | None = None) -> Row:
+# A row with this name joins the lowest layer of the rows after it.
+ABOVE = "^"
+
+
+def row(
+    layer: str, *patterns: str, last: str | tuple[str, ...] = (), rest: str | None = None
+) -> Row:
     """A `Row`, written on one line."""
-    return Row(layer, patterns, last)
+    return Row(layer, patterns, (last,) if isinstance(last, str) else last, rest)
 
 
 def _rnn_stack(enc: str) -> Row:
@@ -69,25 +85,74 @@ def _rnn_stack(enc: str) -> Row:
     return row("encoder.{k}", *(f"{enc}.{part}" for part in parts), last=f"{enc}.l_last")
 
 
+def _stack(name: str, module: str) -> tuple[Row, Row]:
+    """A stack that ESPnet builds as it builds encoders: input, layers, norm."""
+    layers = row(f"{name}.{{k}}", f"{module}.encoders.{{k}}", last=f"{module}.after_norm")
+    return row(ABOVE, f"{module}.embed", f"{module}.pos_enc"), layers
+
+
 _ENCODER = (
     row("encoder.embed", "encoder.embed", "encoder.pos_enc"),
     row("encoder.{k}", "encoder.encoders.{k}", last="encoder.after_norm"),
 )
+_DECODER = (
+    row("decoder.0", "decoder.embed"),
+    row("decoder.{k}", "decoder.decoders.{k}", last="decoder.after_norm"),
+    row("output", "decoder.output_layer"),
+)
+# The names that Hugging Face's models give to their stacks: BERT, BART, T5 and GPT-2.
+_STACKS_OF_HF = ("layers.{k}", "layer.{k}", "block.{k}", "h.{k}")
+_NORMS_OF_HF = ("layer_norm", "final_layer_norm", "norm", "ln_f")
+_HUBERT = "encoder.hubert_pretrain_model.wav2vec2.encoder.transformer"
 _DEPTH = {"BranchformerEncoderLayer": "stochastic_depth_rate"}
 _DROP = {"EBranchformerEncoder": "layer_drop_rate"}
 _LM_TIE = Tie("tie_weights", lower="lm.encoder.weight", upper="lm.decoder.weight")
 
-# Part of an ESPnet model, lowest first -> ESPnet's choice of it (--encoder, --lm) -> class.
+# Part of an ESPnet model, in the order of the data -> ESPnet's choice of it (--encoder, --lm) ->
+# class.
 MODELS: Mapping[str, Mapping[str, Model]] = {
     "frontend": {
         # Machine translation reads token ids: its frontend is an embedding below the encoder.
         "embed": Model("Embedding", (row("frontend", "frontend"),)),
+        "s3prl": Model(
+            "S3prlFrontend", (row("frontend", "frontend"),), loaded=("frontend.upstream",)
+        ),
+        "espnet_ssl": Model(
+            "ESPnetSSLFrontend", (row("frontend", "frontend"),), loaded=("frontend.upstream",)
+        ),
+        "huggingface": Model(
+            "HuggingFaceFrontend", (row("frontend", "frontend"),), loaded=("frontend.encoder",)
+        ),
+        "whisper": Model(
+            "WhisperFrontend",
+            (row("frontend", "frontend"),),
+            loaded=("frontend.whisper",),
+            constants=("frontend.whisper.encoder.positional_embedding",),
+        ),
+        "wav2vec_cnn": Model("CNNFrontend", (row("frontend", "frontend"),)),
+        # Several frontends side by side; that of mel features has a constant matrix.
+        "fused": Model(
+            "FusedFrontends",
+            (row("frontend", "frontend"),),
+            loaded=("frontend.frontends.{k}.upstream",),
+            constants=("frontend.frontends.{k}.logmel.melmat",),
+        ),
+    },
+    "preencoder": {
+        "linear": Model("LinearProjection", (row(ABOVE, "preencoder"),)),
+        "sinc": Model("LightweightSincConvs", (row(ABOVE, "preencoder"),)),
     },
     "encoder": {
-        "transformer": Model("TransformerEncoder", _ENCODER),
+        "transformer": Model(
+            # Of this name is also the encoder for several speakers (transformer_multispkr), with a
+            # stack for each of them below that for all.
+            "TransformerEncoder",
+            (_ENCODER[0], row("encoder_sd.{k}", "encoder.encoders_sd.*.{k}"), _ENCODER[1]),
+        ),
         "conformer": Model("ConformerEncoder", _ENCODER),
         "branchformer": Model("BranchformerEncoder", _ENCODER, rates=_DEPTH),
         "e_branchformer": Model("EBranchformerEncoder", _ENCODER, rates=_DROP),
+        "multiconv_conformer": Model("MultiConvConformerEncoder", _ENCODER),
         "contextual_block_transformer": Model("ContextualBlockTransformerEncoder", _ENCODER),
         "contextual_block_conformer": Model("ContextualBlockConformerEncoder", _ENCODER),
         "rnn": Model("RNNEncoder", (_rnn_stack("encoder.enc.0"),)),
@@ -95,16 +160,79 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
             "VGGRNNEncoder",
             (row("encoder.embed", "encoder.enc.0"), _rnn_stack("encoder.enc.1")),
         ),
-    },
-    "decoder": {
-        "transformer": Model(
-            "TransformerDecoder",
+        "whisper": Model(
+            "OpenAIWhisperEncoder",
             (
-                row("decoder.0", "decoder.embed"),
-                row("decoder.{k}", "decoder.decoders.{k}", last="decoder.after_norm"),
-                row("output", "decoder.output_layer"),
+                row("encoder.embed", rest="encoder"),
+                row("encoder.{k}", "encoder.encoders.blocks.{k}", last="encoder.encoders.ln_post"),
+            ),
+            loaded=("encoder.encoders",),
+            constants=("encoder.encoders.positional_embedding",),
+        ),
+        "beats": Model(
+            "BeatsEncoder",
+            (
+                row("encoder.embed", rest="encoder"),
+                row("encoder.{k}", "encoder.encoder.layers.{k}"),
+            ),
+            loaded=("encoder",),
+        ),
+        "torchaudiohubert": Model(
+            "TorchAudioHuBERTPretrainEncoder",
+            (
+                row("encoder.embed", rest="encoder"),
+                row("encoder.{k}", f"{_HUBERT}.layers.{{k}}", last=f"{_HUBERT}.layer_norm"),
             ),
         ),
+    },
+    # Of speech translation: a second encoder above the one that CTC reads.
+    "hier_encoder": {
+        "transformer": Model("TransformerEncoder", _stack("hier_encoder", "hier_encoder")),
+        "conformer": Model("ConformerEncoder", _stack("hier_encoder", "hier_encoder")),
+    },
+    "postencoder": {
+        "length_adaptor": Model("LengthAdaptorPostEncoder", (row("postencoder", "postencoder"),)),
+        "hugging_face_transformers": Model(
+            "HuggingFaceTransformersPostEncoder",
+            (
+                row("postencoder.embed", rest="postencoder"),
+                row(
+                    "postencoder.{k}",
+                    *(f"postencoder.transformer.{stack}" for stack in _STACKS_OF_HF),
+                    last=tuple(f"postencoder.transformer.{norm}" for norm in _NORMS_OF_HF),
+                ),
+            ),
+            loaded=("postencoder.transformer",),
+        ),
+    },
+    # Of spoken language understanding: a language model of the first pass's transcript, which the
+    # deliberation encoder reads beside the encoder.
+    "postdecoder": {
+        "hugging_face_transformers": Model(
+            "HuggingFaceTransformersPostDecoder",
+            (row("postdecoder", "postdecoder", "uniform_linear"),),
+            loaded=("postdecoder.model",),
+        ),
+    },
+    "deliberationencoder": {
+        "transformer": Model(
+            "TransformerPostEncoder", _stack("deliberation", "deliberationencoder")
+        ),
+        "conformer": Model("ConformerPostEncoder", _stack("deliberation", "deliberationencoder")),
+    },
+    # Of speech translation with several decoders: it reads the states of the recogniser's decoder.
+    "md_encoder": {
+        "transformer": Model("TransformerEncoder", _stack("md_encoder", "md_encoder")),
+        "conformer": Model("ConformerEncoder", _stack("md_encoder", "md_encoder")),
+    },
+    "decoder": {
+        "transformer": Model("TransformerDecoder", _DECODER),
+        "transformer_md": Model("TransformerMDDecoder", _DECODER),
+        "mlm": Model("MLMDecoder", _DECODER),
+        "lightweight_conv": Model("LightweightConvolutionTransformerDecoder", _DECODER),
+        "lightweight_conv2d": Model("LightweightConvolution2DTransformerDecoder", _DECODER),
+        "dynamic_conv": Model("DynamicConvolutionTransformerDecoder", _DECODER),
+        "dynamic_conv2d": Model("DynamicConvolution2DTransformerDecoder", _DECODER),
         "rnn": Model(
             "RNNDecoder",
             (
@@ -112,6 +240,40 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
                 row("decoder.{k}", "decoder.decoder.{k}", "decoder.dropout_dec.{k}"),
                 row("output", "decoder.output"),
             ),
+        ),
+        "transducer": Model(
+            "TransducerDecoder",
+            (
+                row("decoder.0", "decoder.embed", "decoder.dropout_embed"),
+                row("decoder.{k}", "decoder.decoder.{k}", "decoder.dropout_dec.{k}"),
+            ),
+        ),
+        "linear_decoder": Model("LinearDecoder", (row("output", "decoder"),)),
+        "whisper": Model(
+            "OpenAIWhisperDecoder",
+            (
+                row("decoder.0", rest="decoder"),
+                row("decoder.{k}", "decoder.decoders.blocks.{k}", last="decoder.decoders.ln"),
+                row("output", "decoder.decoders.token_embedding"),
+            ),
+            loaded=("decoder.decoders",),
+            note=(
+                "Whisper's token embedding is read twice, as embedding and as output matrix; it is"
+                " part of output, where it classifies"
+            ),
+        ),
+        "hugging_face_transformers": Model(
+            "HuggingFaceTransformersDecoder",
+            (
+                row("decoder.0", rest="decoder"),
+                row(
+                    "decoder.{k}",
+                    *(f"decoder.decoder.{stack}" for stack in _STACKS_OF_HF),
+                    last=tuple(f"decoder.decoder.{norm}" for norm in _NORMS_OF_HF),
+                ),
+                row("output", "decoder.lm_head"),
+            ),
+            loaded=("decoder.decoder", "decoder.lm_head"),
         ),
     },
     "lm": {
@@ -143,6 +305,9 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
         ),
     },
 }
+
+# Beside the decoder's own output: what else turns states into tokens at the top of a model.
+OUTPUTS = ("ctc", "pit_ctc", "st_ctc", "joint_network", "st_joint_network", "extra_mt_decoder")
 
 # As `Model.rates`, of the classes that several models are built of.
 SHARED_RATES: Mapping[str, str] = {

@@ -127,7 +127,7 @@ def freeze(
     for name in tensors:
         if name in parameters:
             parameters[name].requires_grad_(False)
-        elif name not in fixed:
+        elif name not in fixed and name not in order.constants:
             moving.append(name)
     if moving:
         raise TopdownError(

@@ -14,7 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.layers import LayerOrder, layer_order
-from espnet_topdown.plan.model_table import dropout_rates, find_model
+from espnet_topdown.plan.model_table import MODELS, dropout_rates, find_model
 
 _RATES = dropout_rates()
 
@@ -44,14 +44,10 @@ class Rate:
 def model_parts(model: torch.nn.Module) -> dict[str, str]:
     """What an ESPnet model is made of, part -> class name, for `layer_order`.
 
-    Parts outside the table (preencoder, postencoder, joint network) make tensors in no layer, which
-    `layer_order` names.
+    Parts of other names make tensors in no layer, which `layer_order` names.
     """
-    lm = getattr(model, "lm", None)
-    if lm is not None:
-        return {"lm": type(lm).__name__}
     parts = {}
-    for part in ("frontend", "encoder", "decoder"):
+    for part in MODELS:
         module = getattr(model, part, None)
         if module is None:
             continue
@@ -195,6 +191,9 @@ def layer_notes(model: torch.nn.Module, order: LayerOrder) -> dict[str, str]:
         elif isinstance(module, torch.nn.RNNBase):
             for layer in _served(name, model, order):
                 notes[layer].append(f"part of one nn.{type(module).__name__}")
+    for held in order.layers:
+        if order.loaded.intersection(held.tensors):
+            notes[held.name].append("loaded from its pre-trained checkpoint, never drawn")
     for rate in dropouts(model, order):
         note = f"dropout {getattr(rate.module, rate.attribute):g}"
         if len(rate.layers) != 1:

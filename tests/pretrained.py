@@ -1,0 +1,113 @@
+"""Small checkpoints of self-supervised and language models, random and local, as hubs offer them.
+
+Nothing is downloaded. What needs a package outside our dependencies skips the test with the reason;
+setup.py's extras `ssl`, `whisper` and `hf` bring them.
+"""
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WAVLM = dict(
+    extractor_mode="default",
+    encoder_layers=2,
+    encoder_embed_dim=16,
+    encoder_ffn_embed_dim=16,
+    encoder_attention_heads=2,
+    conv_feature_layers="[(8,10,5)] + [(8,3,2)] * 4 + [(8,2,2)] * 2",
+    conv_pos=8,
+    conv_pos_groups=2,
+)
+BERT_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz")
+
+
+def wavlm(directory: Path) -> dict[str, Any]:
+    """A WavLM checkpoint, and the ``frontend_conf`` of S3PRL that loads it."""
+    pytest.importorskip("s3prl", reason="s3prl is not installed (extra ssl)")
+    import torch
+    from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
+
+    path = directory / "wavlm.pt"
+    torch.save({"cfg": WAVLM, "model": WavLM(WavLMConfig(WAVLM)).state_dict()}, path)
+    upstream = dict(upstream="wavlm_local", path_or_url=str(path))
+    return dict(frontend_conf=upstream, download_dir=str(directory), multilayer_feature=True)
+
+
+def hugging_face(directory: Path, name: str) -> str:
+    """A tiny BERT, BART or Llama with its tokenizer, as `from_pretrained` reads it."""
+    transformers = pytest.importorskip(
+        "transformers", reason="transformers is not installed (extra hf)"
+    )
+    sizes = dict(vocab_size=len(BERT_WORDS), num_attention_heads=2)
+    if name == "bert":
+        config = transformers.BertConfig(
+            **sizes, hidden_size=16, num_hidden_layers=2, intermediate_size=16
+        )
+        model = transformers.BertModel(config)
+    elif name == "bart":
+        config = transformers.BartConfig(
+            vocab_size=len(BERT_WORDS),
+            d_model=16,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=16,
+            decoder_ffn_dim=16,
+        )
+        model = transformers.BartForConditionalGeneration(config)
+    else:
+        config = transformers.LlamaConfig(
+            **sizes, hidden_size=16, num_hidden_layers=2, intermediate_size=16
+        )
+        model = transformers.LlamaForCausalLM(config)
+    target = directory / name
+    model.save_pretrained(target)
+    vocabulary = directory / "vocab.txt"
+    vocabulary.write_text("\n".join(BERT_WORDS))
+    transformers.BertTokenizerFast(str(vocabulary)).save_pretrained(target)
+    return str(target)
+
+
+def small_whisper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `whisper.load_model` give a tiny random model instead of a download."""
+    whisper = pytest.importorskip("whisper", reason="openai-whisper is not installed")
+    from whisper.model import ModelDimensions, Whisper
+
+    sizes = ModelDimensions(
+        n_mels=80,
+        n_audio_ctx=1500,
+        n_audio_state=16,
+        n_audio_head=2,
+        n_audio_layer=2,
+        n_vocab=30,
+        n_text_ctx=64,
+        n_text_state=16,
+        n_text_head=2,
+        n_text_layer=2,
+    )
+    # Gone since openai-whisper 20231105; ESPnet 202511 imports it (asr/encoder/whisper_encoder.py).
+    monkeypatch.setattr(whisper.audio, "N_MELS", 80, raising=False)
+    monkeypatch.setattr(whisper, "load_model", lambda *_, **__: Whisper(sizes))
+
+
+def transducer_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchaudio's transducer loss under the name of warprnnt_pytorch, which PyPI does not have."""
+    import torch
+    import torchaudio
+
+    class RNNTLoss(torch.nn.Module):
+        def __init__(self, blank: int = 0, **_: Any) -> None:
+            super().__init__()
+            self.blank = blank
+
+        def forward(self, scores, labels, frames, lengths):
+            integers = [value.int() for value in (labels, frames, lengths)]
+            return torchaudio.functional.rnnt_loss(scores, *integers, blank=self.blank)
+
+    module = types.ModuleType("warprnnt_pytorch")
+    module.RNNTLoss = RNNTLoss  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "warprnnt_pytorch", module)
