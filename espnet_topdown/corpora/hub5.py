@@ -15,10 +15,11 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from espnet_topdown.corpora.hub5_sgml import Aligned, read_alignments
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.results.outside import write_outside
 from espnet_topdown.results.scoring import Score, write_result
 
 SET = "eval2000"
@@ -31,28 +32,14 @@ _HESITATIONS = frozenset(
     ("UH", "UM", "EH", "MM", "HM", "AH", "HUH", "HA", "ER", "OOF", "HEE", "ACH", "EEE", "EW")
 )
 _NON_SPEECH = re.compile(r"\[NOISE|LAUGHTER|VOCALIZED-NOISE\]|<UNK>")
-# kind,"reference","hypothesis",times; a side that an insertion or deletion lacks has no quotes.
-_ALIGNED = re.compile(r'([CSDI]),(?:"([^"]*)")?,(?:"([^"]*)")?,[^:]*')
 _TOTALS = re.compile(r"Percent Total Error\s*=.*\(\s*(\d+)\)|Ref\. words\s*=\s*\(\s*(\d+)\)")
-
-
-class Aligned(NamedTuple):
-    """One segment as hubscr aligned it.
-
-    Attributes:
-        name: its id, which begins with that of the recording.
-        reference: words.
-        hypothesis: words.
-    """
-
-    name: str
-    reference: str
-    hypothesis: str
 
 
 def find_hubscr() -> str | None:
     """The path of hubscr.pl: on PATH, or where Debian's sctk keeps it."""
-    return shutil.which("hubscr.pl") or shutil.which("hubscr.pl", path="/usr/lib/sctk/bin")
+    program = shutil.which("hubscr.pl") or shutil.which("hubscr.pl", path="/usr/lib/sctk/bin")
+    # It is called from another directory, and PATH may have relative ones.
+    return str(Path(program).absolute()) if program else None
 
 
 def ctm_lines(trn: Iterable[str]) -> list[str]:
@@ -111,41 +98,22 @@ def run_hubscr(hubscr: str, data: Path, directory: Path, ctm: Iterable[str]) -> 
     Raises:
         TopdownError: stm or glm are missing, or hubscr fails.
     """
+    write_lines(directory / "hyp.ctm", ctm)
     for name in ("stm", "glm"):
         if not (data / name).is_file():
             raise TopdownError(f"hub5 scoring needs {data / name}; prepare the data (stage 1)")
-    write_lines(directory / "hyp.ctm", ctm)
+        # hubscr writes beside the stm, where other scorings may run and the data be read-only.
+        shutil.copyfile(data / name, directory / name)
     command = [hubscr, "-p", str(Path(hubscr).parent), "-V", "-l", "english", "-h", "hub5"]
-    command += ["-g", str(data / "glm"), "-r", str(data / "stm"), str(directory / "hyp.ctm")]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    # Names without directories: hubscr hands them to a shell, to which blanks would part them.
+    command += ["-g", "glm", "-r", "stm", "hyp.ctm"]
+    done = subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, errors="replace", check=False
+    )
     (directory / "score.log").write_text(done.stdout + done.stderr)
     if done.returncode:
         raise TopdownError(f"hubscr failed; see {directory / 'score.log'}")
-    return read_alignments(directory / "hyp.ctm.filt.sgml")
-
-
-def read_alignments(sgml: Path) -> list[Aligned]:
-    """Every segment of sclite's sgml report; an optional word that is left out counts as right."""
-    segments = []
-    name = ""
-    for line in read_lines(sgml):
-        if line.startswith("<PATH "):
-            name = line.split('id="(', 1)[1].split(")", 1)[0]
-        elif not line.startswith("<"):
-            segments.append(_read_alignment(name, line))
-    return segments
-
-
-def _read_alignment(name: str, line: str) -> Aligned:
-    references, hypotheses = [], []
-    for kind, reference, hypothesis in _ALIGNED.findall(line):
-        references.append(reference)
-        hypotheses.append(reference if kind == "C" else hypothesis)
-    return Aligned(name, _words(references), _words(hypotheses))
-
-
-def _words(side: Iterable[str]) -> str:
-    return " ".join(word.strip("()") for word in side if word)
+    return read_alignments(directory / "hyp.ctm.filt.sgml", directory / "stm.filt")
 
 
 def score(scored: Path, data: Path) -> dict[str, Score]:
@@ -194,9 +162,14 @@ def _score_by_hubscr(hubscr: str, scored: Path, data: Path) -> dict[str, Score]:
 
 def _write_aligned(segments: Iterable[Aligned], directory: Path, prefix: str) -> Score:
     chosen = [segment for segment in segments if segment.name.startswith(prefix)]
-    write_lines(directory / "ref.trn", (f"{s.reference}\t({s.name})" for s in chosen))
-    write_lines(directory / "hyp.trn", (f"{s.hypothesis}\t({s.name})" for s in chosen))
+    write_lines(directory / "ref.trn", (_trn(s.reference, s.name) for s in chosen))
+    write_lines(directory / "hyp.trn", (_trn(s.hypothesis, s.name) for s in chosen))
+    write_outside(directory, {segment.name: segment.outcome for segment in chosen})
     return write_result(directory)
+
+
+def _trn(words: Iterable[str], name: str) -> str:
+    return f"{' '.join(words)}\t({name})"
 
 
 def _write_plain(scored: Path, directory: Path, prefix: str) -> Score:
