@@ -63,6 +63,7 @@ measure() {
 }
 
 parse_options "${BASH_SOURCE[0]}" "$@"
+check_stages
 
 # ---- names and checks ----
 if [ -z "${lm_tag}" ]; then
