@@ -31,6 +31,9 @@ _UTTERANCE = re.compile(r"((?:sw|en)_\d+)-([AB])_(\d+)-(\d+)\)\s*$")
 _HESITATIONS = frozenset(
     ("UH", "UM", "EH", "MM", "HM", "AH", "HUH", "HA", "ER", "OOF", "HEE", "ACH", "EEE", "EW")
 )
+# Brackets, braces and semicolons are sclite's own marks (optional words, alternatives, comments). In
+# a hypothesis they are letters like others, and wrong ones.
+_LETTERS = str.maketrans({"(": "[", ")": "]", "{": "[", "}": "]", ";": ":"})
 _NON_SPEECH = re.compile(r"\[NOISE|LAUGHTER|VOCALIZED-NOISE\]|<UNK>")
 _TOTALS = re.compile(r"Percent Total Error\s*=.*\(\s*(\d+)\)|Ref\. words\s*=\s*\(\s*(\d+)\)")
 
@@ -44,6 +47,8 @@ def find_hubscr() -> str | None:
 
 def ctm_lines(trn: Iterable[str]) -> list[str]:
     """Hypotheses as ctm: upper case, spread evenly over their segment, without unscored words.
+
+    sclite's own marks become other characters, so that it takes them for what was heard.
 
     Args:
         trn: lines ``words<tab>(sw_4390-A-sw_4390-A_000031-000144)``; the last two numbers are 10 ms
@@ -61,7 +66,7 @@ def ctm_lines(trn: Iterable[str]) -> list[str]:
             )
         recording, side = utterance[1], utterance[2]
         start, end = int(utterance[3]), int(utterance[4])
-        words = line[: line.rindex("(")].upper().split()
+        words = line[: line.rindex("(")].upper().translate(_LETTERS).split()
         for word, at, length in _spread(words, start, end):
             if _is_scored(word):
                 lines.append(f"{recording} {side} {at / 100:.2f} {length / 100:.2f}  {word}")
@@ -141,6 +146,7 @@ def score(scored: Path, data: Path) -> dict[str, Score]:
 
 
 def _score_by_hubscr(hubscr: str, scored: Path, data: Path) -> dict[str, Score]:
+    _tell_marks(scored / "hyp.trn")
     ctm = ctm_lines(read_lines(scored / "hyp.trn"))
     segments = run_hubscr(hubscr, data, scored / "scoring", ctm)
     sets = scored.parent.parent
@@ -177,6 +183,14 @@ def _write_plain(scored: Path, directory: Path, prefix: str) -> Score:
         lines = [line for line in read_lines(scored / name) if f"({prefix}" in line]
         write_lines(directory / name, lines)
     return write_result(directory)
+
+
+def _tell_marks(trn: Path) -> None:
+    """Say how many hypotheses hold marks of sclite's."""
+    spoken = [line[: line.rfind("(")] for line in read_lines(trn)]
+    marked = sum(words != words.translate(_LETTERS) for words in spoken)
+    if marked:
+        print(f"{trn}: ( ) {{ }} ; are taken as heard, and as errors (utterances: {marked})")
 
 
 def score_experiment(exp: Path, data: Path) -> None:

@@ -132,8 +132,14 @@ def _on_first_alternatives(name: str, steps: Sequence[Step], units: Sequence[Uni
     # Insertions after the last word.
     hypothesis += _heard(rest, (), ())
     path += "I" * len(rest)
-    counts = (kinds.count(kind) for kind in "CSDI")
-    return Aligned(name, tuple(reference), tuple(hypothesis), Outside(*counts, path=path))
+    outcome = Outside(
+        correct=kinds.count("C"),
+        substitutions=kinds.count("S"),
+        deletions=kinds.count("D"),
+        insertions=kinds.count("I"),
+        path=path,
+    )
+    return Aligned(name, tuple(reference), tuple(hypothesis), outcome)
 
 
 def _take(rest: list[Step], words: int) -> list[Step]:

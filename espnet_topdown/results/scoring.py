@@ -155,9 +155,18 @@ def alignments(pairs: Sequence[Pair]) -> dict[str, str]:
 
 def _count(ref: Transcript, hyp: Transcript) -> Utterance:
     """Counts by kaldialign, and by sclite's preference where costs leave the number open."""
-    if hyp.outside:
-        *counts_outside, _ = hyp.outside
-        return Utterance(ref.utterance, ref.speaker, ref.tokens, *counts_outside, tie=False)
+    outside = hyp.outside
+    if outside:
+        return Utterance(
+            name=ref.utterance,
+            speaker=ref.speaker,
+            reference=ref.tokens,
+            correct=outside.correct,
+            substitutions=outside.substitutions,
+            deletions=outside.deletions,
+            insertions=outside.insertions,
+            tie=False,
+        )
     import kaldialign
 
     counts = kaldialign.edit_distance(ref.tokens, hyp.tokens, sclite_mode=True)

@@ -196,6 +196,24 @@ def test_hub5_counts_for_both_parts_and_together(
 
 
 @needs_hubscr
+@pytest.mark.parametrize("word", ["(", ")", "(c", "(b)", "{", "a}", "{ a / b }", ";", ";;x"])
+def test_sclites_marks_in_a_hypothesis_are_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    scored = tmp_path / "my exp/decode/eval2000/score_wer"
+    make_contractions(tmp_path / "data", scored, 80, speech=1, errors=3)
+    before = hub5.score(scored, tmp_path / "data")["eval2000_hub5"]
+    hypotheses = (scored / "hyp.trn").read_text()
+    (scored / "hyp.trn").write_text(f"{word} {hypotheses}")
+    after = hub5.score(scored, tmp_path / "data")["eval2000_hub5"]
+    # A word more may make another spelling of a contraction the nearest.
+    assert abs(after.words - before.words) <= 2
+    assert abs(after.errors - before.errors) <= len(word.split()) + 2
+    assert after.sentences == before.sentences == 80
+    assert "are taken as heard, and as errors (utterances: 1)" in capsys.readouterr().out
+
+
+@needs_hubscr
 def test_sets_that_do_not_have_hubscrs_totals_are_refused(
     decoded: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

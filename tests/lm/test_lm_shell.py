@@ -92,3 +92,16 @@ def test_odd_options_are_refused_before_any_work(recipe: Path, calls: Path, case
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not calls.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--max_epoch", "unknown option --max_epoch; see --help (options of the training go in"),
+        ("--lm_conf", "unknown option --lm_conf; near it: --lm_config"),
+    ],
+)
+def test_an_unknown_option_says_where_options_go(recipe: Path, option: str, message: str) -> None:
+    done = run(recipe, None, option, "20")
+    assert done.returncode == 1
+    assert message in done.stderr and "--lm_args" in done.stderr
