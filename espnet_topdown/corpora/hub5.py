@@ -31,8 +31,8 @@ _UTTERANCE = re.compile(r"((?:sw|en)_\d+)-([AB])_(\d+)-(\d+)\)\s*$")
 _HESITATIONS = frozenset(
     ("UH", "UM", "EH", "MM", "HM", "AH", "HUH", "HA", "ER", "OOF", "HEE", "ACH", "EEE", "EW")
 )
-# Brackets, braces and semicolons are sclite's own marks (optional words, alternatives, comments). In
-# a hypothesis they are letters like others, and wrong ones.
+# Brackets, braces and semicolons are sclite's own marks (optional words, alternatives, comments).
+# In a hypothesis they are letters like others, and wrong ones.
 _LETTERS = str.maketrans({"(": "[", ")": "]", "{": "[", "}": "]", ";": ":"})
 _NON_SPEECH = re.compile(r"\[NOISE|LAUGHTER|VOCALIZED-NOISE\]|<UNK>")
 _TOTALS = re.compile(r"Percent Total Error\s*=.*\(\s*(\d+)\)|Ref\. words\s*=\s*\(\s*(\d+)\)")
