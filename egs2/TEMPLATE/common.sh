@@ -104,8 +104,27 @@ need() {
 # ---- the cascade ----
 # Reads the options topdown_plan, topdown_dir, phase, decode and jobs, and from the script
 #   python_cmd       what runs Python
-#   launch_options   how the training of a phase is launched
+#   launch_options   how the training of a phase is launched, besides cuda_cmd of cmd.sh
 #   measure DIR      decodes and scores the phase in DIR, or takes its perplexities
+
+# check_whole NAME...: these options are whole numbers, without a 0 before them, which would make
+# arithmetic take 08 for an octal number.
+check_whole() {
+    local name
+    for name in "$@"; do
+        [[ ${!name} =~ ^(0|[1-9][0-9]{0,8})$ ]] ||
+            die "--${name} is a whole number, not '${!name}'"
+    done
+}
+
+# check_stages: whether there is a stage to run.
+check_stages() {
+    check_whole stage stop_stage ngpu jobs
+    if [ "${stage}" -gt "${stop_stage}" ] || [ "${stage}" -gt 20 ]; then
+        die "nothing to do: --stage ${stage} --stop_stage ${stop_stage}; stages are 1 to 20"
+    fi
+    [ "${jobs}" -ge 1 ] || die "--jobs is the number of phases at a time, at least 1, not '${jobs}'"
+}
 
 # check_cascade LAST: refuses bad options; without a plan the script can run to its stage LAST.
 check_cascade() {
@@ -133,6 +152,7 @@ cascade_stages() {
 
     if do_stage 18; then
         log "Stage 18: ${exp}, ${topdown_plan} -> ${topdown_dir}"
+        is_warm "${cuda_cmd}" || launch_options+=(--cmd "${cuda_cmd}")
         launch_options+=(--jobs "${jobs}" ${phase:+--phase "${phase}"})
         topdown run "${exp}" --plan "${topdown_plan}" --dir "${topdown_dir}" "${launch_options[@]}"
     fi

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from espnet_topdown.corpora import sphere
+from espnet_topdown.corpora.disc_names import plain
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.lists import files_below
 from espnet_topdown.corpora.sphere_header import read_header
@@ -109,9 +110,9 @@ def sphere_files(root: Path) -> dict[str, str]:
 
 
 def name_of(path: str) -> str:
-    """The lower-cased name of an audio file without its ending of four characters."""
+    """The plain name of an audio file without its ending of four characters."""
     # Called for every file of a corpus: pathlib would take seconds.
-    return path[path.rindex("/") + 1 : -4].lower()
+    return plain(path[path.rindex("/") + 1 :])[:-4]
 
 
 def conversation_sides(

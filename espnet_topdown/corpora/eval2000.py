@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, sphere_files
+from espnet_topdown.corpora.disc_names import DiscNames, is_blank
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
 from espnet_topdown.corpora.lists import read_lines, write_lines
@@ -51,11 +52,11 @@ class Evaluation:
     glm: list[str]
 
 
-def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> Evaluation:
+def read(english: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> Evaluation:
     """The evaluation set.
 
     Args:
-        speech: ``hub5e_00`` of LDC2002S09, with ``english/*.sph`` and ``english/hub5e_00.pem``.
+        english: that directory of LDC2002S09's ``hub5e_00``, with ``*.sph`` and ``hub5e_00.pem``.
         transcripts: LDC2002T43, with ``reference/`` in it or one directory deeper.
         check: looks at the audio.
         faults: takes unusable audio, a number of files that is not `FILES`, and recordings without
@@ -65,14 +66,14 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
         TopdownError: a list is missing, or segments and references do not name the same utterances.
     """
     reference = find_reference(transcripts)
-    english = speech / "english"
+    names = DiscNames()
     files = sphere_files(english)
     if len(files) != FILES:
         kind = f"LDC2002S09: expected {FILES} .sph files in {english}, found"
         faults.add(kind, str(len(files)))
     audio = conversation_sides("LDC2002S09", files, SAMPLE_RATE, check, faults)
-    stm = read_lines(reference / STM)
-    segments = _read_pem(english / PEM)
+    stm = read_lines(Path(names.actual(reference, STM)))
+    segments = _read_pem(Path(names.actual(english, PEM)))
     references = _read_stm(stm)
     _require_same(segments, [utterance for utterance, _ in references])
     conversations = {segment.recording.rpartition("-")[0] for segment in segments.values()}
@@ -83,8 +84,23 @@ def read(speech: Path, transcripts: Path, check: AudioCheck, faults: Faults) -> 
     return Evaluation(
         lists=_data_dir(audio, segments, references),
         stm=[mend(line) for line in heard],
-        glm=read_lines(reference / GLM),
+        glm=read_lines(Path(names.actual(reference, GLM))),
     )
+
+
+def require_parts(lists: DataDir) -> None:
+    """Refuse a test set of which nothing is left, or nothing of one of its parts.
+
+    Raises:
+        TopdownError: there is no utterance of Switchboard, or none of CallHome.
+    """
+    utterances = lists.utterances()
+    for part, prefix in (("Switchboard", "sw_"), ("CallHome", "en_")):
+        if not any(utterance.startswith(prefix) for utterance in utterances):
+            raise TopdownError(
+                f"LDC2002S09, LDC2002T43: no utterance of {part} (eval2000) has both audio and"
+                " reference; nothing was written"
+            )
 
 
 def find_reference(transcripts: Path) -> Path:
@@ -93,9 +109,11 @@ def find_reference(transcripts: Path) -> Path:
     Raises:
         TopdownError: it is not there.
     """
-    for place in (transcripts / "2000_hub5_eng_eval_tr/reference", transcripts / "reference"):
-        if (place / STM).is_file():
-            return place
+    names = DiscNames()
+    for place in ("2000_hub5_eng_eval_tr/reference", "reference"):
+        stm = Path(names.actual(transcripts, f"{place}/{STM}"))
+        if stm.is_file():
+            return stm.parent
     raise TopdownError(
         f"LDC2002T43: no reference/{STM} in {transcripts} or"
         f" {transcripts / '2000_hub5_eng_eval_tr'}"
@@ -138,7 +156,7 @@ def _read_stm(lines: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _is_comment(line: str) -> bool:
-    return _COMMENT in line
+    return _COMMENT in line or is_blank(line)
 
 
 def _recording(stm_line: str) -> str:

@@ -15,10 +15,11 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from espnet_topdown.corpora.hub5_sgml import Aligned, read_alignments
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.results.outside import write_outside
 from espnet_topdown.results.scoring import Score, write_result
 
 SET = "eval2000"
@@ -30,33 +31,24 @@ _UTTERANCE = re.compile(r"((?:sw|en)_\d+)-([AB])_(\d+)-(\d+)\)\s*$")
 _HESITATIONS = frozenset(
     ("UH", "UM", "EH", "MM", "HM", "AH", "HUH", "HA", "ER", "OOF", "HEE", "ACH", "EEE", "EW")
 )
+# Brackets, braces and semicolons are sclite's own marks (optional words, alternatives, comments).
+# In a hypothesis they are letters like others, and wrong ones.
+_LETTERS = str.maketrans({"(": "[", ")": "]", "{": "[", "}": "]", ";": ":"})
 _NON_SPEECH = re.compile(r"\[NOISE|LAUGHTER|VOCALIZED-NOISE\]|<UNK>")
-# kind,"reference","hypothesis",times; a side that an insertion or deletion lacks has no quotes.
-_ALIGNED = re.compile(r'([CSDI]),(?:"([^"]*)")?,(?:"([^"]*)")?,[^:]*')
 _TOTALS = re.compile(r"Percent Total Error\s*=.*\(\s*(\d+)\)|Ref\. words\s*=\s*\(\s*(\d+)\)")
-
-
-class Aligned(NamedTuple):
-    """One segment as hubscr aligned it.
-
-    Attributes:
-        name: its id, which begins with that of the recording.
-        reference: words.
-        hypothesis: words.
-    """
-
-    name: str
-    reference: str
-    hypothesis: str
 
 
 def find_hubscr() -> str | None:
     """The path of hubscr.pl: on PATH, or where Debian's sctk keeps it."""
-    return shutil.which("hubscr.pl") or shutil.which("hubscr.pl", path="/usr/lib/sctk/bin")
+    program = shutil.which("hubscr.pl") or shutil.which("hubscr.pl", path="/usr/lib/sctk/bin")
+    # It is called from another directory, and PATH may have relative ones.
+    return str(Path(program).absolute()) if program else None
 
 
 def ctm_lines(trn: Iterable[str]) -> list[str]:
     """Hypotheses as ctm: upper case, spread evenly over their segment, without unscored words.
+
+    sclite's own marks become other characters, so that it takes them for what was heard.
 
     Args:
         trn: lines ``words<tab>(sw_4390-A-sw_4390-A_000031-000144)``; the last two numbers are 10 ms
@@ -74,7 +66,7 @@ def ctm_lines(trn: Iterable[str]) -> list[str]:
             )
         recording, side = utterance[1], utterance[2]
         start, end = int(utterance[3]), int(utterance[4])
-        words = line[: line.rindex("(")].upper().split()
+        words = line[: line.rindex("(")].upper().translate(_LETTERS).split()
         for word, at, length in _spread(words, start, end):
             if _is_scored(word):
                 lines.append(f"{recording} {side} {at / 100:.2f} {length / 100:.2f}  {word}")
@@ -111,41 +103,22 @@ def run_hubscr(hubscr: str, data: Path, directory: Path, ctm: Iterable[str]) -> 
     Raises:
         TopdownError: stm or glm are missing, or hubscr fails.
     """
+    write_lines(directory / "hyp.ctm", ctm)
     for name in ("stm", "glm"):
         if not (data / name).is_file():
             raise TopdownError(f"hub5 scoring needs {data / name}; prepare the data (stage 1)")
-    write_lines(directory / "hyp.ctm", ctm)
+        # hubscr writes beside the stm, where other scorings may run and the data be read-only.
+        shutil.copyfile(data / name, directory / name)
     command = [hubscr, "-p", str(Path(hubscr).parent), "-V", "-l", "english", "-h", "hub5"]
-    command += ["-g", str(data / "glm"), "-r", str(data / "stm"), str(directory / "hyp.ctm")]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    # Names without directories: hubscr hands them to a shell, to which blanks would part them.
+    command += ["-g", "glm", "-r", "stm", "hyp.ctm"]
+    done = subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, errors="replace", check=False
+    )
     (directory / "score.log").write_text(done.stdout + done.stderr)
     if done.returncode:
         raise TopdownError(f"hubscr failed; see {directory / 'score.log'}")
-    return read_alignments(directory / "hyp.ctm.filt.sgml")
-
-
-def read_alignments(sgml: Path) -> list[Aligned]:
-    """Every segment of sclite's sgml report; an optional word that is left out counts as right."""
-    segments = []
-    name = ""
-    for line in read_lines(sgml):
-        if line.startswith("<PATH "):
-            name = line.split('id="(', 1)[1].split(")", 1)[0]
-        elif not line.startswith("<"):
-            segments.append(_read_alignment(name, line))
-    return segments
-
-
-def _read_alignment(name: str, line: str) -> Aligned:
-    references, hypotheses = [], []
-    for kind, reference, hypothesis in _ALIGNED.findall(line):
-        references.append(reference)
-        hypotheses.append(reference if kind == "C" else hypothesis)
-    return Aligned(name, _words(references), _words(hypotheses))
-
-
-def _words(side: Iterable[str]) -> str:
-    return " ".join(word.strip("()") for word in side if word)
+    return read_alignments(directory / "hyp.ctm.filt.sgml", directory / "stm.filt")
 
 
 def score(scored: Path, data: Path) -> dict[str, Score]:
@@ -173,6 +146,7 @@ def score(scored: Path, data: Path) -> dict[str, Score]:
 
 
 def _score_by_hubscr(hubscr: str, scored: Path, data: Path) -> dict[str, Score]:
+    _tell_marks(scored / "hyp.trn")
     ctm = ctm_lines(read_lines(scored / "hyp.trn"))
     segments = run_hubscr(hubscr, data, scored / "scoring", ctm)
     sets = scored.parent.parent
@@ -194,9 +168,14 @@ def _score_by_hubscr(hubscr: str, scored: Path, data: Path) -> dict[str, Score]:
 
 def _write_aligned(segments: Iterable[Aligned], directory: Path, prefix: str) -> Score:
     chosen = [segment for segment in segments if segment.name.startswith(prefix)]
-    write_lines(directory / "ref.trn", (f"{s.reference}\t({s.name})" for s in chosen))
-    write_lines(directory / "hyp.trn", (f"{s.hypothesis}\t({s.name})" for s in chosen))
+    write_lines(directory / "ref.trn", (_trn(s.reference, s.name) for s in chosen))
+    write_lines(directory / "hyp.trn", (_trn(s.hypothesis, s.name) for s in chosen))
+    write_outside(directory, {segment.name: segment.outcome for segment in chosen})
     return write_result(directory)
+
+
+def _trn(words: Iterable[str], name: str) -> str:
+    return f"{' '.join(words)}\t({name})"
 
 
 def _write_plain(scored: Path, directory: Path, prefix: str) -> Score:
@@ -204,6 +183,14 @@ def _write_plain(scored: Path, directory: Path, prefix: str) -> Score:
         lines = [line for line in read_lines(scored / name) if f"({prefix}" in line]
         write_lines(directory / name, lines)
     return write_result(directory)
+
+
+def _tell_marks(trn: Path) -> None:
+    """Say how many hypotheses hold marks of sclite's."""
+    spoken = [line[: line.rfind("(")] for line in read_lines(trn)]
+    marked = sum(words != words.translate(_LETTERS) for words in spoken)
+    if marked:
+        print(f"{trn}: ( ) {{ }} ; are taken as heard, and as errors (utterances: {marked})")
 
 
 def score_experiment(exp: Path, data: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from espnet_topdown.corpora.disc_names import plain
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing
 
@@ -30,11 +31,11 @@ def read_lines(path: Path) -> list[str]:
 
 
 def files_below(root: Path, suffix: str) -> Iterator[str]:
-    """Paths of the files below `root`, links followed, whose name ends in `suffix` in any case."""
+    """Paths of the files below `root`, links followed, whose `plain` name ends in `suffix`."""
     for directory, names, files in os.walk(root, followlinks=True):
         names.sort()
         for name in sorted(files):
-            if name[-len(suffix) :].lower() == suffix:
+            if plain(name).endswith(suffix):
                 yield f"{directory}/{name}"
 
 

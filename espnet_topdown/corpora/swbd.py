@@ -15,6 +15,7 @@ from pathlib import Path
 from espnet_topdown.corpora import eval2000, fisher, swbd_text
 from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, sphere_files
 from espnet_topdown.corpora.command import add_options, run_command
+from espnet_topdown.corpora.disc_names import DiscNames, is_blank
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
 from espnet_topdown.corpora.lists import read_lines, write_lines
@@ -60,6 +61,8 @@ def read_turns(path: Path) -> list[Turn]:
     """
     turns = []
     for number, line in enumerate(read_lines(path), 1):
+        if is_blank(line):
+            continue
         try:
             turns.append(_read_turn(line))
         except (ValueError, IndexError):
@@ -86,9 +89,12 @@ def find_transcripts(corpus: Path, given: str) -> Path:
     Raises:
         TopdownError: it is in none of the places where it may be, or has no dictionary.
     """
-    places = [corpus / "transcriptions" / TRANSCRIPTS, corpus / TRANSCRIPTS]
+    on_disk = DiscNames()
+    wanted = (f"transcriptions/{TRANSCRIPTS}", TRANSCRIPTS)
+    places = [Path(on_disk.actual(corpus, name)) for name in wanted]
     if given:
-        places = [Path(given)]
+        # The archive has a directory of that name, which people name or its parent.
+        places = [Path(given), Path(given) / TRANSCRIPTS]
     for place in places:
         if (place / DICTIONARY).is_file():
             return place.resolve()
@@ -154,13 +160,18 @@ def _judge_missing_audio(
     """
     # The DVDs have three conversations less than the transcripts.
     lacking = max(CONVERSATIONS) - files if files in CONVERSATIONS else 0
+    kind = f"LDC97S62: transcripts without an audio file (sw0NNNN.sph) below {corpus}"
     for name, path in transcripts.items():
-        kind = f"LDC97S62: no audio file {name}.sph below {corpus} for the transcript"
         if len(transcripts) > lacking:
-            faults.add(kind, str(path))
+            faults.add(kind, f"{name}.sph ({path})")
         else:
             logging.warning(
-                "%s %s; left out, as releases with %d files lack %d", kind, path, files, lacking
+                "%s: %s (%s); left out, as releases with %d files lack %d",
+                kind,
+                f"{name}.sph",
+                path,
+                files,
+                lacking,
             )
 
 
@@ -198,8 +209,18 @@ def _unspelled(lists: DataDir) -> DataDir:
     return replace(lists, text=text)
 
 
-def find_root(given: str) -> Path:
-    """The directory that holds the corpora.
+@dataclass(frozen=True)
+class Corpora:
+    """Where the corpora are: Switchboard-1, and speech and references of eval2000."""
+
+    root: Path
+    switchboard: Path
+    speech: Path
+    references: Path
+
+
+def find_corpora(given: str) -> Corpora:
+    """The corpora below the directory `given`, their names in any case.
 
     Raises:
         TopdownError: it is not given or lacks one of them; all that is missing is named together.
@@ -208,14 +229,14 @@ def find_root(given: str) -> Path:
     if not given:
         raise TopdownError(f"SWBD is not set: {wanted}")
     root = Path(given).absolute()
-    absent = [
-        f"no directory {root / name}"
-        for name in ("LDC97S62", "LDC2002S09/hub5e_00/english", "LDC2002T43")
-        if not (root / name).is_dir()
-    ]
+    names = ("LDC97S62", "LDC2002S09/hub5e_00/english", "LDC2002T43")
+    on_disk = DiscNames()
+    places = [Path(on_disk.actual(root, name)) for name in names]
+    absent = [f"no directory {place}" for place in places if not place.is_dir()]
     if absent:
         raise TopdownError(f"SWBD={given} is incomplete ({wanted}):\n  " + "\n  ".join(absent))
-    return root
+    switchboard, english, references = places
+    return Corpora(root, switchboard, english, references)
 
 
 def prepare(options: Namespace) -> None:
@@ -224,23 +245,20 @@ def prepare(options: Namespace) -> None:
     Raises:
         TopdownError: a corpus is incomplete or inconsistent; no set has been written then.
     """
-    root = find_root(options.swbd)
+    corpora = find_corpora(options.swbd)
     faults = Faults(options.faults)
-    conversations = fisher.find_transcripts(root)
-    transcripts = find_transcripts(root / "LDC97S62", options.transcripts)
+    conversations = fisher.find_transcripts(corpora.root)
+    transcripts = find_transcripts(corpora.switchboard, options.transcripts)
     with AudioCheck(options.audio_check) as check:
-        test = eval2000.read(root / "LDC2002S09/hub5e_00", root / "LDC2002T43", check, faults)
-        corpus = read_corpus(root / "LDC97S62", transcripts, check, faults)
+        test = eval2000.read(corpora.speech, corpora.references, check, faults)
+        corpus = read_corpus(corpora.switchboard, transcripts, check, faults)
     faults.settle()
     nodup, dev = split(corpus, options.train_dev_size)
     if not nodup.utterances():
         raise TopdownError(
             "LDC97S62: no utterance for training has both audio and transcript; nothing was written"
         )
-    if not test.lists.utterances():
-        raise TopdownError(
-            "LDC2002S09, LDC2002T43: no utterance has both audio and reference; nothing was written"
-        )
+    eval2000.require_parts(test.lists)
     write_lines(options.output / "lm_train.txt", fisher.lm_lines(conversations, nodup.text))
     sets = {"train_nodup": nodup, "train_dev": dev, "eval2000": test.lists}
     for name, lists in sets.items():

@@ -23,6 +23,8 @@ from espnet_topdown.files import replacing
 
 SAMPLE_RATE = 16000
 BOTH = " or ".join(wsj_discs.LDC.values())
+# Training, development and test; the others are there for whoever names them.
+RECIPE_SETS = ("train_si284", "test_dev93", "test_eval92")
 LM_TEXT = "13-32.1/wsj1/doc/lng_modl/lm_train/np_data"
 
 
@@ -109,14 +111,18 @@ def prepare(options: Namespace) -> None:
         sentences = check.pool.apply_async(wsj_text.write_lm_text, (discs.file(LM_TEXT), lm_text))
         sets = read_sets(discs, check, faults)
         faults.settle()
-        if not sets["train_si284"].utterances():
-            raise TopdownError(
-                f"{BOTH}: no utterance of train_si284 has both audio and transcript; nothing was"
-                " written"
-            )
+        for name in RECIPE_SETS:
+            if not sets[name].utterances():
+                raise TopdownError(
+                    f"{BOTH}: no utterance of {name} has both audio and transcript; nothing was"
+                    " written"
+                )
         logging.info("language-model text: %d sentences", sentences.get())
     for name, lists in sets.items():
-        _write(name, lists, options.output)
+        if lists.utterances():
+            _write(name, lists, options.output)
+        else:
+            logging.warning("%s: not written, as no utterance has audio and transcript", name)
     symbols = wsj_text.non_linguistic_symbols(sets["train_si284"].text.values())
     write_lines(options.output / "nlsyms.txt", symbols)
 

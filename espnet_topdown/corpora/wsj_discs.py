@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from espnet_topdown.corpora.disc_names import DiscNames, is_blank, plain
 from espnet_topdown.corpora.lists import files_below, read_lines
 from espnet_topdown.errors import TopdownError
 
@@ -58,7 +59,8 @@ SCANNED = {"dev_dt_20": ("20", 503), "dev_dt_05": ("05", 913)}
 EXPECTED = {listed.name: listed.expected for listed in LISTED} | {
     name: size for name, (_, size) in SCANNED.items()
 }
-_DISC = re.compile(r"\d\d-\d{1,2}\.\d")
+# 11-13.1; the discs' own labels are 11_13_1.
+_DISC = re.compile(r"(\d\d)[-_](\d{1,2})[._](\d)")
 _ENTRY = re.compile(r"([0-9_]+):\s*(\S+)")
 
 
@@ -68,11 +70,12 @@ class Discs:
 
     roots: Mapping[str, Path]
     paths: Mapping[str, Path]
+    names: DiscNames
 
     def file(self, relative: str) -> Path:
-        """The path of ``disc/rest``."""
+        """The path of ``disc/rest``, whose name on the disc may be in upper case."""
         disc, _, rest = relative.partition("/")
-        return self.paths[disc] / rest
+        return Path(self.names.actual(self.paths[disc], rest))
 
     def missing(self, disc: str) -> str:
         """What to say about a disc that is not there."""
@@ -94,11 +97,12 @@ def find_discs(wsj0: str, wsj1: str) -> Discs:
     roots = {"wsj0": _root("wsj0", wsj0, "11-13.1"), "wsj1": _root("wsj1", wsj1, "13-34.1")}
     paths = {}
     for root in roots.values():
-        numbered = [path for path in root.iterdir() if _DISC.fullmatch(path.name)]
         # 11-2.1 before 11-13.1.
-        for path in sorted(numbered, key=lambda path: (len(path.name), path.name)):
-            paths[path.name] = path
-    discs = Discs(roots, paths)
+        for path in sorted(root.iterdir(), key=lambda path: (len(path.name), path.name)):
+            numbers = _DISC.fullmatch(path.name)
+            if numbers:
+                paths["{}-{}.{}".format(*numbers.groups())] = path
+    discs = Discs(roots, paths, DiscNames())
     absent = [f"  {discs.missing(disc)}" for disc in NEEDED if disc not in paths]
     if absent:
         raise TopdownError("\n".join(["WSJ is incomplete:", *absent, *_hints(roots)]))
@@ -148,10 +152,8 @@ def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]
     corpus = LDC[_corpus(index)]
     if not path.is_file():
         raise TopdownError(f"{corpus}: no index file {path}")
-    # Joined as text: with pathlib a whole corpus takes seconds.
-    roots = {disc: str(root) for disc, root in discs.paths.items()}
     for number, line in enumerate(read_lines(path), 1):
-        if line.startswith(";"):
+        if line.startswith(";") or is_blank(line):
             continue
         entry = _ENTRY.fullmatch(line)
         if not entry:
@@ -160,10 +162,14 @@ def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]
             )
         disc_id, relative = entry.groups()
         disc = _disc(listed.wrong_discs.get(disc_id, disc_id))
-        if disc not in roots:
+        if disc not in discs.paths:
             absent.setdefault(disc, str(path))
         elif not _is_withdrawn(disc, relative):
-            yield f"{roots[disc]}/{relative}{listed.suffix}"
+            yield discs.names.actual(discs.paths[disc], _with_suffix(relative, listed.suffix))
+
+
+def _with_suffix(relative: str, suffix: str) -> str:
+    return relative if plain(relative).endswith(suffix) else relative + suffix
 
 
 def _is_withdrawn(disc: str, relative: str) -> bool:
@@ -179,10 +185,12 @@ def _disc(disc_id: str) -> str:
 def scan_audio(discs: Discs) -> dict[str, list[str]]:
     """The audio files of the sets without an index."""
     audio: dict[str, list[str]] = {}
+    places = sorted(discs.paths["13-16.1"].glob("???1/??_??_??"))
     for name, (vocabulary, _) in SCANNED.items():
         audio[name] = []
-        for place in sorted(discs.paths["13-16.1"].glob(f"???1/??_??_{vocabulary}")):
-            audio[name] += files_below(place, ".wv1")
+        for place in places:
+            if place.name.endswith(vocabulary):
+                audio[name] += files_below(place, ".wv1")
     return audio
 
 
@@ -191,7 +199,7 @@ def find_transcripts(discs: Discs) -> dict[str, Path]:
     dots = {}
     for root in discs.paths.values():
         for path in map(Path, files_below(root, ".dot")):
-            stem = path.stem.lower()
+            stem = plain(path.name).removesuffix(".dot")
             if len(stem) == 8 and stem.endswith("00"):
                 dots[stem[:6]] = path
     return dots

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from espnet_topdown.corpora.disc_names import is_blank, plain
 from espnet_topdown.corpora.lists import read_lines
 from espnet_topdown.errors import TopdownError
 
@@ -57,6 +58,8 @@ def read_dot(path: Path) -> dict[str, str]:
     """
     transcripts = {}
     for number, line in enumerate(read_lines(path), 1):
+        if is_blank(line):
+            continue
         match = _LINE.fullmatch(line)
         if not match:
             raise TopdownError(
@@ -81,12 +84,16 @@ def write_lm_text(directory: Path, output: Path) -> int:
     """
     files = []
     for year in ("87", "88", "89"):
-        of_year = sorted((directory / year).glob("*.[zZ]"))
+        of_year = [path for path in sorted((directory / year).glob("*")) if _is_packed(path)]
         if not of_year:
             raise TopdownError(f"{_LDC}: no *.z in {directory / year}, the language-model text")
         files += of_year
     with output.open("wb") as stream:
         return _write_sentences(files, stream)
+
+
+def _is_packed(path: Path) -> bool:
+    return plain(path.name).endswith((".z", ".gz"))
 
 
 def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
@@ -107,9 +114,13 @@ def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
 
 
 def _decompressed(files: list[Path]) -> subprocess.Popen[bytes]:
+    command = ["gzip", "-dc"]
+    if files[0].name.endswith(";1"):
+        # gzip has to be told of endings that it does not know.
+        command += ["-S", ";1"]
     try:
         return subprocess.Popen(
-            ["gzip", "-dc", *map(str, files)],
+            [*command, *files],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=_READ_BYTES,

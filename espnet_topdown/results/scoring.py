@@ -6,13 +6,14 @@ left to `espnet_topdown.results.tables`, significance to `espnet_topdown.results
 
 import math
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import write_text
 from espnet_topdown.results.alignment import align, is_tie
+from espnet_topdown.results.outside import read_outside
 from espnet_topdown.results.trn import Transcript, read_trn
 
 METRICS = ("wer", "cer", "ter")
@@ -28,6 +29,7 @@ class Utterance:
         name: its id, as between the brackets of a trn file.
         speaker: who speaks.
         reference: the words said.
+        correct: reference words recognised.
         substitutions: reference words replaced.
         deletions: reference words missed.
         insertions: hypothesis words without a reference.
@@ -37,6 +39,7 @@ class Utterance:
     name: str
     speaker: str
     reference: tuple[str, ...]
+    correct: int
     substitutions: int
     deletions: int
     insertions: int
@@ -44,13 +47,8 @@ class Utterance:
 
     @property
     def words(self) -> int:
-        """Reference words."""
-        return len(self.reference)
-
-    @property
-    def correct(self) -> int:
-        """Reference words recognised."""
-        return self.words - self.substitutions - self.deletions
+        """Reference words; another scorer may count more or fewer than stand in `reference`."""
+        return self.correct + self.substitutions + self.deletions
 
     @property
     def errors(self) -> int:
@@ -147,12 +145,28 @@ def score(pairs: Sequence[Pair]) -> Score:
 
 
 def alignments(pairs: Sequence[Pair]) -> dict[str, str]:
-    """The alignment that sclite prints of every utterance, by id; see `alignment.align`."""
-    return {ref.utterance: align(ref.tokens, hyp.tokens) for ref, hyp in pairs}
+    """The alignment of every utterance, by id: that of another scorer, else sclite's (`align`)."""
+    paths = {}
+    for ref, hyp in pairs:
+        outside = hyp.outside
+        paths[ref.utterance] = outside.path if outside else align(ref.tokens, hyp.tokens)
+    return paths
 
 
 def _count(ref: Transcript, hyp: Transcript) -> Utterance:
     """Counts by kaldialign, and by sclite's preference where costs leave the number open."""
+    outside = hyp.outside
+    if outside:
+        return Utterance(
+            name=ref.utterance,
+            speaker=ref.speaker,
+            reference=ref.tokens,
+            correct=outside.correct,
+            substitutions=outside.substitutions,
+            deletions=outside.deletions,
+            insertions=outside.insertions,
+            tie=False,
+        )
     import kaldialign
 
     counts = kaldialign.edit_distance(ref.tokens, hyp.tokens, sclite_mode=True)
@@ -167,6 +181,7 @@ def _count(ref: Transcript, hyp: Transcript) -> Utterance:
         name=ref.utterance,
         speaker=ref.speaker,
         reference=ref.tokens,
+        correct=len(ref.tokens) - int(substitutions) - int(deletions),
         substitutions=int(substitutions),
         deletions=int(deletions),
         insertions=int(insertions),
@@ -194,6 +209,9 @@ def read_pairs(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> list[Pa
         raise TopdownError(
             f"{ref}: its transcripts hold no word, so there is no error rate; check the text"
         )
+    outside = read_outside(hyp.parent, refs)
+    if outside:
+        hyps = {name: replace(heard, outside=outside[name]) for name, heard in hyps.items()}
     return [(transcript, hyps[name]) for name, transcript in refs.items()]
 
 

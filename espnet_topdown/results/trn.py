@@ -11,6 +11,7 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import write_text
+from espnet_topdown.results.outside import Outside
 
 # É and é stay two letters to sclite.
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -24,11 +25,13 @@ class Transcript:
         utterance: its id, as between the brackets.
         speaker: who speaks.
         tokens: words, characters or subwords.
+        outside: of a hypothesis, how another scorer counted it.
     """
 
     utterance: str
     speaker: str
     tokens: tuple[str, ...]
+    outside: Outside | None = None
 
 
 def speaker_of(utterance: str) -> str:

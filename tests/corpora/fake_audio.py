@@ -27,6 +27,13 @@ def write_sphere(
     path.write_bytes(header(len(samples), samples.shape[1], rate, name, total) + body)
 
 
+def as_on_disc(root: Path, version: str) -> None:
+    """Rename all below `root` to upper case, files with this version at their end."""
+    for path in sorted(root.rglob("*"), reverse=True):
+        ending = version if path.is_file() else ""
+        path.rename(path.with_name(path.name.upper() + ending))
+
+
 def header(
     samples: int, channels: int, rate: int, coding: str, checksum: int | None = None
 ) -> bytes:

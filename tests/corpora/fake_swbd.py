@@ -86,6 +86,16 @@ GLM = (
     "HE'S => {HE'S / HE IS} / [ ] __ [ ]",
 )
 TURN_S = 1.2
+CONTRACTIONS = {
+    "i'm": ("i am",),
+    "he's": ("he is", "he has"),
+    "they've": ("they have",),
+    "don't": ("do not",),
+    "you'd": ("you would", "you had"),
+    "i'll": ("i will",),
+    "that's": ("that is", "that has"),
+}
+SPOKEN = ("i", "he", "she", "it", "is", "we", "are", "you", "have", "had", "not", "do", "so", "yes")
 
 
 def make_swbd(
@@ -127,6 +137,48 @@ def make_swbd(
     if fisher:
         _make_fisher(root)
     return root
+
+
+def make_contractions(data: Path, scored: Path, segments: int, *, speech: int, errors: int) -> None:
+    """Write an stm and a glm with contractions, and what a system heard, half of it wrongly.
+
+    Args:
+        data: gets ``stm`` and ``glm``.
+        scored: gets ``ref.trn`` and ``hyp.trn``.
+        segments: a multiple of 80.
+        speech: seed of what was said.
+        errors: seed of the system.
+    """
+    said, heard = random.Random(speech), random.Random(errors)
+    stm, references, hypotheses = list(STM_HEADER[:4]), [], []
+    for recording in [f"en_{4100 + i}" for i in range(20)] + [f"sw_{4300 + i}" for i in range(20)]:
+        for side in "AB":
+            for n in range(segments // 80):
+                words = said.choices([*SPOKEN, *CONTRACTIONS], k=said.randint(1, 16))
+                shown = " ".join([*words, *said.choices(["", "(%UH)"], [9, 1])]).upper()
+                label = f"{2 * n:.2f} {2 * n + 1.9:.2f} <O,{recording[:2]}>"
+                stm.append(f"{recording} {side} {recording}_{side} {label}  {shown}")
+                name = f"{recording}-{side}_{200 * n:06d}-{200 * n + 190:06d}"
+                references.append(f"{' '.join(words)}\t({recording}-{side}-{name})")
+                noisy = " ".join(_misheard(words, heard))
+                hypotheses.append(f"{noisy}\t({recording}-{side}-{name})")
+    rules = []
+    for word, spellings in CONTRACTIONS.items():
+        alternatives = " / ".join([word, *spellings]).upper()
+        rules.append(f"{word.upper()} => {{{alternatives}}} / [ ] __ [ ]")
+    _write(data / "stm", stm)
+    _write(data / "glm", [*GLM[:3], *rules])
+    _write(scored / "ref.trn", references)
+    _write(scored / "hyp.trn", hypotheses)
+
+
+def _misheard(words: Iterable[str], draw: random.Random) -> Iterator[str]:
+    for word in words:
+        luck = draw.random()
+        if luck > 0.42 or luck < 0.12:
+            yield draw.choice((word, *CONTRACTIONS.get(word, ())))
+        if luck < 0.3:
+            yield draw.choice(SPOKEN)
 
 
 def _turns(name: str, texts: Iterable[str]) -> Iterator[str]:

@@ -1,13 +1,15 @@
 """Scores of eval2000: hypotheses as ctm, hubscr's counts, and plain errors without hubscr."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from fake_swbd import make_swbd
+from fake_swbd import make_contractions, make_swbd
 
-from espnet_topdown.corpora import hub5, swbd
+from espnet_topdown.corpora import hub5, hub5_sgml, swbd
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.results import scoring
+from espnet_topdown.results.significance import mapsswe
 
 needs_hubscr = pytest.mark.skipif(hub5.find_hubscr() is None, reason="SCTK is not installed")
 
@@ -55,18 +57,125 @@ def test_an_id_without_times_is_refused() -> None:
         hub5.ctm_lines(["well\t(spk-utt1)"])
 
 
+def report(directory: Path, steps: Sequence[str], reference: str) -> hub5_sgml.Aligned:
+    """What is read of a segment that sclite aligned so, with this stm."""
+    place = 'file="sw_1" channel="a" sequence="0" R_T1="0.000" R_T2="1.900"'
+    begin = f'<SYSTEM title="x">\n<SPEAKER id="sw_1_a">\n<PATH id="(sw_1_a-000)" {place}'
+    lines = f"{':'.join(steps)}\n</PATH>\n</SPEAKER>\n"
+    (directory / "a.sgml").write_text(f'{begin} word_cnt="{len(steps)}">\n{lines}')
+    (directory / "stm").write_text(f";; c\nsw_1 A sw_1_A 0.00 1.90 <O,sw>  {reference}\n")
+    [segment] = hub5_sgml.read_alignments(directory / "a.sgml", directory / "stm")
+    return segment
+
+
+def texts(segment: hub5_sgml.Aligned) -> tuple[str, str, str]:
+    """Reference, hypothesis and alignment."""
+    return " ".join(segment.reference), " ".join(segment.hypothesis), segment.outcome.path
+
+
 def test_optional_words_left_out_are_right(tmp_path: Path) -> None:
-    sgml = tmp_path / "a.sgml"
-    steps = [
-        'C,"(%uh)","",0.0+0.0',
-        'C,"he\'s","he is",0.1+0.2',
-        'S,"a","the",0.2+0.3',
-        'D,"b",,',
-        'I,,"c",0.3+0.4',
-    ]
-    begin = '<SYSTEM title="x">\n<PATH id="(sw_1_a-000)" word_cnt="4">'
-    sgml.write_text(f"{begin}\n{':'.join(steps)}\n</PATH>\n")
-    assert hub5.read_alignments(sgml) == [("sw_1_a-000", "%uh he's a b", "%uh he's the c")]
+    steps = ['C,"(%uh)","",0.0+0.0', 'S,"a","the",0.2+0.3', 'D,"b",,', 'I,,"c",0.3+0.4']
+    segment = report(tmp_path, steps, "(%UH) A B")
+    assert segment.name == "sw_1_a-000"
+    assert texts(segment) == ("%uh a b", "%uh the c", "CSDI")
+    assert segment.outcome[:4] == (1, 1, 1, 1)
+
+
+# Steps of one system each; the reference is "{HE'S / HE IS / HE HAS} {GONE / @}".
+SPELLINGS = {
+    "the first": (['C,"he\'s","he\'s",0+1', 'D,"gone",,'], "he's", "CD", (1, 0, 1, 0)),
+    "the second, right": (['C,"he","he",0+1', 'C,"is","is",0+1'], "he's gone", "CC", (2, 0, 0, 0)),
+    "the third, half right": (
+        ['C,"he","he",0+1', 'S,"has","was",0+1', 'C,"gone","gone",0+1'],
+        "he was gone",
+        "SC",
+        (2, 1, 0, 0),
+    ),
+    "the second, wrong": (
+        ['D,"he",,', 'S,"is","was",0+1', 'I,,"so",0+1', 'C,"gone","gone",0+1'],
+        "was so gone",
+        "ISIC",
+        (1, 1, 1, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPELLINGS)
+def test_each_system_is_told_on_the_first_spelling(tmp_path: Path, case: str) -> None:
+    steps, hypothesis, path, counts = SPELLINGS[case]
+    segment = report(tmp_path, steps, "{HE'S / HE IS / HE HAS} {GONE / @}")
+    assert texts(segment) == ("he's gone", hypothesis, path)
+    assert segment.outcome[:4] == counts
+
+
+def test_words_hold_any_character(tmp_path: Path) -> None:
+    steps = ['C,"a:b","a:b",0+1', 'S,"x,y","z"z",0+1', 'C,"<m>","<m>",0+1', 'I,,"\xe9;d",0+1']
+    segment = report(tmp_path, steps, "A:B X,Y <M>")
+    assert segment.reference == ("a:b", "x,y", "<m>")
+    assert segment.outcome.path == "CSCI"
+    assert segment.hypothesis[:2] == ("a:b", 'z"z')
+
+
+def test_a_segment_without_words_is_read(tmp_path: Path) -> None:
+    assert texts(report(tmp_path, [], "")) == ("", "", "")
+
+
+def test_a_report_that_lacks_words_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TopdownError, match="sw_1_a-000 has 1 aligned words, found 0 in"):
+        report(tmp_path, ["what"], "A")
+
+
+def test_counts_are_hubscrs_where_another_alignment_is_as_cheap(tmp_path: Path) -> None:
+    # Three substitutions cost 12 too, and are what sclite makes of these two texts.
+    steps = ['D,"a",,', 'D,"b",,', 'C,"c","c",0+1', 'I,,"x",0+1', 'I,,"y",0+1']
+    segment = report(tmp_path, steps, "A B C")
+    scored = tmp_path / "exp/decode/eval2000_hub5/score_wer"
+    total = hub5._write_aligned([segment], scored, "sw_")
+    assert (total.errors, total.words) == (4, 3)
+    assert (
+        "|     1      3 |  33.3    0.0   66.7   66.7  133.3  100.0 |"
+        in (scored / "result.txt").read_text()
+    )
+    [pair] = scoring.read_decoded(tmp_path / "exp")["decode", "eval2000_hub5", "wer"]
+    assert scoring.alignments([pair]) == {"sw_1_a-000": "DDCII"}
+
+
+def test_counts_of_other_utterances_are_refused(tmp_path: Path) -> None:
+    segment = report(tmp_path, ['C,"a","a",0+1'], "A")
+    hub5._write_aligned([segment], tmp_path, "sw_")
+    for name in ("ref.trn", "hyp.trn"):
+        (tmp_path / name).write_text("a\t(sw_1_a-001)\n")
+    with pytest.raises(TopdownError, match="outside.tsv counts other utterances"):
+        scoring.write_result(tmp_path)
+
+
+@needs_hubscr
+@pytest.mark.parametrize(
+    ("seed", "segments"),
+    [(0, 160), *(pytest.param(seed, 2400, marks=pytest.mark.full) for seed in range(1, 21))],
+)
+def test_two_systems_are_compared_on_one_reference(
+    tmp_path: Path, seed: int, segments: int
+) -> None:
+    """Sets with contractions in the glm, half of whose words are wrong."""
+    data = tmp_path / "data"
+    decoded = {}
+    for system in (1, 2):
+        scored = tmp_path / f"exp{system}/decode/eval2000/score_wer"
+        make_contractions(data, scored, segments, speech=seed, errors=1000 * seed + system)
+        # Refuses other totals than hubscr's.
+        scores = hub5.score(scored, data)
+        assert 0.3 < scores["eval2000_hub5"].err_rate / 100 < 0.7
+        decoded[system] = scoring.read_decoded(tmp_path / f"exp{system}")
+    for key in decoded[1]:
+        first, second = decoded[1][key], decoded[2][key]
+        assert [ref for ref, _ in first] == [ref for ref, _ in second]
+        for pairs in (first, second):
+            steps = "".join(scoring.alignments(pairs).values())
+            assert len(steps) - steps.count("C") == scoring.score(pairs).errors
+        paths, others = scoring.alignments(first), scoring.alignments(second)
+        # Fails unless both alignments have the same number of reference words.
+        assert mapsswe((paths[name], others[name]) for name in paths).segments > 0
 
 
 @needs_hubscr
@@ -87,11 +196,29 @@ def test_hub5_counts_for_both_parts_and_together(
 
 
 @needs_hubscr
+@pytest.mark.parametrize("word", ["(", ")", "(c", "(b)", "{", "a}", "{ a / b }", ";", ";;x"])
+def test_sclites_marks_in_a_hypothesis_are_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    scored = tmp_path / "my exp/decode/eval2000/score_wer"
+    make_contractions(tmp_path / "data", scored, 80, speech=1, errors=3)
+    before = hub5.score(scored, tmp_path / "data")["eval2000_hub5"]
+    hypotheses = (scored / "hyp.trn").read_text()
+    (scored / "hyp.trn").write_text(f"{word} {hypotheses}")
+    after = hub5.score(scored, tmp_path / "data")["eval2000_hub5"]
+    # A word more may make another spelling of a contraction the nearest.
+    assert abs(after.words - before.words) <= 2
+    assert abs(after.errors - before.errors) <= len(word.split()) + 2
+    assert after.sentences == before.sentences == 80
+    assert "are taken as heard, and as errors (utterances: 1)" in capsys.readouterr().out
+
+
+@needs_hubscr
 def test_sets_that_do_not_have_hubscrs_totals_are_refused(
     decoded: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = hub5.read_alignments
-    monkeypatch.setattr(hub5, "read_alignments", lambda sgml: read(sgml)[1:])
+    monkeypatch.setattr(hub5, "read_alignments", lambda *files: read(*files)[1:])
     assert "hubscr counts errors and words as [322, 1320]" in refused(score, decoded)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_audio import speak, write_sphere
+from fake_audio import as_on_disc, speak, write_sphere
 from fake_swbd import DICTIONARY, make_swbd
 
 from espnet_topdown.corpora import eval2000, fisher, swbd, swbd_text
@@ -264,7 +264,12 @@ def test_transcripts_without_audio_are_refused_or_skipped(
     damaged: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
     (damaged / "LDC97S62/swb1_d2/data/sw02002.sph").unlink()
-    assert "LDC97S62: no audio file sw02002.sph" in refusal(damaged, tmp_path / "data")
+    message = refusal(damaged, tmp_path / "data")
+    assert (
+        f"transcripts without an audio file (sw0NNNN.sph) below {damaged}/LDC97S62 (1):" in message
+    )
+    # One line for both sides.
+    assert message.count("sw02002.sph (") == 1
     prepare(damaged, tmp_path / "data", "--faults", "skip")
     assert "sw02002" not in (tmp_path / "data/train_nodup/text").read_text()
 
@@ -275,14 +280,30 @@ def test_conversations_that_a_release_lacks_are_left_out(
     (damaged / "LDC97S62/swb1_d2/data/sw02002.sph").unlink()
     monkeypatch.setattr(swbd, "CONVERSATIONS", (2, 3))  # as the DVDs: one less than the transcripts
     prepare(damaged, tmp_path / "data")
-    assert "no audio file sw02002.sph" in caplog.text
+    assert f"below {damaged}/LDC97S62: sw02002.sph (" in caplog.text
     assert "left out, as releases with 2 files lack 1" in caplog.text
     assert "sw02002" not in (tmp_path / "data/train_nodup/text").read_text()
 
 
-def test_names_in_upper_case_are_found(damaged: Path, tmp_path: Path, corpus: Path) -> None:
-    for path in damaged.rglob("*.sph"):
-        path.rename(path.with_name(path.name.upper()))
+def test_of_many_conversations_without_audio_ten_are_shown(
+    tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    make_swbd(tmp_path / "corpus", conversations=14, turns=3, tiny_audio=True)
+    for path in (tmp_path / "corpus/LDC97S62").rglob("sw020[01]*.sph"):
+        if path.name > "sw02002.sph":
+            path.unlink()
+    message = refusal(tmp_path / "corpus", tmp_path / "data")
+    assert "(12):" in message and "... and 2 more" in message
+    assert message.count(".sph (") == 10
+
+
+@pytest.mark.parametrize("version", ["", ";1"])
+def test_names_in_upper_case_are_found(
+    damaged: Path, tmp_path: Path, corpus: Path, version: str
+) -> None:
+    for name in ("LDC97S62/swb1_d1", "LDC97S62/swb1_d2", "LDC97S62/swb1_d3", "LDC2002T43"):
+        as_on_disc(damaged / name, version)
+    as_on_disc(damaged / "LDC2002S09/hub5e_00", version)
     prepare(damaged, tmp_path / "upper")
     prepare(corpus, tmp_path / "lower")
     for name in ("train_nodup/text", "train_dev/segments", "eval2000/text", "eval2000/stm"):
@@ -350,6 +371,33 @@ def test_the_stm_leaves_out_what_is_skipped(damaged: Path, tmp_path: Path) -> No
     stm = (tmp_path / "data/eval2000/stm").read_text()
     assert "en_4101" not in stm and "en_4102" in stm and ";;" in stm
     assert "en_4101" not in (tmp_path / "data/eval2000/text").read_text()
+
+
+@pytest.mark.parametrize(("part", "name"), [("sw", "Switchboard"), ("en", "CallHome")])
+def test_skipping_all_of_a_part_of_eval2000_is_refused(
+    damaged: Path, tmp_path: Path, refusal: Callable[..., str], part: str, name: str
+) -> None:
+    for path in (damaged / "LDC2002S09").rglob(f"{part}_*.sph"):
+        path.write_bytes(b"")
+    message = refusal(damaged, tmp_path / "data", "--faults", "skip")
+    assert f"no utterance of {name} (eval2000) has both audio and reference" in message
+
+
+def test_blank_lines_of_corpus_files_say_nothing(
+    corpus: Path, damaged: Path, tmp_path: Path
+) -> None:
+    for path in [*damaged.rglob("*-trans.text"), *damaged.rglob("*.pem"), *damaged.rglob("*.stm")]:
+        path.write_text(path.read_text().replace("\n", "\r\n") + "\r\n\x1a")
+    prepare(damaged, tmp_path / "blank")
+    prepare(corpus, tmp_path / "plain")
+    for name in ("train_nodup/text", "train_dev/segments", "eval2000/text"):
+        assert (tmp_path / "blank" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+
+
+def test_transcripts_are_found_by_their_parent_too(damaged: Path, tmp_path: Path) -> None:
+    (damaged / "LDC97S62/transcriptions").rename(tmp_path / "unpacked")
+    prepare(damaged, tmp_path / "data", "--transcripts", str(tmp_path / "unpacked"))
+    assert (tmp_path / "data/train_dev/text").exists()
 
 
 def test_an_empty_eval2000_is_refused(

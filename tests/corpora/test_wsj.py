@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_audio import speak, write_sphere
+from fake_audio import as_on_disc, speak, write_sphere
 from fake_wsj import disc_path, make_wsj
 
 from espnet_topdown.corpora import wsj
@@ -297,3 +297,83 @@ def test_damaged_lm_text_leaves_no_file(
     path = disc_path(tree, "13-32.1/wsj1/doc/lng_modl/lm_train/np_data/88/w88_001.z")
     path.write_bytes(gzip.compress(b"some text\n" * 1000)[:-20])
     assert "cannot be decompressed" in refusal(tree, tmp_path / "data")
+
+
+def contents(output: Path) -> dict[str, str]:
+    """What stands in the lists of text of a preparation, by path."""
+    texts = [*output.glob("*/text"), output / "local/other_text/text", output / "nlsyms.txt"]
+    return {str(path.relative_to(output)): path.read_text() for path in texts}
+
+
+@pytest.mark.parametrize("version", ["", ";1"])
+def test_discs_with_names_in_upper_case_are_read(tree: Path, tmp_path: Path, version: str) -> None:
+    prepare(tree, tmp_path / "lower")
+    for root in ("LDC93S6B", "LDC94S13B"):
+        as_on_disc(tree / root, version)
+    prepare(tree, tmp_path / "upper", "--audio_check", "full")
+    assert contents(tmp_path / "upper") == contents(tmp_path / "lower")
+    scp = (tmp_path / "upper/train_si284/wav.scp").read_text().splitlines()
+    assert scp[0] == f"011c0201 {tree}/LDC93S6B/11-1.1/WSJ0/SI_TR_S/011/011C0201.WV1{version}"
+
+
+def test_discs_under_the_names_of_their_labels_are_found(tree: Path, tmp_path: Path) -> None:
+    for disc in [*(tree / "LDC93S6B").iterdir(), *(tree / "LDC94S13B").iterdir()]:
+        disc.rename(disc.with_name(disc.name.replace("-", "_").replace(".", "_")))
+    prepare(tree, tmp_path / "data")
+    assert ids_of(tmp_path / "data/test_dev93/text") == UTTERANCES["test_dev93"].split()
+
+
+def test_indices_in_upper_case_name_files_in_lower_case(tree: Path, tmp_path: Path) -> None:
+    index = disc_path(tree, "13-34.1/wsj1/doc/indices/si_tr_s.ndx")
+    index.write_text(index.read_text().upper())
+    # With its ending, which this index usually lacks.
+    test = disc_path(tree, "11-13.1/wsj0/doc/indices/test/nvp/si_et_20.ndx")
+    test.write_text(test.read_text().replace("c0401\n", "c0401.WV1\n"))
+    prepare(tree, tmp_path / "data")
+    for name in ("train_si284", "test_eval92"):
+        assert ids_of(tmp_path / "data" / name / "text") == UTTERANCES[name].split()
+        assert ids_of(tmp_path / "data" / name / "wav.scp") == UTTERANCES[name].split()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "  \n\n", "\x1a"])
+def test_blank_lines_of_indices_and_transcripts_say_nothing(
+    tree: Path, tmp_path: Path, end: str
+) -> None:
+    for path in [*tree.rglob("*.ndx"), *tree.rglob("*.dot")]:
+        path.write_text(path.read_text() + end)
+    prepare(tree, tmp_path / "data")
+    assert ids_of(tmp_path / "data/train_si284/text") == UTTERANCES["train_si284"].split()
+
+
+@pytest.mark.parametrize("name", ["test_dev93", "test_eval92"])
+def test_skipping_all_of_a_validation_or_test_set_is_refused(
+    tree: Path, tmp_path: Path, refusal: Callable[..., str], name: str
+) -> None:
+    for utterance in UTTERANCES[name].split():
+        for path in tree.rglob(f"{utterance}.wv1"):
+            path.write_bytes(b"")
+    message = refusal(tree, tmp_path / "data", "--faults", "skip")
+    assert f"no utterance of {name} has both audio and transcript; nothing was written" in message
+
+
+def test_a_spare_set_that_is_empty_is_not_written(tree: Path, tmp_path: Path, caplog) -> None:
+    for path in tree.rglob("442c0201.wv1"):
+        path.write_bytes(b"")
+    prepare(tree, tmp_path / "data", "--faults", "skip")
+    assert not (tmp_path / "data/test_eval92_5k").exists()
+    assert "test_eval92_5k: not written, as no utterance has" in caplog.text
+
+
+@pytest.mark.parametrize("ending", [".Z", ".gz", ".z;1"])
+def test_lm_text_is_read_under_any_ending(tree: Path, tmp_path: Path, ending: str) -> None:
+    prepare(tree, tmp_path / "data")
+    for path in tree.rglob("*.z"):
+        path.rename(path.with_name(path.stem + ending))
+    prepare(tree, tmp_path / "other")
+    assert contents(tmp_path / "other") == contents(tmp_path / "data")
+
+
+def test_corpora_below_directories_with_blanks_are_read(tree: Path, tmp_path: Path) -> None:
+    tree.rename(tmp_path / "my corpora")
+    prepare(tmp_path / "my corpora", tmp_path / "data")
+    assert ids_of(tmp_path / "data/train_si284/wav.scp") == UTTERANCES["train_si284"].split()

@@ -79,9 +79,8 @@ asr_options+=(--python "${python}" --ngpu "${ngpu}" --num_nodes "${num_nodes}")
 read -r -a python_cmd <<< "${python}"
 
 # ---- checks ----
-if [ "${stage}" -gt "${stop_stage}" ] || [ "${stage}" -gt 20 ]; then
-    die "nothing to do: --stage ${stage} --stop_stage ${stop_stage}; stages are 1 to 20"
-fi
+check_stages
+check_whole num_nodes
 for file in path.sh cmd.sh; do
     [ -f "${file}" ] || die "found no ${file} in ${PWD}; run in a recipe directory"
 done
@@ -103,9 +102,7 @@ python3 -c "import espnet_topdown" 2> /dev/null ||
     die "$(command -v python3) has no espnet_topdown; install it there (pip install)," \
         "since path.sh chose that Python"
 launch_options=(--ngpu "${ngpu}" --num_nodes "${num_nodes}" --python "${python}")
-if ! is_warm "${cuda_cmd}"; then
-    launch_options+=(--cmd "${cuda_cmd}")
-elif [ "${python}" = python3 ] && [ "${stop_stage}" -ge 6 ]; then
+if is_warm "${cuda_cmd}" && [ "${python}" = python3 ] && [ "${stop_stage}" -ge 6 ]; then
     start_warm
 fi
 

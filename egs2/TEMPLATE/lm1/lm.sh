@@ -41,7 +41,10 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "${here}/../common.sh"
 
 unknown_option() {
-    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help"
+    local near
+    near=$(nearest_option "$1" "$3")
+    die "unknown option --$1${near:+; near it: ${near}}; see --help" \
+        "(options of the training go in --lm_args, of the data in --local_data_opts)"
 }
 
 # measure DIR: perplexities of valid and test -> DIR/perplexity.json
@@ -63,6 +66,7 @@ measure() {
 }
 
 parse_options "${BASH_SOURCE[0]}" "$@"
+check_stages
 
 # ---- names and checks ----
 if [ -z "${lm_tag}" ]; then

@@ -9,7 +9,7 @@ set -euo pipefail
 
 ../../TEMPLATE/asr1/topdown.sh \
     --lang en \
-    --ngpu 4 \
+    --ngpu 2 \
     --nj 32 \
     --inference_nj 32 \
     --train_set train_nodup \
