@@ -74,7 +74,7 @@ def _layers(args: Namespace) -> None:
     config = args.model / "config.yaml" if args.model.is_dir() else args.model
     facts = find_model_facts(
         config,
-        task_of_config(read_config(config), config),
+        args.task or task_of_config(read_config(config), config),
         plan=args.plan,
         vocab_size=args.vocab_size,
         input_size=args.input_size,

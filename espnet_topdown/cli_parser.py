@@ -7,6 +7,8 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
+from espnet_topdown.experiment.task import TASKS
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 EPILOG = """\
@@ -87,6 +89,8 @@ def _add_layers(commands: Commands) -> None:
     model = "experiment directory or training config"
     layers.add_argument("model", type=Path, metavar="EXP_OR_CONFIG", help=model)
     layers.add_argument("--plan", type=Path, help="plan whose own layer order ('layers:') is used")
+    task = "ESPnet's task, where the config does not tell it"
+    layers.add_argument("--task", choices=TASKS, help=task)
     vocab_size = "tokens, for a config without a token list (default 500)"
     layers.add_argument("--vocab_size", type=int, help=vocab_size)
     input_size = "feature dimension, for a config without a frontend"

@@ -4,7 +4,6 @@ Scores are read here. Comparing is left to `espnet_topdown.results.compare`, sin
 `espnet_topdown.results.tables`.
 """
 
-import importlib.metadata
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from espnet_topdown.results.tables import (
     set_table,
 )
 from espnet_topdown.table import Page
+from espnet_topdown.versions import versions
 
 
 def results_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Page | str:
@@ -109,11 +109,8 @@ def _markdown_line(*cells: str) -> str:
 def _environment() -> Iterable[str]:
     yield f"- date: `{time.strftime('%a %b %e %H:%M:%S %Z %Y')}`"
     yield f"- python version: `{' '.join(sys.version.split())}`"
-    for label, package in (("espnet", "espnet"), ("pytorch", "torch")):
-        try:
-            yield f"- {label} version: `{label} {importlib.metadata.version(package)}`"
-        except importlib.metadata.PackageNotFoundError:
-            yield f"- {label} version: not installed"
+    for label, version in zip(("espnet", "pytorch"), versions().values(), strict=True):
+        yield f"- {label} version: `{label} {version}`"
     command = ["git", "log", "-1", "--format=%H%n%cd"]
     try:
         git = subprocess.run(command, capture_output=True, text=True, check=True)
