@@ -184,7 +184,7 @@ def _decode(args: Namespace) -> None:
     cascade = Cascade.reopen(args.dir)
     # argparse.REMAINDER keeps the `--` that may stand before them.
     options = [word for word in args.options if word != "--"]
-    decode(cascade, _finished(cascade, args.decode), options)
+    decode(cascade, _finished(cascade, args.decode), options, again=args.again)
 
 
 def _finished(cascade: Cascade, which: str) -> list[Path]:

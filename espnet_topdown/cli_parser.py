@@ -145,10 +145,13 @@ def _add_decode(commands: Commands) -> None:
         description=(
             "In the recipe directory: ./run.sh --stage 12 --stop_stage 13 --skip_train true"
             " --asr_exp PHASE for each finished phase, so that language model, scoring and"
-            " RESULTS.md are the recipe's."
+            " RESULTS.md are the recipe's. Options are those with which the base was decoded or"
+            " trained (asr.sh keeps them in EXP/run.sh), then those that follow DIR."
         ),
     )
     _add_which(decode)
+    again = "decode also what was decoded by the same model and options"
+    decode.add_argument("--again", action="store_true", help=again)
     _add_dir(decode)
     options = "what follows DIR is passed to run.sh"
     decode.add_argument("options", nargs=argparse.REMAINDER, metavar="OPTION...", help=options)
