@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from espnet_topdown import files
-from espnet_topdown.cascade import text
+from espnet_topdown.cascade import gpus, text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.judgement import Records
@@ -102,6 +102,9 @@ def _run(args: Namespace) -> None:
     _check_launch(args)
     cascade = Cascade.open(args.exp, args.plan, args.dir)
     records = cascade.read_records()
+    ngpu, gpu_note = gpus.choose(args.ngpu, cascade.base.config, is_here=not args.cmd)
+    if gpu_note:
+        print(f"note: {gpu_note}", file=sys.stderr)
     if args.dry_run:
         check_finished(cascade, records)
         _print_plan(cascade, records)
@@ -110,7 +113,7 @@ def _run(args: Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
     print(text.estimate(cascade, records), file=sys.stderr)
     launch = Launch(
-        ngpu=args.ngpu,
+        ngpu=ngpu,
         num_nodes=args.num_nodes,
         cmd=args.cmd,
         python=args.python,

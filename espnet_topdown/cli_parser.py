@@ -125,7 +125,8 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--threads", type=int, help=threads)
     keep = f"prune finished phases (default: keep all): {KEEP_EPOCHS}"
     run.add_argument("--keep_epochs", type=int, metavar="N", help=keep)
-    run.add_argument("--ngpu", type=int, default=0, help="GPUs of one training (default 0)")
+    ngpu = "GPUs of one training, 0: on the CPU (default: as the base)"
+    run.add_argument("--ngpu", type=int, help=ngpu)
     run.add_argument("--num_nodes", type=int, default=1, help="nodes of one training (default 1)")
     cmd = 'Kaldi-style command prefix such as "$cuda_cmd"; default: on this machine'
     run.add_argument("--cmd", help=cmd)

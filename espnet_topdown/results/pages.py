@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
@@ -17,6 +18,7 @@ from espnet_topdown.files import replacing, write_json, write_text
 from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.results import plots, report, significance
 from espnet_topdown.results.compare import SetComparison, compare_sets
+from espnet_topdown.results.decodings import matched
 from espnet_topdown.results.rows import PhaseResult, phase_results
 from espnet_topdown.results.scoring import METRICS, Key, read_decoded, score
 from espnet_topdown.results.tables import (
@@ -59,11 +61,12 @@ def _cascade_results(directories: Sequence[Path], *, case_sensitive: bool) -> Pa
     cascades = [Cascade.reopen(directory) for directory in directories]
     rows = [row for cascade in cascades for row in phase_results(cascade)]
     decoded = [read_decoded(row.directory, case_sensitive=case_sensitive) for row in rows]
+    decoded, notes = matched(rows, decoded)
     sets = compare_sets(rows, decoded)
     if len(cascades) > 1:
-        return cascade_page(rows, sets)
+        return cascade_page(rows, sets, notes=notes)
     layers = list(cascades[0].facts.parameters.items())
-    return write_cascade(directories[0], rows, sets, layers)
+    return write_cascade(directories[0], rows, sets, layers, notes)
 
 
 def experiment_results(exp: Path, *, case_sensitive: bool = False) -> str:
@@ -126,6 +129,7 @@ def cascade_page(
     sets: Sequence[SetComparison],
     *,
     resamples: int = significance.RESAMPLES,
+    notes: Sequence[str] = (),
 ) -> Page:
     """The phases of a cascade, and on each decoded set their errors against phase 0.
 
@@ -134,8 +138,10 @@ def cascade_page(
             (seeds) follow one another, phases of one kind and cut are also read together.
         sets: what `compare_sets` made of them.
         resamples: those of its bootstrap.
+        notes: on decodings that are missing.
     """
-    tables = [phases_table(rows, decoded=bool(sets)), *overview_tables(rows, sets)]
+    phases = phases_table(rows, decoded=bool(sets))
+    tables = [replace(phases, notes=[*phases.notes, *notes]), *overview_tables(rows, sets)]
     tables += [set_table(rows, compared, resamples) for compared in sets]
     tables += [seeds_table(compared) for compared in sets if compared.groups]
     data = {
@@ -150,6 +156,7 @@ def write_cascade(
     rows: Sequence[PhaseResult],
     sets: Sequence[SetComparison],
     layers: Sequence[tuple[str, int]],
+    notes: Sequence[str] = (),
 ) -> Page:
     """Write RESULTS.md, results.json, report.html and images/*.png, each whole or not at all.
 
@@ -158,11 +165,12 @@ def write_cascade(
         rows: phases in their order.
         sets: what `compare_sets` made of them.
         layers: (layer name, parameters), from the bottom to the top.
+        notes: on decodings that are missing.
 
     Returns:
         what `cascade_page` gives.
     """
-    page = cascade_page(rows, sets)
+    page = cascade_page(rows, sets, notes=notes)
     pictures = plots.draw(rows, sets)
     images = ""
     for name, png in pictures.items():
