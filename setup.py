@@ -30,16 +30,16 @@ setup(
     packages=find_packages(include=["espnet_topdown", "espnet_topdown.*"]),
     python_requires=">=3.11",
     install_requires=[
-        "espnet>=202511,<202512; python_version < '3.12'",
-        "espnet>=202611,<202612; python_version >= '3.12'",
-        # Newer torch needs a newer setuptools than espnet 202511 allows.
-        "torch>=2.6,<2.13; python_version < '3.12'",
-        "torch>=2.11; python_version >= '3.12'",
+        # These three without versions: any that is there is taken, never replaced. What is too
+        # old is told at run time (espnet_topdown/versions.py).
+        "espnet",
+        "torch",
         "torchaudio",  # ESPnet imports it; 202511 does not declare it
         "editdistance",  # likewise, 202611 (in its extra "asr")
         "nltk",  # likewise, 202611 (translation scores its validation with it)
         "sentencepiece",
         "kaldiio",
+        "packaging",
         "pyyaml",
         "kaldialign>=0.9",
         "matplotlib",
@@ -48,6 +48,14 @@ setup(
         "soxr",
     ],
     extras_require={
+        # What the tests are run with, for an environment that has no ESPnet yet.
+        "tested": [
+            "espnet>=202511,<202512; python_version < '3.12'",
+            "espnet>=202611,<202612; python_version >= '3.12'",
+            # Newer torch needs a newer setuptools than espnet 202511 allows.
+            "torch>=2.6,<2.13; python_version < '3.12'",
+            "torch>=2.11; python_version >= '3.12'",
+        ],
         "sphere": ["desphere"],  # shorten-compressed SPHERE audio, version 2 alone
         "test": ["pytest>=8", "desphere"],
         # What models of public configs are built of; s3prl does not import with newer transformers.

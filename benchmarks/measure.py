@@ -12,9 +12,10 @@ import statistics
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
+
+from espnet_topdown.versions import versions
 
 ROOT = Path(__file__).resolve().parents[1]
 Result = TypeVar("Result")
@@ -69,6 +70,6 @@ def median_and_range(values: Sequence[float], digits: int) -> str:
 
 def machine() -> str:
     """The machine and the versions that a time depends on."""
-    versions = [f"{name} {version(name)}" for name in ("espnet", "torch")]
+    made_with = [f"{name} {version}" for name, version in versions().items()]
     where = f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
-    return f"{where}; {', '.join(versions)}, Python {platform.python_version()}"
+    return f"{where}; {', '.join(made_with)}, Python {platform.python_version()}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from espnet_topdown import files
-from espnet_topdown.cascade import text
+from espnet_topdown.cascade import gpus, text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.judgement import Records
@@ -74,7 +74,7 @@ def _layers(args: Namespace) -> None:
     config = args.model / "config.yaml" if args.model.is_dir() else args.model
     facts = find_model_facts(
         config,
-        task_of_config(read_config(config), config),
+        args.task or task_of_config(read_config(config), config),
         plan=args.plan,
         vocab_size=args.vocab_size,
         input_size=args.input_size,
@@ -102,6 +102,9 @@ def _run(args: Namespace) -> None:
     _check_launch(args)
     cascade = Cascade.open(args.exp, args.plan, args.dir)
     records = cascade.read_records()
+    ngpu, gpu_note = gpus.choose(args.ngpu, cascade.base.config, is_here=not args.cmd)
+    if gpu_note:
+        print(f"note: {gpu_note}", file=sys.stderr)
     if args.dry_run:
         check_finished(cascade, records)
         _print_plan(cascade, records)
@@ -110,7 +113,7 @@ def _run(args: Namespace) -> None:
         print(f"note: {note}", file=sys.stderr)
     print(text.estimate(cascade, records), file=sys.stderr)
     launch = Launch(
-        ngpu=args.ngpu,
+        ngpu=ngpu,
         num_nodes=args.num_nodes,
         cmd=args.cmd,
         python=args.python,
@@ -184,7 +187,7 @@ def _decode(args: Namespace) -> None:
     cascade = Cascade.reopen(args.dir)
     # argparse.REMAINDER keeps the `--` that may stand before them.
     options = [word for word in args.options if word != "--"]
-    decode(cascade, _finished(cascade, args.decode), options)
+    decode(cascade, _finished(cascade, args.decode), options, again=args.again)
 
 
 def _finished(cascade: Cascade, which: str) -> list[Path]:

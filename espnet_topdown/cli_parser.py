@@ -7,6 +7,8 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
+from espnet_topdown.experiment.task import TASKS
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 EPILOG = """\
@@ -87,6 +89,8 @@ def _add_layers(commands: Commands) -> None:
     model = "experiment directory or training config"
     layers.add_argument("model", type=Path, metavar="EXP_OR_CONFIG", help=model)
     layers.add_argument("--plan", type=Path, help="plan whose own layer order ('layers:') is used")
+    task = "ESPnet's task, where the config does not tell it"
+    layers.add_argument("--task", choices=TASKS, help=task)
     vocab_size = "tokens, for a config without a token list (default 500)"
     layers.add_argument("--vocab_size", type=int, help=vocab_size)
     input_size = "feature dimension, for a config without a frontend"
@@ -121,7 +125,8 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--threads", type=int, help=threads)
     keep = f"prune finished phases (default: keep all): {KEEP_EPOCHS}"
     run.add_argument("--keep_epochs", type=int, metavar="N", help=keep)
-    run.add_argument("--ngpu", type=int, default=0, help="GPUs of one training (default 0)")
+    ngpu = "GPUs of one training, 0: on the CPU (default: as the base)"
+    run.add_argument("--ngpu", type=int, help=ngpu)
     run.add_argument("--num_nodes", type=int, default=1, help="nodes of one training (default 1)")
     cmd = 'Kaldi-style command prefix such as "$cuda_cmd"; default: on this machine'
     run.add_argument("--cmd", help=cmd)
@@ -141,10 +146,13 @@ def _add_decode(commands: Commands) -> None:
         description=(
             "In the recipe directory: ./run.sh --stage 12 --stop_stage 13 --skip_train true"
             " --asr_exp PHASE for each finished phase, so that language model, scoring and"
-            " RESULTS.md are the recipe's."
+            " RESULTS.md are the recipe's. Options are those with which the base was decoded or"
+            " trained (asr.sh keeps them in EXP/run.sh), then those that follow DIR."
         ),
     )
     _add_which(decode)
+    again = "decode also what was decoded by the same model and options"
+    decode.add_argument("--again", action="store_true", help=again)
     _add_dir(decode)
     options = "what follows DIR is passed to run.sh"
     decode.add_argument("options", nargs=argparse.REMAINDER, metavar="OPTION...", help=options)

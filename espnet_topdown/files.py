@@ -135,7 +135,13 @@ def _has_ended(pid: int) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of a file's bytes, in hexadecimal; of a directory, of its files and their names."""
+    if path.is_dir():
+        lines = []
+        for inner in sorted(path.rglob("*")):
+            if not inner.is_dir():
+                lines.append(f"{sha256(inner)} {inner.relative_to(path)}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -67,7 +67,7 @@ BAD = {
     "config is not YAML": (["plan", "broken", "--plan", "plan.yaml"], "is not YAML"),
     "config of another task": (
         ["plan", "tts", "--plan", "plan.yaml"],
-        "is of no task that is trained top-down (asr, lm, st, mt, slu, s2t)",
+        "of ESPnet's task tts, which is not trained top-down (valid: asr, lm, st, mt, slu, s2t)",
     ),
     "config without data": (["plan", "nodata", "--plan", "plan.yaml"], "names no training data"),
     "data are gone": (["plan", "exp", "--plan", "plan.yaml"], "names files that are not there"),

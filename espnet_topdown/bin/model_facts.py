@@ -6,19 +6,18 @@ line and the runner need neither torch nor ESPnet. `espnet_topdown.cascade.model
 
 import argparse
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import reported
-from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.experiment.task import TASKS
 from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.plan_file import read_plan
-from espnet_topdown.training import checkpoint, model_layers, phase_end
-from espnet_topdown.training.tasks import TopdownTask, task_of
+from espnet_topdown.training import checkpoint, model_layers, model_options, phase_end
+from espnet_topdown.training.tasks import task_of
+from espnet_topdown.versions import versions
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,7 +51,10 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
             model outside the table of layers.
     """
     task = task_of(args.task)
-    model = task.build_model(argparse.Namespace(**_options(task, args)))
+    options = model_options.options_of(
+        task, args.config, vocab_size=args.vocab_size, input_size=args.input_size
+    )
+    model = model_options.build(task, options, args.config)
     order = model_layers.order_of(model, read_plan(args.plan).layers if args.plan else None)
     parameters = model_layers.parameter_counts(model, order)
     notes = model_layers.layer_notes(model, order)
@@ -73,29 +75,11 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
         "dropouts": {
             rate.label: sorted(rate.layers) for rate in model_layers.dropouts(model, order)
         },
-        "notes": list(order.notes),
+        "notes": [*order.notes, *model_options.notes(task, args.config)],
         "parser_keys": sorted(vars(task.get_parser().parse_args([]))),
-        "versions": {name: version(name) for name in ("espnet", "torch")},
+        "versions": versions(),
     }
     return facts | _history(args.config.parent)
-
-
-def _options(task: type[TopdownTask], args: argparse.Namespace) -> dict[str, Any]:
-    """The config over the parser's defaults, as ESPnet's own main sees them.
-
-    A token list is made where none is given.
-    """
-    options = vars(task.get_parser().parse_args([])) | read_config(args.config)
-    if options.get("token_list") is None:
-        words = map(str, range(args.vocab_size - 3))
-        options["token_list"] = ["<blank>", "<unk>", *words, "<sos/eos>"]
-    if options.get("input_size") is None and args.input_size:
-        options["input_size"] = args.input_size
-    # A config before stage 10 has no statistics; they belong to no layer.
-    has_statistics = (options.get("normalize_conf") or {}).get("stats_file")
-    if isinstance(options.get("normalize"), str) and not has_statistics:
-        options["normalize"] = None
-    return options
 
 
 def _history(directory: Path) -> dict[str, Any]:

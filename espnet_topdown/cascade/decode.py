@@ -1,4 +1,4 @@
-"""Decodes and scores phases through the recipe's own run.sh.
+"""Decodes and scores phases through the recipe's own run.sh, as the base was decoded.
 
 So language model, scoring and RESULTS.md are the recipe's. Which phases, and with which further
 options, is for the caller to say.
@@ -7,26 +7,40 @@ options, is for the caller to say.
 import re
 import shlex
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.recipe_script import base_options, forwards, options_in, own_options
 from espnet_topdown.errors import TopdownError
 
 # Of egs2/TEMPLATE/asr1/asr.sh, ESPnet 202301 and later.
 _OPTIONS = ("stage", "stop_stage", "skip_train", "asr_exp", "inference_asr_model")
+MODEL = "inference_asr_model"
+# In a phase's directory: by what it was decoded, and what came of it.
+DECODED = "decoded.json"
 
 
-def decode(cascade: Cascade, phases: Sequence[Path], options: Sequence[str]) -> None:
+def decode(
+    cascade: Cascade, phases: Sequence[Path], options: Sequence[str], *, again: bool = False
+) -> None:
     """Run stages 12 and 13 of the recipe in the current directory for each phase.
 
+    Options are run.sh's own, then those with which the base was decoded or trained, then `options`.
+    A phase that was decoded by the same model and options is passed over.
+
     Args:
-        cascade: whose parent model file is decoded with.
+        cascade: whose phases they are.
         phases: directories of finished phases.
         options: further options of run.sh.
+        again: decode what is decoded, too.
 
     Raises:
-        TopdownError: no such recipe here, an asr.sh without the options, or run.sh failed.
+        TopdownError: no such recipe here, a run.sh that does not hand options on, an asr.sh without
+            the options, a phase without the model file, or run.sh failed.
     """
     if cascade.base.task != "asr":
         raise TopdownError(
@@ -34,15 +48,96 @@ def decode(cascade: Cascade, phases: Sequence[Path], options: Sequence[str]) -> 
             " through run.sh's stages 12 and 13"
         )
     _check_recipe()
+    taken = _options_of_base(cascade, options)
     for phase in phases:
-        words = ["./run.sh", "--stage", "12", "--stop_stage", "13", "--skip_train", "true"]
-        words += ["--asr_exp", str(phase), "--inference_asr_model", cascade.parent_model, *options]
-        # A decoder that reads its terminal must not swallow the caller's.
-        status = subprocess.run(words, stdin=subprocess.DEVNULL).returncode
-        if status != 0:
-            raise TopdownError(
-                f"{shlex.join(words)} ended with status {status}; what it said stands above"
-            )
+        _check_model(phase, taken[MODEL])
+    print(f"decoding with {_line(taken)}", flush=True)
+    for number, phase in enumerate(phases, start=1):
+        place = f"{phase} ({number} of {len(phases)})"
+        made_by = _made_by(phase, taken)
+        if not again and _is_decoded(phase, made_by):
+            print(f"{place}: decoded already by this model and these options", flush=True)
+            continue
+        print(f"{place}: decoding", flush=True)
+        began = time.monotonic()
+        _decode_phase(phase, taken)
+        files.write_json(phase / DECODED, {**made_by, "results": _results(phase)})
+        minutes = (time.monotonic() - began) / 60
+        print(f"{place}: decoded and scored in {minutes:.1f} min", flush=True)
+
+
+def _options_of_base(cascade: Cascade, options: Sequence[str]) -> dict[str, str]:
+    """What run.sh does not give by itself: of the base, and what the caller adds."""
+    given = own_options(Path("run.sh"))
+    of_base = base_options(cascade.base.directory)
+    model = of_base.pop(MODEL, None) or given.get(MODEL) or _default_model(cascade)
+    taken = {name: value for name, value in of_base.items() if given.get(name) != value}
+    return {MODEL: model, **taken, **options_in(options)}
+
+
+def _default_model(cascade: Cascade) -> str:
+    """The model file of asr.sh's default where the base has it, else the parents'."""
+    script = Path("asr.sh")
+    if script.exists():
+        text = script.read_text(encoding="utf-8")
+        named = re.search(rf"^{MODEL}=(\S+)", text, re.MULTILINE)
+        if named and (Path(cascade.base.directory) / named[1]).exists():
+            return named[1]
+    return cascade.parent_model
+
+
+def _check_model(phase: Path, name: str) -> None:
+    if (phase / name).exists():
+        return
+    there = sorted(path.name for path in phase.glob("*.ave*.pth"))
+    raise TopdownError(
+        f"{phase} has no {name}, by which the base was decoded; decode with --{MODEL} and one of"
+        f" {', '.join(there) or 'none'}"
+    )
+
+
+def _decode_phase(phase: Path, options: Mapping[str, str]) -> None:
+    words = ["./run.sh", "--stage", "12", "--stop_stage", "13", "--skip_train", "true"]
+    words += ["--asr_exp", str(phase), *_words(options)]
+    # A decoder that reads its terminal must not swallow the caller's.
+    status = subprocess.run(words, stdin=subprocess.DEVNULL).returncode
+    if status != 0:
+        raise TopdownError(
+            f"{shlex.join(words)} ended with status {status}; what it said stands above"
+        )
+
+
+def _words(options: Mapping[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _line(options: Mapping[str, str]) -> str:
+    return shlex.join(_words(options))
+
+
+def _made_by(phase: Path, options: Mapping[str, str]) -> dict[str, Any]:
+    """The model and the options of a decoding; a config counts by its content too."""
+    configs = {}
+    for value in options.values():
+        if value and Path(value).is_file():
+            configs[value] = files.sha256(Path(value))
+    model = files.sha256(phase / options[MODEL])
+    return {"options": dict(options), "configs": configs, "model_sha256": model}
+
+
+def _is_decoded(phase: Path, made_by: Mapping[str, Any]) -> bool:
+    """Whether the phase was decoded like this, and what came of it is there still."""
+    if not (phase / DECODED).exists():
+        return False
+    before = files.read_object(phase / DECODED)
+    results = before.pop("results", None)
+    return bool(results) and before == made_by and set(results) <= set(_results(phase))
+
+
+def _results(phase: Path) -> list[str]:
+    """Score files of a phase, the valid set's among them."""
+    paths = [*phase.glob("*/*/score_*/result.txt"), *phase.glob("*/*/*/score_*/result.txt")]
+    return sorted(str(path.relative_to(phase)) for path in paths)
 
 
 def _check_recipe() -> None:
@@ -51,6 +146,12 @@ def _check_recipe() -> None:
             raise TopdownError(
                 f"found no {name} in {Path.cwd()}; run in the recipe directory of the experiment"
             )
+    if not forwards(Path("run.sh")):
+        raise TopdownError(
+            f"{Path('run.sh').resolve()} does not hand its arguments on, so it would run the whole"
+            ' recipe instead of decoding a phase; write "$@" at the end of its ./asr.sh command (a'
+            " backslash ends each line before), and decode again"
+        )
     script = Path("asr.sh")
     if not script.exists():
         # run.sh calls another script, whose options are not known.

@@ -9,7 +9,6 @@ import statistics
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.plan.layers import acts_inside
 from espnet_topdown.plan.plan import Phase, Sides
+from espnet_topdown.versions import check_versions, espnet_version
 
 FINDER = "espnet_topdown.bin.model_facts"
 
@@ -170,6 +170,7 @@ def find_model_facts(
     Raises:
         TopdownError: the model cannot be built, or has layers without an order.
     """
+    check_versions()
     stamp = _stamp(config, plan)
     if cache is not None and cache.exists():
         data = files.read_object(cache)
@@ -216,5 +217,5 @@ def _stamp(config: Path, plan: Path | None) -> str:
     # The epochs are read from the checkpoint, which is large: its time stands for its content.
     checkpoint = config.parent / "checkpoint.pth"
     trained = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-    parts += [version("espnet").encode(), str(trained).encode()]
+    parts += [str(espnet_version()).encode(), str(trained).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -13,6 +13,7 @@ from espnet_topdown.cascade.judgement import Judgement, Records, best_value
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.experiment.train_log import read_progress
+from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.table import aligned
@@ -100,6 +101,13 @@ def notes(cascade: Cascade) -> list[str]:
     if config.get("freeze_param"):
         frozen = ", ".join(config["freeze_param"])
         lines.append(f"the base's freeze_param stays frozen in every phase: {frozen}")
+    dropped = cascade.base.dropped_options(cascade.facts.data["parser_keys"])
+    if dropped:
+        lines.append(
+            f"options of a newer ESPnet that stand at their defaults are left out:"
+            f" {', '.join(dropped)}"
+        )
+    lines += short_of_room(cascade.plan, cascade.facts.names, cascade.base.seed)
     ways = ", ".join(sorted({phase.tied or "freeze" for phase in cascade.phases}))
     for layer in cascade.facts.data["layers"]:
         if layer["tied_to"]:

@@ -30,6 +30,21 @@ _FREE_KEYS = (
     *("use_matplotlib", "use_tensorboard", "use_wandb", "wandb_*"),
     *("max_cache_size", "max_cache_fd", "topdown_conf"),
 )
+# Options that came after ESPnet 202301, where their default is not off: what is at its default asks
+# for nothing of an older one (espnet2/tasks/abs_task.py of 202511 and 202611).
+_NEWER_DEFAULTS = {
+    "gradient_as_bucket_view": True,
+    "adapter": "lora",
+    "save_strategy": "all",
+    "category_sample_size": 10,
+    "upsampling_factor": 0.5,
+    "category_upsampling_factor": 0.5,
+    "dataset_upsampling_factor": 0.5,
+    "dataset_scaling_factor": 1.2,
+    "min_batch_size": 1,
+    "chunk_discard_short_samples": True,
+    "wandb_allow_val_change": True,
+}
 _DATA = "{part}_data_path_and_name_and_type"
 
 
@@ -168,15 +183,23 @@ class Experiment:
                 continue
             if key in parser_keys:
                 config[key] = value
-            elif value:
+            elif value and not _is_newer_default(key, value):
                 lost.append(f"{key}={value!r}")
-            # An unknown option that was off asks for nothing.
+            # An unknown option that was off, or as ever, asks for nothing.
         if lost:
             raise TopdownError(
                 f"{self.directory}/config.yaml sets options that this ESPnet does not know:"
                 f" {', '.join(lost)}"
             )
         return config
+
+    def dropped_options(self, parser_keys: Collection[str]) -> list[str]:
+        """Options of a newer ESPnet, at their defaults, that this one does not know."""
+        dropped = []
+        for key, value in self.config.items():
+            if key not in parser_keys and _is_newer_default(key, value):
+                dropped.append(key)
+        return dropped
 
     def missing_data(self) -> list[str]:
         """Lists that the config names and that are not there, seen from the current directory."""
@@ -242,6 +265,10 @@ def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
         "parent": files.sha256(parent) if parent else None,
         "files": {path: files.sha256(Path(path)) for path in list_files(config)},
     }
+
+
+def _is_newer_default(key: str, value: object) -> bool:
+    return key in _NEWER_DEFAULTS and value == _NEWER_DEFAULTS[key]
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:

@@ -1,9 +1,11 @@
-"""Which ESPnet task a training config is for, told by its keys; a config does not name its task.
+"""Which ESPnet task a training config is for; a config does not name its task.
 
-The names are those of ESPnet's tools: ``asr`` for ``espnet2.bin.asr_train``. The classes that train
-them stand in `espnet_topdown.training.tasks`.
+Its keys tell, and where a config of a recipe gives too few, its file's name and recipe. The names
+are those of ESPnet's tools: ``asr`` for ``espnet2.bin.asr_train``. The classes that train them
+stand in `espnet_topdown.training.tasks`.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,37 @@ from typing import Any
 from espnet_topdown.errors import TopdownError
 
 TASKS = ("asr", "lm", "st", "mt", "slu", "s2t")
-# Keys that only this task's configs have, in order of test; speech recognition is what remains.
+# Keys that only this task's configs have, in order of test; first those of the tasks that are not
+# trained here, since they hold keys of the others too (espnet2/tasks of 202301 to 202611).
 _OWN_KEYS = {
-    "slu": ("two_pass", "deliberationencoder", "transcript_token_list"),
-    "st": ("extra_asr_decoder", "hier_encoder", "src_g2p"),
+    "s2t_ctc": ("promptencoder",),
+    "asr_transducer": ("joint_network_conf",),
+    "enh_s2t": ("subtask_series", "enh_encoder", "asr_encoder"),
+    "enh_tse": ("extractor", "train_spk2enroll"),
+    "enh": ("separator", "mask_module"),
+    "diar": ("attractor", "label_aggregator"),
+    "uasr": ("generator", "segmenter"),
+    "s2st": ("s2st_type",),
+    "ps2st": ("model_name",),
+    "gan_codec": ("codec",),
+    "svs": ("svs",),
+    "tts": ("tts",),
+    "spk": ("spk_num", "spk2utt"),
+    "lid": ("lang_num", "lang2utt"),
+    "hubert": ("pred_masked_weight",),
+    "ssl": ("window_shift",),
+    "asvspoof": ("losses",),
+    "slu": ("two_pass", "deliberationencoder", "transcript_token_list", "postdecoder"),
+    "st": ("extra_asr_decoder", "extra_mt_decoder", "hier_encoder", "src_g2p"),
     "mt": ("src_token_list", "src_token_type"),
 }
-# Parts of models that have an encoder and are of no task here (enhancement, diarisation, speech
-# synthesis).
-_FOREIGN_KEYS = ("separator", "attractor", "enh_encoder", "generator", "tts")
+_PREPROCESSORS = {"s2t": "s2t", "s2t_ctc": "s2t_ctc", "spk": "spk", "lid": "lid"}
+# Names of recipes and configs. Not asr_transducer: the task asr trains transducers too, and their
+# configs are called alike.
+_NAMES = tuple(task for task in _OWN_KEYS if task != "asr_transducer")
+_NAMES = (*TASKS, *_NAMES, "cls", "codec", "speechlm", "gan_tts", "gan_svs", "tts2", "beats", "aqa")
+# ESPnet's asr2.sh, recognition from discrete units, trains with its mt task.
+_RECIPES = {"asr2": "mt", "enh_asr1": "enh_s2t", "enh_st1": "enh_s2t", "tse1": "enh_tse"}
 
 
 def task_of_config(config: Mapping[str, Any], source: Path) -> str:
@@ -27,19 +51,62 @@ def task_of_config(config: Mapping[str, Any], source: Path) -> str:
 
     Args:
         config: ESPnet's options.
-        source: the config's file, for the message.
+        source: the config's file, whose name and recipe tell where the keys do not.
 
     Raises:
         TopdownError: of none that this package trains.
     """
-    if config.get("lm") and not config.get("encoder"):
-        return "lm"
-    is_foreign = any(config.get(key) for key in _FOREIGN_KEYS)
-    if is_foreign or not config.get("encoder"):
-        raise TopdownError(f"{source} is of no task that is trained top-down ({', '.join(TASKS)})")
-    if config.get("preprocessor") == "s2t":
-        return "s2t"
+    task = _task_by_keys(config)
+    # An experiment's config has every key of its task; where it is says nothing.
+    if task is None and not is_written_by_espnet(config):
+        task = _task_by_path(source)
+    if task is None and config.get("encoder"):
+        task = "asr"
+    if task in TASKS:
+        return task
+    known = ", ".join(TASKS)
+    if task:
+        raise TopdownError(
+            f"{source} is a config of ESPnet's task {task}, which is not trained top-down (valid:"
+            f" {known})"
+        )
+    raise TopdownError(
+        f"{source} is of no task that is trained top-down ({known}); it names neither encoder nor"
+        " lm"
+    )
+
+
+def is_written_by_espnet(config: Mapping[str, Any]) -> bool:
+    """Whether it is the config.yaml of an experiment, which has every option of its task."""
+    return "output_dir" in config
+
+
+def _task_by_keys(config: Mapping[str, Any]) -> str | None:
+    """The task whose keys the config has, None where they fit several."""
+    preprocessor = config.get("preprocessor")
+    if preprocessor in _PREPROCESSORS:
+        return _PREPROCESSORS[preprocessor]
     for task, keys in _OWN_KEYS.items():
         if any(key in config for key in keys):
             return task
-    return "asr"
+    has_lm = bool(config.get("lm") or config.get("lm_conf"))
+    if has_lm and not config.get("encoder"):
+        return "lm"
+    return None
+
+
+def _task_by_path(source: Path) -> str | None:
+    """The task that a config's name (``train_st_x.yaml``) or recipe (``st1/conf``) tells."""
+    words = source.stem.split("_")
+    for length in (2, 1):
+        # train_enh_tse_x before train_enh_x
+        named = "_".join(words[1 : 1 + length])
+        if words[0] == "train" and named in _NAMES:
+            return named
+    for part in reversed(source.resolve().parts):
+        if part in _RECIPES:
+            return _RECIPES[part]
+        recipe = re.fullmatch(r"([a-z_0-9]+?)\d", part)
+        if recipe and recipe[1] in _NAMES:
+            return recipe[1]
+    return None

@@ -29,6 +29,13 @@ def expand(plan: Plan, names: Sequence[str], base_seed: int) -> tuple[Phase, ...
     return _Expansion(plan, names, base_seed).run()
 
 
+def short_of_room(plan: Plan, names: Sequence[str], base_seed: int) -> list[str]:
+    """Notes on each `every` of a plan that a model with layers `names` has too few layers for."""
+    expansion = _Expansion(plan, names, base_seed)
+    expansion.run()
+    return expansion.notes
+
+
 class _Expansion:
     """One run over a plan's entries; collects the faults of all of them."""
 
@@ -38,6 +45,7 @@ class _Expansion:
         self.base_seed = base_seed
         self.phases: list[Phase] = []
         self.faults: list[str] = []
+        self.notes: list[str] = []
 
     def run(self) -> tuple[Phase, ...]:
         for entry in self.plan.entries:
@@ -66,6 +74,14 @@ class _Expansion:
         """Cuts from `start` down to `stop`, `every` layers apart."""
         first = self._first_of_every(entry, every)
         last = cut_index(self.names, entry.stop) if entry.stop else 1
+        # A plan is written for models of any depth: one cut at least, where there is room for one.
+        is_first_free = entry.start is None
+        if is_first_free and first < last < first + every:
+            first = last
+            self.notes.append(
+                f"every: {every} does not fit between the cut above and {self.names[last]}; cut"
+                f" there instead, at {self.names[last]}"
+            )
         cuts = [self.names[place] for place in range(first, last - 1, -every)]
         if not cuts:
             between = f"{self.names[max(first, 0)]} and {self.names[last]}"

@@ -92,7 +92,7 @@ def compare_sets(
     *,
     resamples: int = significance.RESAMPLES,
 ) -> list[SetComparison]:
-    """Compare all rows on every set that any of them was decoded on, by words and characters.
+    """Compare all rows on every set that any was decoded on, by words, characters and tokens.
 
     Args:
         rows: phases, each cascade beginning with its phase 0; several cascades (seeds) may follow
@@ -106,10 +106,6 @@ def compare_sets(
     keys = dict.fromkeys(key for sets in decoded for key in sets)
     comparisons = []
     for key in keys:
-        *_, metric = key
-        if metric == "ter":
-            # Errors in subwords depend on how words are cut: no measure to compare models by.
-            continue
         pairs = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
         comparisons.append(_compare(key, rows, pairs, resamples))
     return _with_holm(comparisons)

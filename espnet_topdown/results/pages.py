@@ -4,11 +4,11 @@ Scores are read here. Comparing is left to `espnet_topdown.results.compare`, sin
 `espnet_topdown.results.tables`.
 """
 
-import importlib.metadata
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
@@ -18,6 +18,7 @@ from espnet_topdown.files import replacing, write_json, write_text
 from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.results import plots, report, significance
 from espnet_topdown.results.compare import SetComparison, compare_sets
+from espnet_topdown.results.decodings import matched
 from espnet_topdown.results.rows import PhaseResult, phase_results
 from espnet_topdown.results.scoring import METRICS, Key, read_decoded, score
 from espnet_topdown.results.tables import (
@@ -31,6 +32,7 @@ from espnet_topdown.results.tables import (
     set_table,
 )
 from espnet_topdown.table import Page
+from espnet_topdown.versions import versions
 
 
 def results_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Page | str:
@@ -59,11 +61,12 @@ def _cascade_results(directories: Sequence[Path], *, case_sensitive: bool) -> Pa
     cascades = [Cascade.reopen(directory) for directory in directories]
     rows = [row for cascade in cascades for row in phase_results(cascade)]
     decoded = [read_decoded(row.directory, case_sensitive=case_sensitive) for row in rows]
+    decoded, notes = matched(rows, decoded)
     sets = compare_sets(rows, decoded)
     if len(cascades) > 1:
-        return cascade_page(rows, sets)
+        return cascade_page(rows, sets, notes=notes)
     layers = list(cascades[0].facts.parameters.items())
-    return write_cascade(directories[0], rows, sets, layers)
+    return write_cascade(directories[0], rows, sets, layers, notes)
 
 
 def experiment_results(exp: Path, *, case_sensitive: bool = False) -> str:
@@ -109,11 +112,8 @@ def _markdown_line(*cells: str) -> str:
 def _environment() -> Iterable[str]:
     yield f"- date: `{time.strftime('%a %b %e %H:%M:%S %Z %Y')}`"
     yield f"- python version: `{' '.join(sys.version.split())}`"
-    for label, package in (("espnet", "espnet"), ("pytorch", "torch")):
-        try:
-            yield f"- {label} version: `{label} {importlib.metadata.version(package)}`"
-        except importlib.metadata.PackageNotFoundError:
-            yield f"- {label} version: not installed"
+    for label, version in zip(("espnet", "pytorch"), versions().values(), strict=True):
+        yield f"- {label} version: `{label} {version}`"
     command = ["git", "log", "-1", "--format=%H%n%cd"]
     try:
         git = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -129,6 +129,7 @@ def cascade_page(
     sets: Sequence[SetComparison],
     *,
     resamples: int = significance.RESAMPLES,
+    notes: Sequence[str] = (),
 ) -> Page:
     """The phases of a cascade, and on each decoded set their errors against phase 0.
 
@@ -137,8 +138,10 @@ def cascade_page(
             (seeds) follow one another, phases of one kind and cut are also read together.
         sets: what `compare_sets` made of them.
         resamples: those of its bootstrap.
+        notes: on decodings that are missing.
     """
-    tables = [phases_table(rows, decoded=bool(sets)), *overview_tables(rows, sets)]
+    phases = phases_table(rows, decoded=bool(sets))
+    tables = [replace(phases, notes=[*phases.notes, *notes]), *overview_tables(rows, sets)]
     tables += [set_table(rows, compared, resamples) for compared in sets]
     tables += [seeds_table(compared) for compared in sets if compared.groups]
     data = {
@@ -153,6 +156,7 @@ def write_cascade(
     rows: Sequence[PhaseResult],
     sets: Sequence[SetComparison],
     layers: Sequence[tuple[str, int]],
+    notes: Sequence[str] = (),
 ) -> Page:
     """Write RESULTS.md, results.json, report.html and images/*.png, each whole or not at all.
 
@@ -161,11 +165,12 @@ def write_cascade(
         rows: phases in their order.
         sets: what `compare_sets` made of them.
         layers: (layer name, parameters), from the bottom to the top.
+        notes: on decodings that are missing.
 
     Returns:
         what `cascade_page` gives.
     """
-    page = cascade_page(rows, sets)
+    page = cascade_page(rows, sets, notes=notes)
     pictures = plots.draw(rows, sets)
     images = ""
     for name, png in pictures.items():

@@ -16,8 +16,8 @@ from espnet_topdown.results.scoring import Score
 from espnet_topdown.table import Table, counted
 
 COUNTS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
-UNITS = {"wer": "word", "cer": "character"}
-FEW = {"wer": 1000, "cer": 5000}
+UNITS = {"wer": "word", "cer": "character", "ter": "token"}
+FEW = {"wer": 1000, "cer": 5000, "ter": 2000}
 # Segments of MAPSSWE, below which its normal tail finds too many differences.
 FEW_SEGMENTS = 50
 TOTALS = (

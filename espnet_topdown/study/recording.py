@@ -4,7 +4,6 @@ Which commands these are is `espnet_topdown.study.study`'s part; what a record h
 `espnet_topdown.study.records`.
 """
 
-import importlib.metadata
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from espnet_topdown.results.trn import read_trn
 from espnet_topdown.study.record_files import write_record
 from espnet_topdown.study.records import Record, RecordedPhase
 from espnet_topdown.study.study import Study
+from espnet_topdown.versions import versions
 
 # What a corpus command may leave in data/: the options that made the sets.
 OPTIONS = Path("data/options.json")
@@ -154,9 +154,8 @@ def _texts(trn: Path) -> dict[str, str]:
 
 def _made() -> dict[str, Any]:
     """Versions and machine."""
-    versions = {name: importlib.metadata.version(name) for name in ("espnet", "torch")}
     machine = f"{os.cpu_count()}-core CPU, one thread a training"
-    return {**versions, "python": sys.version.split()[0], "machine": machine}
+    return {**versions(), "python": sys.version.split()[0], "machine": machine}
 
 
 def _data() -> dict[str, Any]:

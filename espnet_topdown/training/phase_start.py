@@ -7,7 +7,6 @@ import itertools
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import checkpoint, freeze, model_layers
 from espnet_topdown.training.checkpoint import CHECKPOINT, State
 from espnet_topdown.training.parent import Parent, read_parent
+from espnet_topdown.versions import versions
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _start(begun: Begun, conf: TopdownConf, seed: Any) -> dict[str, Any]:
         "fresh": list(begun.sides.fresh),
         "frozen": list(begun.sides.frozen),
         "start": checkpoint.state_fingerprint(begun.start),
-        "versions": {name: version(name) for name in ("espnet", "torch")},
+        "versions": versions(),
     }
 
 

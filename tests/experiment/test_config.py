@@ -57,6 +57,34 @@ def test_an_option_that_is_set_and_unknown_to_this_espnet_is_refused():
         base.phase_config(PHASE, CONF, ["encoder"], layers={})
 
 
+def test_an_option_of_a_newer_espnet_at_its_default_is_dropped_and_told():
+    newer = {"save_strategy": "all", "gradient_as_bucket_view": True, "dataset_scaling_factor": 1.2}
+    base = experiment(encoder="rnn", **newer)
+    assert set(base.phase_config(PHASE, CONF, ["encoder"], layers={})) & {*newer} == set()
+    assert base.dropped_options(["encoder"]) == [*newer]
+    # Known here, so passed on.
+    assert base.dropped_options(["encoder", *newer]) == []
+    base = experiment(encoder="rnn", save_strategy="required_grad_only")
+    with pytest.raises(TopdownError, match="does not know: save_strategy='required_grad_only'"):
+        base.phase_config(PHASE, CONF, ["encoder"], layers={})
+
+
+def test_lists_that_are_split_into_a_directory_count_by_their_files(tmp_path):
+    splits = tmp_path / "splits2" / "wav.scp"
+    splits.mkdir(parents=True)
+    for name, text in (("num_splits", "2"), ("split.0", "a 1"), ("split.1", "b 2")):
+        (splits / name).write_text(text)
+    config = {"train_data_path_and_name_and_type": [[str(splits), "speech", "sound"]]}
+    key = phase_key(config, None)["files"]
+    assert list(key) == [str(splits)]
+    assert phase_key(config, None)["files"] == key
+    (splits / "split.1").write_text("b 3")
+    assert phase_key(config, None)["files"] != key
+    (splits / "split.1").write_text("b 2")
+    (splits / "split.1").rename(splits / "split.2")
+    assert phase_key(config, None)["files"] != key
+
+
 def test_the_lists_of_a_training_are_named_once_each():
     config = {
         "train_data_path_and_name_and_type": [["d/wav.scp", "speech", "sound"]],

@@ -24,10 +24,53 @@ def test_a_config_is_of_the_task_that_its_keys_tell(task):
     assert task_of_config(CONFIGS[task], Path("config.yaml")) == task
 
 
-@pytest.mark.parametrize("config", [{}, {"tts": "tacotron2"}, {"encoder": "rnn", "separator": "x"}])
-def test_a_config_of_another_task_is_refused(config):
+UNSERVED = {
+    "tts": {"tts": "tacotron2"},
+    "enh": {"encoder": "stft", "separator": "x"},
+    "s2t_ctc": {"encoder": "e_branchformer", "preprocessor": "s2t_ctc"},
+    "spk": {"encoder": "ecapa_tdnn", "spk_num": 7},
+    "ssl": {"encoder": "transformer", "window_shift": 1},
+    "hubert": {"encoder": "transformer", "pred_masked_weight": 1.0},
+    "asr_transducer": {"joint_network_conf": {}},
+}
+
+
+@pytest.mark.parametrize("task", UNSERVED)
+def test_a_config_of_another_task_is_refused_by_name(task: str) -> None:
+    with pytest.raises(TopdownError, match=f"ESPnet's task {task}, which is not .* asr, lm, st"):
+        task_of_config(UNSERVED[task], Path("config.yaml"))
+
+
+def test_a_config_of_nothing_is_refused() -> None:
     with pytest.raises(TopdownError, match="no task that is trained top-down .asr, lm, st, mt"):
-        task_of_config(config, Path("config.yaml"))
+        task_of_config({}, Path("config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("path", "task"),
+    [
+        ("egs2/x/st1/conf/train.yaml", "st"),
+        ("egs2/x/asr1/conf/tuning/train_st_conformer.yaml", "st"),
+        ("egs2/x/asr1/conf/train_lm.yaml", "lm"),
+        ("egs2/x/asr2/conf/train_discrete_asr.yaml", "mt"),
+        ("egs2/x/asr1/conf/train_asr_transducer.yaml", "asr"),
+        ("conf/train.yaml", "asr"),
+    ],
+)
+def test_a_recipes_config_is_of_the_task_that_its_name_or_recipe_tells(
+    path: str, task: str
+) -> None:
+    assert task_of_config({"encoder": "rnn"}, Path(path)) == task
+
+
+def test_the_path_of_an_experiment_says_nothing() -> None:
+    config = {"encoder": "rnn", "output_dir": "exp/asr"}
+    assert task_of_config(config, Path("egs2/x/st1/exp/asr/config.yaml")) == "asr"
+
+
+def test_a_recipe_of_another_task_is_refused_by_name() -> None:
+    with pytest.raises(TopdownError, match="config of ESPnet's task cls, which"):
+        task_of_config({"encoder": "rnn"}, Path("egs2/x/cls1/conf/train.yaml"))
 
 
 def test_the_readme_lists_the_tasks_and_the_models_of_the_table():

@@ -4,6 +4,7 @@ import pytest
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.expansion import expand as expand_plan
+from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.plan import Sides
 from espnet_topdown.plan.plan_file import parse_plan
 
@@ -39,6 +40,29 @@ def test_controls_keep_and_freeze_what_their_kind_says(kind, kept, fresh, frozen
     assert control.name == f"{kind}_phase1"
     assert control.seed == phase.seed
     assert control.is_control
+
+
+@pytest.mark.parametrize(
+    ("encoder_layers", "cuts"),
+    [(0, None), (1, ["decoder", "encoder.0"]), (2, ["decoder", "encoder.0"])],
+)
+def test_every_cuts_once_where_a_model_is_too_shallow_for_it(encoder_layers, cuts):
+    encoder = [f"encoder.{k}" for k in range(encoder_layers)]
+    names = ("encoder.embed", *encoder, "decoder.0", "output")
+    plan = parse_plan("phases: [{cut: decoder}, {every: 3}]")
+    if cuts is None:
+        with pytest.raises(TopdownError, match="every: 3 gives no cut"):
+            expand_plan(plan, names, 7)
+        return
+    assert [phase.cut for phase in expand_plan(plan, names, 7)] == cuts
+    (note,) = short_of_room(plan, names, 7)
+    assert note.startswith("every: 3 does not fit between the cut above and encoder.0; cut there")
+
+
+def test_every_has_no_note_where_it_fits():
+    plan = parse_plan("phases: [{cut: decoder}, {every: 3, stop: encoder.0}]")
+    assert [phase.cut for phase in expand_plan(plan, NAMES, 7)] == ["decoder", "encoder.1"]
+    assert short_of_room(plan, NAMES, 7) == []
 
 
 def test_every_walks_down_from_the_last_cut():

@@ -13,6 +13,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import Pair
+from espnet_topdown.results.tables import set_table
 from espnet_topdown.results.trn import Transcript
 
 # Two-sided normal tail at z = sqrt(11), 0.00091: see `test_tables.test_cascade_by_hand`.
@@ -106,10 +107,16 @@ def test_files_in_another_order_are_paired_by_utterance(rows: list[PhaseResult])
     assert compared(rows)[0].cells[1].change.interval == (0.0, 0.0)
 
 
-def test_only_words_and_characters_are_compared(rows: list[PhaseResult]) -> None:
+def test_words_characters_and_tokens_are_compared(rows: list[PhaseResult]) -> None:
     scored = rows[0].directory / INFERENCE / "test"
     shutil.copytree(scored / "score_wer", scored / "score_ter")
-    assert [one.metric for one in compared(rows)] == ["wer", "cer"]
+    sets = compared(rows)
+    assert [one.metric for one in sets] == ["wer", "cer", "ter"]
+    table = set_table(rows, sets[2], 200)
+    assert table.heading.startswith("TER: test")
+    assert "reference tokens" in table.notes[0]
+    # Errors and their differences, and no test of word errors.
+    assert table.header[-1] == "95 % interval"
 
 
 def test_different_utterances_cannot_be_compared(rows: list[PhaseResult]) -> None:

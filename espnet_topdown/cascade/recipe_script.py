@@ -1,0 +1,121 @@
+"""What a recipe's run.sh does with options, and with which the base was decoded. Nothing is run."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from espnet_topdown.errors import TopdownError
+
+# Of one run, or of where it begins: decoding a phase sets its own.
+_RUN_OPTIONS = (
+    *("stage", "stop_stage", "skip_stages", "skip_data_prep", "skip_train", "skip_eval"),
+    *("skip_packing", "skip_upload", "skip_upload_hf", "asr_exp", "asr_tag", "download_model"),
+)
+_FORWARDED = re.compile(r"\$@|\$\{@")
+
+
+def base_options(exp: Path) -> dict[str, str]:
+    """Options of asr.sh with which an experiment was last decoded, or else trained.
+
+    Those of its corpus's run.sh and those of the command line, as asr.sh keeps them in
+    ``EXP/DECODING/run.sh`` and ``EXP/run.sh``; none where neither is there.
+    """
+    decodings = sorted(exp.glob("*/run.sh"), key=lambda path: path.stat().st_mtime)
+    scripts = decodings[-1:] or [path for path in [exp / "run.sh"] if path.exists()]
+    if not scripts:
+        return {}
+    text = scripts[0].read_text(encoding="utf-8", errors="replace")
+    # asr.sh: ./asr.sh --lang en ... --stage 12 "$@"; exit $?
+    command = text.partition('"$@"')[0]
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise TopdownError(f"{scripts[0]} cannot be read as a command: {error}") from None
+    options = options_in(words[1:])
+    return {name: value for name, value in options.items() if name not in _RUN_OPTIONS}
+
+
+def options_in(words: Sequence[str]) -> dict[str, str]:
+    """Name -> value of ``--name value ...``; the last of a name counts, as in asr.sh.
+
+    ESPnet's print_args.sh drops a value that is empty, so that another name may follow a name.
+    """
+    options: dict[str, str] = {}
+    place = 0
+    while place < len(words):
+        name = words[place].removeprefix("--").replace("-", "_")
+        following = words[place + 1] if place + 1 < len(words) else "--none"
+        has_value = re.fullmatch(r"--[a-z]\w*", following) is None
+        options[name] = following if has_value else ""
+        place += 2 if has_value else 1
+    return options
+
+
+def own_options(script: Path) -> dict[str, str]:
+    """Options that a run.sh gives itself, as far as its plain assignments tell their values."""
+    variables: dict[str, str] = {}
+    options: dict[str, str] = {}
+    for line in _commands(script):
+        assignment = re.fullmatch(r"\s*(?:export\s+)?(\w+)=(\S*|\"[^\"]*\"|'[^']*')\s*", line)
+        if assignment:
+            variables[assignment[1]] = assignment[2].strip("\"'")
+        elif _FORWARDED.search(line) and " --" in line:
+            words = _split(_resolve(line, variables))
+            options |= options_in([word for word in words[1:] if not _FORWARDED.search(word)])
+    return options
+
+
+def _resolve(line: str, variables: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        return variables.get(match[1], match[0])
+
+    return re.sub(r"\$\{(\w+)\}", value, line)
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return []
+
+
+def forwards(script: Path) -> bool:
+    """Whether a run.sh hands its arguments on; a script of the recipe that it hands them to, too.
+
+    Told from its text, since running it could start the whole recipe.
+    """
+    handed_to = _scripts_given_arguments(script)
+    if not handed_to:
+        return False
+    inner = [path for path in map(script.parent.joinpath, handed_to) if _is_of_recipe(path)]
+    return all(_scripts_given_arguments(path) for path in inner)
+
+
+def _is_of_recipe(path: Path) -> bool:
+    """Whether it is a corpus's own script and not one that all recipes share, which parses."""
+    is_shared = path.name in ("asr.sh", "lm.sh", "topdown.sh", "st.sh", "slu.sh", "mt.sh")
+    return path.is_file() and not is_shared
+
+
+def _scripts_given_arguments(script: Path) -> list[str]:
+    """First words, after exec and source, of the commands that get all of a script's arguments."""
+    given = []
+    for line in _commands(script):
+        if not _FORWARDED.search(line):
+            continue
+        words = [word for word in _words(line) if word not in ("exec", "source", ".", "bash")]
+        # A line of "$@" alone is what a lost backslash leaves.
+        if words and not _FORWARDED.search(words[0]) and words[0] not in ("set", "log", "echo"):
+            given.append(words[0])
+    return given
+
+
+def _words(line: str) -> list[str]:
+    return line.replace('"', "").split()
+
+
+def _commands(script: Path) -> list[str]:
+    """A script's lines without comments, those that a backslash continues joined."""
+    text = script.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
+    return [re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines()]

@@ -1,0 +1,77 @@
+"""Decodings of phases beside those of their phase 0: which are the same, and which are missing.
+
+Works on names alone; what was decoded is handed through.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from espnet_topdown.results.rows import PhaseResult, bases
+from espnet_topdown.results.scoring import Key
+
+Scored = TypeVar("Scored")
+# asr.sh ends the name of a decoding's directory by that of the model file.
+_MODEL = re.compile(r"(.*_asr_model_)(.+)")
+
+
+def matched(
+    rows: Sequence[PhaseResult], decoded: Sequence[Mapping[Key, Scored]]
+) -> tuple[list[dict[Key, Scored]], list[str]]:
+    """What was decoded, under one name where it is one decoding, and notes on what is missing.
+
+    A decoding by ``valid.acc.ave.pth`` is that by ``valid.acc.ave_10best.pth`` where the one is a
+    link to the other. A decoding of phase 0 alone is left out where phases were decoded on that set
+    in another way.
+
+    Args:
+        rows: phases, each cascade beginning with its phase 0.
+        decoded: for each row, key -> what was decoded.
+    """
+    names: dict[str, str] = {}
+    renamed = []
+    for row, sets in zip(rows, decoded, strict=True):
+        own: dict[Key, Scored] = {}
+        for (inference, dataset, metric), scored in sets.items():
+            # The first that has it, a phase 0, names it.
+            name = names.setdefault(_by_file(inference, row.directory), inference)
+            own.setdefault((name, dataset, metric), scored)
+        renamed.append(own)
+    are_bases = [base == place for place, base in enumerate(bases(rows))]
+    of_bases = _keys(renamed, are_bases)
+    of_phases = _keys(renamed, [not is_base for is_base in are_bases])
+    notes = [_note(key, "phase 0") for key in of_phases if key not in of_bases]
+    phases_have = {(dataset, metric) for _, dataset, metric in of_phases}
+    left_out = []
+    for key in of_bases:
+        if key not in of_phases and key[1:] in phases_have:
+            left_out.append(key)
+            notes.append(_note(key, "phases"))
+    kept = [{key: own[key] for key in own if key not in left_out} for own in renamed]
+    return kept, list(dict.fromkeys(notes))
+
+
+def _by_file(inference: str, directory: Path) -> str:
+    """The name of a decoding with the model file that a link stands for."""
+    parts = _MODEL.fullmatch(inference)
+    if parts is None:
+        return inference
+    file = (directory / f"{parts[2]}.pth").resolve()
+    return f"{parts[1]}{file.stem}"
+
+
+def _keys(decoded: Sequence[Mapping[Key, Scored]], chosen: Sequence[bool]) -> dict[Key, None]:
+    keys: dict[Key, None] = {}
+    for sets, is_chosen in zip(decoded, chosen, strict=True):
+        if is_chosen:
+            keys |= dict.fromkeys(sets)
+    return keys
+
+
+def _note(key: Key, who: str) -> str:
+    inference, dataset, _ = key
+    return (
+        f"Missing: {dataset} decoded as {inference}, of {who}; espnet-topdown decode and stages 12"
+        " and 13 of the recipe take the same options."
+    )

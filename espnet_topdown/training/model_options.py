@@ -1,0 +1,110 @@
+"""A training config's options as ESPnet's parser reads them, and the model that they describe.
+
+For looking at a model before it is trained: what only data give (tokens, statistics) is made up.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.task import is_written_by_espnet
+from espnet_topdown.training.tasks import TopdownTask
+from espnet_topdown.versions import espnet_version
+
+# Of the source language too in translation, of the transcript in two-pass understanding.
+_TOKEN_LISTS = ("token_list", "src_token_list", "transcript_token_list")
+# Symbols that the models of ESPnet's tasks look for, s2t's `<sos>` and `<sop>` among them.
+_SYMBOLS = ("<blank>", "<unk>", "<na>", "<sop>", "<sos>", "<eos>", "<sos/eos>")
+
+
+def options_of(
+    task: type[TopdownTask], config: Path, *, vocab_size: int, input_size: int | None
+) -> argparse.Namespace:
+    """The options of a config over the parser's defaults, as ESPnet's own main sees them.
+
+    Args:
+        task: whose parser reads them.
+        config: a training's config, or an experiment's.
+        vocab_size: tokens, where the config has no token list that is there.
+        input_size: feature dimension, where the config gives none; None: the frontend's.
+
+    Raises:
+        TopdownError: the config cannot be read, or a value is none that the option takes.
+    """
+    parser = task.get_parser()
+    given = read_config(config)
+    known = {action.dest for action in parser._actions}
+    # As espnet2/utils/config_argparse.py does: a text passes the option's own type, so that
+    # `init: none` is no initialisation and not one called none.
+    parser.set_defaults(**{key: value for key, value in given.items() if key in known})
+    parser.exit_on_error = False
+    try:
+        options = parser.parse_args([])
+    except argparse.ArgumentError as error:
+        raise TopdownError(f"{config}: {error}") from None
+    for name in _TOKEN_LISTS:
+        if name in known:
+            _fill_tokens(options, name, vocab_size)
+    if options.__dict__.get("input_size") is None and input_size:
+        options.input_size = input_size
+    # A config before stage 10 has no statistics; they belong to no layer.
+    has_statistics = (vars(options).get("normalize_conf") or {}).get("stats_file")
+    if vars(options).get("normalize") and not has_statistics:
+        options.normalize = None
+    return options
+
+
+def notes(task: type[TopdownTask], config: Path) -> list[str]:
+    """What to know of a training config before it is trained; of an experiment's, nothing."""
+    given = read_config(config)
+    if is_written_by_espnet(given):
+        return []
+    known = {action.dest for action in task.get_parser()._actions}
+    unknown = [key for key in given if key not in known]
+    if not unknown:
+        return []
+    note = (
+        f"ESPnet {espnet_version()} does not know {', '.join(unknown)}, and would refuse to train"
+        " by this config"
+    )
+    return [note]
+
+
+def _fill_tokens(options: argparse.Namespace, name: str, size: int) -> None:
+    """Make up a token list where none is there; of a task's optional lists, where it is used."""
+    tokens = getattr(options, name)
+    if isinstance(tokens, list):
+        return
+    if tokens is not None and Path(tokens).exists():
+        return
+    is_optional = name == "transcript_token_list" and not vars(options).get("two_pass")
+    if is_optional:
+        return
+    first, *middle, last = _SYMBOLS
+    words = map(str, range(size - len(_SYMBOLS)))
+    setattr(options, name, [first, *middle, *words, last])
+
+
+def build(task: type[TopdownTask], options: argparse.Namespace, config: Path) -> torch.nn.Module:
+    """The model that `options` describe.
+
+    Raises:
+        TopdownError: ESPnet cannot build it, for the reason that is given.
+    """
+    try:
+        return task.build_model(options)
+    except ImportError as error:
+        missing = error.name or "a package"
+        raise TopdownError(
+            f"{config}: its model needs {missing}, which is not installed here ({error}); install"
+            " it as ESPnet's tools/installers do"
+        ) from error
+    except Exception as error:
+        # All that is run here is ESPnet's: what it raises is about the config.
+        raise TopdownError(
+            f"ESPnet {espnet_version()} cannot build the model of {config}:"
+            f" {type(error).__name__}: {error}"
+        ) from error

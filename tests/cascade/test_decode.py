@@ -1,0 +1,208 @@
+"""Phases are decoded by the recipe's run.sh as the base was, each once."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from espnet_topdown.cascade.decode import decode
+from espnet_topdown.cascade.recipe_script import base_options, forwards, options_in, own_options
+from espnet_topdown.errors import TopdownError
+
+MODEL = "valid.acc.ave_10best.pth"
+STAGES = "--stage 12 --stop_stage 13 --skip_train true"
+# As asr.sh of ESPnet writes it: the corpus's options, then those of the command line.
+TRAINED = (
+    "./asr.sh --lang en --asr_config conf/train.yaml --use_lm false --lm_tag"
+    " --inference_args '--beam_size 3' --asr_tag x --stage 11 \"$@\"; exit $?\n"
+)
+RUN = """#!/bin/bash
+lang=en
+./asr.sh \\
+    --lang "${lang}" \\
+    --asr_config conf/train.yaml "$@"
+"""
+ASR = """#!/bin/bash
+stage=1
+stop_stage=9
+skip_train=false
+asr_exp=
+inference_asr_model=valid.acc.ave.pth
+echo "$*" >> called
+for word in "$@"; do [ -d "${word}" ] && exp=${word}; done
+[[ ${exp} != *bad ]] || exit 1
+mkdir -p "${exp}/decode_x/test/score_wer"
+touch "${exp}/decode_x/test/score_wer/result.txt"
+"""
+
+
+def toy_cascade(task: str = "asr") -> SimpleNamespace:
+    base = SimpleNamespace(task=task, directory=Path("exp/base"))
+    return SimpleNamespace(base=base, parent_model="valid.loss.ave.pth")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe with a base and two phases; `called` has what its asr.sh was called with."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("run.sh", RUN), ("asr.sh", ASR), ("path.sh", "")):
+        Path(name).write_text(text)
+        Path(name).chmod(0o755)
+    for name in ("base", "p1", "p2", "bad"):
+        experiment = Path("exp") / name
+        experiment.mkdir(parents=True)
+        for model in (MODEL, "valid.acc.ave.pth", "valid.loss.ave.pth"):
+            (experiment / model).write_text(name)
+    return tmp_path
+
+
+def calls() -> list[str]:
+    """What asr.sh was called with since the last time."""
+    lines = Path("called").read_text().splitlines() if Path("called").exists() else []
+    Path("called").unlink(missing_ok=True)
+    return [line.removeprefix("--lang en --asr_config conf/train.yaml ") for line in lines]
+
+
+@pytest.mark.usefixtures("recipe")
+def test_options_of_the_command_line_that_trained_the_base_are_taken_and_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("exp/base/run.sh").write_text(TRAINED)
+    decode(toy_cascade(), [Path("exp/p1"), Path("exp/p2")], ["--use_lm", "true"])
+    taken = "--inference_asr_model valid.acc.ave.pth --use_lm true --lm_tag  --inference_args"
+    assert calls() == [
+        f"{STAGES} --asr_exp exp/p1 {taken} --beam_size 3",
+        f"{STAGES} --asr_exp exp/p2 {taken} --beam_size 3",
+    ]
+    said = capsys.readouterr().out
+    assert "decoding with --inference_asr_model valid.acc.ave.pth --use_lm true --lm_tag ''" in said
+    assert "exp/p2 (2 of 2): decoded and scored in 0.0 min" in said
+
+
+@pytest.mark.usefixtures("recipe")
+def test_the_model_is_that_of_the_bases_last_decoding() -> None:
+    Path("exp/base/run.sh").write_text(TRAINED)
+    for place, name in enumerate(("old", MODEL)):
+        decoding = Path("exp/base") / f"decode_{place}"
+        decoding.mkdir()
+        words = f"./asr.sh --lang en --inference_asr_model {name} --nj 3 --stage 12"
+        (decoding / "run.sh").write_text(f'{words} "$@"; exit $?\n')
+        os.utime(decoding / "run.sh", (place, place))
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls() == [f"{STAGES} --asr_exp exp/p1 --inference_asr_model {MODEL} --nj 3"]
+    Path("exp/p2", MODEL).unlink()
+    with pytest.raises(TopdownError, match=f"exp/p2 has no {MODEL}, .* valid.acc.ave.pth, valid"):
+        decode(toy_cascade(), [Path("exp/p1"), Path("exp/p2")], [])
+    # Nothing began, and the advice works.
+    assert calls() == []
+    decode(toy_cascade(), [Path("exp/p2")], ["--inference_asr_model", "valid.acc.ave.pth"])
+    assert "valid.acc.ave.pth --nj 3" in calls()[0]
+
+
+@pytest.mark.usefixtures("recipe")
+def test_run_shs_own_model_is_taken_and_else_asr_shs_and_else_the_parents() -> None:
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls() == [f"{STAGES} --asr_exp exp/p1 --inference_asr_model valid.acc.ave.pth"]
+    Path("exp/base/valid.acc.ave.pth").unlink()
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls() == [f"{STAGES} --asr_exp exp/p1 --inference_asr_model valid.loss.ave.pth"]
+    Path("run.sh").write_text(RUN.replace("--lang", f"--inference_asr_model {MODEL} --lang"))
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls()[0].endswith(f"--asr_exp exp/p1 --inference_asr_model {MODEL}")
+
+
+@pytest.mark.usefixtures("recipe")
+def test_what_is_decoded_by_the_same_model_and_options_is_passed_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    phases = [Path("exp/p1"), Path("exp/p2")]
+    Path("decode.yaml").write_text("beam_size: 3")
+    options = ["--inference_config", "decode.yaml"]
+    decode(toy_cascade(), phases, options)
+    assert len(calls()) == 2
+    decode(toy_cascade(), phases, options)
+    assert calls() == []
+    assert "exp/p1 (1 of 2): decoded already by this model" in capsys.readouterr().out
+    decode(toy_cascade(), phases, options, again=True)
+    assert len(calls()) == 2
+    Path("exp/p1/valid.acc.ave.pth").write_text("another model")
+    decode(toy_cascade(), phases, options)
+    assert len(calls()) == 1
+    Path("exp/p2/decode_x/test/score_wer/result.txt").unlink()
+    decode(toy_cascade(), phases, options)
+    assert len(calls()) == 1
+    Path("decode.yaml").write_text("beam_size: 4")
+    decode(toy_cascade(), phases, options)
+    assert len(calls()) == 2
+    decode(toy_cascade(), phases, [*options, "--nj", "2"])
+    assert len(calls()) == 2
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_run_sh_that_keeps_its_arguments_is_refused_before_anything_runs() -> None:
+    Path("run.sh").write_text(RUN.replace(' "$@"', ""))
+    refusal = 'does not hand its arguments on, .* write "[$]@" at the end of its ./asr.sh command'
+    with pytest.raises(TopdownError, match=refusal):
+        decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls() == []
+    Path("run.sh").write_text(Path("run.sh").read_text().rstrip() + ' "$@"\n')
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert len(calls()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('./asr.sh --lang en "$@"', True),
+        ("./asr.sh --lang en ${@}", True),
+        ('./asr.sh \\\n --lang en \\\n "$@"', True),
+        ("./asr.sh --lang en", False),
+        # A lost backslash: the arguments are a command of their own.
+        ('./asr.sh --lang en\n    "$@"', False),
+        ('./asr.sh --lang en  # "$@"', False),
+        ('set -- "$@"\n./asr.sh --lang en', False),
+        ('exec ./run_forwards.sh "$@"', True),
+        ('. ./run_keeps.sh "$@"', False),
+    ],
+)
+def test_whether_a_script_hands_its_arguments_on(text: str, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "run_forwards.sh").write_text('./asr.sh --lang en "$@"\n')
+    (tmp_path / "run_keeps.sh").write_text("./asr.sh --lang en\n")
+    (tmp_path / "run.sh").write_text(f"#!/bin/bash\n{text}\n")
+    assert forwards(tmp_path / "run.sh") is expected
+
+
+def test_options_are_read_as_asr_sh_wrote_and_run_sh_gives_them(tmp_path: Path) -> None:
+    assert base_options(tmp_path) == {}
+    (tmp_path / "run.sh").write_text(TRAINED)
+    assert base_options(tmp_path) == {
+        "lang": "en",
+        "asr_config": "conf/train.yaml",
+        "use_lm": "false",
+        "lm_tag": "",
+        "inference_args": "--beam_size 3",
+    }
+    (tmp_path / "run.sh").write_text(RUN)
+    assert own_options(tmp_path / "run.sh") == {"lang": "en", "asr_config": "conf/train.yaml"}
+    assert options_in(["--nj", "1", "--nj", "2", "--inference-nj"]) == {
+        "nj": "2",
+        "inference_nj": "",
+    }
+
+
+@pytest.mark.usefixtures("recipe")
+def test_what_cannot_be_decoded_is_refused() -> None:
+    with pytest.raises(TopdownError, match="--asr_exp exp/bad .* ended with status 1"):
+        decode(toy_cascade(), [Path("exp/bad")], [])
+    Path("asr.sh").write_text("stage=1\nstop_stage=9\nasr_exp=\ninference_asr_model=x\n")
+    with pytest.raises(
+        TopdownError, match="asr.sh has no option --skip_train, by which a phase is decoded"
+    ):
+        decode(toy_cascade(), [Path("exp/p1")], [])
+    with pytest.raises(TopdownError, match="is of task lm, and only asr"):
+        decode(toy_cascade("lm"), [Path("exp/p1")], [])
+    for name in ("path.sh", "run.sh"):
+        Path(name).unlink()
+        with pytest.raises(TopdownError, match=f"found no {name} in .*; run in the recipe dir"):
+            decode(toy_cascade(), [Path("exp/p1")], [])

@@ -1,0 +1,129 @@
+"""Installing this package replaces neither the ESPnet nor the torch that are there.
+
+Pip resolves our requirements in an environment of made-up packages, against a folder of made-up
+wheels of which some are newer; nothing is installed or downloaded.
+"""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+
+REPOSITORY = Path(__file__).parents[1]
+NEWEST = {"espnet": ["202511", "202611"], "torch": ["2.12.0", "2.14.0"], "torchaudio": ["2.12.0"]}
+
+# Setuptools files a requirement with a marker under "EXTRA:MARKER", extra or not.
+READ_SETUP = """
+import json, setuptools
+from distutils.core import run_setup
+ours = run_setup("setup.py", stop_after="init")
+needed = {"": list(ours.install_requires), "tested": []}
+for key, lines in ours.extras_require.items():
+    extra, _, marker = key.partition(":")
+    if extra in needed:
+        needed[extra] += [f"{line}; {marker}" if marker else line for line in lines]
+print(json.dumps([needed[""], needed["tested"]]))
+"""
+
+
+def metadata(name: str, version: str, requirements: list[str]) -> str:
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    return "\n".join([*lines, *(f"Requires-Dist: {line}" for line in requirements), ""])
+
+
+def write_wheel(folder: Path, name: str, version: str, text: str) -> None:
+    """A wheel of nothing but its metadata."""
+    name = name.replace("-", "_")
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", text)
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our wheel by setup.py's own requirements, and one for each package that they name."""
+    folder = tmp_path_factory.mktemp("wheels")
+    words = [sys.executable, "-c", READ_SETUP]
+    done = subprocess.run(words, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    needed, tested = json.loads(done.stdout.splitlines()[-1])
+    requirements = [Requirement(line) for line in needed]
+    for line in tested:
+        requirement = Requirement(line)
+        marker = f"({requirement.marker}) and extra == 'tested'"
+        requirement.marker = Marker(marker)
+        requirements.append(requirement)
+    text = metadata("espnet_topdown", "1.0", [str(requirement) for requirement in requirements])
+    write_wheel(folder, "espnet_topdown", "1.0", text + "Provides-Extra: tested\n")
+    for requirement in requirements:
+        name = requirement.name
+        for version in NEWEST.get(name, ["99.0"]):
+            write_wheel(folder, name, version, metadata(name, version, []))
+    return folder
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A virtual environment without packages."""
+    venv = tmp_path / "venv"
+    words = [sys.executable, "-m", "venv", "--without-pip", str(venv)]
+    subprocess.run(words, check=True)
+    return venv
+
+
+def install(environment: Path, name: str, version: str, *, editable: str | None = None) -> None:
+    """A package that is there, by its metadata; `editable` is the checkout that it is of."""
+    (packages,) = environment.glob("lib/python*/site-packages")
+    info = packages / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(metadata(name, version, []))
+    (info / "RECORD").write_text("")
+    (info / "INSTALLER").write_text("pip\n")
+    if editable:
+        origin = {"url": f"file://{editable}", "dir_info": {"editable": True}}
+        (info / "direct_url.json").write_text(json.dumps(origin))
+
+
+def resolved(environment: Path, wheels: Path, asked: str) -> dict[str, str]:
+    """Name -> version of what pip would install."""
+    words = [sys.executable, "-m", "pip", "--isolated", "--python", str(environment / "bin/python")]
+    words += ["install", "--dry-run", "--quiet", "--no-index", "--find-links", str(wheels)]
+    report = environment / "report.json"
+    done = subprocess.run([*words, "--report", str(report), asked], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [row["metadata"] for row in json.loads(report.read_text())["install"]]
+    return {row["name"]: row["version"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("espnet", "editable"),
+    [("202402", None), ("0.0.0", "/src/espnet")],
+)
+def test_an_espnet_and_a_torch_that_are_there_stay(
+    espnet: str, editable: str | None, environment: Path, wheels: Path
+) -> None:
+    install(environment, "espnet", espnet, editable=editable)
+    install(environment, "torch", "2.5.1+cu118")
+    install(environment, "torchaudio", "2.5.1+cu118")
+    chosen = resolved(environment, wheels, "espnet_topdown")
+    assert "espnet_topdown" in {name.replace("-", "_") for name in chosen}
+    assert not {"espnet", "torch", "torchaudio"} & set(chosen)
+
+
+def test_the_tested_versions_are_an_extra(environment: Path, wheels: Path) -> None:
+    chosen = resolved(environment, wheels, "espnet_topdown[tested]")
+    is_new = sys.version_info >= (3, 12)
+    expected = ("202611", "2.14.0") if is_new else ("202511", "2.12.0")
+    assert (chosen["espnet"], chosen["torch"]) == expected
+
+
+def test_the_make_commands_install_the_tested_versions() -> None:
+    assert "--editable '.[tested,test]'" in (REPOSITORY / "Makefile").read_text()

@@ -1,0 +1,99 @@
+"""A training config as ESPnet's parser reads it, and the model that it describes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_topdown.errors import TopdownError
+
+ENCODER = {"output_size": 4, "linear_units": 4, "attention_heads": 1, "num_blocks": 1}
+DECODER = {"linear_units": 4, "attention_heads": 1, "num_blocks": 1}
+SPEECH = {
+    "encoder": "transformer",
+    "encoder_conf": ENCODER,
+    "decoder": "transformer",
+    "decoder_conf": DECODER,
+}
+
+
+def built(tmp_path: Path, config: dict[str, object], task: str = "asr"):
+    """The model of a config, whose source and target have 9 tokens where it has none."""
+    from espnet_topdown.training import model_options
+    from espnet_topdown.training.tasks import task_of
+
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(config))
+    options = model_options.options_of(task_of(task), path, vocab_size=9, input_size=3)
+    return model_options.build(task_of(task), options, path)
+
+
+@pytest.mark.usefixtures("espnet")
+@pytest.mark.parametrize("none", ["none", "None", None])
+def test_no_initialisation_and_no_decoder_are_none(tmp_path: Path, none: str | None) -> None:
+    ctc_alone = {"model_conf": {"ctc_weight": 1.0}}
+    model = built(tmp_path, SPEECH | {"init": none, "decoder": none} | ctc_alone)
+    assert model.decoder is None
+    assert model.vocab_size == 9
+
+
+@pytest.mark.usefixtures("espnet")
+@pytest.mark.parametrize("task", ["asr", "st", "slu", "s2t"])
+def test_every_task_gets_the_tokens_that_it_needs(tmp_path: Path, task: str) -> None:
+    assert built(tmp_path, SPEECH, task).vocab_size == 9
+
+
+@pytest.mark.usefixtures("espnet")
+def test_translation_of_text_gets_the_tokens_of_its_source_too(tmp_path: Path) -> None:
+    model = built(tmp_path, SPEECH | {"frontend": "embed", "frontend_conf": {"embed_dim": 3}}, "mt")
+    assert model.vocab_size == model.src_vocab_size == 9
+
+
+@pytest.mark.usefixtures("espnet")
+def test_tokens_of_a_list_are_the_configs_and_those_of_a_lost_file_are_made_up(
+    tmp_path: Path,
+) -> None:
+    tokens = ["<blank>", "a", "<sos/eos>"]
+    assert built(tmp_path, SPEECH | {"token_list": tokens}).vocab_size == 3
+    (tmp_path / "tokens.txt").write_text("<blank>\n<unk>\na\n<sos/eos>\n")
+    path = str(tmp_path / "tokens.txt")
+    assert built(tmp_path, SPEECH | {"token_list": path}).vocab_size == 4
+    assert built(tmp_path, SPEECH | {"token_list": "data/none.txt"}).vocab_size == 9
+
+
+@pytest.mark.usefixtures("espnet")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"init": "orthogonal"}, "ESPnet 20.* cannot build the model of .*train.yaml: ValueError"),
+        ({"encoder_conf": {"hideen_size": 3}}, "TypeError: .* argument 'hideen_size'"),
+        ({"decoder": None}, "AssertionError: decoder should not be None when attention"),
+        ({"max_epoch": "many"}, "train.yaml: argument --max_epoch: invalid int value: 'many'"),
+        ({"frontend": "s3prl"}, "its model needs s3prl, which is not installed here"),
+    ],
+)
+def test_what_espnet_cannot_build_is_told_without_a_traceback(
+    tmp_path: Path, change: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "s3prl", None)
+    from espnet_topdown.training import model_options
+    from espnet_topdown.training.tasks import task_of
+
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(SPEECH | change))
+    with pytest.raises(TopdownError, match=said):
+        options = model_options.options_of(task_of("asr"), path, vocab_size=9, input_size=None)
+        model_options.build(task_of("asr"), options, path)
+
+
+@pytest.mark.usefixtures("espnet")
+def test_options_that_this_espnet_would_refuse_are_noted(tmp_path: Path) -> None:
+    from espnet_topdown.training import model_options
+    from espnet_topdown.training.tasks import task_of
+
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(SPEECH | {"adam_power": 3}))
+    (note,) = model_options.notes(task_of("asr"), path)
+    assert "does not know adam_power, and would refuse to train" in note
+    path.write_text(yaml.safe_dump(SPEECH | {"adam_power": 3, "output_dir": "exp"}))
+    assert model_options.notes(task_of("asr"), path) == []
