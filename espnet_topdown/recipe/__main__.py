@@ -77,16 +77,19 @@ def _filter_options(step: argparse.ArgumentParser) -> None:
 
 def write_tokens(args: argparse.Namespace) -> None:
     """Stage 5: text -> token list, and a sentencepiece model for bpe."""
-    from espnet_topdown.recipe import datadir, text
+    from espnet_topdown.recipe import text
+    from espnet_topdown.text_files import read_table
 
     lines: list[str] = []
     for source in args.texts:
-        lines += datadir.read_table(source).values()
+        lines += read_table(source).values()
     if args.token_type == "bpe":
         tokens = _train_bpe(args, lines)
     else:
         tokenize = text.tokenizer(args.token_type, symbols=text.read_symbols(args.nlsyms_txt))
-        tokens = text.count_tokens(map(text.cleaner(args.cleaner), lines), tokenize)
+        # As in ESPnet (espnet2/bin/tokenize_text.py, 202511), whose lists have no other blanks.
+        spaced = (" ".join(line.split()) for line in lines)
+        tokens = text.count_tokens(map(text.cleaner(args.cleaner), spaced), tokenize)
     text.write_token_list(args.token_list, tokens, (args.blank, args.oov, args.sos_eos))
     logging.info("wrote %s: %d tokens", args.token_list, len(tokens) + 3)
 

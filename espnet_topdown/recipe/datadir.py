@@ -8,34 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.text_files import read_table
 
 # Carried along where a set has them.
 EXTRA = ("spk2gender", "utt2lang", "utt2category", "stm", "glm")
-
-
-def read_table(path: Path) -> dict[str, str]:
-    """The lines of a Kaldi table in file order: first word -> the rest, "" where there is none.
-
-    Raises:
-        TopdownError: the file is missing or empty, or a first word stands on two lines.
-    """
-    if not path.is_file():
-        raise TopdownError(
-            f"asked for {path}, but there is no such file; run the stage that writes it"
-        )
-    table: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        separator = "\t" if "\t" in line else " "
-        key, _, value = line.strip().partition(separator)
-        if key in table:
-            raise TopdownError(
-                f"{path}:{number}: {key!r} is on an earlier line too; every id must be unique"
-            )
-        if key:
-            table[key] = value.strip()
-    if not table:
-        raise TopdownError(f"{path} has no lines; run the stage that writes it")
-    return table
 
 
 def write_table(path: Path, table: Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ import soundfile
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, jobs
 from espnet_topdown.recipe.audio import read_audio, resample
+from espnet_topdown.text_files import read_table
 
 FORMATS = ("flac", "wav", "flac.ark", "wav.ark")
 
@@ -90,13 +91,13 @@ def _run(work: Sequence[Work], processes: int) -> list[dict[str, Written]]:
 
 
 def _cuts(source: Path) -> list[Cut]:
-    recordings = datadir.read_table(source / "wav.scp")
+    recordings = read_table(source / "wav.scp")
     if not (source / "segments").exists():
         return [
             Cut(utterance, recordings[utterance], 0.0, -1.0) for utterance in sorted(recordings)
         ]
     cuts = []
-    for utterance, value in sorted(datadir.read_table(source / "segments").items()):
+    for utterance, value in sorted(read_table(source / "segments").items()):
         recording, start, end = value.split()
         if recording not in recordings:
             raise TopdownError(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.recipe import audio, datadir
+from espnet_topdown.text_files import read_table
 
 
 def perturb(train: Path, factors: Sequence[float]) -> Path:
@@ -30,9 +31,9 @@ def perturb(train: Path, factors: Sequence[float]) -> Path:
 
 def _write_at_speed(source: Path, target: Path, factor: float) -> None:
     prefix = f"sp{factor:g}-"
-    text = datadir.read_table(source / "text")
-    utt2spk = datadir.read_table(source / "utt2spk")
-    recordings = datadir.read_table(source / "wav.scp")
+    text = read_table(source / "text")
+    utt2spk = read_table(source / "utt2spk")
+    recordings = read_table(source / "wav.scp")
     owners = {prefix + utterance: prefix + speaker for utterance, speaker in utt2spk.items()}
     faster = {prefix + name: audio.faster(value, factor) for name, value in recordings.items()}
     datadir.write_table(target / "text", {prefix + u: words for u, words in text.items()})
@@ -40,7 +41,7 @@ def _write_at_speed(source: Path, target: Path, factor: float) -> None:
     datadir.write_table(target / "spk2utt", datadir.speakers(owners))
     datadir.write_table(target / "wav.scp", faster)
     if (source / "segments").exists():
-        segments = datadir.read_table(source / "segments")
+        segments = read_table(source / "segments")
         cuts = {prefix + u: prefix + _cut_at_speed(cut, factor) for u, cut in segments.items()}
         datadir.write_table(target / "segments", cuts)
 

@@ -10,6 +10,7 @@ from recipes import RATE, tone, write_set
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, formats
+from espnet_topdown.text_files import read_table
 
 
 @pytest.mark.parametrize("audio_format", formats.FORMATS)
@@ -21,7 +22,7 @@ def test_formatted_audio_holds_the_samples_of_its_source(tmp_path: Path, audio_f
     assert seconds == pytest.approx(0.6)
     assert (tmp_path / "o" / "utt2num_samples").read_text() == "a1 2400\na2 1600\nb1 800\n"
     assert (tmp_path / "o" / "spk2utt").read_text() == "a a1 a2\nb b1\n"
-    for utterance, place in datadir.read_table(tmp_path / "o" / "wav.scp").items():
+    for utterance, place in read_table(tmp_path / "o" / "wav.scp").items():
         if audio_format.endswith("ark"):
             rate, samples = kaldiio.load_mat(place)
             samples = np.round(np.asarray(samples) * 32768)
@@ -38,7 +39,7 @@ def test_segments_are_cut_at_their_times_and_minus_one_means_the_end(tmp_path: P
     datadir.write_table(source / "utt2spk", {"r1": "r", "r2": "r"})
     datadir.write_table(source / "text", {"r1": "A", "r2": "B"})
     formats.format_set(source, tmp_path / "o", audio_format="wav", rate=RATE, processes=1, parts=1)
-    places, whole = datadir.read_table(tmp_path / "o" / "wav.scp"), tone(1.0)
+    places, whole = read_table(tmp_path / "o" / "wav.scp"), tone(1.0)
     np.testing.assert_array_equal(soundfile.read(places["r1"], dtype="int16")[0], whole[800:2800])
     np.testing.assert_array_equal(soundfile.read(places["r2"], dtype="int16")[0], whole[7200:])
 

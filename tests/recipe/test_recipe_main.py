@@ -62,3 +62,16 @@ def test_rates_are_read_as_espnet_writes_them(fs: str, hertz: int) -> None:
 def test_a_rate_that_is_none_is_refused() -> None:
     with pytest.raises(TopdownError, match="--fs 'fast'"):
         parse_rate("fast")
+
+
+def test_the_token_list_has_no_other_blank_than_space(tmp_path: Path) -> None:
+    # ESPnet strips the lines of a list, so that such a token would be none.
+    (tmp_path / "text").write_text("u1 a\tb\u3000a\u2028a\n", encoding="utf-8")
+    options = ["--texts", str(tmp_path / "text"), "--token_type", "char", "--nbpe", "9"]
+    options += ["--bpe_input_sentence_size", "1", "--bpe_char_cover", "1"]
+    for name in ("nlsyms_txt", "cleaner", "bpemode", "bpe_nlsyms"):
+        options += [f"--{name}", "none"]
+    options += ["--blank", "<blank>", "--oov", "<unk>", "--sos_eos", "<sos/eos>"]
+    main(["tokens", str(tmp_path / "tokens.txt"), *options])
+    expected = ["<blank>", "<unk>", "a", "<space>", "b", "<sos/eos>"]
+    assert (tmp_path / "tokens.txt").read_text(encoding="utf-8").split("\n") == [*expected, ""]

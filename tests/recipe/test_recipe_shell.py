@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from recipes import RATE, REPOSITORY, SETS, TEMPLATE, refused, run
 
-from espnet_topdown.recipe import datadir
+from espnet_topdown.text_files import read_table
 
 
 @pytest.mark.usefixtures("recipe")
@@ -23,7 +23,7 @@ def test_stages_one_to_five_prepare_tokens_and_audio() -> None:
     assert tokens == ["<blank>", "<unk>", "O", "G", "<space>", "N", "<sos/eos>"]
     # a2 is too short.
     assert Path("dump/raw/train/text").read_text() == "a1 GO ON\nb1 GO ON\n"
-    assert list(datadir.read_table(Path("dump/raw/org/train/wav.scp"))) == ["a1", "a2", "b1"]
+    assert list(read_table(Path("dump/raw/org/train/wav.scp"))) == ["a1", "a2", "b1"]
     # At 16 kHz; test sets are left whole.
     assert Path("dump/raw/test/utt2num_samples").read_text() == "d1 4800\nd2 800\n"
     places = Path("dump/raw/test/wav.scp").read_text().splitlines()
@@ -43,7 +43,7 @@ def test_bpe_speeds_and_arks_have_espnets_names() -> None:
     done = run("asr.sh", *SETS, *options, "--stop_stage=5")
     assert done.returncode == 0, done.stderr
     assert len(Path("data/en_token_list/bpe_unigram7/tokens.txt").read_text().split()) == 7
-    samples = datadir.read_table(Path("dump/raw/train_sp/utt2num_samples"))
+    samples = read_table(Path("dump/raw/train_sp/utt2num_samples"))
     assert int(samples["a1"]) == RATE // 2
     assert abs(int(samples["sp0.9-a1"]) - RATE / 1.8) <= 1
     assert "data_wav.ark:" in Path("dump/raw/org/train_sp/wav.scp").read_text()
@@ -221,7 +221,7 @@ def test_mini_an4_runs_from_its_recordings_to_the_table_of_a_cascade(
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     for name, size in (("train_nodev", 4), ("train_dev", 1), ("test", 2)):
-        assert len(datadir.read_table(directory / "data" / name / "text")) == size
+        assert len(read_table(directory / "data" / name / "text")) == size
     exp = directory / "exp" / "asr_train_asr_rnn_raw_en_char"
     # The two test sentences have ten words.
     assert "|2|10|" in (exp / "RESULTS.md").read_text()

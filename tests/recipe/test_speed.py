@@ -10,6 +10,7 @@ import soundfile
 from recipes import RATE, tone, write_set
 
 from espnet_topdown.recipe import audio, datadir, speed
+from espnet_topdown.text_files import read_table
 
 
 def test_speed_is_done_without_sox_and_named_for_sox(
@@ -18,10 +19,10 @@ def test_speed_is_done_without_sox_and_named_for_sox(
     train = write_set(tmp_path / "data" / "train", {"a1": 1.0})
     datadir.write_table(train / "spk2utt", {"a": "a1"})
     assert speed.perturb(train, [0.9, 1.0, 1.1]) == tmp_path / "data" / "train_sp"
-    table = datadir.read_table(tmp_path / "data" / "train_sp" / "wav.scp")
+    table = read_table(tmp_path / "data" / "train_sp" / "wav.scp")
     assert list(table) == ["a1", "sp0.9-a1", "sp1.1-a1"]
     assert table["sp1.1-a1"] == f"sox {train}/a1.wav -t wav - speed 1.1 |"
-    owners = datadir.read_table(tmp_path / "data" / "train_sp" / "utt2spk")
+    owners = read_table(tmp_path / "data" / "train_sp" / "utt2spk")
     assert owners == {"a1": "a", "sp0.9-a1": "sp0.9-a", "sp1.1-a1": "sp1.1-a"}
     monkeypatch.setenv("PATH", "/nowhere")
     samples, rate = audio.read_audio(table["sp1.1-a1"])
