@@ -42,6 +42,7 @@ def format_audio(args: argparse.Namespace) -> None:
             rate=rate,
             processes=processes,
             parts=args.nj,
+            needs_text=source.name not in args.text_optional,
         )
         logging.info("%s -> %s: %.2f h of audio", source, target, seconds / 3600)
 
@@ -52,17 +53,22 @@ def _format_options(step: argparse.ArgumentParser) -> None:
     step.add_argument("--audio_format", required=True)
     step.add_argument("--fs", required=True)
     step.add_argument("--nj", type=int, required=True)
+    step.add_argument("--text_optional", type=str.split, default=())
 
 
 def keep_usable(args: argparse.Namespace) -> None:
     """Stage 4: DUMP/org/SET -> DUMP/SET without long, short and empty utterances; texts -> one."""
-    from espnet_topdown.recipe import datadir, text
+    from espnet_topdown.recipe import text, usable
 
-    rate = parse_rate(args.fs)
-    shortest, longest = int(args.min_wav_duration * rate), int(args.max_wav_duration * rate)
     for name in args.sets:
-        source, target = args.dump / "org" / name, args.dump / name
-        logging.info(datadir.keep_usable(source, target, shortest=shortest, longest=longest))
+        kept = usable.keep_usable(
+            args.dump / "org" / name,
+            args.dump / name,
+            rate=parse_rate(args.fs),
+            shortest_s=args.min_wav_duration,
+            longest_s=args.max_wav_duration,
+        )
+        logging.info(kept)
     text.join_texts(args.lm_train_text, args.dump / "lm_train.txt")
 
 

@@ -10,9 +10,11 @@ import kaldiio
 import numpy as np
 import soundfile
 
+from espnet_topdown.corpora.kaldi_dir import TO_THE_END, segment_fault
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, jobs
-from espnet_topdown.recipe.audio import read_audio, resample
+from espnet_topdown.recipe.audio import is_missing, read_audio, resample
+from espnet_topdown.recipe.segments import read_segments
 from espnet_topdown.text_files import read_table
 
 FORMATS = ("flac", "wav", "flac.ark", "wav.ark")
@@ -25,13 +27,25 @@ class Cut(NamedTuple):
         utterance: its id.
         source: the recording, as wav.scp names it.
         start_s: seconds from its beginning.
-        end_s: likewise; below 0 for its end.
+        end_s: likewise, or `TO_THE_END`.
     """
 
     utterance: str
     source: str
     start_s: float
     end_s: float
+
+    def take(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """The piece of its recording, cut off where that ends.
+
+        Raises:
+            TopdownError: there is no such piece.
+        """
+        fault = segment_fault(self.start_s, self.end_s, len(samples) / rate)
+        if fault:
+            raise TopdownError(f"{self.utterance}: {fault}")
+        end = len(samples) if self.end_s == TO_THE_END else int(self.end_s * rate)
+        return samples[int(self.start_s * rate) : end]
 
 
 class Written(NamedTuple):
@@ -42,7 +56,14 @@ class Written(NamedTuple):
 
 
 def format_set(
-    source: Path, target: Path, *, audio_format: str, rate: int, processes: int, parts: int
+    source: Path,
+    target: Path,
+    *,
+    audio_format: str,
+    rate: int,
+    processes: int,
+    parts: int,
+    needs_text: bool = True,
 ) -> float:
     """Write a set's audio and lists to `target`.
 
@@ -53,24 +74,28 @@ def format_set(
         rate: Hz of what is written.
         processes: processes at a time.
         parts: parts of the audio (``format.N``), at most the number of utterances.
+        needs_text: whether the set must have transcripts.
 
     Returns:
         The seconds of audio written.
 
     Raises:
-        TopdownError: the set's lists disagree, or audio cannot be read.
+        TopdownError: the set's lists disagree, or audio cannot be read or holds nothing.
     """
     # Lists that disagree are refused before any audio is read.
-    datadir.utterances(source)
+    datadir.utterances(source, needs_text=needs_text)
     pieces = list(jobs.pieces(_cuts(source), parts))
     # Arks are appended to, so what an earlier run left must go.
     shutil.rmtree(target / "data", ignore_errors=True)
     work = []
     for number, piece in enumerate(pieces, 1):
         work.append((piece, target / "data" / f"format.{number}", audio_format, rate))
-    written = {}
-    for utterances in _run(work, processes):
+    written: dict[str, Written] = {}
+    faults: list[str] = []
+    for utterances, complaints in _run(work, processes):
         written.update(utterances)
+        faults += complaints
+    datadir.refuse_some(faults, f"{source} has utterances without audio")
     samples = {utterance: audio.samples for utterance, audio in written.items()}
     datadir.copy_set(source, target)
     datadir.write_table(target / "utt2num_samples", samples)
@@ -82,7 +107,10 @@ def format_set(
 Work = tuple[Sequence[Cut], Path, str, int]
 
 
-def _run(work: Sequence[Work], processes: int) -> list[dict[str, Written]]:
+Done = tuple[dict[str, Written], list[str]]  # what was written, and why the rest was not
+
+
+def _run(work: Sequence[Work], processes: int) -> list[Done]:
     processes = min(processes, len(work))
     if processes <= 1:
         return [_write_piece(*piece) for piece in work]
@@ -91,37 +119,51 @@ def _run(work: Sequence[Work], processes: int) -> list[dict[str, Written]]:
 
 
 def _cuts(source: Path) -> list[Cut]:
-    recordings = read_table(source / "wav.scp")
+    recordings = _recordings(source / "wav.scp")
     if not (source / "segments").exists():
-        return [
-            Cut(utterance, recordings[utterance], 0.0, -1.0) for utterance in sorted(recordings)
-        ]
+        return [Cut(name, recordings[name], 0.0, TO_THE_END) for name in sorted(recordings)]
+    segments = read_segments(source)
     cuts = []
-    for utterance, value in sorted(read_table(source / "segments").items()):
-        recording, start, end = value.split()
-        if recording not in recordings:
-            raise TopdownError(
-                f"{source}/segments: {utterance} is cut from {recording!r}, which wav.scp lacks"
-            )
-        cuts.append(Cut(utterance, recordings[recording], float(start), float(end)))
+    for utterance in sorted(segments):
+        recording, start_s, end_s = segments[utterance]
+        cuts.append(Cut(utterance, recordings[recording], start_s, end_s))
     return cuts
 
 
-def _write_piece(
-    cuts: Sequence[Cut], directory: Path, audio_format: str, rate: int
-) -> dict[str, Written]:
+def _recordings(wav_scp: Path) -> dict[str, str]:
+    """The table wav.scp, once every file that it names is there.
+
+    Raises:
+        TopdownError: the others, or lines that name none, together.
+    """
+    recordings = read_table(wav_scp)
+    faults = []
+    for name, place in recordings.items():
+        if not place:
+            faults.append(f"{name}: names no audio")
+        elif is_missing(place):
+            faults.append(f"{name}: no file {place}")
+    title = f"{wav_scp} names audio that is not there"
+    if faults and not wav_scp.read_bytes().endswith(b"\n"):
+        title += ", and its last line has no end: it may have been cut off"
+    datadir.refuse_some(faults, title)
+    return recordings
+
+
+def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: int) -> Done:
     """Write one part, and say by utterance what was written."""
     directory.mkdir(parents=True)
     kind, _, ark = audio_format.partition(".")
     written = {}
-    for utterance, samples in _read(cuts, rate):
+    faults: list[str] = []
+    for utterance, samples in _read(cuts, rate, faults):
         if ark:
             place = _append(directory / "data_wav.ark", utterance, samples, kind, rate)
         else:
             place = str(directory / f"{utterance}.{kind}")
             soundfile.write(place, samples, rate, subtype="PCM_16", format=kind.upper())
         written[utterance] = Written(place, len(samples))
-    return written
+    return written, faults
 
 
 def _append(ark: Path, utterance: str, samples: np.ndarray, kind: str, rate: int) -> str:
@@ -137,13 +179,23 @@ def _append(ark: Path, utterance: str, samples: np.ndarray, kind: str, rate: int
     return f"{ark}:{size + len(utterance) + 1}"
 
 
-def _read(cuts: Sequence[Cut], rate: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Each utterance's samples at `rate`; a recording that neighbours share is read once."""
+def _read(cuts: Sequence[Cut], rate: int, faults: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Each utterance's samples at `rate`; a recording that neighbours share is read once.
+
+    Utterances that hold nothing are passed over and added to `faults`.
+    """
     held = None
     samples, old_rate = np.zeros(0, np.int16), rate
-    for utterance, source, start_s, end_s in cuts:
-        if source != held:
-            samples, old_rate = read_audio(source)
-            held = source
-        end = None if end_s < 0 else int(end_s * old_rate)
-        yield utterance, resample(samples[int(start_s * old_rate) : end], old_rate, rate)
+    for cut in cuts:
+        if cut.source != held:
+            samples, old_rate = read_audio(cut.source)
+            held = cut.source
+        try:
+            piece = resample(cut.take(samples, old_rate), old_rate, rate)
+        except TopdownError as error:
+            faults.append(str(error))
+            continue
+        if not len(piece):
+            faults.append(f"{cut.utterance}: holds no sample")
+            continue
+        yield cut.utterance, piece

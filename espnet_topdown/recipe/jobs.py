@@ -1,10 +1,11 @@
 """Lists that parallel jobs share out, and their results put together again: stages 6, 10 and 12."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe.datadir import write_lines
 from espnet_topdown.text_files import read_lines, read_tokens
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def split_keys(number: int, files: Mapping[str, Path], directory: Path) -> int:
     number = min(number, *map(len, lists.values()))
     for name, lines in lists.items():
         for n, piece in enumerate(pieces(lines, number), 1):
-            _write_lines(directory / f"{name}.{n}.scp", piece)
+            write_lines(directory / f"{name}.{n}.scp", piece)
     return number
 
 
@@ -62,7 +63,7 @@ def append_vocabulary(shapes: Sequence[Path], token_list: Path, suffix: str) -> 
     size = len(read_tokens(token_list))
     for path in shapes:
         lines = (f"{line},{size}" for line in read_lines(path))
-        _write_lines(path.with_name(f"{path.name}.{suffix}"), lines)
+        write_lines(path.with_name(f"{path.name}.{suffix}"), lines)
 
 
 def join_outputs(directory: Path) -> None:
@@ -86,8 +87,4 @@ def join_outputs(directory: Path) -> None:
         lines: list[str] = []
         for file in files:
             lines += read_lines(file)
-        _write_lines(directory / name, sorted(lines))
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_lines(directory / name, sorted(lines))

@@ -13,6 +13,7 @@ from pathlib import Path
 import sentencepiece
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe.datadir import write_lines
 from espnet_topdown.text_files import read_lines, read_table
 
 Tokenizer = Callable[[str], list[str]]
@@ -85,9 +86,8 @@ def join_texts(sources: Iterable[Path], target: Path) -> None:
         suffix = source.name.replace("text", "", 1)
         for key, words in read_table(source).items():
             if words:
-                lines.append(f"{key}{suffix} {words}\n")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("".join(lines), encoding="utf-8")
+                lines.append(f"{key}{suffix} {words}")
+    write_lines(target, lines)
 
 
 def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str, str]) -> None:
@@ -99,9 +99,7 @@ def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str,
         special: blank and unknown, which come before them, and start/end, which comes last.
     """
     blank, unknown, ends = special
-    lines = [f"{token}\n" for token in (blank, unknown, *tokens, ends)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(lines), encoding="utf-8")
+    write_lines(path, (blank, unknown, *tokens, ends))
 
 
 def count_tokens(texts: Iterable[str], tokenize: Tokenizer) -> list[str]:
