@@ -177,7 +177,10 @@ def _join_options(step: argparse.ArgumentParser) -> None:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Stage 13: score_{cer,wer,ter}/{ref.trn,hyp.trn,result.txt} of each decoded set."""
+    """Stage 13: score_{cer,wer,ter}/{ref.trn,hyp.trn,result.txt} of each set with transcripts.
+
+    Prints how many scores were made.
+    """
     from espnet_topdown.recipe import text
 
     flags = args.score_opts.split()
@@ -187,13 +190,15 @@ def score(args: argparse.Namespace) -> None:
             f"--score_opts has {' '.join(unknown)}, but only -s (case counts) is known here"
         )
     symbols = text.read_symbols(args.nlsyms_txt)
+    scores = 0
     for kind, metric in METRICS.items():
         if kind == "bpe" and args.bpemodel == "none":
             continue
         tokenize = text.tokenizer(
             kind, symbols=symbols, without_symbols=True, bpemodel=Path(args.bpemodel)
         )
-        _score_sets(args, metric, tokenize, case_sensitive="-s" in flags)
+        scores += _score_sets(args, metric, tokenize, case_sensitive="-s" in flags)
+    print(scores)
 
 
 def _score_sets(
@@ -202,20 +207,28 @@ def _score_sets(
     tokenize: Callable[[str], list[str]],
     *,
     case_sensitive: bool,
-) -> None:
+) -> int:
+    """The number of sets that were scored; those without transcripts are told."""
     from espnet_topdown.recipe import text
     from espnet_topdown.results import scoring, trn
 
+    scored = 0
     clean, clean_hypothesis = text.cleaner(args.cleaner), text.cleaner(args.hyp_cleaner)
     for data, decoded in zip(args.data, args.decoded, strict=True):
+        references = []
+        if (data / "text").exists():
+            references = text.scored_rows(data, data / "text", tokenize, clean)
+        if not any(tokens for *_, tokens in references):
+            logging.info("%s has no transcripts: nothing to score in %s", data, decoded)
+            continue
+        scored += 1
         directory = decoded / f"score_{metric}"
-        directory.mkdir(parents=True, exist_ok=True)
-        references = text.scored_rows(data, data / "text", tokenize, clean)
         hypotheses = text.scored_rows(data, decoded / "text", tokenize, clean_hypothesis)
         trn.write_trn(directory / "ref.trn", references)
         trn.write_trn(directory / "hyp.trn", hypotheses)
         result = scoring.write_result(directory, case_sensitive=case_sensitive)
         logging.info("%s: %s %.1f %%", directory / "result.txt", metric.upper(), result.err_rate)
+    return scored
 
 
 def _score_options(step: argparse.ArgumentParser) -> None:

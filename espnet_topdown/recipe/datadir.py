@@ -46,13 +46,19 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
         needs_text: whether it must have transcripts; a set that is only decoded may have none.
 
     Raises:
-        TopdownError: text, utt2spk and the audio list (segments, else wav.scp) name different
-            utterances.
+        TopdownError: an utterance has not one speaker; or text, utt2spk and the audio list
+            (segments, else wav.scp) name different utterances.
     """
     names = ["segments" if (directory / "segments").exists() else "wav.scp"]
     if needs_text or (directory / "text").exists():
         names.append("text")
     utt2spk = read_table(directory / "utt2spk")
+    speakerless = [
+        f"{utterance}: {speaker!r}"
+        for utterance, speaker in utt2spk.items()
+        if len(speaker.split()) != 1
+    ]
+    refuse_some(speakerless, f"{directory}/utt2spk has lines without one speaker")
     for name in names:
         table = read_table(directory / name)
         without, unknown = sorted(utt2spk.keys() - table.keys()), sorted(table.keys() - utt2spk)

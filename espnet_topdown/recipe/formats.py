@@ -160,7 +160,9 @@ def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: 
         if ark:
             place = _append(directory / "data_wav.ark", utterance, samples, kind, rate)
         else:
+            # ESPnet writes to folders too where ids hold slashes.
             place = str(directory / f"{utterance}.{kind}")
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(place, samples, rate, subtype="PCM_16", format=kind.upper())
         written[utterance] = Written(place, len(samples))
     return written, faults

@@ -48,3 +48,10 @@ def test_a_set_that_lost_its_transcripts_loses_them_in_its_copy(tmp_path: Path) 
     (source / "text").unlink()
     datadir.copy_set(source, tmp_path / "c")
     assert not (tmp_path / "c" / "text").exists()
+
+
+def test_an_utterance_without_one_speaker_is_refused(tmp_path: Path) -> None:
+    source = write_set(tmp_path / "d", {"a1": 0.1, "b1": 0.1, "c1": 0.1})
+    (source / "utt2spk").write_text("a1 a\nb1\nc1 c d\n")
+    with pytest.raises(TopdownError, match=r"without one speaker \(2\)(.|\n)*b1: ''\n  c1: 'c d'"):
+        datadir.utterances(source)

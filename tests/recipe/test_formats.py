@@ -131,3 +131,10 @@ def test_missing_audio_is_named_before_any_is_read(tmp_path: Path) -> None:
     # What a command gives is not known before.
     datadir.write_table(source / "wav.scp", dict.fromkeys(("a1", "b1"), f"cat {source}/a1.wav |"))
     assert formatted(source, tmp_path / "o") == {"a1": 800, "b1": 800}
+
+
+def test_ids_with_slashes_are_files_in_folders(tmp_path: Path) -> None:
+    source = write_cuts(tmp_path / "d", {"r/1": "rec 0 0.5"})
+    assert formatted(source, tmp_path / "o") == {"r/1": 4000}
+    place = read_table(tmp_path / "o" / "wav.scp")["r/1"]
+    assert soundfile.info(place).frames == 4000

@@ -65,15 +65,18 @@ def test_a_test_set_without_transcripts_is_prepared_and_not_scored() -> None:
     options += ["--asr_exp", str(exp), "--stage", "13"]
     done = run("asr.sh", *options)
     assert done.returncode == 0, done.stderr
-    assert f"dump/raw/test has no transcripts: nothing to score in {results}/test" in done.stdout
+    assert f"dump/raw/test has no transcripts: nothing to score in {results}/test" in done.stderr
     assert "org/dev" in (exp / "RESULTS.md").read_text()
-    # And where it is the only set that was decoded.
+    # And where it is the only set that was decoded; ids alone are no transcripts either.
     (exp / "RESULTS.md").unlink()
     options[options.index("--test_sets") + 1] = "test"
-    done = run("asr.sh", *options)
-    assert done.returncode == 0, done.stderr
-    assert "nothing to score" in done.stdout
-    assert not (exp / "RESULTS.md").exists()
+    for ids in ({}, {"d1": "", "d2": ""}):
+        if ids:
+            datadir.write_table(Path("dump/raw/test/text"), ids)
+        done = run("asr.sh", *options)
+        assert done.returncode == 0, done.stderr
+        assert "nothing to score" in done.stderr
+        assert not (exp / "RESULTS.md").exists()
 
 
 @pytest.mark.usefixtures("recipe")

@@ -563,16 +563,8 @@ if do_stage 13; then
     data=() decoded=()
     for name in ${decoded_sets}; do
         need 12 "${results}/${name}/text"
-        if [ ! -e "${dump}/${name}/text" ]; then
-            log "${dump}/${name} has no transcripts: nothing to score in ${results}/${name}"
-            continue
-        fi
         data+=("${dump}/${name}") decoded+=("${results}/${name}")
     done
-fi
-
-# Without a reference there is no table either.
-if do_stage 13 && [ "${#data[@]}" -gt 0 ]; then
     options=(
         --data "${data[*]}"
         --decoded "${decoded[*]}"
@@ -582,7 +574,11 @@ if do_stage 13 && [ "${#data[@]}" -gt 0 ]; then
         --bpemodel "${bpemodel}"
         "--score_opts=${score_opts}"
     )
-    recipe score "${options[@]}"
+    scores=$(recipe score "${options[@]}")
+fi
+
+# Without transcripts there is no table either.
+if do_stage 13 && [ "${scores}" -gt 0 ]; then
     if [ -f local/score.sh ]; then
         local/score.sh "${score_words[@]}" "${asr_exp}"
     fi
