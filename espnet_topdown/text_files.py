@@ -84,16 +84,25 @@ def read_table(path: Path) -> dict[str, str]:
         key, *rest = line.rstrip().split(maxsplit=1) or [""]
         if not key:
             continue
+        value = "".join(rest)
         if key in table:
-            raise TopdownError(
-                f"{path}, line {number}: {key!r} is on line {places[key]} too; every id must be"
-                " unique: remove or rename one of them"
-            )
-        table[key] = "".join(rest)
+            raise _repeated(path, key, (places[key], number), is_same=table[key] == value)
+        table[key] = value
         places[key] = number
     if not table:
         raise TopdownError(f"{path} has no lines; run the stage that writes it")
     return table
+
+
+def _repeated(path: Path, key: str, lines: tuple[int, int], *, is_same: bool) -> TopdownError:
+    first, second = lines
+    cure = "every id must be unique: remove or rename one of them"
+    if is_same:
+        cure = (
+            "with the same text: where a data preparation that ran twice has added to the file,"
+            " remove the file and run it once"
+        )
+    return TopdownError(f"{path}, line {second}: {key!r} is on line {first} too; {cure}")
 
 
 def read_tokens(path: Path) -> list[str]:

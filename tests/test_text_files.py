@@ -48,6 +48,7 @@ def test_blank_lines_of_a_table_are_passed_over(tmp_path: Path) -> None:
         (b"", "has no lines"),
         (b" \n", "has no lines"),
         (b"u1 a\nu2 b\n\nu1\tc\n", "text, line 4: 'u1' is on line 1 too; .* remove or rename"),
+        (b"u1 a\nu2 b\nu1 a\nu2 b\n", "text, line 3: .* with the same text: .* ran twice"),
         ("u1 a\nu2 é\n".encode("latin-1"), "text, line 2: not UTF-8 .*iconv -f latin1 -t utf-8"),
         ("u1 a\nu2 é\n".encode("utf-16"), "text, line 1: holds a zero byte: .* or is UTF-16"),
         (b"u1 a.wav\nu2 b.w\0\0\0\0", "text, line 2: holds a zero byte: the file was cut off"),

@@ -34,6 +34,10 @@ def format_audio(args: argparse.Namespace) -> None:
 
     rate = parse_rate(args.fs)
     processes = min(args.nj, len(os.sched_getaffinity(0)))
+    needs_text = {source: source.name not in args.text_optional for source in args.sources}
+    # The last set's lists are looked at before the first one's audio, which may take hours.
+    for source in args.sources:
+        formats.check_set(source, needs_text=needs_text[source])
     for source, target in zip(args.sources, args.targets, strict=True):
         seconds = formats.format_set(
             source,
@@ -42,7 +46,7 @@ def format_audio(args: argparse.Namespace) -> None:
             rate=rate,
             processes=processes,
             parts=args.nj,
-            needs_text=source.name not in args.text_optional,
+            needs_text=needs_text[source],
         )
         logging.info("%s -> %s: %.2f h of audio", source, target, seconds / 3600)
 

@@ -82,9 +82,8 @@ def format_set(
     Raises:
         TopdownError: the set's lists disagree, or audio cannot be read or holds nothing.
     """
-    # Lists that disagree are refused before any audio is read.
-    datadir.utterances(source, needs_text=needs_text)
-    pieces = list(jobs.pieces(_cuts(source), parts))
+    cuts = check_set(source, needs_text=needs_text)
+    pieces = list(jobs.pieces(cuts, parts))
     # Arks are appended to, so what an earlier run left must go.
     shutil.rmtree(target / "data", ignore_errors=True)
     work = []
@@ -102,6 +101,16 @@ def format_set(
     (target / "feats_type").write_text("raw\n")
     datadir.write_table(target / "wav.scp", {u: audio.place for u, audio in written.items()})
     return sum(samples.values()) / rate
+
+
+def check_set(source: Path, *, needs_text: bool = True) -> list[Cut]:
+    """What is to be cut out of which recording, from lists that were found to agree.
+
+    Raises:
+        TopdownError: they disagree, hold what cannot be cut, or name files that are not there.
+    """
+    datadir.utterances(source, needs_text=needs_text)
+    return _cuts(source)
 
 
 Work = tuple[Sequence[Cut], Path, str, int]
