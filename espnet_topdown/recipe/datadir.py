@@ -72,11 +72,11 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """``2 (a, b)``, the first three by name."""
+    """How many there are, and the first by name: ``2 (a, b)``."""
     if not names:
         return "none"
-    listed = ", ".join(names[:SHOWN])
-    return f"{len(names)} ({listed}{', ...' if len(names) > SHOWN else ''})"
+    more = ", ..." if len(names) > SHOWN else ""
+    return f"{len(names)} ({', '.join(names[:SHOWN])}{more})"
 
 
 def refuse_some(faults: Sequence[str], title: str) -> None:

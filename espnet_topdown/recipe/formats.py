@@ -1,7 +1,7 @@
 """A set's audio in one format and rate, an utterance a file or a place in an ark: stage 3."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from espnet_topdown.corpora.kaldi_dir import TO_THE_END, segment_fault
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, jobs
 from espnet_topdown.recipe.audio import is_missing, read_audio, resample
-from espnet_topdown.recipe.segments import read_segments
+from espnet_topdown.recipe.segments import Segment, read_segments
 from espnet_topdown.text_files import read_table
 
 FORMATS = ("flac", "wav", "flac.ark", "wav.ark")
@@ -128,10 +128,14 @@ def _run(work: Sequence[Work], processes: int) -> list[Done]:
 
 
 def _cuts(source: Path) -> list[Cut]:
-    recordings = _recordings(source / "wav.scp")
-    if not (source / "segments").exists():
-        return [Cut(name, recordings[name], 0.0, TO_THE_END) for name in sorted(recordings)]
-    segments = read_segments(source)
+    recordings = read_table(source / "wav.scp")
+    if (source / "segments").exists():
+        segments = read_segments(source)
+    else:
+        segments = {name: Segment(name, 0.0, TO_THE_END) for name in recordings}
+    # Recordings of which nothing is cut need not be there.
+    used = {segment.recording: recordings[segment.recording] for segment in segments.values()}
+    _refuse_missing(used, source / "wav.scp")
     cuts = []
     for utterance in sorted(segments):
         recording, start_s, end_s = segments[utterance]
@@ -139,13 +143,8 @@ def _cuts(source: Path) -> list[Cut]:
     return cuts
 
 
-def _recordings(wav_scp: Path) -> dict[str, str]:
-    """The table wav.scp, once every file that it names is there.
-
-    Raises:
-        TopdownError: the others, or lines that name none, together.
-    """
-    recordings = read_table(wav_scp)
+def _refuse_missing(recordings: Mapping[str, str], wav_scp: Path) -> None:
+    """Raise recordings whose file is not there, or that name none, as one error."""
     faults = []
     for name, place in recordings.items():
         if not place:
@@ -156,7 +155,6 @@ def _recordings(wav_scp: Path) -> dict[str, str]:
     if faults and not wav_scp.read_bytes().endswith(b"\n"):
         title += ", and its last line has no end: it may have been cut off"
     datadir.refuse_some(faults, title)
-    return recordings
 
 
 def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: int) -> Done:

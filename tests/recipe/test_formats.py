@@ -128,6 +128,10 @@ def test_missing_audio_is_named_before_any_is_read(tmp_path: Path) -> None:
     with pytest.raises(TopdownError, match=r"not there \(1\); .*\n  b1: no file .*b1.wav"):
         formatted(source, tmp_path / "o")
     assert not (tmp_path / "o").exists()
+    # Of a recording of which nothing is cut it is no matter.
+    datadir.write_table(source / "segments", {"a1": "a1 0 0.1", "b1": "a1 0 0.05"})
+    assert formatted(source, tmp_path / "o") == {"a1": 800, "b1": 400}
+    (source / "segments").unlink()
     # What a command gives is not known before.
     datadir.write_table(source / "wav.scp", dict.fromkeys(("a1", "b1"), f"cat {source}/a1.wav |"))
     assert formatted(source, tmp_path / "o") == {"a1": 800, "b1": 800}

@@ -8,7 +8,8 @@
 #    1  local/data.sh -> data/SET
 #    2  speed perturbation -> data/TRAIN_sp
 #    3  data/SET -> dump/raw/[org/]SET
-#    4  dump/raw/org/SET -> dump/raw/SET without long, short and empty utterances
+#    4  dump/raw/org/SET -> dump/raw/SET without long, short and empty utterances; those left out
+#       are listed in dump/raw/SET/dropped
 #    5  training text -> data/[LANG_]token_list
 #    6  LM statistics -> exp/lm_stats_*
 #    7  LM training -> exp/lm_*
