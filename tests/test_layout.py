@@ -10,7 +10,7 @@ PACKAGE = Path(espnet_topdown.__file__).parent
 LEVELS = (
     ("errors",),
     ("check", "table", "versions"),
-    ("files",),
+    ("files", "text_files"),
     ("plan",),
     ("experiment",),
     ("warm", "warm_server"),

@@ -24,6 +24,7 @@ from espnet_topdown.lm.corpus import read_text, word_ids
 from espnet_topdown.lm.data import write_lines
 from espnet_topdown.lm.stream_model import StreamLanguageModel
 from espnet_topdown.lm.task import read_stream
+from espnet_topdown.text_files import read_table, read_tokens
 from espnet_topdown.training import checkpoint
 from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.tasks import TopdownLMTask
@@ -153,8 +154,7 @@ def line_perplexity(
         )
         words = [(f"--{name}", str(value)) for name, value in options.items()]
         lm_calc_perplexity.main(list(itertools.chain(*words)))
-        rows = (output / "utt2ntokens").read_text(encoding="utf-8").splitlines()
-        targets = sum(int(row.split()[1]) for row in rows)
+        targets = sum(map(int, read_table(output / "utt2ntokens").values()))
         nll = math.log(float((output / "ppl").read_text()))
     return Perplexity(text=str(text), kind="per-line", targets=targets, nll=nll)
 
@@ -198,7 +198,7 @@ def _check_vocabulary(config: Path, token_list: Path | None, texts: Sequence[Pat
     if trained.get("token_type") != "word" or not isinstance(tokens, list):
         return
     if token_list is not None:
-        given = token_list.read_text(encoding="utf-8").splitlines()
+        given = read_tokens(token_list)
         if given != tokens:
             raise TopdownError(
                 f"{token_list} ({len(given)} words) is not the vocabulary that {config} was trained"

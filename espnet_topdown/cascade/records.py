@@ -89,7 +89,7 @@ def check_finished(cascade: Cascade, records: Records) -> None:
         if lines:
             head = (
                 f"{phase.name} is finished, but what it depends on changed (recorded -> now); undo"
-                " that, or give another --dir:"
+                " that, or give another --dir (--topdown_dir of run.sh):"
             )
             messages.append("\n  ".join([head, *lines]))
     if messages:
@@ -109,7 +109,8 @@ def _check_none_lost(cascade: Cascade) -> None:
     if lost:
         raise TopdownError(
             f"{directory} has finished phases that the plan no longer has: {', '.join(lost)}. Give"
-            " the plan of that directory (phases may be appended), or another --dir"
+            " the plan of that directory (phases may be appended), or another --dir (--topdown_dir"
+            " of run.sh)"
         )
 
 
@@ -161,6 +162,6 @@ def fixed_threads(cascade: Cascade, asked: int | None, default: int) -> int:
         raise TopdownError(
             f"--threads {asked}: every training in {cascade.paths.directory} has {fixed}, fixed by"
             " its first run, since sums differ in the last bit otherwise; leave the option out, or"
-            " give another --dir"
+            " give another --dir (--topdown_dir of run.sh)"
         )
     return fixed

@@ -3,11 +3,43 @@
 Which utterances belong to a set is the business of the corpus modules.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.corpora.lists import write_lines
+
+TO_THE_END = -1.0  # as a segment's end
+# What Kaldi's extract-segments cuts off; times are rounded, and recordings end early.
+MAX_OVERSHOOT_S = 0.5
+
+
+def segment_fault(start_s: float, end_s: float, audio_s: float = math.inf) -> str:
+    """Why nothing can be cut out of a recording between two times, "" where it can.
+
+    An end less than `MAX_OVERSHOOT_S` behind the recording's is none: it is cut off there.
+
+    Source: Kaldi's featbin/extract-segments.cc, which passes such segments over with a warning.
+
+    Args:
+        start_s: seconds from the recording's beginning.
+        end_s: likewise, or `TO_THE_END`.
+        audio_s: the recording's length in seconds, where it is known.
+    """
+    if not math.isfinite(start_s) or not math.isfinite(end_s):
+        return f"{start_s:g} to {end_s:g} are no times in seconds"
+    if start_s < 0:
+        return f"begins at {start_s:g} s, before its recording"
+    if start_s >= audio_s:
+        return f"begins at {start_s:g} s, but its recording has {audio_s:g} s"
+    if end_s == TO_THE_END:
+        return ""
+    if end_s <= start_s:
+        return f"ends at {end_s:g} s, but begins at {start_s:g} s"
+    if end_s >= audio_s + MAX_OVERSHOOT_S:
+        return f"ends at {end_s:g} s, but its recording has {audio_s:g} s"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ eval2000's, Fisher fisher's.
 """
 
 import logging
+import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, sphere_
 from espnet_topdown.corpora.command import add_options, run_command
 from espnet_topdown.corpora.disc_names import DiscNames, is_blank
 from espnet_topdown.corpora.faults import Faults
-from espnet_topdown.corpora.kaldi_dir import DataDir
+from espnet_topdown.corpora.kaldi_dir import DataDir, segment_fault
 from espnet_topdown.corpora.lists import read_lines, write_lines
+from espnet_topdown.corpora.sphere_header import read_header
 from espnet_topdown.errors import TopdownError
 
 SAMPLE_RATE = 8000
@@ -51,6 +53,11 @@ class Turn:
     def segment(self) -> tuple[str, str, str]:
         """Recording, start and end, in seconds, as they are printed."""
         return self.recording, f"{self.start / 100:.6g}", f"{self.end / 100:.6g}"
+
+    def fault(self, audio_s: float) -> str:
+        """Why there is nothing to cut out of `audio_s` seconds, "" where there is."""
+        fault = segment_fault(self.start / 100, self.end / 100, audio_s)
+        return f"{self.utterance} {fault}" if fault else ""
 
 
 def read_turns(path: Path) -> list[Turn]:
@@ -112,8 +119,8 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
         corpus: LDC97S62.
         transcripts: directory with the dictionary and ``*/*/*-trans.text``.
         check: looks at the audio.
-        faults: takes unusable audio, and conversations with transcripts but without audio, unless
-            the release lacks them.
+        faults: takes unusable audio, turns outside their audio, and conversations with
+            transcripts but without audio, unless the release lacks them.
 
     Raises:
         TopdownError: there is no audio or no transcript at all, or a line that cannot be read.
@@ -130,6 +137,7 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
         logging.warning("LDC97S62 has 2435 or 2438 conversations, found %d", len(files))
     audio = conversation_sides("LDC97S62", files, SAMPLE_RATE, check, faults)
     acronym = swbd_text.acronyms(read_lines(transcripts / DICTIONARY))
+    seconds = _lengths(audio, files) if check.how != "none" else {}
     text: dict[str, str] = {}
     segments = {}
     without_audio = {}
@@ -138,13 +146,23 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
             if turn.conversation not in files:
                 without_audio[turn.conversation] = path
             words = swbd_text.clean(turn.words)
-            if words and turn.utterance not in text:
+            fault = turn.fault(seconds.get(turn.conversation, math.inf))
+            if words and fault:
+                faults.add("LDC97S62: turns outside their audio", f"{path}: {fault}")
+            elif words and turn.utterance not in text:
                 text[turn.utterance] = swbd_text.expand(words, acronym)
                 segments[turn.utterance] = turn.segment
     speaker = {utterance: recording for utterance, (recording, _, _) in segments.items()}
     _judge_missing_audio(without_audio, len(files), corpus, faults)
     _tell_missing_transcripts(sorted(audio.keys() - set(speaker.values())), transcripts)
     return DataDir(audio=audio, text=text, speaker=speaker, segments=segments)
+
+
+def _lengths(sides: Iterable[str], files: Mapping[str, str]) -> dict[str, float]:
+    """Seconds of every conversation of which `sides` can be used."""
+    conversations = {side.partition("-")[0] for side in sides}
+    headers = {name: read_header(files[name]) for name in sorted(conversations)}
+    return {name: header.samples / header.rate for name, header in headers.items()}
 
 
 def _judge_missing_audio(

@@ -7,7 +7,6 @@ a line is an utterance id and its words; a blank line is an id alone. Tokens are
 salesforce/awd-lstm-lm (data.py, `Corpus.tokenize`), on which published perplexities rest.
 """
 
-import codecs
 import gzip
 import zlib
 from bisect import bisect_right
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.text_files import lines_of
 
 EOS = "<eos>"
 UNK = "<unk>"
@@ -59,22 +59,7 @@ def read_plain(path: Path) -> Lines:
     data = _read_bytes(path)
     if not data.strip():
         raise TopdownError(f"{path}: the file is empty; give a text with at least one word")
-    if data.startswith(codecs.BOM_UTF8):
-        raise TopdownError(
-            f"{path}, line 1: begins with a byte order mark, which would become part of a word;"
-            " remove it"
-        )
-    # At newlines alone: str.splitlines breaks at other characters too, and each line adds an <eos>.
-    rows = data.removesuffix(b"\n").split(b"\n")
-    lines = []
-    for number, line in enumerate(rows, 1):
-        try:
-            lines.append(line.decode("utf-8").split())
-        except UnicodeDecodeError as error:
-            raise TopdownError(
-                f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file first"
-            ) from error
-    return lines
+    return [line.split() for line in lines_of(data, path)]
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.lm import corpus
+from espnet_topdown.text_files import read_lines
 
 
 def prepare(
@@ -103,7 +104,7 @@ def write_lines(text: Path, output: Path) -> str:
     """
     # For its checks alone: the rows are copied as they stand, ids included.
     corpus.read_text(text)
-    rows = text.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    rows = read_lines(text)
     kept = [row for row in rows if len(row.split()) > 1]
     if not kept:
         raise TopdownError(

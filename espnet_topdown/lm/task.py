@@ -17,6 +17,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.lm import register
 from espnet_topdown.lm.bptt import BpttIterFactory, Windows
 from espnet_topdown.lm.corpus import EOS, read_text, word_ids
+from espnet_topdown.text_files import read_tokens
 
 # What ESPnet2's options must be for --model lm_stream, and why.
 RULES = {
@@ -142,7 +143,7 @@ def _check_vocabulary(output_dir: Path, token_list: str | list[str]) -> None:
     old = yaml.safe_load(config.read_text(encoding="utf-8"))["token_list"]
     new = token_list
     if isinstance(new, str):
-        new = Path(new).read_text(encoding="utf-8").splitlines()
+        new = read_tokens(Path(new))
     if old != new:
         raise TopdownError(
             f"{output_dir} was trained with a vocabulary of {len(old)} words, and the token list"

@@ -34,6 +34,10 @@ def format_audio(args: argparse.Namespace) -> None:
 
     rate = parse_rate(args.fs)
     processes = min(args.nj, len(os.sched_getaffinity(0)))
+    needs_text = {source: source.name not in args.text_optional for source in args.sources}
+    # The last set's lists are looked at before the first one's audio, which may take hours.
+    for source in args.sources:
+        formats.check_set(source, needs_text=needs_text[source])
     for source, target in zip(args.sources, args.targets, strict=True):
         seconds = formats.format_set(
             source,
@@ -42,6 +46,7 @@ def format_audio(args: argparse.Namespace) -> None:
             rate=rate,
             processes=processes,
             parts=args.nj,
+            needs_text=needs_text[source],
         )
         logging.info("%s -> %s: %.2f h of audio", source, target, seconds / 3600)
 
@@ -52,17 +57,22 @@ def _format_options(step: argparse.ArgumentParser) -> None:
     step.add_argument("--audio_format", required=True)
     step.add_argument("--fs", required=True)
     step.add_argument("--nj", type=int, required=True)
+    step.add_argument("--text_optional", type=str.split, default=())
 
 
 def keep_usable(args: argparse.Namespace) -> None:
     """Stage 4: DUMP/org/SET -> DUMP/SET without long, short and empty utterances; texts -> one."""
-    from espnet_topdown.recipe import datadir, text
+    from espnet_topdown.recipe import text, usable
 
-    rate = parse_rate(args.fs)
-    shortest, longest = int(args.min_wav_duration * rate), int(args.max_wav_duration * rate)
     for name in args.sets:
-        source, target = args.dump / "org" / name, args.dump / name
-        logging.info(datadir.keep_usable(source, target, shortest=shortest, longest=longest))
+        kept = usable.keep_usable(
+            args.dump / "org" / name,
+            args.dump / name,
+            rate=parse_rate(args.fs),
+            shortest_s=args.min_wav_duration,
+            longest_s=args.max_wav_duration,
+        )
+        logging.info(kept)
     text.join_texts(args.lm_train_text, args.dump / "lm_train.txt")
 
 
@@ -77,16 +87,19 @@ def _filter_options(step: argparse.ArgumentParser) -> None:
 
 def write_tokens(args: argparse.Namespace) -> None:
     """Stage 5: text -> token list, and a sentencepiece model for bpe."""
-    from espnet_topdown.recipe import datadir, text
+    from espnet_topdown.recipe import text
+    from espnet_topdown.text_files import read_table
 
     lines: list[str] = []
     for source in args.texts:
-        lines += datadir.read_table(source).values()
+        lines += read_table(source).values()
     if args.token_type == "bpe":
         tokens = _train_bpe(args, lines)
     else:
         tokenize = text.tokenizer(args.token_type, symbols=text.read_symbols(args.nlsyms_txt))
-        tokens = text.count_tokens(map(text.cleaner(args.cleaner), lines), tokenize)
+        # As in ESPnet (espnet2/bin/tokenize_text.py, 202511), whose lists have no other blanks.
+        spaced = (" ".join(line.split()) for line in lines)
+        tokens = text.count_tokens(map(text.cleaner(args.cleaner), spaced), tokenize)
     text.write_token_list(args.token_list, tokens, (args.blank, args.oov, args.sos_eos))
     logging.info("wrote %s: %d tokens", args.token_list, len(tokens) + 3)
 
@@ -168,7 +181,10 @@ def _join_options(step: argparse.ArgumentParser) -> None:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Stage 13: score_{cer,wer,ter}/{ref.trn,hyp.trn,result.txt} of each decoded set."""
+    """Stage 13: score_{cer,wer,ter}/{ref.trn,hyp.trn,result.txt} of each set with transcripts.
+
+    Prints how many scores were made.
+    """
     from espnet_topdown.recipe import text
 
     flags = args.score_opts.split()
@@ -178,13 +194,15 @@ def score(args: argparse.Namespace) -> None:
             f"--score_opts has {' '.join(unknown)}, but only -s (case counts) is known here"
         )
     symbols = text.read_symbols(args.nlsyms_txt)
+    scores = 0
     for kind, metric in METRICS.items():
         if kind == "bpe" and args.bpemodel == "none":
             continue
         tokenize = text.tokenizer(
             kind, symbols=symbols, without_symbols=True, bpemodel=Path(args.bpemodel)
         )
-        _score_sets(args, metric, tokenize, case_sensitive="-s" in flags)
+        scores += _score_sets(args, metric, tokenize, case_sensitive="-s" in flags)
+    print(scores)
 
 
 def _score_sets(
@@ -193,20 +211,28 @@ def _score_sets(
     tokenize: Callable[[str], list[str]],
     *,
     case_sensitive: bool,
-) -> None:
+) -> int:
+    """The number of sets that were scored; those without transcripts are told."""
     from espnet_topdown.recipe import text
     from espnet_topdown.results import scoring, trn
 
+    scored = 0
     clean, clean_hypothesis = text.cleaner(args.cleaner), text.cleaner(args.hyp_cleaner)
     for data, decoded in zip(args.data, args.decoded, strict=True):
+        references = []
+        if (data / "text").exists():
+            references = text.scored_rows(data, data / "text", tokenize, clean)
+        if not any(tokens for *_, tokens in references):
+            logging.info("%s has no transcripts: nothing to score in %s", data, decoded)
+            continue
+        scored += 1
         directory = decoded / f"score_{metric}"
-        directory.mkdir(parents=True, exist_ok=True)
-        references = text.scored_rows(data, data / "text", tokenize, clean)
         hypotheses = text.scored_rows(data, decoded / "text", tokenize, clean_hypothesis)
         trn.write_trn(directory / "ref.trn", references)
         trn.write_trn(directory / "hyp.trn", hypotheses)
         result = scoring.write_result(directory, case_sensitive=case_sensitive)
         logging.info("%s: %s %.1f %%", directory / "result.txt", metric.upper(), result.err_rate)
+    return scored
 
 
 def _score_options(step: argparse.ArgumentParser) -> None:

@@ -35,6 +35,20 @@ def faster(source: str, factor: float) -> str:
     return f"{head} -t wav - speed {factor:g} |"
 
 
+def is_missing(source: str) -> bool:
+    """Whether a wav.scp value names a file, in an ark or not, that is not there.
+
+    Of commands it is not known before they run.
+    """
+    if source.endswith("|"):
+        return False
+    places = [source]
+    if _IN_ARK.fullmatch(source):
+        places.append(source.rpartition(":")[0])
+    # A path that was cut off may be a directory; pipes are files to read too.
+    return all(Path(place).is_dir() or not Path(place).exists() for place in places)
+
+
 def read_audio(source: str) -> tuple[np.ndarray, int]:
     """Samples and rate of one wav.scp value.
 

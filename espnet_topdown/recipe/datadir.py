@@ -4,45 +4,30 @@ What the audio in ``wav.scp`` means is left to `espnet_topdown.recipe.audio`.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.files import replacing
+from espnet_topdown.text_files import read_table
 
 # Carried along where a set has them.
 EXTRA = ("spk2gender", "utt2lang", "utt2category", "stm", "glm")
-
-
-def read_table(path: Path) -> dict[str, str]:
-    """The lines of a Kaldi table in file order: first word -> the rest, "" where there is none.
-
-    Raises:
-        TopdownError: the file is missing or empty, or a first word stands on two lines.
-    """
-    if not path.is_file():
-        raise TopdownError(
-            f"asked for {path}, but there is no such file; run the stage that writes it"
-        )
-    table: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        separator = "\t" if "\t" in line else " "
-        key, _, value = line.strip().partition(separator)
-        if key in table:
-            raise TopdownError(
-                f"{path}:{number}: {key!r} is on an earlier line too; every id must be unique"
-            )
-        if key:
-            table[key] = value.strip()
-    if not table:
-        raise TopdownError(f"{path} has no lines; run the stage that writes it")
-    return table
+SHOWN = 5  # utterances that a message names
 
 
 def write_table(path: Path, table: Mapping[str, object]) -> None:
-    """Write a table sorted by key, as Kaldi's C locale sorts it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (f"{key} {table[key]}".rstrip() + "\n" for key in sorted(table))
-    path.write_text("".join(lines), encoding="utf-8")
+    """Write a table sorted by key, as Kaldi's C locale sorts it, whole or not at all."""
+    write_lines(path, (f"{key} {table[key]}".rstrip() for key in sorted(table)))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Replace a file by `lines` in one rename; after a power cut its stage is run anew."""
+    with (
+        replacing(path, durable=False) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as stream,
+    ):
+        stream.writelines(f"{line}\n" for line in lines)
 
 
 def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:
@@ -53,27 +38,66 @@ def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:
     return {speaker: " ".join(spk2utt[speaker]) for speaker in spk2utt}
 
 
-def utterances(directory: Path) -> dict[str, str]:
+def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
     """The table utt2spk of a data directory, after a check that its files agree.
 
+    Args:
+        directory: the set.
+        needs_text: whether it must have transcripts; a set that is only decoded may have none.
+
     Raises:
-        TopdownError: text, utt2spk and the audio list (segments, else wav.scp) name different
-            utterances.
+        TopdownError: an utterance has not one speaker; or text, utt2spk and the audio list
+            (segments, else wav.scp) name different utterances.
     """
-    audio = "segments" if (directory / "segments").exists() else "wav.scp"
+    names = ["segments" if (directory / "segments").exists() else "wav.scp"]
+    if needs_text or (directory / "text").exists():
+        names.append("text")
     utt2spk = read_table(directory / "utt2spk")
-    for name in ("text", audio):
-        differing = sorted(utt2spk.keys() ^ read_table(directory / name).keys())
-        if differing:
+    speakerless = [
+        f"{utterance}: {speaker!r}"
+        for utterance, speaker in utt2spk.items()
+        if len(speaker.split()) != 1
+    ]
+    refuse_some(speakerless, f"{directory}/utt2spk has lines without one speaker")
+    for name in names:
+        table = read_table(directory / name)
+        without, unknown = sorted(utt2spk.keys() - table.keys()), sorted(table.keys() - utt2spk)
+        if without or unknown:
             raise TopdownError(
-                f"{directory}: {name} and utt2spk name different utterances ({len(differing)} in"
-                f" one only, first {', '.join(differing[:3])}); make them agree in local/data.sh"
+                f"{directory}: {name} and utt2spk name different utterances:"
+                f" {_some(without)} missing in {name}, {_some(unknown)} missing in utt2spk; make"
+                " them agree in local/data.sh"
             )
     return utt2spk
 
 
+def _some(names: Sequence[str]) -> str:
+    """How many there are, and the first by name: ``2 (a, b)``."""
+    if not names:
+        return "none"
+    more = ", ..." if len(names) > SHOWN else ""
+    return f"{len(names)} ({', '.join(names[:SHOWN])}{more})"
+
+
+def refuse_some(faults: Sequence[str], title: str) -> None:
+    """Raise `faults` of the same kind as one error, the first ones in full.
+
+    Raises:
+        TopdownError: there is a fault.
+    """
+    if not faults:
+        return
+    lines = [f"\n  {fault}" for fault in faults[:SHOWN]]
+    if len(faults) > SHOWN:
+        lines.append(f"\n  ... and {len(faults) - SHOWN} more")
+    raise TopdownError(
+        f"{title} ({len(faults)}); mend them in local/data.sh, or leave these utterances out of"
+        f" the set:{''.join(lines)}"
+    )
+
+
 def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> None:
-    """Copy text, utt2spk, spk2utt and the EXTRA files of a set.
+    """Copy utt2spk, spk2utt, the EXTRA files of a set and, where it has transcripts, text.
 
     Args:
         source: the set.
@@ -81,52 +105,18 @@ def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> N
         keep: utterances of text, utt2spk and spk2utt; None for all.
     """
     utt2spk = read_table(source / "utt2spk")
-    text = read_table(source / "text")
     kept = sorted(utt2spk if keep is None else keep)
     owners = {utterance: utt2spk[utterance] for utterance in kept}
     write_table(target / "utt2spk", owners)
     write_table(target / "spk2utt", speakers(owners))
-    write_table(target / "text", {utterance: text[utterance] for utterance in kept})
+    if (source / "text").exists():
+        text = read_table(source / "text")
+        write_table(target / "text", {utterance: text[utterance] for utterance in kept})
+    else:
+        (target / "text").unlink(missing_ok=True)
     for name in EXTRA:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
-
-
-def keep_usable(source: Path, target: Path, *, shortest: float, longest: float) -> str:
-    """Write the utterances of a formatted set that have text and are neither short nor long.
-
-    Args:
-        source: the set (stage 3).
-        target: the set that is left (stage 4).
-        shortest: samples; what has as many or fewer is left out.
-        longest: samples; what has as many or more is left out.
-
-    Returns:
-        What was kept, for the log.
-
-    Raises:
-        TopdownError: nothing is left.
-    """
-    lengths = {u: int(n) for u, n in read_table(source / "utt2num_samples").items()}
-    text = read_table(source / "text")
-    audio = read_table(source / "wav.scp")
-    short = {utterance for utterance, samples in lengths.items() if samples <= shortest}
-    long = {utterance for utterance, samples in lengths.items() if samples >= longest}
-    empty = {utterance for utterance in lengths if not text.get(utterance)}
-    kept = [utterance for utterance in lengths if utterance not in short | long | empty]
-    summary = (
-        f"{source}: {len(lengths)} utterances, {len(short)} too short, {len(long)} too long,"
-        f" {len(empty)} without text"
-    )
-    if not kept:
-        raise TopdownError(
-            f"{summary}: none is left; see --min_wav_duration and --max_wav_duration"
-        )
-    copy_set(source, target, kept)
-    write_table(target / "utt2num_samples", {utterance: lengths[utterance] for utterance in kept})
-    write_table(target / "wav.scp", {utterance: audio[utterance] for utterance in kept})
-    (target / "feats_type").write_text("raw\n")
-    return f"{summary}: {len(kept)} kept"
 
 
 def combine(sources: Iterable[Path], target: Path) -> None:

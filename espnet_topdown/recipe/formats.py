@@ -1,7 +1,7 @@
 """A set's audio in one format and rate, an utterance a file or a place in an ark: stage 3."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +10,12 @@ import kaldiio
 import numpy as np
 import soundfile
 
+from espnet_topdown.corpora.kaldi_dir import TO_THE_END, segment_fault
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, jobs
-from espnet_topdown.recipe.audio import read_audio, resample
+from espnet_topdown.recipe.audio import is_missing, read_audio, resample
+from espnet_topdown.recipe.segments import Segment, read_segments
+from espnet_topdown.text_files import read_table
 
 FORMATS = ("flac", "wav", "flac.ark", "wav.ark")
 
@@ -24,13 +27,25 @@ class Cut(NamedTuple):
         utterance: its id.
         source: the recording, as wav.scp names it.
         start_s: seconds from its beginning.
-        end_s: likewise; below 0 for its end.
+        end_s: likewise, or `TO_THE_END`.
     """
 
     utterance: str
     source: str
     start_s: float
     end_s: float
+
+    def take(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """The piece of its recording, cut off where that ends.
+
+        Raises:
+            TopdownError: there is no such piece.
+        """
+        fault = segment_fault(self.start_s, self.end_s, len(samples) / rate)
+        if fault:
+            raise TopdownError(f"{self.utterance}: {fault}")
+        end = len(samples) if self.end_s == TO_THE_END else int(self.end_s * rate)
+        return samples[int(self.start_s * rate) : end]
 
 
 class Written(NamedTuple):
@@ -41,7 +56,14 @@ class Written(NamedTuple):
 
 
 def format_set(
-    source: Path, target: Path, *, audio_format: str, rate: int, processes: int, parts: int
+    source: Path,
+    target: Path,
+    *,
+    audio_format: str,
+    rate: int,
+    processes: int,
+    parts: int,
+    needs_text: bool = True,
 ) -> float:
     """Write a set's audio and lists to `target`.
 
@@ -52,24 +74,27 @@ def format_set(
         rate: Hz of what is written.
         processes: processes at a time.
         parts: parts of the audio (``format.N``), at most the number of utterances.
+        needs_text: whether the set must have transcripts.
 
     Returns:
         The seconds of audio written.
 
     Raises:
-        TopdownError: the set's lists disagree, or audio cannot be read.
+        TopdownError: the set's lists disagree, or audio cannot be read or holds nothing.
     """
-    # Lists that disagree are refused before any audio is read.
-    datadir.utterances(source)
-    pieces = list(jobs.pieces(_cuts(source), parts))
+    cuts = check_set(source, needs_text=needs_text)
+    pieces = list(jobs.pieces(cuts, parts))
     # Arks are appended to, so what an earlier run left must go.
     shutil.rmtree(target / "data", ignore_errors=True)
     work = []
     for number, piece in enumerate(pieces, 1):
         work.append((piece, target / "data" / f"format.{number}", audio_format, rate))
-    written = {}
-    for utterances in _run(work, processes):
+    written: dict[str, Written] = {}
+    faults: list[str] = []
+    for utterances, complaints in _run(work, processes):
         written.update(utterances)
+        faults += complaints
+    datadir.refuse_some(faults, f"{source} has utterances without audio")
     samples = {utterance: audio.samples for utterance, audio in written.items()}
     datadir.copy_set(source, target)
     datadir.write_table(target / "utt2num_samples", samples)
@@ -78,10 +103,23 @@ def format_set(
     return sum(samples.values()) / rate
 
 
+def check_set(source: Path, *, needs_text: bool = True) -> list[Cut]:
+    """What is to be cut out of which recording, from lists that were found to agree.
+
+    Raises:
+        TopdownError: they disagree, hold what cannot be cut, or name files that are not there.
+    """
+    datadir.utterances(source, needs_text=needs_text)
+    return _cuts(source)
+
+
 Work = tuple[Sequence[Cut], Path, str, int]
 
 
-def _run(work: Sequence[Work], processes: int) -> list[dict[str, Written]]:
+Done = tuple[dict[str, Written], list[str]]  # what was written, and why the rest was not
+
+
+def _run(work: Sequence[Work], processes: int) -> list[Done]:
     processes = min(processes, len(work))
     if processes <= 1:
         return [_write_piece(*piece) for piece in work]
@@ -90,37 +128,51 @@ def _run(work: Sequence[Work], processes: int) -> list[dict[str, Written]]:
 
 
 def _cuts(source: Path) -> list[Cut]:
-    recordings = datadir.read_table(source / "wav.scp")
-    if not (source / "segments").exists():
-        return [
-            Cut(utterance, recordings[utterance], 0.0, -1.0) for utterance in sorted(recordings)
-        ]
+    recordings = read_table(source / "wav.scp")
+    if (source / "segments").exists():
+        segments = read_segments(source)
+    else:
+        segments = {name: Segment(name, 0.0, TO_THE_END) for name in recordings}
+    # Recordings of which nothing is cut need not be there.
+    used = {segment.recording: recordings[segment.recording] for segment in segments.values()}
+    _refuse_missing(used, source / "wav.scp")
     cuts = []
-    for utterance, value in sorted(datadir.read_table(source / "segments").items()):
-        recording, start, end = value.split()
-        if recording not in recordings:
-            raise TopdownError(
-                f"{source}/segments: {utterance} is cut from {recording!r}, which wav.scp lacks"
-            )
-        cuts.append(Cut(utterance, recordings[recording], float(start), float(end)))
+    for utterance in sorted(segments):
+        recording, start_s, end_s = segments[utterance]
+        cuts.append(Cut(utterance, recordings[recording], start_s, end_s))
     return cuts
 
 
-def _write_piece(
-    cuts: Sequence[Cut], directory: Path, audio_format: str, rate: int
-) -> dict[str, Written]:
+def _refuse_missing(recordings: Mapping[str, str], wav_scp: Path) -> None:
+    """Raise recordings whose file is not there, or that name none, as one error."""
+    faults = []
+    for name, place in recordings.items():
+        if not place:
+            faults.append(f"{name}: names no audio")
+        elif is_missing(place):
+            faults.append(f"{name}: no file {place}")
+    title = f"{wav_scp} names audio that is not there"
+    if faults and not wav_scp.read_bytes().endswith(b"\n"):
+        title += ", and its last line has no end: it may have been cut off"
+    datadir.refuse_some(faults, title)
+
+
+def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: int) -> Done:
     """Write one part, and say by utterance what was written."""
     directory.mkdir(parents=True)
     kind, _, ark = audio_format.partition(".")
     written = {}
-    for utterance, samples in _read(cuts, rate):
+    faults: list[str] = []
+    for utterance, samples in _read(cuts, rate, faults):
         if ark:
             place = _append(directory / "data_wav.ark", utterance, samples, kind, rate)
         else:
+            # ESPnet writes to folders too where ids hold slashes.
             place = str(directory / f"{utterance}.{kind}")
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(place, samples, rate, subtype="PCM_16", format=kind.upper())
         written[utterance] = Written(place, len(samples))
-    return written
+    return written, faults
 
 
 def _append(ark: Path, utterance: str, samples: np.ndarray, kind: str, rate: int) -> str:
@@ -136,13 +188,23 @@ def _append(ark: Path, utterance: str, samples: np.ndarray, kind: str, rate: int
     return f"{ark}:{size + len(utterance) + 1}"
 
 
-def _read(cuts: Sequence[Cut], rate: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Each utterance's samples at `rate`; a recording that neighbours share is read once."""
+def _read(cuts: Sequence[Cut], rate: int, faults: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Each utterance's samples at `rate`; a recording that neighbours share is read once.
+
+    Utterances that hold nothing are passed over and added to `faults`.
+    """
     held = None
     samples, old_rate = np.zeros(0, np.int16), rate
-    for utterance, source, start_s, end_s in cuts:
-        if source != held:
-            samples, old_rate = read_audio(source)
-            held = source
-        end = None if end_s < 0 else int(end_s * old_rate)
-        yield utterance, resample(samples[int(start_s * old_rate) : end], old_rate, rate)
+    for cut in cuts:
+        if cut.source != held:
+            samples, old_rate = read_audio(cut.source)
+            held = cut.source
+        try:
+            piece = resample(cut.take(samples, old_rate), old_rate, rate)
+        except TopdownError as error:
+            faults.append(str(error))
+            continue
+        if not len(piece):
+            faults.append(f"{cut.utterance}: holds no sample")
+            continue
+        yield cut.utterance, piece

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe.datadir import write_lines
+from espnet_topdown.text_files import read_lines, read_tokens
 
 T = TypeVar("T")
 RESULTS = ("text", "token", "token_int", "score")
@@ -37,31 +39,31 @@ def split_keys(number: int, files: Mapping[str, Path], directory: Path) -> int:
     Raises:
         TopdownError: a file is missing or empty.
     """
-    lists = {name: _read_lines(path) for name, path in files.items()}
+    lists = {name: _filled_lines(path) for name, path in files.items()}
     directory.mkdir(parents=True, exist_ok=True)
     # A job without a line in one of its lists would fail.
     number = min(number, *map(len, lists.values()))
     for name, lines in lists.items():
         for n, piece in enumerate(pieces(lines, number), 1):
-            (directory / f"{name}.{n}.scp").write_text("".join(piece), encoding="utf-8")
+            write_lines(directory / f"{name}.{n}.scp", piece)
     return number
 
 
-def _read_lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not text:
+def _filled_lines(path: Path) -> list[str]:
+    lines = [line for line in read_lines(path) if line.strip()] if path.is_file() else []
+    if not lines:
         raise TopdownError(
             f"asked to share out {path}, but it is missing or empty; run the earlier stages"
         )
-    return text.splitlines(keepends=True)
+    return lines
 
 
 def append_vocabulary(shapes: Sequence[Path], token_list: Path, suffix: str) -> None:
     """Write ``SHAPE.suffix`` beside each shape file: its lines and ``,VOCABULARY SIZE``."""
-    size = len(token_list.read_text(encoding="utf-8").splitlines())
+    size = len(read_tokens(token_list))
     for path in shapes:
-        lines = (f"{line},{size}\n" for line in path.read_text(encoding="utf-8").splitlines())
-        path.with_name(f"{path.name}.{suffix}").write_text("".join(lines), encoding="utf-8")
+        lines = (f"{line},{size}" for line in read_lines(path))
+        write_lines(path.with_name(f"{path.name}.{suffix}"), lines)
 
 
 def join_outputs(directory: Path) -> None:
@@ -84,5 +86,5 @@ def join_outputs(directory: Path) -> None:
             continue
         lines: list[str] = []
         for file in files:
-            lines += file.read_text(encoding="utf-8").splitlines(keepends=True)
-        (directory / name).write_text("".join(sorted(lines)), encoding="utf-8")
+            lines += read_lines(file)
+        write_lines(directory / name, sorted(lines))

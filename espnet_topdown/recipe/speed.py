@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_topdown.corpora.kaldi_dir import TO_THE_END
 from espnet_topdown.recipe import audio, datadir
+from espnet_topdown.recipe.segments import Segment, read_segments
+from espnet_topdown.text_files import read_table
 
 
 def perturb(train: Path, factors: Sequence[float]) -> Path:
@@ -30,9 +33,9 @@ def perturb(train: Path, factors: Sequence[float]) -> Path:
 
 def _write_at_speed(source: Path, target: Path, factor: float) -> None:
     prefix = f"sp{factor:g}-"
-    text = datadir.read_table(source / "text")
-    utt2spk = datadir.read_table(source / "utt2spk")
-    recordings = datadir.read_table(source / "wav.scp")
+    text = read_table(source / "text")
+    utt2spk = read_table(source / "utt2spk")
+    recordings = read_table(source / "wav.scp")
     owners = {prefix + utterance: prefix + speaker for utterance, speaker in utt2spk.items()}
     faster = {prefix + name: audio.faster(value, factor) for name, value in recordings.items()}
     datadir.write_table(target / "text", {prefix + u: words for u, words in text.items()})
@@ -40,13 +43,13 @@ def _write_at_speed(source: Path, target: Path, factor: float) -> None:
     datadir.write_table(target / "spk2utt", datadir.speakers(owners))
     datadir.write_table(target / "wav.scp", faster)
     if (source / "segments").exists():
-        segments = datadir.read_table(source / "segments")
-        cuts = {prefix + u: prefix + _cut_at_speed(cut, factor) for u, cut in segments.items()}
+        cuts = {}
+        for utterance, cut in read_segments(source).items():
+            cuts[prefix + utterance] = prefix + _cut_at_speed(cut, factor)
         datadir.write_table(target / "segments", cuts)
 
 
-def _cut_at_speed(cut: str, factor: float) -> str:
-    """``RECORDING START END`` with times of the faster recording; -1, its end, stays."""
-    recording, start, end = cut.split()
-    scaled = [time if float(time) < 0 else f"{float(time) / factor:.6f}" for time in (start, end)]
-    return " ".join([recording, *scaled])
+def _cut_at_speed(cut: Segment, factor: float) -> str:
+    """``RECORDING START END`` with times of the faster recording."""
+    end = "-1" if cut.end_s == TO_THE_END else f"{cut.end_s / factor:.6f}"
+    return f"{cut.recording} {cut.start_s / factor:.6f} {end}"

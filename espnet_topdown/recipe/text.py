@@ -13,7 +13,8 @@ from pathlib import Path
 import sentencepiece
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.recipe import datadir
+from espnet_topdown.recipe.datadir import write_lines
+from espnet_topdown.text_files import read_lines, read_table
 
 Tokenizer = Callable[[str], list[str]]
 
@@ -31,8 +32,7 @@ def read_symbols(path: str) -> list[str]:
             f"asked for the non-linguistic symbols {path}, but there is no such file; see"
             " --nlsyms_txt"
         )
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    return [line.rstrip() for line in read_lines(Path(path)) if line.strip()]
 
 
 def tokenizer(
@@ -84,11 +84,10 @@ def join_texts(sources: Iterable[Path], target: Path) -> None:
     lines = []
     for source in sources:
         suffix = source.name.replace("text", "", 1)
-        for key, words in datadir.read_table(source).items():
+        for key, words in read_table(source).items():
             if words:
-                lines.append(f"{key}{suffix} {words}\n")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("".join(lines), encoding="utf-8")
+                lines.append(f"{key}{suffix} {words}")
+    write_lines(target, lines)
 
 
 def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str, str]) -> None:
@@ -100,9 +99,7 @@ def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str,
         special: blank and unknown, which come before them, and start/end, which comes last.
     """
     blank, unknown, ends = special
-    lines = [f"{token}\n" for token in (blank, unknown, *tokens, ends)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(lines), encoding="utf-8")
+    write_lines(path, (blank, unknown, *tokens, ends))
 
 
 def count_tokens(texts: Iterable[str], tokenize: Tokenizer) -> list[str]:
@@ -134,7 +131,7 @@ def train_bpe(text: Path, prefix: Path, **options: object) -> list[str]:
         raise TopdownError(
             f"asked sentencepiece for {options}, but it refused: {error}; see --nbpe"
         ) from error
-    vocabulary = prefix.with_suffix(".vocab").read_text(encoding="utf-8").splitlines()
+    vocabulary = read_lines(prefix.with_suffix(".vocab"))
     # <unk>, <s>, </s> come first.
     return [line.split("\t")[0] for line in vocabulary[3:]]
 
@@ -147,7 +144,7 @@ def scored_rows(
     Raises:
         TopdownError: `text` has other utterances than the set.
     """
-    utt2spk, lines = datadir.read_table(data / "utt2spk"), datadir.read_table(text)
+    utt2spk, lines = read_table(data / "utt2spk"), read_table(text)
     differing = sorted(utt2spk.keys() ^ lines.keys())
     if differing:
         raise TopdownError(

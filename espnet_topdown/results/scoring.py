@@ -4,6 +4,7 @@ Files are read at the edge, in `read_pairs` and `read_decoded`; what counts take
 left to `espnet_topdown.results.tables`, significance to `espnet_topdown.results.significance`.
 """
 
+import logging
 import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import write_text
 from espnet_topdown.results.alignment import align, is_tie
+from espnet_topdown.results.alternatives import chosen
 from espnet_topdown.results.outside import read_outside
 from espnet_topdown.results.trn import Transcript, read_trn
 
@@ -28,7 +30,7 @@ class Utterance:
     Args:
         name: its id, as between the brackets of a trn file.
         speaker: who speaks.
-        reference: the words said.
+        reference: the words said, alternatives as they are written.
         correct: reference words recognised.
         substitutions: reference words replaced.
         deletions: reference words missed.
@@ -47,7 +49,10 @@ class Utterance:
 
     @property
     def words(self) -> int:
-        """Reference words; another scorer may count more or fewer than stand in `reference`."""
+        """Reference words that the hypothesis was scored against.
+
+        Of alternatives one is; another scorer may count more or fewer than stand in `reference`.
+        """
         return self.correct + self.substitutions + self.deletions
 
     @property
@@ -149,8 +154,13 @@ def alignments(pairs: Sequence[Pair]) -> dict[str, str]:
     paths = {}
     for ref, hyp in pairs:
         outside = hyp.outside
-        paths[ref.utterance] = outside.path if outside else align(ref.tokens, hyp.tokens)
+        paths[ref.utterance] = outside.path if outside else align(_said(ref, hyp), hyp.tokens)
     return paths
+
+
+def _said(ref: Transcript, hyp: Transcript) -> tuple[str, ...]:
+    """The words that a hypothesis is scored against."""
+    return chosen(ref.alternatives, hyp.tokens) if ref.alternatives else ref.tokens
 
 
 def _count(ref: Transcript, hyp: Transcript) -> Utterance:
@@ -169,19 +179,20 @@ def _count(ref: Transcript, hyp: Transcript) -> Utterance:
         )
     import kaldialign
 
-    counts = kaldialign.edit_distance(ref.tokens, hyp.tokens, sclite_mode=True)
+    said = _said(ref, hyp)
+    counts = kaldialign.edit_distance(said, hyp.tokens, sclite_mode=True)
     substitutions, deletions, insertions = counts["sub"], counts["del"], counts["ins"]
     # 3 substitutions cost as much as 2 insertions and 2 deletions: with fewer there is no tie.
     may_tie = substitutions >= 3 or min(deletions, insertions) >= 2
-    tie = may_tie and is_tie(ref.tokens, hyp.tokens)
+    tie = may_tie and is_tie(said, hyp.tokens)
     if tie:
-        path = align(ref.tokens, hyp.tokens)
+        path = align(said, hyp.tokens)
         substitutions, deletions, insertions = map(path.count, "SDI")
     return Utterance(
         name=ref.utterance,
         speaker=ref.speaker,
         reference=ref.tokens,
-        correct=len(ref.tokens) - int(substitutions) - int(deletions),
+        correct=len(said) - int(substitutions) - int(deletions),
         substitutions=int(substitutions),
         deletions=int(deletions),
         insertions=int(insertions),
@@ -201,7 +212,9 @@ def read_pairs(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> list[Pa
         TopdownError: a file cannot be read, the two do not hold the same utterances, or the
             reference has no word.
     """
-    refs = read_trn(ref, case_sensitive=case_sensitive)
+    # Characters and subwords are no words that have alternatives, whatever they look like.
+    is_of_words = ref.parent.name not in ("score_cer", "score_ter")
+    refs = read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
     hyps = read_trn(hyp, case_sensitive=case_sensitive)
     _check_complete(hyp, hyps.keys(), ref, refs.keys())
     _check_complete(ref, refs.keys(), hyp, hyps.keys())
@@ -286,6 +299,26 @@ def write_result(score_dir: Path, *, case_sensitive: bool = False) -> Score:
         cells = " ".join(f"{rate:>6}" for rate in rates)
         lines.append(f"| {name:<{width}} | {sentences:>5} {words:>6} |{cells} |")
     case = "sensitive" if case_sensitive else "folded"
-    note = f"Case {case}; {total.ties} alignment ties, settled as sclite does."
-    write_text(score_dir / "result.txt", "\n".join([*lines, "", note, ""]))
+    notes = [f"Case {case}; {total.ties} alignment ties, settled as sclite does."]
+    braces = _literal_braces(pairs)
+    if braces:
+        some = ", ".join(braces[:3]) + (", ..." if len(braces) > 3 else "")
+        notes.append(
+            f"Utterances with braces that are taken literally, where sclite would look for"
+            f" alternatives or fail: {len(braces)} ({some})."
+        )
+        logging.warning("%s: %s", score_dir, notes[-1])
+    write_text(score_dir / "result.txt", "\n".join([*lines, "", *notes, ""]))
     return total
+
+
+def _literal_braces(pairs: Sequence[Pair]) -> list[str]:
+    """Ids of the utterances whose reference or hypothesis has braces that open no alternatives."""
+    names = []
+    for ref, hyp in pairs:
+        literal = [*hyp.tokens]
+        if ref.alternatives is None:
+            literal += ref.tokens
+        if any("{" in token for token in literal):
+            names.append(ref.utterance)
+    return names

@@ -118,13 +118,19 @@ def segment_errors(first: str, second: str, bound: int = BOUND) -> list[tuple[in
 
     Args:
         first: alignment of the first system (C, S, D, I).
-        second: alignment of the second system with the same reference.
+        second: alignment of the second system with the same reference; where it took alternatives
+            of other lengths, no word of the one stands for one of the other, and the utterance is
+            one segment.
         bound: correct words that part two segments.
     """
+    by_word, by_other_word = _by_word(first), _by_word(second)
+    if len(by_word) != len(by_other_word):
+        whole = len(first) - first.count("C"), len(second) - second.count("C")
+        return [whole] if any(whole) else []
     segments = []
     errors = [0, 0]
     right_in_a_row = 0
-    words = zip(_by_word(first), _by_word(second), strict=True)
+    words = zip(by_word, by_other_word, strict=True)
     for (inserted, is_wrong), (other_inserted, other_is_wrong) in words:
         errors[0] += inserted + is_wrong
         errors[1] += other_inserted + other_is_wrong

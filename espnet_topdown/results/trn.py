@@ -1,9 +1,11 @@
 """Transcript files in NIST's trn format, ``TOKENS<tab>(speaker-utterance)`` a line.
 
 Reading follows sclite's habits where they change a count: comment lines, ``@``, ``word;tag``,
-ASCII-only case folding. Scoring is left to `espnet_topdown.results.scoring`.
+backslashes, ASCII-only case folding. Alternatives (``{ a / b }``) are `espnet_topdown.results
+.alternatives`'s, scoring is `espnet_topdown.results.scoring`'s.
 """
 
+import re
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +13,12 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import write_text
+from espnet_topdown.results.alternatives import EMPTY, Items, parse
 from espnet_topdown.results.outside import Outside
 
+COMMENT = ";;"  # at the beginning of a line
+_BLANKS = re.compile(r"[ \t\r\f\v]+")
+_TAG = re.compile(r"(?<!\\);")
 # É and é stay two letters to sclite.
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -24,14 +30,16 @@ class Transcript:
     Args:
         utterance: its id, as between the brackets.
         speaker: who speaks.
-        tokens: words, characters or subwords.
+        tokens: words, characters or subwords; braces and slashes of alternatives as they stand.
         outside: of a hypothesis, how another scorer counted it.
+        alternatives: of a reference that has some, its words and alternatives.
     """
 
     utterance: str
     speaker: str
     tokens: tuple[str, ...]
     outside: Outside | None = None
+    alternatives: Items | None = None
 
 
 def speaker_of(utterance: str) -> str:
@@ -49,16 +57,20 @@ def speaker_of(utterance: str) -> str:
     return parts[0]
 
 
-def read_trn(path: Path, *, case_sensitive: bool = False) -> dict[str, Transcript]:
+def read_trn(
+    path: Path, *, case_sensitive: bool = False, alternatives: bool = False
+) -> dict[str, Transcript]:
     """All utterances of a trn file by id, tokens as sclite compares them.
 
     Args:
         path: a UTF-8 file.
         case_sensitive: sclite's ``-s``, as in `tokens_of`.
+        alternatives: whether ``{ a / b }`` stands for either; else, and where the braces make no
+            alternatives, they are words as all others.
 
     Raises:
-        TopdownError: the file is missing, empty, not UTF-8, has a line without ``(id)``, an id
-            twice, or alternatives in sclite's notation, ``{ a / b }``.
+        TopdownError: the file is missing, empty, not UTF-8, has a line without ``(id)``, or an id
+            twice.
     """
     try:
         # To sclite only \n ends a line; str.splitlines knows more line ends.
@@ -73,9 +85,9 @@ def read_trn(path: Path, *, case_sensitive: bool = False) -> dict[str, Transcrip
         ) from error
     transcripts: dict[str, Transcript] = {}
     for number, line in enumerate(lines, 1):
-        if not line.strip(" \t\r") or line.startswith(";;"):
+        if not line.strip(" \t\r") or line.startswith(COMMENT):
             continue
-        transcript = _parse(line, f"{path}:{number}", case_sensitive)
+        transcript = _parse(line, f"{path}:{number}", case_sensitive, alternatives)
         if transcript.utterance in transcripts:
             raise TopdownError(
                 f"{path}:{number}: utterance {transcript.utterance} occurs twice; keep one of the"
@@ -89,9 +101,12 @@ def read_trn(path: Path, *, case_sensitive: bool = False) -> dict[str, Transcrip
     return transcripts
 
 
-def _parse(line: str, where: str, case_sensitive: bool) -> Transcript:
+def _parse(line: str, where: str, case_sensitive: bool, alternatives: bool) -> Transcript:
     text = line.rstrip(" \t\r")
-    opening = text.rfind("(")
+    # An id may hold brackets, and none need stand before it.
+    opening = 1 + max(text.rfind(" "), text.rfind("\t"))
+    if text[opening : opening + 1] != "(":
+        opening = text.rfind("(")
     utterance = text[opening + 1 : -1]
     has_id = opening != -1 and text.endswith(")") and utterance != ""
     if not has_id or " " in utterance:
@@ -99,13 +114,13 @@ def _parse(line: str, where: str, case_sensitive: bool) -> Transcript:
             f"{where}: expected 'TOKENS<tab>(speaker-utterance)', found {line[:60]!r}"
         )
     spoken = text[:opening]
-    if "{" in _words(spoken):
-        raise TopdownError(
-            f"{where}: '{{' opens alternatives in sclite, which are not supported; rename that"
-            " token"
-        )
     tokens = tokens_of(spoken, case_sensitive=case_sensitive)
-    return Transcript(utterance, speaker_of(utterance), tokens)
+    items = None
+    if alternatives and "{" in spoken:
+        written = _cleaned(spoken, case_sensitive)
+        items = parse(" ".join(written))
+        tokens = tuple(written) if items else tokens
+    return Transcript(utterance, speaker_of(utterance), tokens, items)
 
 
 def tokens_of(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:
@@ -113,23 +128,30 @@ def tokens_of(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:
 
     Args:
         text: of one utterance, without its id. ``@`` stands for no word, what follows ``;`` in a
-            word is a tag.
+            word is a tag, and a backslash is none of its characters: it takes the next one, if that
+            is ``;``, for a letter.
         case_sensitive: sclite's ``-s``; without it ASCII letters are folded, and no others.
     """
-    tokens = [word.partition(";")[0] for word in _words(text) if word not in ("", "@")]
-    if not case_sensitive:
-        tokens = [token.translate(_ASCII_LOWER) for token in tokens]
-    return tuple(tokens)
+    return tuple(word for word in _cleaned(text, case_sensitive) if word != EMPTY)
 
 
-def _words(text: str) -> list[str]:
+def _cleaned(text: str, case_sensitive: bool) -> list[str]:
     # str.split would also part at blanks that sclite takes for letters, such as a no-break space.
-    return text.replace("\t", " ").split(" ")
+    words = [word for word in _BLANKS.split(text) if word]
+    words = [_TAG.split(word, maxsplit=1)[0].replace("\\", "") for word in words]
+    if case_sensitive:
+        return words
+    return [word.translate(_ASCII_LOWER) for word in words]
 
 
 def write_trn(path: Path, rows: Iterable[tuple[str, str, Sequence[str]]]) -> None:
-    """Write (utterance, speaker, tokens) rows as ESPnet2's stage 13 does, whole or not at all."""
+    """Write (utterance, speaker, tokens) rows as ESPnet2's stage 13 does, whole or not at all.
+
+    A text that begins as comments do begins with a blank, since sclite would pass it over.
+    """
     lines = []
     for utterance, speaker, tokens in rows:
-        lines.append(f"{' '.join(tokens)}\t({speaker}-{utterance})\n")
+        text = " ".join(tokens)
+        blank = " " if text.startswith(COMMENT) else ""
+        lines.append(f"{blank}{text}\t({speaker}-{utterance})\n")
     write_text(Path(path), "".join(lines))

@@ -25,6 +25,7 @@ from espnet_topdown.results.trn import read_trn
 from espnet_topdown.study.record_files import write_record
 from espnet_topdown.study.records import Record, RecordedPhase
 from espnet_topdown.study.study import Study
+from espnet_topdown.text_files import read_table
 from espnet_topdown.versions import versions
 
 # What a corpus command may leave in data/: the options that made the sets.
@@ -162,9 +163,8 @@ def _data() -> dict[str, Any]:
     """Sizes and hashes of the sets in data/, and the options that made them."""
     sets = {}
     for text in sorted(Path("data").glob("*/text")):
-        lines = text.read_text(encoding="utf-8").splitlines()
-        # The first word of a line is the utterance's id.
-        words = sum(len(line.split()) - 1 for line in lines)
+        lines = read_table(text).values()
+        words = sum(len(line.split()) for line in lines)
         sets[text.parent.name] = {
             "strings": len(lines),
             "words": words,

@@ -12,6 +12,7 @@ from espnet_topdown.experiment.config import read_config
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan import seed_fault
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.text_files import read_tokens
 from espnet_topdown.training import averages, checkpoint, freeze
 from espnet_topdown.training.checkpoint import State
 
@@ -83,7 +84,7 @@ def _check_tokens(config: Mapping[str, Any], parent: Mapping[str, Any], director
         return
     own = config.get("token_list") or []
     if isinstance(own, str):
-        own = Path(own).read_text(encoding="utf-8").splitlines()
+        own = read_tokens(Path(own))
     if list(theirs) != list(own):
         raise TopdownError(
             f"{directory} was trained with another token list ({len(theirs)} tokens, here"

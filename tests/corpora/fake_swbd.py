@@ -8,6 +8,7 @@ the slips that need mending.
 """
 
 import argparse
+import os
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -114,7 +115,7 @@ def make_swbd(
         conversations: two-channel files of Switchboard-1.
         turns: transcribed turns of each side, those of `SPECIAL` first.
         fisher: add two calls of Fisher.
-        tiny_audio: 10 ms instead of speech.
+        tiny_audio: zeros that take no room instead of speech.
     """
     draw = random.Random(0)
     corpus = root / "LDC97S62"
@@ -229,11 +230,14 @@ def _make_fisher(root: Path) -> None:
 def _write_audio(
     path: Path, sides: list[list[str]], tiny: bool, seconds: float | None = None
 ) -> None:
+    length = int((seconds or len(sides[0]) * TURN_S) * RATE)
     if tiny:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(header(80, 2, RATE, "ulaw") + bytes(160))
+        start = header(length, 2, RATE, "ulaw")
+        path.write_bytes(start)
+        # A hole: the file has its size, but takes no room.
+        os.truncate(path, len(start) + 2 * length)
         return
-    length = int((seconds or len(sides[0]) * TURN_S) * RATE)
     samples = np.zeros((length, 2), dtype=np.int16)
     for channel, texts in enumerate(sides):
         for n, text in enumerate(texts):

@@ -336,6 +336,39 @@ def test_a_line_that_is_no_turn_is_named(
     assert f"{path}, line 1: expected 'sw2001A-ms98-a-0001 start end words'" in message
 
 
+@pytest.mark.parametrize(
+    "times, said",
+    [
+        ("100.0 101.0", "sw02001-A_010000-010100 begins at 100 s, but its recording has 26.4 s"),
+        ("25.2 26.9", "sw02001-A_002520-002690 ends at 26.9 s, but its recording has 26.4 s"),
+        ("1.2 0.9", "sw02001-A_000120-000090 ends at 0.9 s, but begins at 1.2 s"),
+        ("1.2 1.2", "sw02001-A_000120-000120 ends at 1.2 s, but begins at 1.2 s"),
+        ("-1.2 1.2", "begins at -1.19 s, before its recording"),
+    ],
+)
+def test_turns_outside_their_audio_are_refused_or_skipped(
+    damaged: Path, tmp_path: Path, refusal: Callable[..., str], times: str, said: str
+) -> None:
+    place = "LDC97S62/transcriptions/swb_ms98_transcriptions/20/2001/sw2001A-ms98-a-trans.text"
+    lines = (damaged / place).read_text().splitlines(keepends=True)
+    lines[-1] = f"sw2001A-ms98-a-0022 {times} oh well\n"
+    (damaged / place).write_text("".join(lines))
+    message = refusal(damaged, tmp_path / "out")
+    assert "LDC97S62: turns outside their audio (1):" in message and said in message
+    prepare(damaged, tmp_path / "out", "--faults", "skip")
+    assert "oh well" not in (tmp_path / "out/train_nodup/text").read_text()
+
+
+def test_a_turn_that_ends_little_behind_its_audio_stays(damaged: Path, tmp_path: Path) -> None:
+    place = "LDC97S62/transcriptions/swb_ms98_transcriptions/20/2001/sw2001A-ms98-a-trans.text"
+    lines = (damaged / place).read_text().splitlines(keepends=True)
+    lines[-1] = "sw2001A-ms98-a-0022 25.2 26.8 oh well\n"
+    (damaged / place).write_text("".join(lines))
+    prepare(damaged, tmp_path / "out")
+    segments = (tmp_path / "out/train_nodup/segments").read_text()
+    assert "sw02001-A_002520-002680 sw02001-A 25.2 26.8\n" in segments
+
+
 def test_segments_that_differ_from_the_references_are_refused(
     damaged: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:

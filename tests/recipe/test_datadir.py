@@ -1,48 +1,57 @@
 """Data directories: written sorted, read back, thinned, and refused where their files disagree."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from recipes import RATE, write_set
+from recipes import write_set
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.recipe import datadir, formats
+from espnet_topdown.recipe import datadir
+from espnet_topdown.text_files import read_table
 
 
 def test_tables_are_sorted_as_bytes_and_read_back(tmp_path: Path) -> None:
     datadir.write_table(tmp_path / "t", {"b": "x y", "B": 1, "a": "", "é": "z"})
     assert (tmp_path / "t").read_text() == "B 1\na\nb x y\né z\n"
-    assert datadir.read_table(tmp_path / "t") == {"B": "1", "a": "", "b": "x y", "é": "z"}
-
-
-@pytest.mark.parametrize(
-    "content, said", [(None, "no such file"), ("", "no lines"), ("a 1\na 2\n", "t:2: 'a'")]
-)
-def test_a_missing_empty_or_doubled_table_is_refused(
-    tmp_path: Path, content: str | None, said: str
-) -> None:
-    if content is not None:
-        (tmp_path / "t").write_text(content)
-    with pytest.raises(TopdownError, match=said):
-        datadir.read_table(tmp_path / "t")
+    assert read_table(tmp_path / "t") == {"B": "1", "a": "", "b": "x y", "é": "z"}
 
 
 def test_a_set_whose_files_name_other_utterances_is_refused(tmp_path: Path) -> None:
     source = write_set(tmp_path / "d", {"a1": 0.1, "b1": 0.1})
     datadir.write_table(source / "text", {"a1": "A"})
-    said = "text and utt2spk name different utterances .1 in one only, first b1"
+    said = r"text and utt2spk .*: 1 \(b1\) missing in text, none missing in utt2spk; make"
     with pytest.raises(TopdownError, match=said):
+        datadir.utterances(source)
+    (source / "text").unlink()
+    assert list(datadir.utterances(source, needs_text=False)) == ["a1", "b1"]
+    with pytest.raises(TopdownError, match=r"asked for .*text, but there is no such file"):
         datadir.utterances(source)
 
 
-def test_bounds_are_exclusive_and_empty_text_goes(tmp_path: Path) -> None:
-    source = write_set(tmp_path / "org", {"a1": 0.1, "a2": 0.2, "b1": 0.3, "b2": 0.4})
-    formats.format_set(source, tmp_path / "f", audio_format="wav", rate=RATE, processes=1, parts=1)
-    datadir.write_table(tmp_path / "f" / "text", {"a1": "A", "a2": "", "b1": "B", "b2": "C"})
-    said = datadir.keep_usable(tmp_path / "f", tmp_path / "k", shortest=800, longest=3200)
-    assert said.endswith("4 utterances, 1 too short, 1 too long, 1 without text: 1 kept")
-    assert (tmp_path / "k" / "text").read_text() == "b1 B\n"
-    assert (tmp_path / "k" / "utt2num_samples").read_text() == "b1 2400\n"
-    assert (tmp_path / "k" / "spk2utt").read_text() == "b b1\n"
-    with pytest.raises(TopdownError, match="none is left; see --min_wav_duration"):
-        datadir.keep_usable(tmp_path / "f", tmp_path / "n", shortest=9000, longest=9001)
+def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    datadir.write_table(tmp_path / "t", {"a": "old"})
+
+    def lines() -> Iterator[str]:
+        yield "a new"
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        datadir.write_lines(tmp_path / "t", lines())
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"t": "a old\n"}
+
+
+def test_a_set_that_lost_its_transcripts_loses_them_in_its_copy(tmp_path: Path) -> None:
+    source = write_set(tmp_path / "d", {"a1": 0.1})
+    datadir.copy_set(source, tmp_path / "c")
+    assert (tmp_path / "c" / "text").exists()
+    (source / "text").unlink()
+    datadir.copy_set(source, tmp_path / "c")
+    assert not (tmp_path / "c" / "text").exists()
+
+
+def test_an_utterance_without_one_speaker_is_refused(tmp_path: Path) -> None:
+    source = write_set(tmp_path / "d", {"a1": 0.1, "b1": 0.1, "c1": 0.1})
+    (source / "utt2spk").write_text("a1 a\nb1\nc1 c d\n")
+    with pytest.raises(TopdownError, match=r"without one speaker \(2\)(.|\n)*b1: ''\n  c1: 'c d'"):
+        datadir.utterances(source)

@@ -30,3 +30,20 @@ def test_shapes_get_the_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "tokens.txt").write_text("a\nb\nc\n")
     jobs.append_vocabulary([tmp_path / "text_shape"], tmp_path / "tokens.txt", "char")
     assert (tmp_path / "text_shape.char").read_text() == "u1 3,3\nu2 5,3\n"
+
+
+SEPARATED = "u1 a\u2028b\fc\u0085d"
+
+
+def test_odd_characters_of_a_transcript_part_no_lines(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text(f"{SEPARATED}\n\nu2 e\n", encoding="utf-8")
+    assert jobs.split_keys(9, {"text": tmp_path / "text"}, tmp_path / "log") == 2
+    assert (tmp_path / "log/text.1.scp").read_text(encoding="utf-8") == f"{SEPARATED}\n"
+    (tmp_path / "logdir/output.1/1best_recog").mkdir(parents=True)
+    (tmp_path / "text").rename(tmp_path / "logdir/output.1/1best_recog/text")
+    jobs.join_outputs(tmp_path)
+    assert (tmp_path / "text").read_text(encoding="utf-8").count("\n") == 3
+    (tmp_path / "tokens.txt").write_text("a\u2028\nb\n", encoding="utf-8")
+    (tmp_path / "text_shape").write_text("u1 3\n")
+    jobs.append_vocabulary([tmp_path / "text_shape"], tmp_path / "tokens.txt", "char")
+    assert (tmp_path / "text_shape.char").read_text() == "u1 3,2\n"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from recipes import write_set
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir
@@ -62,3 +63,46 @@ def test_rates_are_read_as_espnet_writes_them(fs: str, hertz: int) -> None:
 def test_a_rate_that_is_none_is_refused() -> None:
     with pytest.raises(TopdownError, match="--fs 'fast'"):
         parse_rate("fast")
+
+
+def test_the_token_list_has_no_other_blank_than_space(tmp_path: Path) -> None:
+    # ESPnet strips the lines of a list, so that such a token would be none.
+    (tmp_path / "text").write_text("u1 a\tb\u3000a\u2028a\n", encoding="utf-8")
+    options = ["--texts", str(tmp_path / "text"), "--token_type", "char", "--nbpe", "9"]
+    options += ["--bpe_input_sentence_size", "1", "--bpe_char_cover", "1"]
+    for name in ("nlsyms_txt", "cleaner", "bpemode", "bpe_nlsyms"):
+        options += [f"--{name}", "none"]
+    options += ["--blank", "<blank>", "--oov", "<unk>", "--sos_eos", "<sos/eos>"]
+    main(["tokens", str(tmp_path / "tokens.txt"), *options])
+    expected = ["<blank>", "<unk>", "a", "<space>", "b", "<sos/eos>"]
+    assert (tmp_path / "tokens.txt").read_text(encoding="utf-8").split("\n") == [*expected, ""]
+
+
+def test_the_lists_of_every_set_are_checked_before_any_audio_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = write_set(tmp_path / "first", {"a1": 0.1})
+    last = write_set(tmp_path / "last", {"a1": 0.1})
+    (last / "wav.scp").write_text(f"a1 {last}/a1.wav\na1 {last}/a1.wav\n")
+    options = ["--audio_format", "wav", "--fs", "8k", "--nj", "1"]
+    sets = ["--sources", f"{first} {last}", "--targets", f"{tmp_path}/o1 {tmp_path}/o2"]
+    with pytest.raises(SystemExit):
+        main(["format", *sets, *options])
+    assert "wav.scp, line 2: 'a1' is on line 1 too" in capsys.readouterr().err
+    assert not (tmp_path / "o1").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["{", "}", "/", "@", "\\", ";;", "m^{me}", "{ a / b }", "{ a", "(a", "(s-1)"],
+)
+def test_no_transcript_stops_the_scoring(tmp_path: Path, words: str) -> None:
+    datadir.write_table(tmp_path / "x" / "utt2spk", {"s-1": "s", "s-2": "s"})
+    datadir.write_table(tmp_path / "x" / "text", {"s-1": words, "s-2": "A"})
+    datadir.write_table(tmp_path / "hyp" / "text", {"s-1": words, "s-2": f"A {words}"})
+    options = ["--data", str(tmp_path / "x"), "--decoded", str(tmp_path / "hyp")]
+    for name in ("nlsyms_txt", "cleaner", "hyp_cleaner", "bpemodel"):
+        options += [f"--{name}", "none"]
+    main(["score", *options, "--score_opts", ""])
+    for metric in ("cer", "wer"):
+        assert "Sum/Avg" in (tmp_path / "hyp" / f"score_{metric}" / "result.txt").read_text()

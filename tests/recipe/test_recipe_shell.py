@@ -11,6 +11,7 @@ import pytest
 from recipes import RATE, REPOSITORY, SETS, TEMPLATE, refused, run
 
 from espnet_topdown.recipe import datadir
+from espnet_topdown.text_files import read_table
 
 
 @pytest.mark.usefixtures("recipe")
@@ -23,7 +24,7 @@ def test_stages_one_to_five_prepare_tokens_and_audio() -> None:
     assert tokens == ["<blank>", "<unk>", "O", "G", "<space>", "N", "<sos/eos>"]
     # a2 is too short.
     assert Path("dump/raw/train/text").read_text() == "a1 GO ON\nb1 GO ON\n"
-    assert list(datadir.read_table(Path("dump/raw/org/train/wav.scp"))) == ["a1", "a2", "b1"]
+    assert list(read_table(Path("dump/raw/org/train/wav.scp"))) == ["a1", "a2", "b1"]
     # At 16 kHz; test sets are left whole.
     assert Path("dump/raw/test/utt2num_samples").read_text() == "d1 4800\nd2 800\n"
     places = Path("dump/raw/test/wav.scp").read_text().splitlines()
@@ -43,10 +44,66 @@ def test_bpe_speeds_and_arks_have_espnets_names() -> None:
     done = run("asr.sh", *SETS, *options, "--stop_stage=5")
     assert done.returncode == 0, done.stderr
     assert len(Path("data/en_token_list/bpe_unigram7/tokens.txt").read_text().split()) == 7
-    samples = datadir.read_table(Path("dump/raw/train_sp/utt2num_samples"))
+    samples = read_table(Path("dump/raw/train_sp/utt2num_samples"))
     assert int(samples["a1"]) == RATE // 2
     assert abs(int(samples["sp0.9-a1"]) - RATE / 1.8) <= 1
     assert "data_wav.ark:" in Path("dump/raw/org/train_sp/wav.scp").read_text()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_test_set_without_transcripts_is_prepared_and_not_scored() -> None:
+    Path("data/test/text").unlink()
+    options = [*SETS, "--token_type", "char", "--nj", "1", "--use_lm", "false"]
+    done = run("asr.sh", *options, "--stage", "3", "--stop_stage", "5")
+    assert done.returncode == 0, done.stderr
+    assert "too short: a2 (0.05 s)\n  all of them: dump/raw/train/dropped" in done.stderr
+    assert Path("dump/raw/test/wav.scp").exists() and not Path("dump/raw/test/text").exists()
+    exp = Path("exp/x")
+    results = exp / "inference_asr_model_valid.acc.ave"
+    datadir.write_table(results / "test" / "text", {"d1": "NO", "d2": "NO"})
+    datadir.write_table(results / "org" / "dev" / "text", {"c1": "YES"})
+    options += ["--asr_exp", str(exp), "--stage", "13"]
+    done = run("asr.sh", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"dump/raw/test has no transcripts: nothing to score in {results}/test" in done.stderr
+    assert "org/dev" in (exp / "RESULTS.md").read_text()
+    # And where it is the only set that was decoded; ids alone are no transcripts either.
+    (exp / "RESULTS.md").unlink()
+    options[options.index("--test_sets") + 1] = "test"
+    for ids in ({}, {"d1": "", "d2": ""}):
+        if ids:
+            datadir.write_table(Path("dump/raw/test/text"), ids)
+        done = run("asr.sh", *options)
+        assert done.returncode == 0, done.stderr
+        assert "nothing to score" in done.stderr
+        assert not (exp / "RESULTS.md").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_training_without_transcripts_is_refused_before_audio_is_read() -> None:
+    Path("data/train/text").unlink()
+    said = "asked for data/train/text, but there is no such file"
+    assert said in refused("asr.sh", *SETS, "--stage", "3")
+    assert not Path("dump/raw/org/train").exists()
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_missing_model_is_refused_with_the_averages_that_are_there() -> None:
+    exp = Path("exp/asr_train_raw_bpe30")
+    exp.mkdir(parents=True)
+    for name in ("config.yaml", "valid.acc.ave_10best.pth", "valid.loss.ave.pth", "3epoch.pth"):
+        (exp / name).write_text("x")
+    options = [*SETS, "--use_lm", "false", "--python", "python3 -X dev"]
+    message = refused("asr.sh", *options, "--stage", "12")
+    assert f"stage 12 needs {exp}/valid.acc.ave.pth, but it is missing" in message
+    advice = "give --inference_asr_model one of those that are there:"
+    assert f"{advice} valid.acc.ave_10best.pth valid.loss.ave.pth\n" in message
+    # The advice leads on: what is missing next is the data.
+    options += ["--inference_asr_model", "valid.loss.ave.pth"]
+    assert "stage 12 needs dump/raw/org/dev/wav.scp" in refused("asr.sh", *options, "--stage", "12")
+    for path in exp.glob("valid.*"):
+        path.unlink()
+    assert "run stage 11 first" in refused("asr.sh", *SETS, *options[6:8], "--stage", "12")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +278,7 @@ def test_mini_an4_runs_from_its_recordings_to_the_table_of_a_cascade(
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     for name, size in (("train_nodev", 4), ("train_dev", 1), ("test", 2)):
-        assert len(datadir.read_table(directory / "data" / name / "text")) == size
+        assert len(read_table(directory / "data" / name / "text")) == size
     exp = directory / "exp" / "asr_train_asr_rnn_raw_en_char"
     # The two test sentences have ten words.
     assert "|2|10|" in (exp / "RESULTS.md").read_text()

@@ -9,7 +9,9 @@ import pytest
 import soundfile
 from recipes import RATE, tone, write_set
 
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import audio, datadir, speed
+from espnet_topdown.text_files import read_table
 
 
 def test_speed_is_done_without_sox_and_named_for_sox(
@@ -18,10 +20,10 @@ def test_speed_is_done_without_sox_and_named_for_sox(
     train = write_set(tmp_path / "data" / "train", {"a1": 1.0})
     datadir.write_table(train / "spk2utt", {"a": "a1"})
     assert speed.perturb(train, [0.9, 1.0, 1.1]) == tmp_path / "data" / "train_sp"
-    table = datadir.read_table(tmp_path / "data" / "train_sp" / "wav.scp")
+    table = read_table(tmp_path / "data" / "train_sp" / "wav.scp")
     assert list(table) == ["a1", "sp0.9-a1", "sp1.1-a1"]
     assert table["sp1.1-a1"] == f"sox {train}/a1.wav -t wav - speed 1.1 |"
-    owners = datadir.read_table(tmp_path / "data" / "train_sp" / "utt2spk")
+    owners = read_table(tmp_path / "data" / "train_sp" / "utt2spk")
     assert owners == {"a1": "a", "sp0.9-a1": "sp0.9-a", "sp1.1-a1": "sp1.1-a"}
     monkeypatch.setenv("PATH", "/nowhere")
     samples, rate = audio.read_audio(table["sp1.1-a1"])
@@ -29,6 +31,21 @@ def test_speed_is_done_without_sox_and_named_for_sox(
     assert abs(len(samples) - RATE / 1.1) <= 1
     # 440 Hz times 1.1.
     assert abs(np.abs(np.fft.rfft(samples, RATE)).argmax() - 484) <= 1
+
+
+def test_segments_keep_their_place_in_the_faster_recording(tmp_path: Path) -> None:
+    train = write_set(tmp_path / "train", {"rec": 1.0})
+    datadir.write_table(train / "segments", {"r1": "rec 0.22 0.55", "r2": "rec 0.9 -1"})
+    for name in ("utt2spk", "text"):
+        datadir.write_table(train / name, {"r1": "r", "r2": "r"})
+    speed.perturb(train, [1.1])
+    assert read_table(tmp_path / "train_sp1.1" / "segments") == {
+        "sp1.1-r1": "sp1.1-rec 0.200000 0.500000",
+        "sp1.1-r2": "sp1.1-rec 0.818182 -1",
+    }
+    datadir.write_table(train / "segments", {"r1": "rec 0.22", "r2": "rec 0.9 -1"})
+    with pytest.raises(TopdownError, match="r1: expected RECORDING START END, found 'rec 0.22'"):
+        speed.perturb(train, [1.1])
 
 
 @pytest.mark.skipif(shutil.which("sox") is None, reason="sox is the second route")

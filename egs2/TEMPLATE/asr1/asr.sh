@@ -8,7 +8,8 @@
 #    1  local/data.sh -> data/SET
 #    2  speed perturbation -> data/TRAIN_sp
 #    3  data/SET -> dump/raw/[org/]SET
-#    4  dump/raw/org/SET -> dump/raw/SET without long, short and empty utterances
+#    4  dump/raw/org/SET -> dump/raw/SET without long, short and empty utterances; those left out
+#       are listed in dump/raw/SET/dropped
 #    5  training text -> data/[LANG_]token_list
 #    6  LM statistics -> exp/lm_stats_*
 #    7  LM training -> exp/lm_*
@@ -188,6 +189,18 @@ collect() {
         die "statistics failed; see ${log_dir}/aggregate.log"
     recipe shapes "${dir}"/{train,valid}/text_shape \
         --token_list "${token_list}" --token_type "${token_type}"
+}
+
+# need_model EXP FILE OPTION STAGE: refuses a model that is not there, and says which are.
+need_model() {
+    local exp=$1 file=$2 option=$3 path models=()
+    [ ! -s "${exp}/${file}" ] || return 0
+    for path in "${exp}"/*.ave*.pth "${exp}"/*.best.pth "${exp}"/latest.pth; do
+        [ ! -s "${path}" ] || models+=("${path##*/}")
+    done
+    [ "${#models[@]}" -gt 0 ] || need "$4" "${exp}/${file}"
+    die "stage ${at} needs ${exp}/${file}, but it is missing or empty;" \
+        "give --${option} one of those that are there: ${models[*]}"
 }
 
 run_args=$(printf '%q ' "$0" "$@")
@@ -373,7 +386,7 @@ if do_stage 3; then
         sources+=("data/${name}") targets+=("${dump}/${name}")
     done
     recipe format --sources "${sources[*]}" --targets "${targets[*]}" \
-        --audio_format "${audio_format}" --fs "${fs}" --nj "${nj}"
+        --audio_format "${audio_format}" --fs "${fs}" --nj "${nj}" --text_optional "${test_sets}"
 fi
 
 if do_stage 4; then
@@ -446,6 +459,9 @@ fi
 if do_stage 8; then
     log "Stage 8: perplexity of ${lm_test_text} -> ${lm_exp}/perplexity_test"
     need 7 "${lm_exp}/${inference_lm}"
+    [ -s "${lm_test_text}" ] ||
+        die "stage 8 needs ${lm_test_text}, but it is missing or empty; run stage 3 first," \
+            "or give --lm_test_text, or --skip_stages 8 where no test set has transcripts"
     options=(
         --ngpu "${ngpu}"
         --data_path_and_name_and_type "${lm_test_text},text,text"
@@ -504,7 +520,8 @@ fi
 results=${asr_exp}/${inference_tag}
 if do_stage 12; then
     log "Stage 12: decoding ${decoded_sets}-> ${results}"
-    need 11 "${asr_exp}/config.yaml" "${asr_exp}/${inference_asr_model}"
+    need 11 "${asr_exp}/config.yaml"
+    need_model "${asr_exp}" "${inference_asr_model}" inference_asr_model 11
     save_command "${results}" 12
     decode_gpus=0
     if "${gpu_inference}"; then decode_cmd=${cuda_cmd} decode_gpus=1; fi
@@ -516,7 +533,8 @@ if do_stage 12; then
         ${inference_config:+--config "${inference_config}"}
     )
     if "${use_lm}"; then
-        need 7 "${lm_exp}/config.yaml" "${lm_exp}/${inference_lm}"
+        need 7 "${lm_exp}/config.yaml"
+        need_model "${lm_exp}" "${inference_lm}" inference_lm 7
         model_options+=(
             --lm_train_config "${lm_exp}/config.yaml"
             --lm_file "${lm_exp}/${inference_lm}"
@@ -557,7 +575,11 @@ if do_stage 13; then
         --bpemodel "${bpemodel}"
         "--score_opts=${score_opts}"
     )
-    recipe score "${options[@]}"
+    scores=$(recipe score "${options[@]}")
+fi
+
+# Without transcripts there is no table either.
+if do_stage 13 && [ "${scores}" -gt 0 ]; then
     if [ -f local/score.sh ]; then
         local/score.sh "${score_words[@]}" "${asr_exp}"
     fi

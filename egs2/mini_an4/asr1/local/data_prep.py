@@ -20,6 +20,7 @@ import soundfile
 
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.recipe import datadir
+from espnet_topdown.text_files import read_lines, read_table
 
 MD5 = "e730c1b99db3259397ab3c8b58fe085a"
 MEMBER = "egs3/mini_an4/esp2_asr/downloads.tar.gz"
@@ -99,7 +100,7 @@ def unpack(archive: Path, downloads: Path) -> Path:
 def read_transcript(path: Path) -> dict[str, Spoken]:
     """Utterances by id, ``speaker-x-y``, of lines ``<s> WORDS </s> (x-speaker-y)``."""
     utterances = {}
-    for line in path.read_text().splitlines():
+    for line in read_lines(path):
         marked, _, recording = line.rstrip(")").rpartition("(")
         before, speaker, after = recording.split("-")
         words = [word for word in marked.split() if word not in ("<s>", "</s>")]
@@ -122,7 +123,7 @@ def write_set(target: Path, utterances: Mapping[str, Spoken], audio: Path) -> No
 
 def cut(target: Path) -> None:
     """Turn a set into pieces of its recordings, which end at their last tenth of a second."""
-    recordings = datadir.read_table(target / "wav.scp")
+    recordings = read_table(target / "wav.scp")
     segments = {}
     for utterance, path in recordings.items():
         end_s = int(soundfile.info(path).duration * 10) / 10

@@ -1,0 +1,91 @@
+"""Utterances that training can use: stage 4. The others are named, with the reason."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe.datadir import SHOWN, copy_set, write_table
+from espnet_topdown.text_files import read_table
+
+DROPPED = "dropped"  # file of a set's utterances that were left out
+
+Reasons = Mapping[str, Mapping[str, float]]  # reason -> utterance -> its seconds
+
+
+def keep_usable(
+    source: Path, target: Path, *, rate: int, shortest_s: float, longest_s: float
+) -> str:
+    """Write the utterances of a formatted set that have text and are neither short nor long.
+
+    Those left out stand with the reason in the target's `DROPPED`.
+
+    Args:
+        source: the set (stage 3).
+        target: the set that is left (stage 4).
+        rate: samples per second.
+        shortest_s: what has as many seconds or fewer is left out.
+        longest_s: what has as many seconds or more is left out.
+
+    Returns:
+        What was kept and what was not, for the log.
+
+    Raises:
+        TopdownError: nothing is left.
+    """
+    samples = {u: int(n) for u, n in read_table(source / "utt2num_samples").items()}
+    text = read_table(source / "text")
+    audio = read_table(source / "wav.scp")
+    bounds = int(shortest_s * rate), int(longest_s * rate)
+    reasons = _judge(samples, text, bounds, rate)
+    rows = {}
+    for reason, lengths_s in reasons.items():
+        for utterance, seconds in lengths_s.items():
+            rows[utterance] = f"{reason} {seconds:.2f} s"
+    kept = [utterance for utterance in samples if utterance not in rows]
+    # Written first: it is wanted most where nothing is left.
+    write_table(target / DROPPED, rows)
+    counts = [f"{len(lengths_s)} {reason}" for reason, lengths_s in reasons.items()]
+    summary = f"{source}: {len(samples)} utterances, {', '.join(counts)}: {len(kept)} kept"
+    details = _named(reasons, target / DROPPED)
+    if not kept:
+        raise TopdownError(
+            f"{summary}: none is left; see --min_wav_duration and --max_wav_duration{details}"
+        )
+    copy_set(source, target, kept)
+    write_table(target / "utt2num_samples", {utterance: samples[utterance] for utterance in kept})
+    write_table(target / "wav.scp", {utterance: audio[utterance] for utterance in kept})
+    (target / "feats_type").write_text("raw\n")
+    return summary + details
+
+
+def _judge(
+    samples: Mapping[str, int], text: Mapping[str, str], bounds: tuple[int, int], rate: int
+) -> Reasons:
+    """What is to be left out, by reason; an utterance has one."""
+    shortest, longest = bounds
+    reasons: dict[str, dict[str, float]] = {"too short": {}, "too long": {}, "without text": {}}
+    for utterance, length in samples.items():
+        if not text.get(utterance):
+            reason = "without text"
+        elif length <= shortest:
+            reason = "too short"
+        elif length >= longest:
+            reason = "too long"
+        else:
+            continue
+        reasons[reason][utterance] = length / rate
+    return reasons
+
+
+def _named(reasons: Reasons, file: Path) -> str:
+    """A line for every reason with the first utterances that it holds for, then their file."""
+    lines = []
+    for reason, lengths_s in reasons.items():
+        if not lengths_s:
+            continue
+        named = [f"{utterance} ({seconds:.2f} s)" for utterance, seconds in lengths_s.items()]
+        more = ", ..." if len(named) > SHOWN else ""
+        lines.append(f"\n  {reason}: {', '.join(named[:SHOWN])}{more}")
+    if lines:
+        lines.append(f"\n  all of them: {file}")
+    return "".join(lines)

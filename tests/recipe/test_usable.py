@@ -1,0 +1,63 @@
+"""Stage 4 leaves out what training cannot use, and names it."""
+
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe import datadir, usable
+
+
+def write_formatted(directory: Path, samples: dict[str, int], text: dict[str, str]) -> Path:
+    """A set as stage 3 leaves it, without the audio."""
+    datadir.write_table(directory / "utt2num_samples", samples)
+    datadir.write_table(directory / "text", text)
+    datadir.write_table(directory / "utt2spk", {utterance: utterance[0] for utterance in samples})
+    datadir.write_table(directory / "wav.scp", {u: f"{u}.flac" for u in samples})
+    return directory
+
+
+def test_bounds_are_exclusive_and_what_is_left_out_is_named(tmp_path: Path) -> None:
+    samples = {"a1": 800, "a2": 1600, "b1": 2400, "b2": 3200}
+    source = write_formatted(tmp_path / "f", samples, {"a1": "A", "a2": "", "b1": "B", "b2": "C"})
+    target = tmp_path / "k"
+    bounds = {"rate": 8000, "shortest_s": 0.1, "longest_s": 0.4}
+    said = usable.keep_usable(source, target, **bounds)
+    assert said.splitlines() == [
+        f"{source}: 4 utterances, 1 too short, 1 too long, 1 without text: 1 kept",
+        "  too short: a1 (0.10 s)",
+        "  too long: b2 (0.40 s)",
+        "  without text: a2 (0.20 s)",
+        f"  all of them: {target}/dropped",
+    ]
+    written = {path.name: path.read_text() for path in target.iterdir()}
+    assert written == {
+        "dropped": "a1 too short 0.10 s\na2 without text 0.20 s\nb2 too long 0.40 s\n",
+        "feats_type": "raw\n",
+        "spk2utt": "b b1\n",
+        "text": "b1 B\n",
+        "utt2num_samples": "b1 2400\n",
+        "utt2spk": "b1 b\n",
+        "wav.scp": "b1 b1.flac\n",
+    }
+    with pytest.raises(TopdownError, match="none is left; see --min_wav_duration(.|\n)*/n/dropped"):
+        usable.keep_usable(source, tmp_path / "n", rate=8000, shortest_s=1, longest_s=2)
+    assert len((tmp_path / "n" / "dropped").read_text().splitlines()) == 4
+
+
+def test_of_many_the_first_are_named_and_the_file_has_all(tmp_path: Path) -> None:
+    names = [f"a{number}" for number in range(9)]
+    samples = dict.fromkeys(names, 8) | {"b": 8000}
+    source = write_formatted(tmp_path / "f", samples, dict.fromkeys(samples, "A"))
+    said = usable.keep_usable(source, tmp_path / "k", rate=8000, shortest_s=0.1, longest_s=9)
+    assert "a3 (0.00 s), a4 (0.00 s), ...\n" in said
+    assert "a5" not in said
+    dropped = (tmp_path / "k" / "dropped").read_text().splitlines()
+    assert [line.split()[0] for line in dropped] == names
+
+
+def test_nothing_left_out_is_an_empty_list(tmp_path: Path) -> None:
+    source = write_formatted(tmp_path / "f", {"a1": 8000}, {"a1": "A"})
+    said = usable.keep_usable(source, tmp_path / "k", rate=8000, shortest_s=0.1, longest_s=9)
+    assert said.endswith("0 without text: 1 kept")
+    assert (tmp_path / "k" / "dropped").read_text() == ""
