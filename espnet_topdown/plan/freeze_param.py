@@ -1,4 +1,6 @@
-"""What ESPnet's ``freeze_param`` does to layers that are drawn anew: by tensor names, without torch.
+"""What ESPnet's ``freeze_param`` does to layers that are drawn anew, by tensor names.
+
+Neither torch nor ESPnet is needed.
 
 A frozen tensor that nothing gives a value stays as it was drawn: random, and never trained.
 """
