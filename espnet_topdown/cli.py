@@ -22,7 +22,7 @@ from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.model_facts import find_model_facts
 from espnet_topdown.cascade.prune import prune
-from espnet_topdown.cascade.records import check_finished
+from espnet_topdown.cascade.records import check_begun, check_finished
 from espnet_topdown.cascade.runner import run
 from espnet_topdown.cli_parser import parser
 from espnet_topdown.errors import TopdownError, reported
@@ -107,6 +107,7 @@ def _run(args: Namespace) -> None:
         print(f"note: {gpu_note}", file=sys.stderr)
     if args.dry_run:
         check_finished(cascade, records)
+        check_begun(cascade, records)
         _print_plan(cascade, records)
         return
     for note in text.notes(cascade):
@@ -120,7 +121,7 @@ def _run(args: Namespace) -> None:
         jobs=args.jobs,
         threads=args.threads,
     )
-    run(cascade, launch, first=args.phase, keep_epochs=args.keep_epochs)
+    run(cascade, launch, first=args.phase, keep_epochs=args.keep_epochs, redo=args.redo)
 
 
 def _check_launch(args: Namespace) -> None:

@@ -114,6 +114,8 @@ def _add_run(commands: Commands) -> None:
     _add_base(run)
     phase = "go on with this phase (name or number); those before it must be finished"
     run.add_argument("--phase", help=phase)
+    redo = "phases (names or numbers) to set aside and train anew, such as a failed one"
+    run.add_argument("--redo", nargs="+", metavar="PHASE", default=[], help=redo)
     dry_run = "print phases, disk and hours; train nothing"
     run.add_argument("--dry_run", action="store_true", help=dry_run)
     jobs = "independent phases (controls, sweeps) at a time (default 1)"

@@ -5,15 +5,20 @@ line and the runner need neither torch nor ESPnet. `espnet_topdown.cascade.model
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from espnet_topdown import files
 from espnet_topdown.errors import reported
+from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.experiment.task import TASKS
 from espnet_topdown.experiment.train_log import read_progress
+from espnet_topdown.plan.freeze_param import frozen_by, left_random
+from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.training import checkpoint, model_layers, model_options, phase_end
 from espnet_topdown.training.tasks import task_of
@@ -59,12 +64,20 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     parameters = model_layers.parameter_counts(model, order)
     notes = model_layers.layer_notes(model, order)
     tied_to = model_layers.layers_held_by_ties(model, order)
+    config = read_config(args.config)
+    frozen = {"frozen_by_base": _frozen_counts(model, order, config)}
+    tensors = dict(model.named_parameters(remove_duplicate=False))
+    # What a phase with 'init_param: drop' would leave random.
+    for key, own in (("left_random", config), ("random_if_dropped", config | {"init_param": []})):
+        names = left_random(own, tensors, order.loaded)
+        frozen[key] = {layer.name: len(set(layer.tensors) & set(names)) for layer in order.layers}
     layers = [
         {
             "name": layer,
             "parameters": parameters[layer],
             "notes": notes[layer],
             "tied_to": tied_to[layer],
+            **{key: counts[layer] for key, counts in frozen.items()},
         }
         for layer in order.names
     ]
@@ -80,6 +93,19 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
         "versions": versions(),
     }
     return facts | _history(args.config.parent)
+
+
+def _frozen_counts(
+    model: torch.nn.Module, order: LayerOrder, config: Mapping[str, Any]
+) -> dict[str, int]:
+    """Parameters of each layer that the config's ``freeze_param`` freezes."""
+    parameters = dict(model.named_parameters())
+    names = set(frozen_by(config.get("freeze_param") or [], parameters))
+    counts = {}
+    for layer in order.layers:
+        own = names & set(layer.tensors)
+        counts[layer.name] = sum(parameters[name].numel() for name in own)
+    return counts
 
 
 def _history(directory: Path) -> dict[str, Any]:

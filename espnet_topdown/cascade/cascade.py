@@ -5,6 +5,8 @@ needed.
 """
 
 import os
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ class Cascade:
     paths: CascadePaths
     facts: ModelFacts
     phases: tuple[Phase, ...]
+    plan_file: Path
 
     @classmethod
     def open(cls, base: Path, plan: Path, directory: Path | None = None) -> "Cascade":
@@ -54,6 +57,7 @@ class Cascade:
         """
         cascade = cls._find(base, plan, directory or default_directory(base, plan))
         cascade.facts.check_dropouts(cascade.phases)
+        cascade.facts.check_freeze_param(cascade.phases, cascade.base.config)
         return cascade
 
     @classmethod
@@ -89,7 +93,14 @@ class Cascade:
             cache=paths.model_facts if directory.exists() else None,
         )
         phases = expand(plan, facts.names, experiment.seed)
-        return cls(base=experiment, plan=plan, paths=paths, facts=facts, phases=phases)
+        return cls(
+            base=experiment,
+            plan=plan,
+            paths=paths,
+            facts=facts,
+            phases=phases,
+            plan_file=plan_path,
+        )
 
     @property
     def criterion(self) -> Criterion:
@@ -168,6 +179,13 @@ class Cascade:
         )
         parser_keys = self.facts.data["parser_keys"]
         return self.base.phase_config(phase, conf, parser_keys, layers=self.plan.layers)
+
+    def redo_command(self, names: Iterable[str]) -> str:
+        """The command that sets phases aside and trains them anew."""
+        words = ["espnet-topdown", "run", str(self.base.directory), "--plan", str(self.plan_file)]
+        if self.paths.directory != default_directory(self.base.directory, self.plan_file):
+            words += ["--dir", str(self.paths.directory)]
+        return shlex.join([*words, "--redo", *names])
 
     def store(self) -> None:
         """Write the plan, the model facts, and where the base is, seen from the cascade."""

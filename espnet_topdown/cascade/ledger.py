@@ -1,5 +1,7 @@
 """What happened: an append-only ledger of attempts, one `start` and one `end` event each.
 
+A `redo` event stands where a phase was set aside to be trained anew.
+
 What a finished phase leaves is told by `espnet_topdown.experiment.phase_dir`. Neither torch nor
 ESPnet is needed.
 """
@@ -115,14 +117,43 @@ class Ledger:
         return len(self._events_of(phase, "start"))
 
     def hours(self, phase: str) -> float:
-        """Wall time of all attempts of `phase` that ended, in hours."""
-        ends = self._events_of(phase, "end")
+        """Wall time of all attempts of `phase` that ended, since its last redo, in hours."""
+        ends = [event for event in self._since_redo(phase) if event["event"] == "end"]
         return sum(event.get("wall_s", 0.0) for event in ends) / 3600
 
+    def is_redone(self, phase: str) -> bool:
+        """Whether `phase` was set aside to be trained anew, and has not failed since."""
+        since = self._since_redo(phase)
+        was_set_aside = bool(since) and since[0]["event"] == "redo"
+        return was_set_aside and all(event.get("outcome") != "failed" for event in since)
+
+    def threads(self) -> int | None:
+        """Torch's threads of the first attempt, None before it."""
+        for event in self.events():
+            if check.is_whole(event.get("threads")):
+                return int(event["threads"])
+        return None
+
     def outcomes(self) -> dict[str, str | None]:
-        """How the last attempt of each phase ended, for those of which one did."""
-        ends = [event for event in self.events() if event["event"] == "end"]
-        return {event["phase"]: event.get("outcome") for event in ends}
+        """How the last attempt of each phase ended, for those of which one did since its redo."""
+        outcomes = {}
+        for event in self.events():
+            if event["event"] == "end":
+                outcomes[event["phase"]] = event.get("outcome")
+            elif event["event"] == "redo":
+                outcomes.pop(event["phase"], None)
+        return outcomes
+
+    def _since_redo(self, phase: str) -> list[dict[str, Any]]:
+        """The events of `phase` from its last redo on, all where there was none."""
+        events: list[dict[str, Any]] = []
+        for event in self.events():
+            if event["phase"] != phase:
+                continue
+            if event["event"] == "redo":
+                events = []
+            events.append(event)
+        return events
 
     def _events_of(self, phase: str, kind: str) -> list[dict[str, Any]]:
         events = self.events()

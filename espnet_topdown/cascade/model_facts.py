@@ -15,6 +15,7 @@ from typing import Any
 from espnet_topdown import check, files, warm
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError, reported_in
+from espnet_topdown.plan.freeze_param import fault
 from espnet_topdown.plan.layers import acts_inside
 from espnet_topdown.plan.plan import Phase, Sides
 from espnet_topdown.versions import check_versions, espnet_version
@@ -32,6 +33,8 @@ def _are_rows(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(row, Mapping) for row in value)
 
 
+# Of what is written; facts of another one are found again.
+_FORMAT = b"2"
 _LIST = Must("a list", lambda value: isinstance(value, list))
 _LAYER = {
     "name": check.NAME,
@@ -87,7 +90,9 @@ class ModelFacts:
         for layer in self.data["layers"]:
             held = 0 if _unties(phase) else sum(_held(layer, sides).values())
             is_all_held = held > 0 and held == layer["parameters"]
-            if layer["name"] in sides.frozen or is_all_held:
+            by_base = self._frozen_by_base(phase).get(layer["name"], 0)
+            is_all_frozen = by_base > 0 and by_base == layer["parameters"]
+            if layer["name"] in sides.frozen or is_all_held or is_all_frozen:
                 frozen.append(layer["name"])
         return tuple(frozen)
 
@@ -95,6 +100,9 @@ class ModelFacts:
         """(frozen, all) parameters of a phase; untying gives the lower end a matrix of its own."""
         sides = phase.sides(self.names)
         frozen = sum(self.parameters[name] for name in sides.frozen)
+        for name, count in self._frozen_by_base(phase).items():
+            if name not in sides.frozen:
+                frozen += count
         total = self.total
         for place, layer in enumerate(self.data["layers"]):
             for frozen_end, count in _held(layer, sides).items():
@@ -105,6 +113,41 @@ class ModelFacts:
                 if _unties(phase):
                     total += count
         return frozen, total
+
+    @property
+    def base_frozen(self) -> int:
+        """Parameters that the base's ``freeze_param`` froze."""
+        return sum(layer.get("frozen_by_base", 0) for layer in self.data["layers"])
+
+    def _frozen_by_base(self, phase: Phase) -> dict[str, int]:
+        """Parameters of each layer that ``freeze_param`` freezes in a phase."""
+        # A plan's own can only be empty.
+        if "freeze_param" in phase.train:
+            return {}
+        return {layer["name"]: layer.get("frozen_by_base", 0) for layer in self.data["layers"]}
+
+    def check_freeze_param(self, phases: Iterable[Phase], config: Mapping[str, Any]) -> None:
+        """Refuse `phases` whose fresh layers the base's ``freeze_param`` would leave random.
+
+        Args:
+            phases: of an expanded plan.
+            config: the base's.
+
+        Raises:
+            TopdownError: the faults of all of them.
+        """
+        faults = []
+        for phase in phases:
+            fresh = phase.sides(self.names).fresh
+            key = "left_random" if phase.init_param == "keep" else "random_if_dropped"
+            random = []
+            for layer in self.data["layers"]:
+                if layer["name"] in fresh and layer.get(key):
+                    random.append(layer["name"])
+            if random and "freeze_param" not in phase.train:
+                faults.append(f"{phase.name}: {fault(random, config)}")
+        if faults:
+            raise TopdownError("\n".join(faults))
 
     def check_dropouts(self, phases: Iterable[Phase]) -> None:
         """Refuse `phases` that want a dropout off which cannot be switched off.
@@ -217,5 +260,5 @@ def _stamp(config: Path, plan: Path | None) -> str:
     # The epochs are read from the checkpoint, which is large: its time stands for its content.
     checkpoint = config.parent / "checkpoint.pth"
     trained = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-    parts += [str(espnet_version()).encode(), str(trained).encode()]
+    parts += [_FORMAT, str(espnet_version()).encode(), str(trained).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -50,6 +50,11 @@ class CascadePaths:
         """Held by the one process that may change the cascade."""
         return self.directory / ".lock"
 
+    @property
+    def aside(self) -> Path:
+        """Phases that were redone, as they were: ``PHASE.1``, ``PHASE.2``."""
+        return self.directory / "aside"
+
     def phase_dir(self, name: str) -> Path:
         """Directory of a phase; that of ``phase0`` is the base."""
         return self.base if name == BASE else self.directory / name

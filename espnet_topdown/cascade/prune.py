@@ -4,7 +4,6 @@ Kept are all averages and links, the files that they stand for, and so all that 
 `verify` reads. The base and unfinished phases are left alone. Neither torch nor ESPnet is needed.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,11 +56,6 @@ def _remove(directory: Path, kept: set[str]) -> dict[str, int]:
         removed[path.name] = path.stat().st_size
         path.unlink()
     return removed
-
-
-def is_prunable(name: str) -> bool:
-    """Whether `prune` can have removed a model file of this name."""
-    return re.fullmatch(r"checkpoint\.pth|\d+epoch\.pth", name) is not None
 
 
 def _best_first(curve: Sequence[float], mode: str) -> list[int]:

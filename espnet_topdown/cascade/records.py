@@ -4,15 +4,32 @@ A finished phase is never trained again, so what it depends on may not change be
 """
 
 import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade, read_header
-from espnet_topdown.cascade.judgement import Records
+from espnet_topdown.cascade.judgement import Records, ready
+from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.experiment.config import phase_key
-from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, RECORD
+from espnet_topdown.experiment.phase_dir import (
+    BEGUN,
+    EPOCHS,
+    PROOF,
+    RECORD,
+    START,
+    key_changes,
+    read_begun,
+)
 from espnet_topdown.plan.plan import Phase
+
+# Besides model files: what decoding or a child reads, and what proves the phase.
+_HASHED = ("config.yaml", START, BEGUN, EPOCHS, PROOF)
+# ESPnet's name of an average: part, metric, number of epochs.
+_AVERAGE = re.compile(r"([^.]+)\.(.+)\.ave_(\d+)best\.pth")
 
 
 def make_record(
@@ -28,7 +45,8 @@ def make_record(
         threads: torch's, of its training.
 
     Raises:
-        TopdownError: the dev criterion is not finite in every epoch, or a file is gone or damaged.
+        TopdownError: the dev criterion is not finite in every epoch, a file is gone or damaged, or
+            what the phase was begun with has changed while it was trained.
     """
     directory = cascade.paths.phase_dir(phase.name)
     rows = files.read_json(directory / EPOCHS)
@@ -43,22 +61,39 @@ def make_record(
             f"{phase.name}: the dev criterion {criterion.name} is not finite in epoch {epoch}:"
             " training has diverged. Lower its learning rate"
         )
+    # Not the key of now: what the phase was trained with is what it was begun with.
+    check_as_begun(cascade, phase, records)
     return {
         "phase": phase.name,
         "kind": phase.kind,
         "cut": phase.cut,
         "seed": phase.seed,
         "parent": cascade.paths.relative(cascade.parent_dir(phase, records)),
-        "key": key(cascade, phase, records),
+        "key": read_begun(directory) or key(cascade, phase, records),
         "dev": {"criterion": list(criterion), "curve": curve},
         "epochs": len(rows),
         "hours": hours,
         "threads": threads,
         "files": proof["files"],
         "model_sha256": files.sha256(directory / cascade.parent_model),
+        "bytes": _file_hashes(directory),
+        "links": _links(directory),
         "unmoved": proof["unmoved"],
         "finished": files.now(),
     }
+
+
+def _file_hashes(directory: Path) -> dict[str, str]:
+    """SHA-256 of every model file of a phase, and of the texts that its result depends on."""
+    models = [path.name for path in sorted(directory.glob("*.pth")) if not path.is_symlink()]
+    texts = [name for name in _HASHED if (directory / name).exists()]
+    return {name: files.sha256(directory / name) for name in [*models, *texts]}
+
+
+def _links(directory: Path) -> dict[str, str]:
+    """What ``latest.pth``, ``valid.acc.best.pth`` and the like point to."""
+    links = [path for path in sorted(directory.glob("*.pth")) if path.is_symlink()]
+    return {link.name: str(link.readlink()) for link in links}
 
 
 def key(cascade: Cascade, phase: Phase, records: Records) -> dict[str, Any]:
@@ -68,9 +103,90 @@ def key(cascade: Cascade, phase: Phase, records: Records) -> dict[str, Any]:
         TopdownError: a list or the parent's model file cannot be read.
     """
     config = cascade.phase_config(phase, records)
-    now = phase_key(config, cascade.parent_file(phase, records))
+    parent = cascade.parent_file(phase, records)
+    now = phase_key(config, parent, _averaged_epochs(cascade, parent))
     # Tuples become lists, keys text: else a recorded key would differ from its own source.
     return json.loads(json.dumps(now))
+
+
+def _averaged_epochs(cascade: Cascade, parent: Path | None) -> list[Path]:
+    """The base's epoch files that its average is recomputed from; none where it is read itself.
+
+    As `espnet_topdown.training.averages` does, but without torch.
+    """
+    base = cascade.base.directory
+    if parent is None or parent.parent != base or (base / PROOF).exists():
+        return []
+    named_average = _AVERAGE.fullmatch(parent.resolve().name)
+    if named_average is None or not (base / "checkpoint.pth").exists():
+        return []
+    part, metric, count = named_average.groups()
+    criteria = cascade.base.config.get("best_model_criterion") or []
+    modes = [
+        mode for own_part, own_metric, mode in criteria if (own_part, own_metric) == (part, metric)
+    ]
+    if not modes:
+        return []
+    ranked = _ranked(cascade.facts.epochs, part, metric, modes[0])
+    paths = [base / f"{epoch}epoch.pth" for epoch in ranked[: int(count)]]
+    are_there = all(path.exists() for path in paths)
+    return paths if are_there else []
+
+
+def _ranked(rows: Sequence[Mapping[str, Any]], part: str, metric: str, mode: str) -> list[int]:
+    """Epochs that have the criterion, the best first; of equal ones the earlier."""
+    values = {}
+    for row in rows:
+        value = row.get(part, {}).get(metric)
+        if value is not None:
+            values[row["epoch"]] = -value if mode == "max" else value
+    return sorted(values, key=values.__getitem__)
+
+
+def changes_of(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
+    """Lines ``what: before -> now`` since the phase was finished, or begun; none before that.
+
+    Raises:
+        TopdownError: a list or the parent's model file cannot be read.
+    """
+    if phase.name in records:
+        before = records[phase.name]["key"]
+    else:
+        before = read_begun(cascade.paths.phase_dir(phase.name))
+    return [] if before is None else key_changes(before, key(cascade, phase, records))
+
+
+def check_as_begun(cascade: Cascade, phase: Phase, records: Records) -> None:
+    """Refuse to go on with a phase that was begun with something else.
+
+    Raises:
+        TopdownError: settings, parent or lists changed since; or as `changes_of`.
+    """
+    lines = changes_of(cascade, phase, records)
+    if lines:
+        head = (
+            f"{phase.name} was begun with something else (begun with -> now); undo that, or train"
+            f" it anew with\n    {cascade.redo_command([phase.name])}"
+        )
+        raise TopdownError("\n  ".join([head, *lines]))
+
+
+def check_begun(cascade: Cascade, records: Records) -> None:
+    """Compare every phase that was interrupted, and would go on first, with what it was begun with.
+
+    Raises:
+        TopdownError: as `check_as_begun`, for all of them.
+    """
+    skipped = cascade.judge(records).skipped
+    can_start = ready(cascade.phases, finished=records, failed=(), running=(), skipped=skipped)
+    messages = []
+    for phase in can_start:
+        try:
+            check_as_begun(cascade, phase, records)
+        except TopdownError as error:
+            messages.append(str(error))
+    if messages:
+        raise TopdownError("\n".join(messages))
 
 
 def check_finished(cascade: Cascade, records: Records) -> None:
@@ -85,11 +201,12 @@ def check_finished(cascade: Cascade, records: Records) -> None:
     for phase in cascade.phases:
         if phase.name not in records:
             continue
-        lines = files.differences(records[phase.name]["key"], key(cascade, phase, records))
+        lines = changes_of(cascade, phase, records)
         if lines:
             head = (
                 f"{phase.name} is finished, but what it depends on changed (recorded -> now); undo"
-                " that, or give another --dir (--topdown_dir of run.sh):"
+                " that, give another --dir (--topdown_dir of run.sh), or train it anew with\n"
+                f"    {cascade.redo_command([phase.name])}"
             )
             messages.append("\n  ".join([head, *lines]))
     if messages:
@@ -114,6 +231,20 @@ def _check_none_lost(cascade: Cascade) -> None:
         )
 
 
+def named(cascade: Cascade, asked: str) -> str:
+    """The name of the phase that is asked for by its name or number.
+
+    Raises:
+        TopdownError: no such phase.
+    """
+    names = [phase.name for phase in cascade.phases]
+    # As the shell's --phase 3 means phase3.
+    wanted = f"phase{asked}" if asked.isdigit() else asked
+    if wanted not in names:
+        raise TopdownError(f"no phase '{asked}'; {nearest(wanted, names)}")
+    return wanted
+
+
 def check_first(cascade: Cascade, records: Records, first: str) -> None:
     """Check that the phases before `first` are finished.
 
@@ -126,10 +257,7 @@ def check_first(cascade: Cascade, records: Records, first: str) -> None:
         TopdownError: no such phase, or one before it is not finished.
     """
     names = [phase.name for phase in cascade.phases]
-    # As the shell's --phase 3 means phase3.
-    wanted = f"phase{first}" if first.isdigit() else first
-    if wanted not in names:
-        raise TopdownError(f"no phase '{first}'; {nearest(wanted, names)}")
+    wanted = named(cascade, first)
     before = names[: names.index(wanted)]
     missing = [name for name in before if name not in records]
     if missing:
@@ -153,15 +281,15 @@ def fixed_threads(cascade: Cascade, asked: int | None, default: int) -> int:
         TopdownError: others are asked for now.
     """
     header = read_header(cascade.paths)
-    fixed = header.get("threads")
-    if fixed is None:
-        threads = asked or default
+    # The ledger knows them where the header was lost.
+    fixed = header.get("threads") or Ledger(cascade.paths.ledger).threads()
+    threads = fixed or asked or default
+    if header.get("threads") is None:
         files.write_json(cascade.paths.header, {**header, "threads": threads})
-        return threads
-    if asked not in (None, fixed):
+    if asked not in (None, threads):
         raise TopdownError(
-            f"--threads {asked}: every training in {cascade.paths.directory} has {fixed}, fixed by"
-            " its first run, since sums differ in the last bit otherwise; leave the option out, or"
-            " give another --dir (--topdown_dir of run.sh)"
+            f"--threads {asked}: every training in {cascade.paths.directory} has {threads}, fixed"
+            " by its first run, since sums differ in the last bit otherwise; leave the option out,"
+            " or give another --dir (--topdown_dir of run.sh)"
         )
-    return fixed
+    return threads

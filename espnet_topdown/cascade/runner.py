@@ -7,6 +7,7 @@ the directory and the exit status; how it is started is `espnet_topdown.cascade.
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,21 +28,37 @@ from espnet_topdown.cascade.ledger import Ledger, finished_epochs
 from espnet_topdown.cascade.progress import Display
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import (
+    check_as_begun,
+    check_begun,
     check_finished,
     check_first,
     fixed_threads,
+    key,
     make_record,
 )
+from espnet_topdown.cascade.redo import set_aside
 from espnet_topdown.cascade.text import plan_table
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import LOCK, write_record
+from espnet_topdown.experiment.phase_dir import (
+    LOCK,
+    START,
+    holds_training,
+    read_begun,
+    write_begun,
+    write_record,
+)
 from espnet_topdown.plan.plan import Phase
 
 POLL_S = 0.2
 
 
 def run(
-    cascade: Cascade, launch: Launch, *, first: str | None = None, keep_epochs: int | None = None
+    cascade: Cascade,
+    launch: Launch,
+    *,
+    first: str | None = None,
+    keep_epochs: int | None = None,
+    redo: Sequence[str] = (),
 ) -> Judgement:
     """Train every phase that is not finished, in the plan's order, and return the judgement of all.
 
@@ -53,19 +70,25 @@ def run(
         first: name or number of the phase to go on with; those before it must be finished.
         keep_epochs: finished phases are pruned (see `espnet_topdown.cascade.prune`); None keeps
             every file.
+        redo: names or numbers of phases that are set aside and trained anew.
 
     Raises:
-        TopdownError: another run holds the directory, a finished phase's key changed, or a phase
-            failed (after the others that do not need it were trained).
+        TopdownError: another run holds the directory, what a finished or interrupted phase depends
+            on changed, a phase cannot be redone, or a phase failed (after the others that do not
+            need it were trained).
     """
     with files.locked(cascade.paths.lock, "cascade"):
         # Read under the lock: from here on only this process makes records.
+        Ledger(cascade.paths.ledger).close_dangling()
         records = cascade.read_records()
+        if redo:
+            set_aside(cascade, records, redo)
+            records = cascade.read_records()
         check_finished(cascade, records)
+        check_begun(cascade, records)
         if first is not None:
             check_first(cascade, records, first)
         cascade.store()
-        Ledger(cascade.paths.ledger).close_dangling()
         return _Run(cascade, launch, records, keep_epochs).run()
 
 
@@ -153,6 +176,13 @@ class _Run:
     def _start(self, phase: Phase) -> None:
         directory = self.cascade.paths.phase_dir(phase.name)
         _wait_for_orphan(directory)
+        try:
+            self._begin(phase, directory)
+        except TopdownError as error:
+            # Others may go on.
+            self.failures[phase.name] = str(error)
+            self.display.failed(phase, str(error))
+            return
         config = self.cascade.phase_config(phase, self.records)
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         files.write_text(directory / "phase.yaml", text)
@@ -168,6 +198,19 @@ class _Run:
         self.trainings[phase.name] = _Training(
             phase=phase, directory=directory, handle=handle, attempt=attempt, slot=slot
         )
+
+    def _begin(self, phase: Phase, directory: Path) -> None:
+        """Say what the phase is begun with, or see that it is what an interrupted one was."""
+        check_as_begun(self.cascade, phase, self.records)
+        if read_begun(directory) is not None:
+            return
+        if holds_training(directory) and not (directory / START).exists():
+            raise TopdownError(
+                f"{directory} holds a training, and nothing tells what it was begun with; train the"
+                f" phase anew with\n    {self.cascade.redo_command([phase.name])}"
+            )
+        # A trainer's own start.json, where there is one, is compared by the next trainer.
+        write_begun(directory, key(self.cascade, phase, self.records))
 
     def _free_slot(self) -> int:
         """The first place that no training has, so that no two share a GPU."""
@@ -219,6 +262,9 @@ class _Run:
         self._fail(training, reason, "killed" if is_killed else "failed", status=status)
 
     def _fail(self, training: _Training, reason: str, outcome: str, **details: Any) -> None:
+        command = self.cascade.redo_command([training.phase.name])
+        if outcome == "failed" and command not in reason:
+            reason += f"\n    with other settings, train it anew: {command}"
         self.failures[training.phase.name] = reason
         self._end(training, outcome, **details)
         self.display.failed(training.phase, reason)

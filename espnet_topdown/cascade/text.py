@@ -55,7 +55,9 @@ def _plan_base_row(cascade: Cascade) -> list[str]:
     # No epochs are known of a base whose log and checkpoint are gone.
     epochs = str(len(cascade.facts.epochs) or "?")
     seed = str(cascade.base.seed)
-    return [BASE, BASE_KIND, "-", "-", seed, "0", f"{cascade.facts.total:,}", epochs]
+    frozen = cascade.facts.base_frozen
+    trained = cascade.facts.total - frozen
+    return [BASE, BASE_KIND, "-", "-", seed, f"{frozen:,}", f"{trained:,}", epochs]
 
 
 def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
@@ -100,7 +102,11 @@ def notes(cascade: Cascade) -> list[str]:
         lines.append(_init_param_note(cascade))
     if config.get("freeze_param"):
         frozen = ", ".join(config["freeze_param"])
-        lines.append(f"the base's freeze_param stays frozen in every phase: {frozen}")
+        fate = "stays frozen in every phase"
+        freed = [phase.name for phase in cascade.phases if "freeze_param" in phase.train]
+        if freed:
+            fate = f"is trained in {', '.join(freed)}, as the plan says, and stays frozen elsewhere"
+        lines.append(f"the base's freeze_param {fate}: {frozen}")
     dropped = cascade.base.dropped_options(cascade.facts.data["parser_keys"])
     if dropped:
         lines.append(

@@ -10,11 +10,14 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
-from espnet_topdown.cascade.prune import is_prunable
 from espnet_topdown.cascade.records import check_finished
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF
+from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, RECORD, REDO, is_prunable, record_sum
 from espnet_topdown.training import checkpoint
+
+# What mends texts of a finished phase whose model files are whole: its trainer has nothing to train
+# and writes them anew.
+_REWRITE = "move it and record.json away and rerun"
 
 
 def verify(cascade: Cascade, records: Records) -> list[str]:
@@ -42,7 +45,10 @@ def verify(cascade: Cascade, records: Records) -> list[str]:
     directory = cascade.paths.directory
     if faults:
         lines = "\n".join(f"  {fault}" for fault in faults)
-        raise TopdownError(f"{directory}: {len(faults)} fault(s):\n{lines}")
+        raise TopdownError(
+            f"{directory}: {len(faults)} fault(s); restore what changed from a copy, or train a"
+            f" phase anew with {REDO}:\n{lines}"
+        )
     if not passed:
         raise TopdownError(f"{directory}: no phase is finished, so there is nothing to verify")
     return passed
@@ -58,29 +64,57 @@ def _model_count(directory: Path, record: Mapping[str, Any]) -> str:
 def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a finished phase."""
     directory = cascade.paths.phase_dir(name)
+    if record_sum(record) != record.get("sha256", record_sum(record)):
+        yield f"{directory / RECORD} is not as it was written; move it away and rerun"
+    yield from _byte_faults(directory, record)
+    yield from _link_faults(directory, record)
     try:
         proof = files.read_object(directory / PROOF, files=check.MAPPING, frozen=check.MAPPING)
+        epochs = files.read_json(directory / EPOCHS)
     except TopdownError as error:
-        yield str(error)
+        yield f"{str(error).partition(';')[0]}; {_REWRITE}"
         return
     if proof["files"] != record["files"]:
-        yield "proof.json and record.json disagree about the model files"
+        yield f"proof.json and record.json disagree about the model files; {_REWRITE}"
     for model, fingerprint in record["files"].items():
-        # What `prune` never removes must be there: its absence is told by the attempt to read it.
-        is_pruned = not (directory / model).exists() and is_prunable(model)
-        if not is_pruned:
+        if not _is_pruned(directory / model):
             yield from _model_faults(directory / model, fingerprint, proof["frozen"])
-    epochs = directory / EPOCHS
-    if epochs.exists():
-        curve = cascade.criterion.curve(files.read_json(epochs))
-        if curve != record["dev"]["curve"]:
-            yield f"record.json and {epochs} disagree about the dev curve"
+    if cascade.criterion.curve(epochs) != record["dev"]["curve"]:
+        yield f"record.json and {directory / EPOCHS} disagree about the dev curve; {_REWRITE}"
     # Its bytes too: children were keyed by them.
     path = directory / cascade.parent_model
     if not path.exists():
         yield f"{path} is gone"
     elif files.sha256(path) != record["model_sha256"]:
         yield f"{path} is not what was recorded (its bytes changed)"
+
+
+def _is_pruned(path: Path) -> bool:
+    """Whether a model file is gone and may be; the absence of others is told when they are read."""
+    return not path.exists() and is_prunable(path.name)
+
+
+def _byte_faults(directory: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    """Files of which a byte is not what it was when the phase was recorded."""
+    # Records of older versions have none.
+    for name, expected in record.get("bytes", {}).items():
+        path = directory / name
+        if _is_pruned(path):
+            continue
+        if not path.exists():
+            yield f"{path} is gone"
+        elif files.sha256(path) != expected:
+            yield f"{path} is not what was recorded (its bytes changed)"
+
+
+def _link_faults(directory: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    """Links such as ``latest.pth`` that point elsewhere, or at nothing."""
+    for name, target in record.get("links", {}).items():
+        path = directory / name
+        if not path.is_symlink() or str(path.readlink()) != target:
+            yield f"{path} is no link to {target}, as recorded"
+        elif not path.exists():
+            yield f"{path} points to {target}, which is gone"
 
 
 def _model_faults(path: Path, expected: str, frozen: Mapping[str, str]) -> Iterator[str]:

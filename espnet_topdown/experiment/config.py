@@ -3,6 +3,8 @@
 Neither torch nor ESPnet is needed; which options this ESPnet's parser knows is given.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -246,12 +248,15 @@ def list_files(config: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(str(path) for path in paths if path))
 
 
-def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
+def phase_key(
+    config: Mapping[str, Any], parent: Path | None, epochs: Sequence[Path] = ()
+) -> dict[str, Any]:
     """What decides a phase's result: its options and seed, its parent's weights, its lists.
 
     Args:
         config: the phase's training config.
         parent: the parent's model file, None without a parent.
+        epochs: the files that the parent's weights are the mean of, where they are recomputed.
 
     Raises:
         TopdownError: a list or the parent's file cannot be read.
@@ -263,12 +268,40 @@ def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
     return {
         "settings": settings,
         "parent": files.sha256(parent) if parent else None,
-        "files": {path: files.sha256(Path(path)) for path in list_files(config)},
+        "parent_epochs": {path.name: files.sha256(path) for path in epochs},
+        "files": _list_hashes(config),
     }
 
 
 def _is_newer_default(key: str, value: object) -> bool:
     return key in _NEWER_DEFAULTS and value == _NEWER_DEFAULTS[key]
+
+
+def _list_hashes(config: Mapping[str, Any]) -> dict[str, str]:
+    return {path: files.sha256(Path(path)) for path in list_files(config)}
+
+
+def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a training's result, of all that its parser knows: options and lists.
+
+    Args:
+        options: as ESPnet's parser gave them, run-specific and free ones included.
+
+    Raises:
+        TopdownError: a list cannot be read.
+    """
+    settings = {}
+    for key, value in options.items():
+        if not _matches(key, (*_RUN_KEYS, *_FREE_KEYS)):
+            settings[key] = value
+    # ESPnet puts the tokens themselves in the place of their file (tasks/asr.py, build_model).
+    tokens = settings.pop("token_list", None)
+    if isinstance(tokens, list | tuple):
+        text = "\n".join(map(str, tokens))
+        settings["tokens_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    # Tuples become lists, paths text: as it reads back from its file.
+    plain = json.loads(json.dumps(settings, default=str))
+    return {"options": plain, "files": _list_hashes(options)}
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:

@@ -4,6 +4,9 @@ A phase is done only when its record is there; the record is written last, by re
 nor ESPnet is needed.
 """
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,10 @@ from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 
-# What was asked, layers, parent and the fresh layers' start; written before the first epoch.
+# The key that the runner began the phase with; written before its first attempt.
+BEGUN = "topdown/begun.json"
+# What the trainer began it with: its options and lists, layers, parent and the fresh layers' start.
+# Written before the first epoch.
 START = "topdown/start.json"
 # Every epoch's metrics and wall times.
 EPOCHS = "topdown/epochs.json"
@@ -22,6 +28,9 @@ PROOF = "topdown/proof.json"
 LOCK = "topdown/lock"
 # Written by the runner, last of all.
 RECORD = "record.json"
+
+# The way out of a phase that was begun with something else.
+REDO = "'espnet-topdown run EXP --plan PLAN --redo PHASE'"
 
 _RECORD_RULES = {
     "phase": check.TEXT,
@@ -64,6 +73,54 @@ def read_record(directory: Path) -> dict[str, Any] | None:
     return record
 
 
+def holds_training(directory: Path) -> bool:
+    """Whether there is anything in `directory` that a training could be resumed from."""
+    return any(directory.glob("*.pth"))
+
+
+def is_prunable(name: str) -> bool:
+    """Whether `prune` can have removed a model file of this name."""
+    return re.fullmatch(r"checkpoint\.pth|\d+epoch\.pth", name) is not None
+
+
+def read_begun(directory: Path) -> dict[str, Any] | None:
+    """The key that the phase was begun with, None where nothing was trained yet.
+
+    Raises:
+        TopdownError: the file is damaged.
+    """
+    path = directory / BEGUN
+    if not path.exists() or not holds_training(directory):
+        return None
+    return files.read_object(path, settings=check.MAPPING, files=check.MAPPING)
+
+
+def write_begun(directory: Path, key: Mapping[str, Any]) -> None:
+    """Say what the phase is begun with."""
+    files.write_json(directory / BEGUN, key)
+
+
+def key_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Lines ``what: old -> new`` in which two keys of a phase differ.
+
+    The epochs that its parent is an average of may be gone, and older keys do not name them.
+    """
+    before, after = dict(old), dict(new)
+    epochs_before = before.pop("parent_epochs", None) or {}
+    epochs_after = after.pop("parent_epochs", None) or {}
+    lines = files.differences(before, after)
+    for name in sorted(set(epochs_before) & set(epochs_after)):
+        if epochs_before[name] != epochs_after[name]:
+            lines.append(f"parent_epochs.{name}: {epochs_before[name]} -> {epochs_after[name]}")
+    return lines
+
+
 def write_record(directory: Path, record: Mapping[str, Any]) -> None:
     """Mark the phase in `directory` as finished."""
-    files.write_json(directory / RECORD, record)
+    files.write_json(directory / RECORD, {**record, "sha256": record_sum(record)})
+
+
+def record_sum(record: Mapping[str, Any]) -> str:
+    """SHA-256 of what a record says, its own ``sha256`` apart."""
+    said = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

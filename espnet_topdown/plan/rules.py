@@ -18,7 +18,7 @@ OVERRIDES = (
     *("optim", "optim_conf", "grad_clip", "grad_clip_type", "grad_noise"),
     *("exclude_weight_decay", "exclude_weight_decay_conf"),
     *("scheduler", "scheduler_conf", "val_scheduler_criterion"),
-    *("specaug", "specaug_conf"),
+    *("specaug", "specaug_conf", "freeze_param"),
     *("rir_scp", "rir_apply_prob", "noise_scp", "noise_apply_prob", "noise_db_range"),
     *("log_level", "log_interval", "num_workers", "num_att_plot", "max_cache_size"),
     *("use_matplotlib", "use_tensorboard", "use_wandb"),
@@ -46,6 +46,10 @@ def _is_criterion(value: object) -> bool:
         return False
     part, metric, mode = value
     return part == "valid" and isinstance(metric, str) and mode in ("min", "max")
+
+
+def _is_empty_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and not value
 
 
 def _is_layer_order(value: object) -> bool:
@@ -85,7 +89,11 @@ ITEM = {
     "seed": check.whole(0),
     "name": Must("a plain directory name", _is_directory_name),
 }
-TRAIN = {"max_epoch": check.whole(1)}
+TRAIN = {
+    "max_epoch": check.whole(1),
+    # To train what the base froze; what else is frozen, the cut says.
+    "freeze_param": Must("[], which trains what the base's freeze_param froze", _is_empty_list),
+}
 TOPDOWN_CONF = {
     "kind": check.one_of(KINDS),
     "parent": check.NAME,

@@ -123,7 +123,7 @@ def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseRes
         name=BASE,
         kind=BASE_KIND,
         cut=None,
-        frozen_share=0.0,
+        frozen_share=cascade.facts.base_frozen / cascade.facts.total,
         dev=dev,
         dev_name=cascade.criterion.name,
         accepted=None,

@@ -120,7 +120,7 @@ def _parse(line: str, where: str, case_sensitive: bool, alternatives: bool) -> T
         written = _cleaned(spoken, case_sensitive)
         items = parse(" ".join(written))
         tokens = tuple(written) if items else tokens
-    return Transcript(utterance, speaker_of(utterance), tokens, items)
+    return Transcript(utterance, speaker_of(utterance), tokens, alternatives=items)
 
 
 def tokens_of(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import PROOF
-from espnet_topdown.training.checkpoint import CHECKPOINT, State, load, load_state, reporter_of
+from espnet_topdown.training.checkpoint import (
+    CHECKPOINT,
+    State,
+    load,
+    load_state,
+    reporter_of,
+    save,
+)
 
 # ESPnet's best_model_criterion: (part, metric, mode) each.
 Criteria = Sequence[Sequence[str]]
@@ -170,7 +175,6 @@ def _write_average(directory: Path, average: Average, epochs: Sequence[str], fro
         files.link(path, epochs[0])
         return epochs[0]
     averaged = mean(load_state(directory / epoch) for epoch in epochs)
-    with files.replacing(path) as temporary:
-        # The mean of equal numbers may differ from them by a rounding.
-        torch.save(averaged | frozen, temporary)
+    # The mean of equal numbers may differ from them by a rounding.
+    save(averaged | frozen, path)
     return average.file

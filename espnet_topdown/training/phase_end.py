@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import files
+from espnet_topdown import check, files
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF
+from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, is_prunable
 from espnet_topdown.training import averages, checkpoint
 from espnet_topdown.training.averages import Criteria
 from espnet_topdown.training.checkpoint import CHECKPOINT
@@ -58,6 +58,29 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
         f"top-down: proved in {len(prints)} model files that {len(frozen)} frozen tensors are the"
         f" parent's; fresh tensors that did not move: {', '.join(proof['unmoved']) or 'none'}"
     )
+
+
+def is_proved(output_dir: Path) -> bool:
+    """Whether the phase has ended and every model file is as its proof says.
+
+    Those that `prune` removes may be gone; nothing is trained again for them.
+    """
+    if not (output_dir / EPOCHS).exists() or not (output_dir / PROOF).exists():
+        return False
+    try:
+        proof = files.read_object(output_dir / PROOF, files=check.MAPPING, frozen=check.MAPPING)
+        files.read_json(output_dir / EPOCHS)
+        for name, expected in proof["files"].items():
+            path = output_dir / name
+            if path.exists() or not is_prunable(name):
+                prints = checkpoint.fingerprints(checkpoint.load_state(path))
+                if checkpoint.state_fingerprint(prints) != expected:
+                    return False
+    except TopdownError:
+        # Damaged: written anew at the end of what is resumed.
+        return False
+    (output_dir / SAFE_COPY).unlink(missing_ok=True)
+    return True
 
 
 def _check_frozen(prints: Mapping[str, str], frozen: Mapping[str, str], file: str) -> None:

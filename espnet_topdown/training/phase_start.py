@@ -14,13 +14,15 @@ import torch
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import RECORD, START
+from espnet_topdown.experiment.config import training_key
+from espnet_topdown.experiment.phase_dir import BEGUN, RECORD, REDO, START, holds_training
+from espnet_topdown.plan.freeze_param import fault, left_random
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan import Sides
 from espnet_topdown.plan.ties import tie_of
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import checkpoint, freeze, model_layers
-from espnet_topdown.training.checkpoint import CHECKPOINT, State
+from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.parent import Parent, read_parent
 from espnet_topdown.versions import versions
 
@@ -60,7 +62,7 @@ def begin(
     Args:
         model: as ESPnet built it under this phase's seed (and after its ``init_param``).
         conf: the phase.
-        config: this training's options, for ``seed`` and ``token_list``.
+        config: all of this training's options, as ESPnet's parser gave them.
         output_dir: the phase's directory.
         writes: False on the ranks of a distributed training that must not write.
 
@@ -85,6 +87,7 @@ def begin(
         frozen = {name: parent.state[name] for name in kept}
     if frozen and conf.dropout == "off":
         _switch_dropout_off(model, order, sides.frozen)
+    _check_freeze_param(model, order, sides, config)
     trainable = _trainable(model, order)
     # Taken before ESPnet resumes, so that a rerun has the start of the first run.
     state = model.state_dict()
@@ -97,7 +100,7 @@ def begin(
         trainable=trainable,
     )
     if writes:
-        _write_start(output_dir, _start(begun, conf, config.get("seed")))
+        _write_start(output_dir, _start(begun, conf, config))
     _log(model, order, begun, conf, config.get("seed"))
     return begun
 
@@ -151,6 +154,18 @@ def _switch_dropout_off(model: torch.nn.Module, order: LayerOrder, layers: Colle
     logging.info(f"top-down: dropout off in {names}")
 
 
+def _check_freeze_param(
+    model: torch.nn.Module, order: LayerOrder, sides: Sides, config: Mapping[str, Any]
+) -> None:
+    """Refuse fresh layers that ``freeze_param`` would leave random and untrained."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    random = set(left_random(config, parameters, order.loaded))
+    layers = [layer.name for layer in order.layers if random & set(layer.tensors)]
+    fresh = [name for name in layers if name in sides.fresh]
+    if fresh:
+        raise TopdownError(fault(fresh, config))
+
+
 def _trainable(model: torch.nn.Module, order: LayerOrder) -> dict[str, tuple[str, ...]]:
     """Trainable parameters of each layer that has any."""
     # A tied parameter counts under each of its names.
@@ -164,7 +179,7 @@ def _trainable(model: torch.nn.Module, order: LayerOrder) -> dict[str, tuple[str
     return trainable
 
 
-def _start(begun: Begun, conf: TopdownConf, seed: Any) -> dict[str, Any]:
+def _start(begun: Begun, conf: TopdownConf, config: Mapping[str, Any]) -> dict[str, Any]:
     """What start.json says, by which an interrupted phase knows itself again."""
     parent = None
     if begun.parent is not None:
@@ -173,7 +188,8 @@ def _start(begun: Begun, conf: TopdownConf, seed: Any) -> dict[str, Any]:
     settings = {k: v for k, v in conf.to_conf().items() if k not in ("parent", "layers")}
     return {
         "settings": settings,
-        "seed": seed,
+        "seed": config.get("seed"),
+        **training_key(config),
         "parent": parent,
         "kept": list(begun.sides.kept),
         "fresh": list(begun.sides.fresh),
@@ -191,21 +207,47 @@ def _write_start(output_dir: Path, start: dict[str, Any]) -> None:
             f"{output_dir} is finished ({RECORD} is there); to train again, give another output"
             " directory"
         )
+    # What is left of a training that never ended an epoch is not resumed.
+    is_resumed = holds_training(output_dir)
+    if is_resumed:
+        _check_start(output_dir, start)
     path = output_dir / START
-    if path.exists():
-        changes = files.differences(files.read_json(path), start)
-        if changes:
-            lines = "\n  ".join(changes)
-            raise TopdownError(
-                f"{output_dir} was begun as another phase; move it away, or undo:\n  {lines}"
-            )
-        return
-    if (output_dir / CHECKPOINT).exists():
+    if not is_resumed or not path.exists():
+        files.write_json(path, start)
+
+
+def _check_start(output_dir: Path, start: Mapping[str, Any]) -> None:
+    """Refuse to resume what was begun as another training."""
+    path = output_dir / START
+    if not path.exists():
+        # Where the runner has begun the phase, it has compared.
+        if (output_dir / BEGUN).exists():
+            return
         raise TopdownError(
-            f"{output_dir} holds a training that is not this phase (checkpoint.pth, no {START});"
+            f"{output_dir} holds a training that is not this phase (model files, no {START});"
             " ESPnet would continue it instead of starting fresh. Give another output directory"
         )
-    files.write_json(path, start)
+    changes = files.differences(_read_start(output_dir), start)
+    if changes:
+        lines = "\n  ".join(changes)
+        raise TopdownError(
+            f"{output_dir} was begun with something else (begun with -> now); undo that, or start"
+            f" over, in another output directory or, a phase of a cascade, with {REDO}:\n  {lines}"
+        )
+
+
+def _read_start(output_dir: Path) -> dict[str, Any]:
+    path = output_dir / START
+    try:
+        return files.read_object(path)
+    except TopdownError:
+        # It can be written anew where the runner knows what the phase was begun with.
+        if (output_dir / BEGUN).exists():
+            raise
+        raise TopdownError(
+            f"{path} is damaged, and nothing else tells what this training was begun with; restore"
+            " it, or give another output directory"
+        ) from None
 
 
 def _log(

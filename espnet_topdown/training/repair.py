@@ -5,12 +5,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_dir import REDO
 from espnet_topdown.training.averages import Criteria
-from espnet_topdown.training.checkpoint import CHECKPOINT, State, load, reporter_of
+from espnet_topdown.training.checkpoint import (
+    CHECKPOINT,
+    State,
+    fingerprints,
+    load,
+    load_state,
+    reporter_of,
+    save,
+)
 
 # The last complete checkpoint, kept while ESPnet overwrites checkpoint.pth in place.
 SAFE_COPY = "checkpoint.good.pth"
@@ -66,17 +73,34 @@ def _last_complete(directory: Path) -> Any | None:
             path.unlink(missing_ok=True)
             return None
         logging.warning(f"{torn}; going back to the epoch before it")
-    checkpoint = load(safe)
+    try:
+        checkpoint = load(safe)
+    except TopdownError as error:
+        raise TopdownError(
+            f"neither {CHECKPOINT} nor the copy kept of the one before it can be read ({error});"
+            " nothing is left to resume from: start over in another directory, or a phase of a"
+            f" cascade with {REDO}"
+        ) from None
     with files.replacing(path) as temporary:
         shutil.copyfile(safe, temporary)
     return checkpoint
 
 
 def _rebuild_epoch(directory: Path, model: State, epoch: int) -> None:
-    # ESPnet writes it after checkpoint.pth: it may be torn or missing.
-    with files.replacing(directory / f"{epoch}epoch.pth") as temporary:
-        torch.save(model, temporary)
+    path = directory / f"{epoch}epoch.pth"
+    # ESPnet writes it after checkpoint.pth: it may be torn or missing. A whole one stays as it is,
+    # since ours has other bytes (the archive's name in it).
+    if not _holds(path, model):
+        save(model, path)
     files.link(directory / "latest.pth", f"{epoch}epoch.pth")
+
+
+def _holds(path: Path, model: State) -> bool:
+    """Whether the model file is whole and has these very tensors."""
+    try:
+        return fingerprints(load_state(path)) == fingerprints(model)
+    except TopdownError:
+        return False
 
 
 def _rebuild_best(directory: Path, reporter: Any, criteria: Criteria, nbest: int) -> None:

@@ -90,6 +90,9 @@ class TopdownTrainer(Trainer):
             output_dir=output_dir,
             writes=writes,
         )
+        # All ranks look at the same files.
+        if phase_end.is_proved(output_dir):
+            return
         # Before any rank resumes from what a kill left.
         if writes:
             repair.repair(output_dir, options.best_model_criterion, max(counts))
@@ -113,22 +116,35 @@ class TopdownTrainer(Trainer):
             kwargs: those of `Trainer.train_one_epoch`.
 
         Raises:
-            TopdownError: every step's gradient was non-finite.
+            TopdownError: every step's gradient was non-finite, or there are too few batches for a
+                step.
         """
         options = kwargs["options"]
         if not isinstance(options, TopdownOptions):
             return super().train_one_epoch(*args, **kwargs)
         if _writes(kwargs["distributed_option"]):
             repair.keep_safe_copy(Path(options.output_dir))
+        before = kwargs["reporter"].get_total_count()
         # ESPnet itself would warn, stop here and count the training as done.
         all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
         if all_steps_are_invalid:
-            raise TopdownError(
-                f"no step of epoch {kwargs['reporter'].get_epoch()} had a finite gradient: training"
-                " has diverged. Lower the learning rate of this phase (train: optim_conf) or clip"
-                " more (grad_clip)"
-            )
+            batches = kwargs["reporter"].get_total_count() - before
+            raise TopdownError(_no_step(kwargs["reporter"].get_epoch(), batches, options))
         return all_steps_are_invalid
+
+
+def _no_step(epoch: int, batches: int, options: TopdownOptions) -> str:
+    """Why an epoch of so many batches ended without a step of the optimiser."""
+    if batches < options.accum_grad:
+        return (
+            f"epoch {epoch} has {batches} batches, and accum_grad {options.accum_grad} makes one"
+            f" step of so many: no step was taken. Give accum_grad {batches} at most (train:"
+            " accum_grad), or smaller batches"
+        )
+    return (
+        f"no step of epoch {epoch} had a finite gradient: training has diverged. Lower the learning"
+        " rate of this phase (train: optim_conf) or clip more (grad_clip)"
+    )
 
 
 def _writes(distributed: Any) -> bool:

@@ -37,3 +37,27 @@ def test_results_of_an_undecoded_cascade_are_written(finished, base, tmp_path, c
     assert "phase2" in capsys.readouterr().out
     for name in ("RESULTS.md", "results.json", "report.html"):
         assert (copy / name).exists()
+
+
+def test_fresh_layers_that_the_bases_freeze_param_leaves_random_are_refused_by_plan(
+    base, tmp_path, capsys
+):
+    copy = shutil.copytree(base, tmp_path / "asr", symlinks=True)
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    frozen = ["encoder.embed", "decoder.output"]
+    (copy / "config.yaml").write_text(yaml.safe_dump(config | {"freeze_param": frozen}))
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("phases: [{cut: encoder.1}, {cut: decoder}]")
+    error = fails(capsys, "plan", str(copy), "--plan", str(plan))
+    assert "phase1: encoder.embed: drawn anew, but freeze_param (encoder.embed, decoder" in error
+    assert "phase2: encoder.embed: drawn anew" in error
+    plan.write_text("phases: [{cut: encoder.1, train: {freeze_param: []}}]")
+    main(["plan", str(copy), "--plan", str(plan)])
+    table = capsys.readouterr().out
+    assert "is trained in phase1, as the plan says, and stays frozen elsewhere" in table
+    (row,) = [line for line in table.splitlines() if line.startswith("phase0 ")]
+    # Two convolutions and a projection, and the decoder's output: 160 + 2,320 + 1,040 + 90.
+    assert row.split()[5:7] == ["3,610", "7,277"]
+    plan.write_text("phases: [{cut: encoder.1, train: {freeze_param: [ctc]}}]")
+    error = fails(capsys, "plan", str(copy), "--plan", str(plan))
+    assert "freeze_param must be [], which trains what the base's freeze_param froze" in error

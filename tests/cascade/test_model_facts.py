@@ -45,6 +45,46 @@ def test_a_layer_that_is_all_tied_matrix_is_frozen_with_it(
     assert facts(all_tied, RNN, OUTPUT).frozen_layers(phase) == frozen
 
 
+def with_freeze_param() -> ModelFacts:
+    """A base of which 70 of the 100 parameters of `embed` and all of `rnn` are frozen."""
+    model = facts(EMBED, RNN, ("output", 10, {}))
+    embed, rnn, _ = model.data["layers"]
+    embed |= {"tied_to": {}, "frozen_by_base": 70, "left_random": 0, "random_if_dropped": 2}
+    rnn |= {"frozen_by_base": 30, "left_random": 0, "random_if_dropped": 4}
+    return model
+
+
+def test_what_the_bases_freeze_param_freezes_is_counted_once() -> None:
+    model = with_freeze_param()
+    upper = Phase("phase1", "top_down", "rnn", "phase0", 1)
+    assert model.base_frozen == 100
+    assert model.frozen_parameters(upper) == (70 + 30 + 10, 140)
+    output = Phase("phase2", "top_down", "output", "phase0", 1)
+    assert model.frozen_parameters(output) == (70 + 30 + 10, 140)
+    assert model.frozen_layers(output) == ("rnn", "output")
+    trained = Phase("phase3", "top_down", "output", "phase0", 1, train={"freeze_param": []})
+    assert model.frozen_parameters(trained) == (10, 140)
+    assert model.frozen_layers(trained) == ("output",)
+
+
+def test_fresh_layers_that_freeze_param_leaves_random_are_refused_unless_trained() -> None:
+    model = with_freeze_param()
+    base = {"freeze_param": ["encoder.embed", "encoder.rnn"]}
+    kept = Phase("phase1", "top_down", "output", "phase0", 1)
+    dropped = Phase("phase2", "top_down", "output", "phase0", 1, init_param="drop")
+    upper = Phase("phase3", "top_down", "rnn", "phase0", 1, init_param="drop")
+    trained = Phase(
+        "phase4", "top_down", "rnn", "phase0", 1, init_param="drop", train={"freeze_param": []}
+    )
+    model.check_freeze_param([kept, trained], base)
+    with pytest.raises(TopdownError) as caught:
+        model.check_freeze_param([kept, dropped, upper, trained], base)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("phase2: embed, rnn: drawn anew, but freeze_param (encoder.embed,")
+    assert second.startswith("phase3: embed: drawn anew")
+    assert "'train: {freeze_param: []}'" in first
+
+
 def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
     dropouts = {"lm.drop.p": ["embed", "rnn"], "out.p": ["output"]}
     model = facts(EMBED, RNN, OUTPUT, dropouts=dropouts)

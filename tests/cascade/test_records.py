@@ -1,8 +1,15 @@
 """Reruns of a finished cascade: what may have changed since, and what may not."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 from cascades import PLAN, fails, words
 
+from espnet_topdown.cascade.records import _averaged_epochs
 from espnet_topdown.cli import main
+from espnet_topdown.experiment.phase_dir import key_changes
 
 
 def test_changed_plan_of_a_finished_phase_stops_with_a_diff(finished, base, tmp_path, capsys):
@@ -44,3 +51,41 @@ def test_phase_number_resumes_there_and_asks_for_those_before(finished, base, tm
     assert "phase1 must be finished first" in fails(capsys, *words(base, tmp_path), "--phase", "2")
     error = fails(capsys, *words(base, tmp_path), "--phase", "9")
     assert "no phase '9'; did you mean phase" in error
+
+
+def base_with_an_average(directory: Path) -> Any:
+    """A base of four epochs by two criteria, whose averages are of two."""
+    names = ["checkpoint.pth", "valid.acc.ave_2best.pth", *(f"{n}epoch.pth" for n in range(1, 5))]
+    for name in names:
+        (directory / name).write_bytes(name.encode())
+    (directory / "valid.acc.ave.pth").symlink_to("valid.acc.ave_2best.pth")
+    accuracies = {1: 0.5, 2: 0.7, 3: 0.7, 4: 0.6}
+    rows = [{"epoch": n, "valid": {"acc": acc, "loss": -acc}} for n, acc in accuracies.items()]
+    config = {"best_model_criterion": [["valid", "loss", "min"], ["valid", "acc", "max"]]}
+    base = SimpleNamespace(directory=directory, config=config)
+    return SimpleNamespace(base=base, facts=SimpleNamespace(epochs=rows))
+
+
+def test_the_epochs_of_the_bases_average_are_part_of_the_key(tmp_path):
+    cascade = base_with_an_average(tmp_path)
+    average = tmp_path / "valid.acc.ave.pth"
+    expected = [tmp_path / "2epoch.pth", tmp_path / "3epoch.pth"]
+    assert _averaged_epochs(cascade, average) == expected
+    assert _averaged_epochs(cascade, tmp_path / "valid.acc.best.pth") == []
+    (tmp_path / "3epoch.pth").unlink()
+    # Then the average itself is read.
+    assert _averaged_epochs(cascade, average) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "lines"),
+    [
+        ({"2epoch.pth": "a", "3epoch.pth": "c"}, ["parent_epochs.3epoch.pth: b -> c"]),
+        ({"2epoch.pth": "a"}, []),
+        ({}, []),
+    ],
+)
+def test_epochs_of_a_parent_may_be_gone_but_not_changed(now, lines):
+    before = {"parent": "x", "parent_epochs": {"2epoch.pth": "a", "3epoch.pth": "b"}}
+    assert key_changes(before, {"parent": "x", "parent_epochs": now}) == lines
+    assert key_changes({"parent": "x"}, {"parent": "x", "parent_epochs": now}) == []

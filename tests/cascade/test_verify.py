@@ -2,11 +2,17 @@
 
 import json
 import re
+from random import Random
 
 import torch
 from cascades import copied, fails
 
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.records import changes_of
+from espnet_topdown.cascade.verify import _faults
 from espnet_topdown.cli import main
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_dir import read_record
 from espnet_topdown.training import checkpoint
 
 
@@ -49,3 +55,46 @@ def test_link_to_the_best_phase_is_no_phase(finished, base, tmp_path, capsys):
     main(["verify", str(copy)])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["phase1", "phase2"]
+
+
+def is_noticed(cascade: Cascade, name: str) -> bool:
+    """Whether `verify`, or the record's reader before it, finds anything wrong with a phase."""
+    try:
+        record = read_record(cascade.paths.phase_dir(name))
+    except TopdownError:
+        return True
+    if any(_faults(cascade, name, record)):
+        return True
+    return bool(changes_of(cascade, cascade.phase(name), {name: record}))
+
+
+def test_200_flipped_bytes_are_each_found(finished, base, tmp_path):
+    """In all that decoding or a child reads, and in what proves it."""
+    cascade = Cascade.reopen(copied(finished, base, tmp_path))
+    paths = {}
+    for name in ("phase1", "phase2"):
+        assert not is_noticed(cascade, name)
+        directory = cascade.paths.phase_dir(name)
+        for path in [*directory.glob("*.pth"), *directory.glob("topdown/*.json")]:
+            if not path.is_symlink():
+                paths[path] = name
+        paths[directory / "config.yaml"] = paths[directory / "record.json"] = name
+    random = Random(20)
+    for _ in range(200):
+        path = random.choice(sorted(paths))
+        whole = path.read_bytes()
+        place = random.randrange(len(whole))
+        flipped = bytes([whole[place] ^ (1 << random.randrange(8))])
+        path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+        # A bit of the record's last line break leaves the same JSON.
+        said = path.suffix != ".json" or path.name != "record.json" or place < len(whole) - 1
+        assert is_noticed(cascade, paths[path]) or not said, (path, place)
+        path.write_bytes(whole)
+
+
+def test_verify_finds_a_link_that_points_elsewhere(finished, base, tmp_path, capsys):
+    copy = copied(finished, base, tmp_path)
+    latest = copy / "phase1" / "latest.pth"
+    latest.unlink()
+    latest.symlink_to("9epoch.pth")
+    assert f"{latest} is no link to 2epoch.pth, as recorded" in fails(capsys, "verify", str(copy))

@@ -3,7 +3,7 @@
 import pytest
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import read_record, write_record
+from espnet_topdown.experiment.phase_dir import read_record, record_sum, write_record
 
 RECORD = {
     "phase": "phase1",
@@ -23,7 +23,9 @@ def test_a_phase_is_finished_when_its_record_is_there(tmp_path):
     directory = tmp_path / "phase1"
     assert read_record(directory) is None
     write_record(directory, RECORD)
-    assert read_record(directory) == RECORD
+    record = read_record(directory)
+    assert record.pop("sha256") == record_sum(RECORD)
+    assert record == RECORD
 
 
 DAMAGES = {

@@ -34,3 +34,26 @@ def test_a_real_checkpoint_loads_with_weights_only(train, tmp_path):
     reporter = checkpoint.reporter_of(checkpoint.load(directory / "checkpoint.pth"))
     assert reporter.get_epoch() == 2
     assert reporter.has("valid", "acc")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_flipped_bit_of_a_weight_is_found(seed, tmp_path):
+    """torch.load itself takes it for another weight."""
+    path = tmp_path / "3epoch.pth"
+    weights = torch.arange(5000, dtype=torch.float32)
+    torch.save({"w": weights}, path)
+    data = bytearray(path.read_bytes())
+    place = data.index(weights.numpy().tobytes()) + 4997 * seed
+    data[place] ^= 1
+    path.write_bytes(data)
+    assert not torch.equal(torch.load(path)["w"], weights)
+    with pytest.raises(TopdownError, match="3epoch.pth has changed since it was written"):
+        checkpoint.load(path)
+
+
+def test_equal_data_are_saved_as_equal_bytes(tmp_path):
+    data = {"w": torch.arange(3.0)}
+    for name in ("a.pth", "other.pth"):
+        checkpoint.save(data, tmp_path / name)
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "other.pth").read_bytes()
+    assert torch.equal(checkpoint.load(tmp_path / "a.pth")["w"], data["w"])

@@ -101,9 +101,21 @@ def test_phase_that_did_not_is_refused_and_has_no_proof(values, message, espnet,
 
 
 def test_base_freeze_param_stays_frozen_and_is_no_fault_of_the_proof(base, train, tmp_path):
-    config = phase(base) | {"freeze_param": ["encoder.embed"]}
-    directory = train(tmp_path / "p", config)
-    assert not any(name.startswith("encoder.embed") for name in frozen_in(directory))
+    """Its layer starts from init_param and is not drawn."""
+    pretrained = f"{base}/valid.acc.best.pth:encoder.embed:encoder.embed"
+    config = phase(base) | {"freeze_param": ["encoder.embed"], "init_param": [pretrained]}
+    directory = train(tmp_path / "p", config | {"max_epoch": 2, "keep_nbest_models": 1})
+    name = "encoder.embed.out.0.weight"
+    final = load_state(directory / "2epoch.pth")[name]
+    assert torch.equal(final, load_state(base / "valid.acc.best.pth")[name])
+
+
+def test_fresh_layers_that_freeze_param_leaves_random_are_refused(base, train, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train(tmp_path / "p", phase(base) | {"freeze_param": ["encoder.embed", "decoder"]})
+    error = capsys.readouterr().err
+    assert "encoder.embed: drawn anew, but freeze_param (encoder.embed, decoder)" in error
+    assert not list((tmp_path / "p").glob("*.pth"))
 
 
 def test_model_of_a_phase_decodes_where_this_package_cannot_be_imported(trained):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from epochs import CRITERIA, write_epochs
 
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.training import checkpoint, repair
 
 
@@ -52,3 +53,20 @@ def test_repair_of_a_torn_first_checkpoint_starts_from_the_beginning(espnet, tmp
 
 def test_repair_of_an_empty_directory_does_nothing(tmp_path):
     assert repair.repair(tmp_path, CRITERIA, 1) is None
+
+
+def test_a_whole_epoch_file_keeps_its_bytes(espnet, tmp_path):
+    """Ours would have others than ESPnet's, so that a resumed run's files would differ."""
+    write_epochs(tmp_path, 3)
+    before = (tmp_path / "3epoch.pth").read_bytes()
+    repair.repair(tmp_path, CRITERIA, 10)
+    assert (tmp_path / "3epoch.pth").read_bytes() == before
+
+
+def test_a_training_with_nothing_to_resume_from_says_how_to_start_over(espnet, tmp_path):
+    write_epochs(tmp_path, 3)
+    repair.keep_safe_copy(tmp_path)
+    for name in ("checkpoint.pth", repair.SAFE_COPY):
+        (tmp_path / name).write_bytes(b"torn")
+    with pytest.raises(TopdownError, match="nothing is left to resume from.*--redo PHASE"):
+        repair.repair(tmp_path, CRITERIA, 10)

@@ -6,7 +6,7 @@ import os
 import pytest
 import tiny
 import torch
-from tiny_phases import conformer, epochs_of, phase, proof_of
+from tiny_phases import conformer, epochs_of, phase, proof_of, start_of
 
 from espnet_topdown.training.checkpoint import load_state
 
@@ -24,6 +24,47 @@ def test_without_topdown_conf_the_weights_are_those_of_espnets_own_command(train
 def test_equal_seeds_give_equal_runs(base, train, tmp_path):
     one, two = (train(tmp_path / name, phase(base)) for name in ("a", "b"))
     assert proof_of(one) == proof_of(two)
+    # checkpoint.pth holds wall times.
+    names = {path.name for path in one.glob("*.pth")} - {"checkpoint.pth"}
+    assert "valid.acc.ave_5best.pth" in names
+    assert [n for n in names if (one / n).read_bytes() != (two / n).read_bytes()] == []
+    assert start_of(one) == start_of(two)
+
+
+def test_a_training_resumed_with_other_options_or_lists_is_refused(
+    base, data, train, tmp_path, capsys
+):
+    short = {"max_epoch": 2, "keep_nbest_models": 1}
+    directory = train(tmp_path / "p", phase(base) | short)
+    (directory / "topdown" / "proof.json").unlink()
+    before = {path.name: path.read_bytes() for path in directory.glob("*.pth")}
+    with pytest.raises(SystemExit):
+        train(directory, phase(base) | short | {"optim_conf": {"lr": 0.02}})
+    error = capsys.readouterr().err
+    assert "was begun with something else" in error
+    assert "options.optim_conf.lr: 0.01 -> 0.02" in error
+    text = data / "train" / "text"
+    whole = text.read_text()
+    try:
+        text.write_text(whole.replace("train00 ", "train00 f"))
+        with pytest.raises(SystemExit):
+            train(directory, phase(base) | short)
+        assert f"files.{text}: " in capsys.readouterr().err
+    finally:
+        text.write_text(whole)
+    assert {path.name: path.read_bytes() for path in directory.glob("*.pth")} == before
+    # Undone, it goes on; workers and logging change nothing.
+    train(directory, phase(base) | short | {"log_interval": 3})
+    assert epochs_of(directory) == 2
+
+
+def test_more_gradients_to_accumulate_than_batches_is_told_as_that(base, train, tmp_path, capsys):
+    """Eight utterances in batches of four."""
+    with pytest.raises(SystemExit):
+        train(tmp_path / "p", phase(base) | {"accum_grad": 3})
+    error = capsys.readouterr().err
+    assert "epoch 1 has 2 batches, and accum_grad 3 makes one step of so many" in error
+    assert "diverged" not in error
 
 
 def test_diverged_training_is_an_error_that_says_so(base, train, tmp_path, capsys):
