@@ -46,7 +46,7 @@ PARTS = (
     ("resume repaired", "espnet_topdown/training/repair.py", "repair"),
     ("training", "espnet2/train/trainer.py", "train_one_epoch"),
     ("validation", "espnet2/train/trainer.py", "validate_one_epoch"),
-    ("last checkpoint copied", "espnet_topdown/training/repair.py", "keep_safe_copy"),
+    ("last checkpoint put aside", "espnet_topdown/training/repair.py", "put_aside"),
     ("models written by torch.save", "torch/serialization.py", "save"),
     ("proof, averages, files flushed", "espnet_topdown/training/phase_end.py", "finish"),
 )

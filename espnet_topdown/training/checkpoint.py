@@ -5,6 +5,7 @@ through the reporter state that its checkpoints carry.
 """
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,19 @@ CHECKPOINT = "checkpoint.pth"  # a whole training: model, optimisers, reporter
 def load(path: Path) -> Any:
     """What the torch file `path` holds, on the CPU.
 
+    Tensors are mapped and read when they are used. Files of a training are replaced by a rename, or
+    put aside before they are written again, so that nothing changes under them.
+
     Raises:
         TopdownError: the file is missing, torn, or holds more than tensors and plain types.
     """
     if not path.exists():
         raise TopdownError(f"no model file {path}")
     try:
+        # A file of torch < 1.6 is no archive and cannot be mapped.
+        is_archive = zipfile.is_zipfile(path)
         with torch.serialization.safe_globals(_plain_types()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     # The unpickler meets damage with errors of many kinds, IndexError among them.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -82,7 +88,7 @@ def fingerprint(tensor: torch.Tensor) -> str:
     digest = hashlib.sha256(f"{raw.dtype}{tuple(raw.shape)}".encode())
     # An empty tensor cannot be viewed as bytes.
     if raw.numel():
-        digest.update(raw.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(raw.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

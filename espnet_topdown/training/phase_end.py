@@ -17,7 +17,7 @@ from espnet_topdown.training import averages, checkpoint
 from espnet_topdown.training.averages import Criteria
 from espnet_topdown.training.checkpoint import CHECKPOINT
 from espnet_topdown.training.phase_start import Begun
-from espnet_topdown.training.repair import SAFE_COPY
+from espnet_topdown.training.repair import SAFE
 
 
 def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[int]) -> None:
@@ -53,7 +53,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     # The proof says that all of it is done, so it comes last.
     files.write_json(output_dir / EPOCHS, epochs(reporter))
     files.write_json(output_dir / PROOF, proof)
-    (output_dir / SAFE_COPY).unlink(missing_ok=True)
+    (output_dir / SAFE).unlink(missing_ok=True)
     logging.info(
         f"top-down: proved in {len(prints)} model files that {len(frozen)} frozen tensors are the"
         f" parent's; fresh tensors that did not move: {', '.join(proof['unmoved']) or 'none'}"

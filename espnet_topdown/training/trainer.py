@@ -106,7 +106,7 @@ class TopdownTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
-        """ESPnet's epoch, with the last complete checkpoint copied before it.
+        """ESPnet's epoch.
 
         Args:
             args: none; ESPnet passes everything by name.
@@ -118,8 +118,6 @@ class TopdownTrainer(Trainer):
         options = kwargs["options"]
         if not isinstance(options, TopdownOptions):
             return super().train_one_epoch(*args, **kwargs)
-        if _writes(kwargs["distributed_option"]):
-            repair.keep_safe_copy(Path(options.output_dir))
         # ESPnet itself would warn, stop here and count the training as done.
         all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
         if all_steps_are_invalid:
@@ -129,6 +127,22 @@ class TopdownTrainer(Trainer):
                 " more (grad_clip)"
             )
         return all_steps_are_invalid
+
+    @classmethod
+    def validate_one_epoch(cls, *args: Any, **kwargs: Any) -> None:
+        """ESPnet's validation; then the last complete checkpoint is put aside.
+
+        As late as can be: what ESPnet does next is to save this epoch over it.
+
+        Args:
+            args: none; ESPnet passes everything by name.
+            kwargs: those of `Trainer.validate_one_epoch`.
+        """
+        super().validate_one_epoch(*args, **kwargs)
+        options = kwargs["options"]
+        is_phase = isinstance(options, TopdownOptions)
+        if is_phase and _writes(kwargs["distributed_option"]):
+            repair.put_aside(Path(options.output_dir))
 
 
 def _writes(distributed: Any) -> bool:
