@@ -88,7 +88,7 @@ def fingerprint(tensor: torch.Tensor) -> str:
     digest = hashlib.sha256(f"{raw.dtype}{tuple(raw.shape)}".encode())
     # An empty tensor cannot be viewed as bytes.
     if raw.numel():
-        digest.update(raw.reshape(-1).view(torch.uint8).numpy())
+        digest.update(raw.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
