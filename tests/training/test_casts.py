@@ -47,7 +47,7 @@ def frozen_model(config: dict[str, object], cut: str | None) -> torch.nn.Module:
     return model.train()
 
 
-def step(model: torch.nn.Module) -> tuple[int, int, list[torch.Tensor]]:
+def step(model: torch.nn.Module, device: str = "cpu") -> tuple[int, int, list[torch.Tensor]]:
     """One step under AMP: casts, bytes kept for backward, and the loss with all gradients."""
     kept: dict[int, torch.UntypedStorage] = {}
 
@@ -56,10 +56,12 @@ def step(model: torch.nn.Module) -> tuple[int, int, list[torch.Tensor]]:
         kept[storage.data_ptr()] = storage
         return tensor
 
+    model.to(device)
+    inputs = {name: tensor.to(device) for name, tensor in batch().items()}
     torch.manual_seed(5)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with Casts() as casts, hooks, torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = model(**batch())[0]
+    with Casts() as casts, hooks, torch.autocast(device, dtype=torch.bfloat16):
+        loss = model(**inputs)[0]
     loss.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     return casts.count, sum(map(len, kept.values())), [loss.detach(), *gradients]
@@ -84,6 +86,13 @@ def test_results_and_gradients_are_those_of_casts_at_each_use(espnet, monkeypatc
     assert more_kept > kept
     assert len(results) == len(plain) > 10
     assert all(torch.equal(one, other) for one, other in zip(results, plain, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_too_a_frozen_decoder_is_cast_once_a_step(espnet):
+    casts, _, _ = step(frozen_model(RNN, None), "cuda")
+    assert step(frozen_model(RNN, "decoder"), "cuda")[0] <= casts
 
 
 def test_an_embedding_tied_to_a_softmax_stays_in_float32():

@@ -86,6 +86,14 @@ def test_weights_in_one_storage_are_tied_only_where_they_are_one(espnet):
     assert sum(counts.values()) == sum(weight.numel() for weight in model.parameters())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_weights_of_an_lstm_on_a_gpu_are_not_tied():
+    lstm = torch.nn.LSTM(16, 16, 2, bidirectional=True).cuda()
+    assert len({weight.untyped_storage().data_ptr() for weight in lstm.parameters()}) == 1
+    assert tied_groups(lstm) == []
+
+
 def test_a_view_of_another_shape_and_empty_parameters_are_not_tied():
     """The first weight in cuDNN's one storage has the address of that storage."""
     whole = torch.zeros(12)
