@@ -66,11 +66,9 @@ def _use_tf32(*, on: bool) -> None:
     torch.backends.cudnn.allow_tf32 = on
 
 
-def _steps_of(options: argparse.Namespace, name: str, mode: str) -> None:
-    """Seconds of at least 20 steps of each way; ratios within a turn, all on one batch."""
-    utterances, frames, labels, turns = (20, 1500, 150, 20)
-    if options.quick:
-        utterances, frames, labels, turns = (1, 100, 5, 6)
+def _batch(options: argparse.Namespace) -> dict[str, Tensor]:
+    """300 s of features in 20 utterances."""
+    utterances, frames, labels = (1, 100, 5) if options.quick else (20, 1500, 150)
     generator = torch.Generator().manual_seed(1)
     batch = {
         "speech": torch.randn(utterances, frames, 80, generator=generator),
@@ -78,7 +76,13 @@ def _steps_of(options: argparse.Namespace, name: str, mode: str) -> None:
         "text": torch.randint(2, 49, (utterances, labels), generator=generator),
         "text_lengths": torch.full((utterances,), labels),
     }
-    batch = {key: value.to(options.device) for key, value in batch.items()}
+    return {key: value.to(options.device) for key, value in batch.items()}
+
+
+def _steps_of(options: argparse.Namespace, name: str, mode: str) -> None:
+    """Seconds of 20 steps of each way, all on one batch; ratios within a turn."""
+    turns = 6 if options.quick else 20
+    batch = _batch(options)
     ways: dict[str, Callable[[int], float]] = {}
     peaks = {}
     for cut in (None, *CUTS[name]):
@@ -99,7 +103,7 @@ def _steps_of(options: argparse.Namespace, name: str, mode: str) -> None:
             model=name,
             mode=mode,
             way=way,
-            features_s=utterances * frames // 100,
+            features_s=batch["speech_lengths"].sum().item() // 100,
             steps=turns,
             ms=round(1000 * float(np.median(times)), 2),
             ratio=[round(value, 3) for value in ratio],
