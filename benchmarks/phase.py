@@ -115,7 +115,7 @@ def costs(millions: int, turns: int, directory: Path) -> Table:
         "(a copy of it instead)": partial(shutil.copyfile, directory / repair.SAFE, path),
         "once: the checkpoint loaded": partial(checkpoint.load, path),
         "(without a map)": partial(torch.load, path, map_location="cpu", weights_only=True),
-        "once: the model hashed": lambda: checkpoint.fingerprints(checkpoint.load_state(epoch)),
+        "once: the model hashed": lambda: checkpoint.fingerprints(checkpoint.load(epoch)),
     }
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     # The first turn has no earlier checkpoint to put aside over.

@@ -42,7 +42,8 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     for name in dict.fromkeys([final, CHECKPOINT, *averaged]):
         # checkpoint.pth is the largest of the files: it is not read a second time.
         is_last = name == CHECKPOINT
-        state = last["model"] if is_last else checkpoint.load_state(output_dir / name)
+        path = output_dir / name
+        state = last["model"] if is_last else checkpoint.load_state(path, mapped=True)
         prints[name] = checkpoint.fingerprints(state)
         _check_frozen(prints[name], frozen, name)
     proof = {
