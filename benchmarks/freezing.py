@@ -28,6 +28,7 @@ from espnet_topdown.training.model_layers import order_of
 from espnet_topdown.training.tasks import task_of
 
 TOKENS = ["<blank>", "<unk>", *map(str, range(47)), "<sos/eos>"]
+# Of a size that people train on a CPU.
 CONFIGS = {
     "rnn": {
         "encoder": "vgg_rnn",
@@ -56,10 +57,10 @@ OURS = "{}, ours"
 Model = torch.nn.Module
 
 
-def build(name: str) -> Model:
-    """A model of a size that people train on a CPU, on 80-dimensional features."""
+def build(config: Mapping[str, object]) -> Model:
+    """An ASR model by its encoder and decoder, on 80-dimensional features."""
     task = task_of("asr")
-    options = vars(task.get_parser().parse_args([])) | CONFIGS[name]
+    options = vars(task.get_parser().parse_args([])) | config
     options |= dict(token_list=TOKENS, input_size=80, normalize=None)
     options |= dict(model_conf={"ctc_weight": 0.3})
     torch.manual_seed(0)
@@ -177,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def trial(prepare: Callable[[Model], None], pair: int) -> tuple[float, float]:
         def work() -> float:
-            model = build(options.model)
+            model = build(CONFIGS[options.model])
             prepare(model)
             return seconds_of_steps(model, options.steps)
 

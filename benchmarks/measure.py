@@ -68,6 +68,14 @@ def median_and_range(values: Sequence[float], digits: int) -> str:
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
+def say(out: Path, **result: object) -> None:
+    """Append a result to ``out/results.jsonl`` at once: no later failure loses it."""
+    line = json.dumps(result) + "\n"
+    with (out / "results.jsonl").open("a") as stream:
+        # In one write: several threads may have results.
+        stream.write(line)
+
+
 def machine() -> str:
     """The machine and the versions that a time depends on."""
     made_with = [f"{name} {version}" for name, version in versions().items()]

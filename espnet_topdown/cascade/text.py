@@ -163,8 +163,8 @@ def _phase_bytes(cascade: Cascade) -> int:
     kept = config.get("keep_nbest_models") or 1
     nbest = max(kept) if isinstance(kept, list) else kept
     criteria = len(config.get("best_model_criterion") or [1])
-    # The best of each criterion, an average and the epoch under way; of the checkpoint there is a
-    # safe copy, in case a kill tears it.
+    # The best of each criterion, an average and the epoch under way; the checkpoint before the
+    # one that is written stays, in case a kill tears it.
     models = nbest * criteria + 2
     return 2 * checkpoint + models * model
 

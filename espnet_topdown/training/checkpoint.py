@@ -19,8 +19,14 @@ State = dict[str, torch.Tensor]
 CHECKPOINT = "checkpoint.pth"  # a whole training: model, optimisers, reporter
 
 
-def load(path: Path) -> Any:
+def load(path: Path, *, mapped: bool = True) -> Any:
     """What the torch file `path` holds, on the CPU.
+
+    Args:
+        path: the file.
+        mapped: whether tensors are read from it when they are used. It must not be written in place
+            meanwhile (the process would die of SIGBUS): our own are replaced by a rename, and
+            ESPnet's are put aside before they are written again.
 
     Raises:
         TopdownError: the file is missing, torn, changed since it was written, or holds more than
@@ -30,8 +36,10 @@ def load(path: Path) -> Any:
         raise TopdownError(f"no model file {path}")
     _check_sums(path)
     try:
+        # A file of torch < 1.6 is no archive and cannot be mapped.
+        is_mapped = mapped and zipfile.is_zipfile(path)
         with torch.serialization.safe_globals(_plain_types()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     # The unpickler meets damage with errors of many kinds, IndexError among them.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -81,13 +89,17 @@ def _plain_types() -> list[Any]:
     return [datetime.timedelta, np.dtype, np.ndarray, scalar, *scalar_dtypes]
 
 
-def load_state(path: Path) -> State:
+def load_state(path: Path, *, mapped: bool = False) -> State:
     """The state dict in `path`; a whole ``checkpoint.pth`` gives its ``model``.
+
+    Args:
+        path: the file.
+        mapped: as for `load`.
 
     Raises:
         TopdownError: as `load`; or the file holds no state dict.
     """
-    data = load(path)
+    data = load(path, mapped=mapped)
     if isinstance(data, dict) and isinstance(data.get("model"), dict):
         data = data["model"]
     if not _is_state(data):
@@ -116,7 +128,7 @@ def fingerprint(tensor: torch.Tensor) -> str:
     digest = hashlib.sha256(f"{raw.dtype}{tuple(raw.shape)}".encode())
     # An empty tensor cannot be viewed as bytes.
     if raw.numel():
-        digest.update(raw.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(raw.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.layers import LayerOrder, acts_inside
+from espnet_topdown.training.casts import cast_once
 from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.model_layers import dropouts, tied_groups
 
@@ -101,7 +102,8 @@ def freeze(
     """Freeze layers, in place.
 
     Gradients: none for the parameters; they flow through to the layers below. Normalisation:
-    running statistics fixed. Dropout: untouched (see `dropout_off`).
+    running statistics fixed. Dropout: untouched (see `dropout_off`). Under AMP, frozen weights are
+    cast once a step.
 
     Args:
         model: an ESPnet model.
@@ -136,6 +138,7 @@ def freeze(
         )
     if not any(parameter.requires_grad for parameter in parameters.values()):
         raise TopdownError("nothing is left to train: every parameter is frozen")
+    cast_once(model)
 
 
 def _stay_in_eval(module: torch.nn.Module, _: Any) -> None:

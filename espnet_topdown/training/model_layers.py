@@ -17,6 +17,8 @@ from espnet_topdown.plan.layers import LayerOrder, layer_order
 from espnet_topdown.plan.model_table import MODELS, dropout_rates, find_model
 
 _RATES = dropout_rates()
+# Address and shape.
+Place = tuple[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,22 @@ def _parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 def tied_groups(model: torch.nn.Module) -> list[tuple[str, ...]]:
     """Names of parameters that are one in memory, a tuple for each that has several names."""
-    # By the address of the numbers, not of the storage that holds them: on a GPU cuDNN keeps all
-    # weights of an nn.LSTM in one storage (torch/nn/modules/rnn.py, flatten_parameters).
-    groups: dict[int, list[str]] = {}
+    groups: dict[Place, list[str]] = {}
     for name, parameter in _parameters(model).items():
-        groups.setdefault(parameter.data_ptr(), []).append(name)
+        # Without numbers there is nothing to share, and no address.
+        if parameter.numel():
+            groups.setdefault(_place(parameter), []).append(name)
     return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
+def _place(parameter: torch.Tensor) -> Place:
+    """Where the numbers of a parameter are: two with the same place are one matrix.
+
+    Not by the storage that holds them: on a GPU cuDNN keeps all weights of an nn.LSTM in one
+    (torch/nn/modules/rnn.py, flatten_parameters). Nor by the address alone: a view of the start of
+    another parameter has its address and is not tied to it.
+    """
+    return parameter.data_ptr(), tuple(parameter.shape)
 
 
 def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
@@ -154,16 +166,16 @@ def parameter_counts(model: torch.nn.Module, order: LayerOrder) -> dict[str, int
     A tied matrix counts in the lowest layer that names it.
     """
     parameters = _parameters(model)
-    counted: set[int] = set()
+    counted: set[Place] = set()
     counts = {}
     for layer in order.layers:
         counts[layer.name] = 0
         for name in layer.tensors:
             parameter = parameters.get(name)
-            if parameter is None or parameter.data_ptr() in counted:
+            if parameter is None or _place(parameter) in counted:
                 continue
             counts[layer.name] += parameter.numel()
-            counted.add(parameter.data_ptr())
+            counted.add(_place(parameter))
     return counts
 
 

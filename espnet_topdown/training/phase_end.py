@@ -17,7 +17,7 @@ from espnet_topdown.training import averages, checkpoint
 from espnet_topdown.training.averages import Criteria
 from espnet_topdown.training.checkpoint import CHECKPOINT
 from espnet_topdown.training.phase_start import Begun
-from espnet_topdown.training.repair import SAFE_COPY
+from espnet_topdown.training.repair import SAFE
 
 
 def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[int]) -> None:
@@ -42,7 +42,8 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     for name in dict.fromkeys([final, CHECKPOINT, *averaged]):
         # checkpoint.pth is the largest of the files: it is not read a second time.
         is_last = name == CHECKPOINT
-        state = last["model"] if is_last else checkpoint.load_state(output_dir / name)
+        path = output_dir / name
+        state = last["model"] if is_last else checkpoint.load_state(path, mapped=True)
         prints[name] = checkpoint.fingerprints(state)
         _check_frozen(prints[name], frozen, name)
     proof = {
@@ -53,7 +54,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     # The proof says that all of it is done, so it comes last.
     files.write_json(output_dir / EPOCHS, epochs(reporter))
     files.write_json(output_dir / PROOF, proof)
-    (output_dir / SAFE_COPY).unlink(missing_ok=True)
+    (output_dir / SAFE).unlink(missing_ok=True)
     logging.info(
         f"top-down: proved in {len(prints)} model files that {len(frozen)} frozen tensors are the"
         f" parent's; fresh tensors that did not move: {', '.join(proof['unmoved']) or 'none'}"
@@ -79,7 +80,7 @@ def is_proved(output_dir: Path) -> bool:
     except TopdownError:
         # Damaged: written anew at the end of what is resumed.
         return False
-    (output_dir / SAFE_COPY).unlink(missing_ok=True)
+    (output_dir / SAFE).unlink(missing_ok=True)
     return True
 
 

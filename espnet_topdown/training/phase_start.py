@@ -33,7 +33,7 @@ class Begun:
 
     Args:
         sides: kept, fresh and frozen layers.
-        parent: None for a restart without one.
+        parent: None for a restart without one, and on ranks that do not write.
         frozen: frozen tensors with their values, tied far ends included.
         start: fingerprints of the trainable tensors before the first update.
         trainable: trainable parameters of each layer that has any.
@@ -64,7 +64,8 @@ def begin(
         conf: the phase.
         config: all of this training's options, as ESPnet's parser gave them.
         output_dir: the phase's directory.
-        writes: False on the ranks of a distributed training that must not write.
+        writes: False on the ranks of a distributed training that must not write; they read no
+            parent either.
 
     Raises:
         TopdownError: a model outside the table, an unknown cut, a foreign or missing parent, an
@@ -73,7 +74,9 @@ def begin(
     """
     order = model_layers.order_of(model, conf.layers)
     sides = conf.sides(order.names)
-    parent = read_parent(model, order, conf, config)
+    # The other ranks get the first one's tensors when their model is wrapped (torch/nn/parallel/
+    # distributed.py, `_sync_module_states`), frozen ones too.
+    parent = read_parent(model, order, conf, config) if writes else None
     kept = _kept_tensors(model, order, sides.kept, conf.tied)
     sides = _with_ties(sides, order, kept)
     if parent is not None:
@@ -81,12 +84,13 @@ def begin(
         if conf.tied == "untie_copy":
             _copy_untied(model, config, parent.state, kept)
     frozen: State = {}
-    if parent is not None and sides.frozen:
+    if conf.parent is not None and sides.frozen:
         freeze.freeze(model, order, sides.frozen, kept)
+        if conf.dropout == "off":
+            _switch_dropout_off(model, order, sides.frozen)
+    if parent is not None and sides.frozen:
         # The parent's tensors, which no step of this training can reach.
         frozen = {name: parent.state[name] for name in kept}
-    if frozen and conf.dropout == "off":
-        _switch_dropout_off(model, order, sides.frozen)
     _check_freeze_param(model, order, sides, config)
     trainable = _trainable(model, order)
     # Taken before ESPnet resumes, so that a rerun has the start of the first run.
@@ -96,12 +100,12 @@ def begin(
         sides=sides,
         parent=parent,
         frozen=frozen,
-        start=checkpoint.fingerprints(learning),
+        start=checkpoint.fingerprints(learning) if writes else {},
         trainable=trainable,
     )
     if writes:
         _write_start(output_dir, _start(begun, conf, config))
-    _log(model, order, begun, conf, config.get("seed"))
+        _log(model, order, begun, conf, config.get("seed"))
     return begun
 
 

@@ -1,7 +1,6 @@
 """A training's directory after a kill: back to the end of its last complete epoch."""
 
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,27 @@ from espnet_topdown.training.checkpoint import (
     save,
 )
 
-# The last complete checkpoint, kept while ESPnet overwrites checkpoint.pth in place.
-SAFE_COPY = "checkpoint.good.pth"
+# The last complete checkpoint, aside while ESPnet writes the next one.
+SAFE = "checkpoint.good.pth"
 
 
-def keep_safe_copy(directory: Path) -> None:
-    """Copy the complete ``checkpoint.pth`` before ESPnet writes the next one over it.
+def put_aside(directory: Path) -> None:
+    """Rename the complete ``checkpoint.pth`` before ESPnet writes the next one.
 
-    ESPnet (train/trainer.py, run) writes it in place; a hard link would be torn with it.
+    ESPnet (train/trainer.py, run) writes it in place: a hard link would be torn with it, and a copy
+    of a large one takes seconds. Until the next one is written there is no ``checkpoint.pth``.
     """
-    source = directory / CHECKPOINT
-    if source.exists():
-        with files.replacing(directory / SAFE_COPY, durable=False) as temporary:
-            shutil.copyfile(source, temporary)
+    path = directory / CHECKPOINT
+    if path.exists():
+        path.rename(directory / SAFE)
 
 
 def repair(directory: Path, criteria: Criteria, nbest: int) -> Any | None:
     """Bring a killed training's directory back to the end of its last complete epoch.
 
-    A torn checkpoint.pth is replaced by the safe copy (or removed, when the first epoch was being
-    written); the epoch's own file, ``latest.pth``, the ``best`` links and the set of kept epoch
-    files are rebuilt from it.
+    A torn or missing checkpoint.pth is replaced by the one put aside (or removed, when the first
+    epoch was being written); the epoch's own file, ``latest.pth``, the ``best`` links and the set
+    of kept epoch files are rebuilt from it.
 
     Args:
         directory: output directory of the training.
@@ -60,29 +59,31 @@ def repair(directory: Path, criteria: Criteria, nbest: int) -> Any | None:
 
 def _last_complete(directory: Path) -> Any | None:
     path = directory / CHECKPOINT
-    safe = directory / SAFE_COPY
-    if not path.exists() and not safe.exists():
+    safe = directory / SAFE
+    if path.exists():
+        try:
+            return load(path)
+        except TopdownError as torn:
+            if not safe.exists():
+                logging.warning(
+                    f"{torn}; it was the first epoch's, so training starts from the beginning"
+                )
+                path.unlink()
+                return None
+            logging.warning(f"{torn}; going back to the epoch before it")
+    elif not safe.exists():
         return None
-    try:
-        return load(path)
-    except TopdownError as torn:
-        if not safe.exists():
-            logging.warning(
-                f"{torn}; it was the first epoch's, so training starts from the beginning"
-            )
-            path.unlink(missing_ok=True)
-            return None
-        logging.warning(f"{torn}; going back to the epoch before it")
     try:
         checkpoint = load(safe)
     except TopdownError as error:
         raise TopdownError(
-            f"neither {CHECKPOINT} nor the copy kept of the one before it can be read ({error});"
-            " nothing is left to resume from: start over in another directory, or a phase of a"
-            f" cascade with {REDO}"
+            f"neither {CHECKPOINT} nor the one put aside before it can be read ({error}); nothing is"
+            " left to resume from: start over in another directory, or a phase of a cascade with"
+            f" {REDO}"
         ) from None
-    with files.replacing(path) as temporary:
-        shutil.copyfile(safe, temporary)
+    # Over the torn one, once this one is known to be whole.
+    safe.rename(path)
+    files.sync_directory(directory)
     return checkpoint
 
 

@@ -109,7 +109,7 @@ class TopdownTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
-        """ESPnet's epoch, with the last complete checkpoint copied before it.
+        """ESPnet's epoch.
 
         Args:
             args: none; ESPnet passes everything by name.
@@ -122,8 +122,6 @@ class TopdownTrainer(Trainer):
         options = kwargs["options"]
         if not isinstance(options, TopdownOptions):
             return super().train_one_epoch(*args, **kwargs)
-        if _writes(kwargs["distributed_option"]):
-            repair.keep_safe_copy(Path(options.output_dir))
         before = kwargs["reporter"].get_total_count()
         # ESPnet itself would warn, stop here and count the training as done.
         all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
@@ -131,6 +129,22 @@ class TopdownTrainer(Trainer):
             batches = kwargs["reporter"].get_total_count() - before
             raise TopdownError(_no_step(kwargs["reporter"].get_epoch(), batches, options))
         return all_steps_are_invalid
+
+    @classmethod
+    def validate_one_epoch(cls, *args: Any, **kwargs: Any) -> None:
+        """ESPnet's validation; then the last complete checkpoint is put aside.
+
+        As late as can be: what ESPnet does next is to save this epoch over it.
+
+        Args:
+            args: none; ESPnet passes everything by name.
+            kwargs: those of `Trainer.validate_one_epoch`.
+        """
+        super().validate_one_epoch(*args, **kwargs)
+        options = kwargs["options"]
+        is_phase = isinstance(options, TopdownOptions)
+        if is_phase and _writes(kwargs["distributed_option"]):
+            repair.put_aside(Path(options.output_dir))
 
 
 def _no_step(epoch: int, batches: int, options: TopdownOptions) -> str:

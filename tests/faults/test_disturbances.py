@@ -23,15 +23,24 @@ from espnet_topdown.experiment.phase_dir import LOCK
 
 
 def third_checkpoint(place, phase: str) -> int:
-    """The write point of a phase's last checkpoint: an earlier one and its safe copy are there."""
-    wanted = (phase, "torch.save", f"{phase}/checkpoint.pth")
-    saves = [point for point in place.points if (point.role, point.event, point.path) == wanted]
-    return saves[2].number
+    """The write point of a phase's last checkpoint, the one before it being put aside."""
+    return numbers_of(place, phase, "torch.save", "checkpoint.pth")[2]
+
+
+def second_put_aside(place, phase: str) -> int:
+    """Where a phase's second checkpoint is about to be put aside, over the first one."""
+    return numbers_of(place, phase, "os.rename", "checkpoint.good.pth")[1]
+
+
+def numbers_of(place, phase: str, event: str, file: str) -> list[int]:
+    """The write points of a phase's file."""
+    wanted = (phase, event, f"{phase}/{file}")
+    return [p.number for p in place.points if (p.role, p.event, p.path) == wanted]
 
 
 def in_phase2(place, trial: harness.Trial) -> None:
     """Leave the cascade as a kill in the third epoch of phase 2 does."""
-    trial.start(points.Fault("phase2", third_checkpoint(place, "phase2"))).wait()
+    trial.start(points.Fault("phase2", second_put_aside(place, "phase2"))).wait()
 
 
 def start_and_hold(place, trial: harness.Trial, until: str) -> harness.Run:

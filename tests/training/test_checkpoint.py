@@ -1,5 +1,9 @@
 """Model files: torn ones are named, and a fingerprint tells one bit."""
 
+import hashlib
+import struct
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
@@ -27,6 +31,42 @@ def test_fingerprint_tells_one_bit_and_the_dtype():
     assert checkpoint.fingerprint(torch.zeros(2, dtype=torch.bfloat16)) != checkpoint.fingerprint(
         torch.zeros(2)
     )
+
+
+def test_fingerprints_are_of_the_bytes_as_earlier_versions_took_them():
+    """Records hold them: they must not change."""
+    written_out = {
+        (torch.tensor(1.5), "float32()"): struct.pack("<f", 1.5),
+        (torch.tensor([[1, 2]]), "int64(1, 2)"): struct.pack("<qq", 1, 2),
+        (torch.tensor([True, False]), "bool(2,)"): b"\x01\x00",
+        (torch.zeros(0, 3), "float32(0, 3)"): b"",
+    }
+    for (tensor, kind), content in written_out.items():
+        expected = hashlib.sha256(f"torch.{kind}".encode() + content).hexdigest()
+        assert checkpoint.fingerprint(tensor) == expected
+
+
+def test_a_loaded_file_is_mapped_and_not_copied_and_writing_to_it_leaves_the_file(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.ones(3)}, path)
+    state = checkpoint.load(path)
+    assert str(path) in Path("/proc/self/maps").read_text()
+    state["w"].zero_()
+    assert checkpoint.load_state(path)["w"].tolist() == [1.0] * 3
+
+
+def test_a_state_may_be_written_back_to_its_file(tmp_path):
+    """In place: a mapped one would end the process."""
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.ones(100_000)}, path)
+    torch.save(checkpoint.load_state(path), path)
+    assert checkpoint.load_state(path)["w"].sum() == 100_000
+
+
+def test_a_file_of_old_torch_is_no_archive_and_loads(tmp_path):
+    old = tmp_path / "old.pth"
+    torch.save({"w": torch.ones(3)}, old, _use_new_zipfile_serialization=False)
+    assert checkpoint.load(old)["w"].tolist() == [1.0] * 3
 
 
 def test_a_real_checkpoint_loads_with_weights_only(train, tmp_path):

@@ -79,6 +79,31 @@ def test_weights_in_one_storage_are_tied_only_where_they_are_one(espnet):
     assert sum(counts.values()) == sum(weight.numel() for weight in model.parameters())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_weights_of_an_lstm_on_a_gpu_are_not_tied():
+    lstm = torch.nn.LSTM(16, 16, 2, bidirectional=True).cuda()
+    assert len({weight.untyped_storage().data_ptr() for weight in lstm.parameters()}) == 1
+    assert tied_groups(lstm) == []
+
+
+def test_a_view_of_another_shape_and_empty_parameters_are_not_tied():
+    """The first weight in cuDNN's one storage has the address of that storage."""
+    whole = torch.zeros(12)
+    model = torch.nn.ParameterDict(
+        {
+            "whole": torch.nn.Parameter(whole),
+            "start": torch.nn.Parameter(whole[:4]),
+            "matrix": torch.nn.Parameter(whole.view(3, 4)),
+            "same": torch.nn.Parameter(whole[:4]),
+            "next": torch.nn.Parameter(whole[4:8]),
+            "empty": torch.nn.Parameter(torch.zeros(0)),
+            "void": torch.nn.Parameter(torch.zeros(0)),
+        }
+    )
+    assert tied_groups(model) == [("same", "start")]
+
+
 def test_a_tied_matrix_counts_in_its_lower_layer_and_is_named_at_both_ends(espnet):
     model = build("lm", tiny.lm_config())
     order = order_of(model)

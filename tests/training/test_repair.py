@@ -23,6 +23,7 @@ def snapshot(directory: Path) -> dict[str, object]:
 
 DAMAGE = {
     "torn checkpoint": lambda d: (d / "checkpoint.pth").write_bytes(b"PK\x03\x04"),
+    "no checkpoint, one put aside": lambda d: None,
     "torn epoch file": lambda d: (d / "3epoch.pth").write_bytes(b""),
     "missing epoch file": lambda d: (d / "3epoch.pth").unlink(),
     "missing link": lambda d: (d / "latest.pth").unlink(),
@@ -36,9 +37,10 @@ def test_repair_rebuilds_the_last_complete_epoch(name, espnet, tmp_path):
     whole.mkdir()
     write_epochs(whole, 3)
     repair.repair(whole, CRITERIA, 10)
-    repair.keep_safe_copy(whole)
     broken = tmp_path / "broken"
     shutil.copytree(whole, broken, symlinks=True)
+    if "checkpoint" in name:
+        repair.put_aside(broken)
     DAMAGE[name](broken)
     reporter = repair.repair(broken, CRITERIA, 10)
     assert reporter.get_epoch() == 3
@@ -49,6 +51,27 @@ def test_repair_of_a_torn_first_checkpoint_starts_from_the_beginning(espnet, tmp
     (tmp_path / "checkpoint.pth").write_bytes(b"torn")
     assert repair.repair(tmp_path, CRITERIA, 1) is None
     assert not (tmp_path / "checkpoint.pth").exists()
+
+
+def test_a_torn_checkpoint_is_kept_where_the_one_put_aside_is_torn_too(espnet, tmp_path):
+    for name in ("checkpoint.pth", "checkpoint.good.pth"):
+        (tmp_path / name).write_bytes(b"torn")
+    with pytest.raises(TopdownError, match="checkpoint.good.pth is torn"):
+        repair.repair(tmp_path, CRITERIA, 1)
+    assert (tmp_path / "checkpoint.pth").exists()
+
+
+def test_what_is_put_aside_is_the_file_itself_and_nothing_is_copied(tmp_path):
+    (tmp_path / "checkpoint.pth").write_bytes(b"whole")
+    file = (tmp_path / "checkpoint.pth").stat().st_ino
+    repair.put_aside(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.good.pth"]
+    assert (tmp_path / "checkpoint.good.pth").stat().st_ino == file
+
+
+def test_before_the_first_checkpoint_nothing_is_put_aside(tmp_path):
+    repair.put_aside(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_repair_of_an_empty_directory_does_nothing(tmp_path):
@@ -65,8 +88,8 @@ def test_a_whole_epoch_file_keeps_its_bytes(espnet, tmp_path):
 
 def test_a_training_with_nothing_to_resume_from_says_how_to_start_over(espnet, tmp_path):
     write_epochs(tmp_path, 3)
-    repair.keep_safe_copy(tmp_path)
-    for name in ("checkpoint.pth", repair.SAFE_COPY):
+    repair.put_aside(tmp_path)
+    for name in ("checkpoint.pth", repair.SAFE):
         (tmp_path / name).write_bytes(b"torn")
     with pytest.raises(TopdownError, match="nothing is left to resume from.*--redo PHASE"):
         repair.repair(tmp_path, CRITERIA, 10)

@@ -128,8 +128,12 @@ def test_espnets_own_training_tool_runs_a_phase_by_one_config(espnet, data, tmp_
 def train_rank(rank: int, store, arguments: list[str]) -> None:
     """One process of a data-parallel training; leaves its final weights in ``rank<N>.pth``."""
     from espnet_topdown.bin.train import main
+    from espnet_topdown.training import phase_start
     from espnet_topdown.training.trainer import TopdownTrainer
 
+    if rank > 0:
+        # Averaging epochs and holding the result is work of the first rank.
+        phase_start.read_parent = None
     run = TopdownTrainer.run.__func__
 
     def run_and_save(cls, **kwargs):
@@ -146,7 +150,10 @@ def train_rank(rank: int, store, arguments: list[str]) -> None:
 def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(
     espnet, data, train, tmp_path
 ):
-    """On CPU (gloo): both ranks freeze before the model is wrapped, and rank 0 proves it."""
+    """On CPU (gloo): both ranks freeze before the model is wrapped, and rank 0 proves it.
+
+    Rank 1 reads no parent: it gets rank 0's tensors.
+    """
     base = train(tmp_path / "base", dict(TRANSFORMER))
     config = TRANSFORMER | dict(seed=1000, topdown_conf=dict(parent=str(base), cut="encoder.1"))
     context = multiprocessing.get_context("fork")

@@ -1,0 +1,192 @@
+"""Cascades through the real commands: what comes out is proved, repeatable, and survives a kill.
+
+Sections of `gpu.py`. The tiny models and data are those of the tests.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from measure import ROOT, say
+
+from espnet_topdown.experiment.phase_dir import EPOCHS, LOCK
+
+sys.path.insert(0, str(ROOT / "tests"))
+import tiny  # noqa: E402  found by the line above
+
+COMMON = dict(max_epoch=6, keep_nbest_models=2)
+AMP = dict(use_amp=True)
+RNN = tiny.asr_config("rnn", "rnn", **COMMON)
+TRANSFORMER = tiny.asr_config("transformer", "transformer", **COMMON)
+# Model -> its config and the cuts of its two phases.
+MODELS = {
+    "rnn": (RNN, "decoder", "encoder.1"),
+    "vgg_rnn": (tiny.asr_config("vgg_rnn", "rnn", **COMMON), "decoder", "encoder.1"),
+    "conformer": (tiny.asr_config("conformer", "transformer", **COMMON), "decoder", "encoder.1"),
+    "transformer": (TRANSFORMER, "decoder", "encoder.1"),
+    "seq_rnn": (tiny.lm_config("seq_rnn", **COMMON), "output", "rnn.1"),
+    "rnn, AMP": (RNN | AMP, "decoder", "encoder.1"),
+    "transformer, AMP": (TRANSFORMER | AMP, "decoder", "encoder.1"),
+}
+CLI = [sys.executable, "-m", "espnet_topdown"]
+TRAIN = [sys.executable, "-m", "espnet_topdown.bin.train"]
+
+
+def run(options: argparse.Namespace) -> None:
+    """All models side by side; a result for each."""
+    work = options.out / "cascades"
+    data = tiny.write_data(work / "data", 16)
+    names = ["rnn"] if options.quick else list(MODELS)
+    with ThreadPoolExecutor(len(names)) as pool:
+        for name in names:
+            pool.submit(_reported, options, name, work / name.replace(", ", "_"), data)
+
+
+def _reported(options: argparse.Namespace, name: str, work: Path, data: Path) -> None:
+    try:
+        result = _cascade(options, name, work, data)
+    except Exception as error:
+        result = {"ok": False, "reason": f"{type(error).__name__}: {error}"[-500:]}
+    say(options.out, section="cascades", model=name, **result)
+
+
+def _cascade(options: argparse.Namespace, name: str, work: Path, data: Path) -> dict[str, object]:
+    """Base, cascade, `verify`, the cascade again, and once more with a kill in its first phase."""
+    config, high, low = MODELS[name]
+    ngpu = str(int(options.device == "cuda"))
+    work.mkdir(parents=True)
+    base = work / "base"
+    _call([*TRAIN, *tiny.command(data, base, dict(config), "--ngpu", ngpu)])
+    plan = work / "plan.yaml"
+    plan.write_text(f"phases: [{{cut: {high}}}, {{cut: {low}}}]\n")
+    command = [*CLI, "run", str(base), "--plan", str(plan), "--ngpu", ngpu, "--threads", "1"]
+
+    def into(directory: str) -> list[str]:
+        return [*command, "--dir", str(work / directory)]
+
+    _call(into("first"))
+    _call([*CLI, "verify", str(work / "first")])
+    killed = _kill(into("killed"), work / "killed" / "phase1", "3epoch.pth")
+    _call(into("killed"))
+    others = ["killed"]
+    if not options.quick:
+        _call(into("again"))
+        others.append("again")
+    differences = {}
+    for other in others:
+        gaps = [_difference(work / "first" / p, work / other / p) for p in ("phase1", "phase2")]
+        differences[other] = max(gaps)
+    is_same = not any(differences.values())
+    # A GPU may sum in another order; on a CPU with as many threads the promise is bit-identity.
+    return {
+        "ok": killed and (is_same or options.device == "cuda"),
+        "killed_in_time": killed,
+        "largest_difference": differences,
+    }
+
+
+def _call(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[2:6])}: {(done.stderr + done.stdout)[-400:]}")
+
+
+def _kill(command: Sequence[str], phase: Path, file: str) -> bool:
+    """SIGKILL to the runner and its trainer as soon as the phase has `file`; whether it had."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (phase / file).exists() and process.poll() is None:
+        time.sleep(0.002)
+    is_running = process.poll() is None
+    process.kill()
+    process.wait()
+    # The trainer may have ended with its runner.
+    with contextlib.suppress(OSError, ValueError):
+        os.kill(json.loads((phase / LOCK).read_text())["pid"], signal.SIGKILL)
+    return is_running
+
+
+def _difference(one: Path, other: Path) -> float:
+    """The largest difference of two trainings' last weights; 0.0 is bit-identical."""
+    file = f"{COMMON['max_epoch']}epoch.pth"
+    first, second = (torch.load(place / file, map_location="cpu") for place in (one, other))
+    largest = 0.0
+    for name, tensor in first.items():
+        if tensor.numel():
+            gap = (tensor.double() - second[name].double()).abs().max()
+            largest = max(largest, float(gap))
+    return largest
+
+
+def full_size_phase(options: argparse.Namespace) -> None:
+    """Two epochs of the full-size AWD-LSTM as base and as phase 1, with TF32 where there is any."""
+    work = options.out / "awd_lstm"
+    text = options.wikitext2 or _random_text(work / "text", quick=options.quick)
+    data = work / "data"
+    prepare = [sys.executable, "-m", "espnet_topdown.lm.data"]
+    _call([*prepare, "prepare", "--source", str(text), "--output", str(data)])
+    tokens = data / "tokens.txt"
+    _call([*prepare, "tokens", "--text", str(data / "train/text"), "--output", str(tokens)])
+    config = yaml.safe_load((ROOT / "conf/lm/awd_lstm.yaml").read_text())
+    config |= dict(max_epoch=2, use_tf32=options.device == "cuda")
+    if options.quick:
+        config["lm_conf"] |= dict(unit=8, nhid=16)
+        config |= dict(batch_size=4, valid_batch_size=2, bptt_conf=dict(bptt=10))
+    (work / "train.yaml").write_text(yaml.safe_dump(config))
+    ngpu = str(int(options.device == "cuda"))
+    base = work / "base"
+    train = [*TRAIN, "lm", "--config", str(work / "train.yaml"), "--output_dir", str(base)]
+    train += ["--token_list", str(tokens), "--ngpu", ngpu]
+    for part in ("train", "valid"):
+        train += [f"--{part}_data_path_and_name_and_type", f"{data / part}/text,text,text"]
+    began = time.monotonic()
+    _call(train)
+    say(options.out, section="phase", what="base", wall_s=round(time.monotonic() - began, 1))
+    plan = work / "plan.yaml"
+    plan.write_text("phases: [{cut: output}]\n")
+    directory = work / "cascade"
+    command = [*CLI, "run", str(base), "--plan", str(plan), "--dir", str(directory)]
+    began = time.monotonic()
+    _call([*command, "--ngpu", ngpu, "--threads", "1"])
+    epochs = json.loads((directory / "phase1" / EPOCHS).read_text())
+    say(
+        options.out,
+        section="phase",
+        what="phase 1, cut output",
+        wall_s=round(time.monotonic() - began, 1),
+        train_s=[round(epoch["train"]["time"], 2) for epoch in epochs],
+        valid_s=[round(epoch["valid"]["time"], 2) for epoch in epochs],
+        valid_loss=[round(epoch["valid"]["loss"], 3) for epoch in epochs],
+        text="WikiText-2" if options.wikitext2 else "random words",
+        ok=True,
+    )
+
+
+def _random_text(directory: Path, *, quick: bool) -> Path:
+    """Three texts as large as WikiText-2's, words drawn as 1 / rank."""
+    words = 200 if quick else 33_276
+    sizes = {"train": 4_000, "valid": 800, "test": 800}
+    if not quick:
+        sizes = {"train": 2_000_000, "valid": 210_000, "test": 240_000}
+    weights = 1 / np.arange(1, words + 1)
+    generator = np.random.default_rng(0)
+    directory.mkdir(parents=True)
+    for part, size in sizes.items():
+        drawn = generator.choice(words, size=size, p=weights / weights.sum())
+        # Every word once: each text has the whole vocabulary.
+        ids = np.concatenate([np.arange(words), drawn])
+        lines = [
+            " ".join(f"w{word}" for word in row) for row in np.array_split(ids, len(ids) // 20)
+        ]
+        (directory / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    return directory
