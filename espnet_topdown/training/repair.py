@@ -77,8 +77,8 @@ def _last_complete(directory: Path) -> Any | None:
         checkpoint = load(safe)
     except TopdownError as error:
         raise TopdownError(
-            f"neither {CHECKPOINT} nor the one put aside before it can be read ({error}); nothing is"
-            " left to resume from: start over in another directory, or a phase of a cascade with"
+            f"neither {CHECKPOINT} nor the one put aside before it can be read ({error}); nothing"
+            " is left to resume from: start over in another directory, or a phase of a cascade with"
             f" {REDO}"
         ) from None
     # Over the torn one, once this one is known to be whole.
