@@ -129,6 +129,12 @@ class _Expansion:
         It takes that phase's cut, parent, seed, tie and training options.
         """
         by_name = {phase.name: phase for phase in self._candidates()}
+        if not by_name:
+            self.faults.append(
+                f"control {kind} stands before every phase, so it answers none; put it below those"
+                " that it answers"
+            )
+            return
         for asked in entry.answers or tuple(by_name):
             if asked not in by_name:
                 self.faults.append(f"control {kind} answers '{asked}'; {nearest(asked, by_name)}")
