@@ -119,10 +119,10 @@ class Ledger:
         ends = self._events_of(phase, "end")
         return sum(event.get("wall_s", 0.0) for event in ends) / 3600
 
-    def outcomes(self) -> dict[str, str | None]:
-        """How the last attempt of each phase ended, for those of which one did."""
-        ends = [event for event in self.events() if event["event"] == "end"]
-        return {event["phase"]: event.get("outcome") for event in ends}
+    def last_attempts(self) -> dict[str, dict[str, Any]]:
+        """The last event of each phase: the end of an attempt, or the start of one without end."""
+        events = [event for event in self.events() if event["event"] in ("start", "end")]
+        return {event["phase"]: event for event in events}
 
     def _events_of(self, phase: str, kind: str) -> list[dict[str, Any]]:
         events = self.events()

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from espnet_topdown import check, files
+from espnet_topdown.cascade.base_check import check_as_judged
 from espnet_topdown.cascade.cascade import Cascade, read_header
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.errors import TopdownError, nearest
@@ -51,6 +52,7 @@ def make_record(
         "parent": cascade.paths.relative(cascade.parent_dir(phase, records)),
         "key": key(cascade, phase, records),
         "dev": {"criterion": list(criterion), "curve": curve},
+        "base": cascade.judged_base(records),
         "epochs": len(rows),
         "hours": hours,
         "threads": threads,
@@ -81,17 +83,23 @@ def check_finished(cascade: Cascade, records: Records) -> None:
             plan lost a phase.
     """
     _check_none_lost(cascade)
-    messages = []
+    check_as_judged(cascade.paths, cascade.model_file(cascade.base.directory))
+    changed: dict[tuple[str, ...], list[str]] = {}
     for phase in cascade.phases:
         if phase.name not in records:
             continue
         lines = files.differences(records[phase.name]["key"], key(cascade, phase, records))
         if lines:
-            head = (
-                f"{phase.name} is finished, but what it depends on changed (recorded -> now); undo"
-                " that, or give another --dir:"
-            )
-            messages.append("\n  ".join([head, *lines]))
+            # A change that several phases have in common is told once.
+            changed.setdefault(tuple(lines), []).append(phase.name)
+    messages = []
+    for common, names in changed.items():
+        verb = "is" if len(names) == 1 else "are"
+        head = (
+            f"{', '.join(names)} {verb} finished, but what this depends on changed (recorded ->"
+            " now); undo that, or give another --dir:"
+        )
+        messages.append("\n  ".join([head, *common]))
     if messages:
         raise TopdownError("\n".join(messages))
 

@@ -220,7 +220,7 @@ class _Run:
 
     def _fail(self, training: _Training, reason: str, outcome: str, **details: Any) -> None:
         self.failures[training.phase.name] = reason
-        self._end(training, outcome, **details)
+        self._end(training, outcome, reason=reason, **details)
         self.display.failed(training.phase, reason)
 
     def _end(

@@ -56,6 +56,15 @@ def read_progress(log: Path) -> Progress | None:
     )
 
 
+def trained_epochs(directory: Path) -> int:
+    """Epochs after which the training in `directory` will go on; 0 where it will begin."""
+    # Without it ESPnet starts anew.
+    if not (directory / "checkpoint.pth").exists():
+        return 0
+    progress = read_progress(directory / "train.log")
+    return progress.results[-1]["epoch"] if progress and progress.results else 0
+
+
 def _attempts(log: Path) -> list[Path]:
     """The logs of a training, oldest first: ESPnet's launcher renames train.log to train.1.log."""
     older = []

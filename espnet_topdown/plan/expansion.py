@@ -4,16 +4,18 @@
 neither torch nor ESPnet is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan.kinds import CONTROL, KINDS, TOP_DOWN
 from espnet_topdown.plan.layers import cut_index
-from espnet_topdown.plan.plan import BASE, SEED_STRIDE, Entry, Phase, Plan, seed_fault
+from espnet_topdown.plan.plan import BASE, SEED_STRIDE, UNTIED, Entry, Phase, Plan, seed_fault
 
 
-def expand(plan: Plan, names: Sequence[str], base_seed: int) -> tuple[Phase, ...]:
+def expand(
+    plan: Plan, names: Sequence[str], base_seed: int, *, held: Collection[str] = ()
+) -> tuple[Phase, ...]:
     """The flat list of phases for a model with layers `names` (lowest first).
 
     Args:
@@ -21,21 +23,25 @@ def expand(plan: Plan, names: Sequence[str], base_seed: int) -> tuple[Phase, ...
         names: layer names of the model.
         base_seed: the base's ``seed``; phase k is trained under ``base_seed + 1000 * k`` unless
             given.
+        held: layers that are nothing but a matrix tied to a higher layer.
 
     Raises:
         TopdownError: unknown cuts and parents, a phase that would train nothing or keep nothing, a
             repeated name or an ancestor's seed; all at once.
     """
-    return _Expansion(plan, names, base_seed).run()
+    return _Expansion(plan, names, base_seed, held).run()
 
 
 class _Expansion:
     """One run over a plan's entries; collects the faults of all of them."""
 
-    def __init__(self, plan: Plan, names: Sequence[str], base_seed: int) -> None:
+    def __init__(
+        self, plan: Plan, names: Sequence[str], base_seed: int, held: Collection[str]
+    ) -> None:
         self.plan = plan
         self.names = names
         self.base_seed = base_seed
+        self.held = held
         self.phases: list[Phase] = []
         self.faults: list[str] = []
 
@@ -65,12 +71,20 @@ class _Expansion:
     def _every(self, entry: Entry, every: int) -> list[str]:
         """Cuts from `start` down to `stop`, `every` layers apart."""
         first = self._first_of_every(entry, every)
-        last = cut_index(self.names, entry.stop) if entry.stop else 1
+        last = cut_index(self.names, entry.stop) if entry.stop else self._lowest_cut(entry)
         cuts = [self.names[place] for place in range(first, last - 1, -every)]
         if not cuts:
             between = f"{self.names[max(first, 0)]} and {self.names[last]}"
             self.faults.append(f"every: {every} gives no cut between {between}")
         return cuts
+
+    def _lowest_cut(self, entry: Entry) -> int:
+        """Position of the lowest cut that leaves something to be drawn."""
+        is_untied = (entry.tied or self.plan.tied) in UNTIED
+        for place, name in enumerate(self.names):
+            if is_untied or name not in self.held:
+                return place + 1
+        return len(self.names)
 
     def _first_of_every(self, entry: Entry, every: int) -> int:
         """Position of the first cut: as asked, or below the last cut, or the top stack's lowest."""

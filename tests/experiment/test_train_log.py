@@ -25,7 +25,10 @@ def test_a_resumed_training_shows_all_its_epochs(tmp_path):
     def log(name: str, *epochs: tuple[int, float]) -> None:
         lines = []
         for epoch, acc in epochs:
-            lines += [f"INFO: {epoch}/9epoch started", f"INFO: {epoch}epoch results: [valid] acc={acc}"]
+            lines += [
+                f"INFO: {epoch}/9epoch started",
+                f"INFO: {epoch}epoch results: [valid] acc={acc}",
+            ]
         (tmp_path / name).write_text("\n".join(lines) + "\n")
 
     # ESPnet's launcher renames: the higher the number, the older. Epoch 3 was repeated.
