@@ -428,11 +428,15 @@ PLACES = {
         "verify cascade",
         "is torn or is not a model file",
     ),
-    "parent is gone": (remove("exp/valid.acc.ave.pth"), RUN, "cannot read exp/valid.acc.ave.pth"),
+    "parent is gone": (
+        remove("exp/valid.acc.ave.pth"),
+        RUN,
+        "the base exp lost valid.acc.ave.pth since phase1 and 1 more began",
+    ),
     "parent changed": (
         write("exp/valid.acc.ave.pth", b"PK"),
         RUN,
-        "phase1 is finished, but what it depends on changed",
+        "the base exp was trained on since phase1 and 1 more began from it and was judged against",
     ),
     "nothing to verify": (
         lambda place: [(place / f"cascade/phase{n}/record.json").unlink() for n in (1, 2)],

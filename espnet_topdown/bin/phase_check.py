@@ -8,6 +8,7 @@ in the training, and its optimiser and scheduler are built once. What calls it:
 import argparse
 import contextlib
 import io
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,8 +52,8 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
             options in it that the plan changes).
     """
     found = []
-    # By whether and how weights are untied: nothing else that a phase may change makes a model.
-    models: dict[str | None, torch.nn.Module] = {}
+    # By what a phase may change of it.
+    models: dict[str, torch.nn.Module] = {}
     for phase in phases:
         own = _option_faults(task, phase["config"], phase["changed"])
         if not own:
@@ -121,7 +122,7 @@ def _value_fault(action: argparse.Action, value: object) -> str | None:
 def _training_faults(
     task: type[TopdownTask],
     args: argparse.Namespace,
-    models: dict[str | None, torch.nn.Module],
+    models: dict[str, torch.nn.Module],
 ) -> list[str]:
     """What would stop the training between its parser and its first epoch."""
     if getattr(args, "use_adapter", False):
@@ -130,14 +131,37 @@ def _training_faults(
         conf = TopdownConf.from_conf(args.topdown_conf)
         if conf.unties:
             untie(vars(args))
-        key = conf.tied if conf.unties else None
-        if key not in models:
-            models[key] = task.build_model(args)
-        _try_freezing(models[key], conf)
+        model = _built(task, args, models, is_untied=conf.unties)
+        _try_freezing(model, conf)
     except TopdownError as error:
         return [str(error)]
-    fault = _optimiser_fault(task, args, models[key])
+    fault = _optimiser_fault(task, args, model)
     return [fault] if fault else []
+
+
+def _built(
+    task: type[TopdownTask],
+    args: argparse.Namespace,
+    models: dict[str, torch.nn.Module],
+    *,
+    is_untied: bool,
+) -> torch.nn.Module:
+    """The model of a training, from `models` where one is like it.
+
+    Raises:
+        TopdownError: one of its classes refuses its options.
+    """
+    specaug = {name: getattr(args, name, None) for name in ("specaug", "specaug_conf")}
+    key = json.dumps([is_untied, specaug])
+    if key not in models:
+        try:
+            models[key] = task.build_model(args)
+        # Whatever a class says against its arguments: they raise what they like.
+        except Exception as error:  # noqa: BLE001
+            raise TopdownError(
+                f"its model cannot be built: {error}; of the model a phase may change {specaug}"
+            ) from None
+    return models[key]
 
 
 def _try_freezing(model: torch.nn.Module, conf: TopdownConf) -> None:

@@ -4,6 +4,7 @@ A finished phase is never trained again, so what it depends on may not change be
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
@@ -63,20 +64,31 @@ def make_record(
     }
 
 
-def key(cascade: Cascade, phase: Phase, records: Records) -> dict[str, Any]:
+def key(cascade: Cascade, phase: Phase, records: Records, *, lists: bool = True) -> dict[str, Any]:
     """What decides the phase's result now (see `phase_key`), as it reads back from JSON.
 
     Raises:
         TopdownError: a list or the parent's model file cannot be read.
     """
     config = cascade.phase_config(phase, records)
-    now = phase_key(config, cascade.parent_file(phase, records))
+    now = phase_key(config, cascade.parent_file(phase, records), lists=lists)
     # Tuples become lists, keys text: else a recorded key would differ from its own source.
     return json.loads(json.dumps(now))
 
 
-def check_finished(cascade: Cascade, records: Records) -> None:
+def absent_lists(records: Records) -> list[str]:
+    """Lists that finished phases read and that are not there, seen from the current directory."""
+    names = [name for record in records.values() for name in record["key"].get("files", {})]
+    return [name for name in dict.fromkeys(names) if not Path(name).exists()]
+
+
+def check_finished(cascade: Cascade, records: Records, *, lists: bool = True) -> None:
     """Compare every finished phase with what the plan asks for now.
+
+    Args:
+        cascade: whose phases these are.
+        records: of its finished phases.
+        lists: False compares only those lists that are there, seen from the current directory.
 
     Raises:
         TopdownError: keys of finished phases changed (the message shows all differences), or the
@@ -88,16 +100,22 @@ def check_finished(cascade: Cascade, records: Records) -> None:
     for phase in cascade.phases:
         if phase.name not in records:
             continue
-        lines = files.differences(records[phase.name]["key"], key(cascade, phase, records))
+        then = records[phase.name]["key"]
+        now = key(cascade, phase, records, lists=lists)
+        if not lists:
+            here = {path: then["files"][path] for path in then["files"] if path in now["files"]}
+            then = {**then, "files": here}
+        lines = files.differences(then, now)
         if lines:
             # A change that several phases have in common is told once.
             changed.setdefault(tuple(lines), []).append(phase.name)
     messages = []
     for common, names in changed.items():
-        verb = "is" if len(names) == 1 else "are"
+        is_one = len(names) == 1
+        verb, depend = ("is", "it depends") if is_one else ("are", "they depend")
         head = (
-            f"{', '.join(names)} {verb} finished, but what this depends on changed (recorded ->"
-            " now); undo that, or give another --dir:"
+            f"{', '.join(names)} {verb} finished, but what {depend} on changed (recorded -> now);"
+            " undo that, or give another --dir:"
         )
         messages.append("\n  ".join([head, *common]))
     if messages:

@@ -97,6 +97,17 @@ def notes(cascade: Cascade) -> list[str]:
     """What the reader must know before starting: about pre-trained parameters, layers and ties."""
     config = cascade.base.config
     lines = list(cascade.facts.data["notes"])
+    if cascade.base_value is None:
+        lines.append(
+            f"the dev value of {cascade.base.directory} is not known (neither checkpoint.pth nor"
+            f" train.log has {cascade.criterion.name}): phases are not judged against it, but"
+            " against the first of them"
+        )
+    asked, own = cascade.parent_model, cascade.base.model_file(cascade.plan)
+    if own != asked:
+        lines.append(
+            f"the base has no {asked}; layers are kept of the {own} that it was packed with"
+        )
     if config.get("init_param"):
         lines.append(_init_param_note(cascade))
     if config.get("freeze_param"):

@@ -249,24 +249,28 @@ def list_files(config: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(str(path) for path in paths if path))
 
 
-def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
+def phase_key(
+    config: Mapping[str, Any], parent: Path | None, *, lists: bool = True
+) -> dict[str, Any]:
     """What decides a phase's result: its options and seed, its parent's weights, its lists.
 
     Args:
         config: the phase's training config.
         parent: the parent's model file, None without a parent.
+        lists: False leaves out lists that are not there, seen from the current directory.
 
     Raises:
         TopdownError: a list or the parent's file cannot be read.
     """
     settings = {key: value for key, value in config.items() if not _matches(key, _FREE_KEYS)}
     # The parent counts by its weights, not by its place.
+    read = [path for path in list_files(config) if lists or Path(path).exists()]
     conf = config.get("topdown_conf") or {}
     settings["topdown_conf"] = {key: value for key, value in conf.items() if key != "parent"}
     return {
         "settings": settings,
         "parent": files.sha256(parent) if parent else None,
-        "files": {path: files.sha256(Path(path)) for path in list_files(config)},
+        "files": {path: files.sha256(Path(path)) for path in read},
     }
 
 

@@ -76,6 +76,12 @@ _ENCODER = (
 _DEPTH = {"BranchformerEncoderLayer": "stochastic_depth_rate"}
 _DROP = {"EBranchformerEncoder": "layer_drop_rate"}
 _LM_TIE = Tie("tie_weights", lower="lm.encoder.weight", upper="lm.decoder.weight")
+# espnet2/mt/espnet_model.py
+MT_TIE = Tie(
+    "share_decoder_input_output_embed",
+    lower="decoder.embed.0.weight",
+    upper="decoder.output_layer.weight",
+)
 
 # Part of an ESPnet model, lowest first -> ESPnet's choice of it (--encoder, --lm) -> class.
 MODELS: Mapping[str, Mapping[str, Model]] = {

@@ -33,7 +33,6 @@ from espnet_topdown.results.tables import (
 )
 from espnet_topdown.table import Page
 
-
 # Of a reader who may not write, or of a file system that nobody may write to.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
