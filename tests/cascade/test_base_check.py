@@ -40,8 +40,10 @@ UNREADY = {
     "average of another criterion": (
         ["checkpoint.pth", "valid.loss.ave.pth", "valid.loss.ave_2best.pth"],
         5,
-        ("it has no valid.acc.ave.pth, which the dev criterion asks for (there: valid.loss.ave.pth,"
-        " valid.loss.ave_2best.pth); name one of these as parent_model"),
+        (
+            "it has no valid.acc.ave.pth, which the dev criterion asks for (there:"
+            " valid.loss.ave.pth, valid.loss.ave_2best.pth); name one of these as parent_model"
+        ),
     ),
     "stopped early, averages gone": (
         ["checkpoint.pth", "valid.loss.ave.pth"],

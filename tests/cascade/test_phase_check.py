@@ -49,8 +49,10 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
         ),
         (
             "phases: [{cut: output, train: {early_stopping_criterion: [valid, accc, max]}}]",
-            ("phase1: train.early_stopping_criterion ['valid', 'accc', 'max']: the base reports no"
-            " such metric; valid: train loss, valid acc, valid loss"),
+            (
+                "phase1: train.early_stopping_criterion ['valid', 'accc', 'max']: the base reports"
+                " no such metric; valid: train loss, valid acc, valid loss"
+            ),
         ),
         (
             "phases: [{cut: output, train: {val_scheduler_criterion: [valid, cer]}}]",
@@ -157,7 +159,7 @@ def mt_config(**changes: object) -> dict[str, object]:
     return kept | {
         "frontend": "embed",
         "frontend_conf": {"embed_dim": 16},
-        "encoder_conf": {**tiny.ENCODERS["transformer"], "input_layer": "null"},
+        "encoder_conf": {**tiny.ENCODERS["transformer"], "input_layer": None, "output_size": 16},
         "src_token_list": tiny.TOKENS,
         "src_token_type": "char",
         "model_conf": {"share_decoder_input_output_embed": True},
