@@ -36,11 +36,7 @@ def models_of(plan: Path) -> dict[str, dict[str, object]]:
     words = plan.stem.removesuffix("_controls")
     # Recipes of language models are called lm1.
     task = "lm" if plan.parents[2].name.startswith("lm") else "asr"
-    paths = [
-        path
-        for path in plan.parent.parent.glob(f"**/train_{task}*{words}*.yaml")
-        if not path.parent.name == "topdown"
-    ]
+    paths = plan.parent.parent.glob(f"**/train_{task}*{words}*.yaml")
     return {path.name: _narrow(yaml.safe_load(path.read_text())) for path in sorted(paths)}
 
 
