@@ -16,11 +16,14 @@ from typing import NoReturn
 
 from espnet_topdown import files
 from espnet_topdown.cascade import gpus, text
+from espnet_topdown.cascade.base_check import base_change
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.model_facts import find_model_facts
+from espnet_topdown.cascade.paths import is_cascade
+from espnet_topdown.cascade.phase_check import check_phases, keep
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import check_begun, check_finished
 from espnet_topdown.cascade.runner import run
@@ -86,7 +89,10 @@ def _layers(args: Namespace) -> None:
 
 def _plan(args: Namespace) -> None:
     cascade = Cascade.open(args.exp, args.plan, args.dir)
-    _print_plan(cascade, cascade.read_records())
+    records = cascade.read_records()
+    check_finished(cascade, records)
+    check_phases(cascade)
+    _print_plan(cascade, records)
 
 
 def _print_plan(cascade: Cascade, records: Records) -> None:
@@ -105,9 +111,12 @@ def _run(args: Namespace) -> None:
     ngpu, gpu_note = gpus.choose(args.ngpu, cascade.base.config, is_here=not args.cmd)
     if gpu_note:
         print(f"note: {gpu_note}", file=sys.stderr)
-    if args.dry_run:
+    # What is set aside need not be as it was: `run` compares the rest.
+    if not args.redo:
         check_finished(cascade, records)
         check_begun(cascade, records)
+    stamp = check_phases(cascade)
+    if args.dry_run:
         _print_plan(cascade, records)
         return
     for note in text.notes(cascade):
@@ -121,6 +130,7 @@ def _run(args: Namespace) -> None:
         jobs=args.jobs,
         threads=args.threads,
     )
+    keep(cascade, stamp)
     run(cascade, launch, first=args.phase, keep_epochs=args.keep_epochs, redo=args.redo)
 
 
@@ -144,14 +154,25 @@ def _check_launch(args: Namespace) -> None:
         )
 
 
+def _reopen(directory: Path) -> Cascade:
+    """The cascade in `directory`; says what changed since it was run."""
+    cascade = Cascade.reopen(directory)
+    change = base_change(cascade.paths, cascade.model_file(cascade.base.directory))
+    if change:
+        print(f"note: {change}; what is told of it here is what it was then", file=sys.stderr)
+    return cascade
+
+
 def _status(args: Namespace) -> None:
-    cascade = Cascade.reopen(args.dir)
+    cascade = _reopen(args.dir)
     print(text.status(cascade, cascade.read_records()))
 
 
 def _results(args: Namespace) -> None:
     from espnet_topdown.results import pages
 
+    for directory in filter(is_cascade, args.dirs):
+        _reopen(directory)
     tables = pages.results_of(args.dirs, case_sensitive=args.case_sensitive)
     if not isinstance(tables, str):
         print(tables.json() if args.json else tables.terminal(), end="")
@@ -173,19 +194,19 @@ def _verify(args: Namespace) -> None:
 
 
 def _prune(args: Namespace) -> None:
-    cascade = Cascade.reopen(args.dir)
+    cascade = _reopen(args.dir)
     with files.locked(cascade.paths.lock, "prune"):
         lines = prune(cascade, cascade.read_records(), args.keep_epochs)
     print("\n".join(lines) or "nothing to remove")
 
 
 def _phases(args: Namespace) -> None:
-    for directory in _finished(Cascade.reopen(args.dir), args.decode):
+    for directory in _finished(_reopen(args.dir), args.decode):
         print(directory)
 
 
 def _decode(args: Namespace) -> None:
-    cascade = Cascade.reopen(args.dir)
+    cascade = _reopen(args.dir)
     # argparse.REMAINDER keeps the `--` that may stand before them.
     options = [word for word in args.options if word != "--"]
     decode(cascade, _finished(cascade, args.decode), options, again=args.again)

@@ -18,7 +18,7 @@ import yaml
 
 from espnet_topdown import files
 from espnet_topdown.__main__ import main
-from espnet_topdown.cascade import model_facts
+from espnet_topdown.cascade import model_facts, phase_check
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.records import key
@@ -71,6 +71,8 @@ def make_cascade(exp: Path, directory: Path) -> None:
     files.write_json(directory / "model.json", model_data(exp))
     cascade = Cascade.open(exp, Path("plan.yaml"), directory)
     cascade.store()
+    # There is no model of this config: ESPnet has been asked.
+    phase_check.keep(cascade, phase_check._stamp(phase_check._as_trained(cascade)))
     for number, phase in enumerate(cascade.phases, 1):
         where = directory / phase.name
         weights = torch.full((2,), float(number))
@@ -313,7 +315,7 @@ CONFIGS = {
     ),
     "criterion of training": (
         *config(best_model_criterion=[["train", "loss", "min"]]),
-        "by no validation metric",
+        "by nothing that measures quality on the validation data",
     ),
     "a list that is gone": (remove("data/text"), RUN, "names files that are not there"),
 }
@@ -428,11 +430,15 @@ PLACES = {
         "verify cascade",
         "is torn or is not a model file",
     ),
-    "parent is gone": (remove("exp/valid.acc.ave.pth"), RUN, "cannot read exp/valid.acc.ave.pth"),
+    "parent is gone": (
+        remove("exp/valid.acc.ave.pth"),
+        RUN,
+        "the base exp lost valid.acc.ave.pth since phase1 began from it and was judged against it",
+    ),
     "parent changed": (
         write("exp/valid.acc.ave.pth", b"PK"),
         RUN,
-        "phase1 is finished, but what it depends on changed",
+        "the base exp was trained on since phase1 began from it and was judged against it",
     ),
     "nothing to verify": (
         lambda place: [(place / f"cascade/phase{n}/record.json").unlink() for n in (1, 2)],

@@ -5,6 +5,7 @@ line and the runner need neither torch nor ESPnet. `espnet_topdown.cascade.model
 """
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from espnet_topdown import files
-from espnet_topdown.errors import reported
+from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.experiment.task import TASKS
@@ -114,12 +115,25 @@ def _history(directory: Path) -> dict[str, Any]:
     size = path.stat().st_size if path.exists() else 0
     if (directory / EPOCHS).exists():
         epochs = files.read_json(directory / EPOCHS)
-    elif path.exists():
-        epochs = phase_end.epochs(checkpoint.reporter_of(checkpoint.load(path)))
     else:
-        progress = read_progress(directory / "train.log")
-        epochs = list(progress.results) if progress else []
+        epochs = _epochs_in(path) or _logged_epochs(directory)
     return {"epochs": epochs, "checkpoint_bytes": size}
+
+
+def _epochs_in(path: Path) -> list[dict[str, Any]]:
+    """The epochs that a checkpoint knows of; none where it is gone, or torn by a kill."""
+    if not path.exists():
+        return []
+    try:
+        return phase_end.epochs(checkpoint.reporter_of(checkpoint.load(path)))
+    except TopdownError as error:
+        logging.warning(f"top-down: {error}; the epochs are read from train.log")
+        return []
+
+
+def _logged_epochs(directory: Path) -> list[dict[str, Any]]:
+    progress = read_progress(directory / "train.log")
+    return list(progress.results) if progress else []
 
 
 if __name__ == "__main__":

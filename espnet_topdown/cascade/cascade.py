@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
+from espnet_topdown.cascade import base_check
 from espnet_topdown.cascade.judgement import Criterion, Judgement, Records, best_value, judge
-from espnet_topdown.cascade.model_facts import ModelFacts, find_model_facts
-from espnet_topdown.cascade.paths import HEADER, CascadePaths, default_directory, is_cascade
+from espnet_topdown.cascade.model_facts import ModelFacts, find_model_facts, stored_facts
+from espnet_topdown.cascade.paths import (
+    HEADER,
+    CascadePaths,
+    default_directory,
+    is_cascade,
+    seen_from,
+)
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_dir import read_record
@@ -45,7 +52,7 @@ class Cascade:
         """A cascade for a base and a plan.
 
         Nothing is written except the cached model facts. A plan that no training could follow is
-        refused here, before the first.
+        refused here, before the first (by `espnet_topdown.cascade.phase_check` what ESPnet knows).
 
         Args:
             base: directory of the base (phase 0), a trained experiment.
@@ -55,14 +62,36 @@ class Cascade:
         Raises:
             TopdownError: the base, the plan, or the plan for this model is faulty.
         """
-        cascade = cls._find(base, plan, directory or default_directory(base, plan))
-        cascade.facts.check_dropouts(cascade.phases)
-        cascade.facts.check_freeze_param(cascade.phases, cascade.base.config)
-        return cascade
+        experiment = Experiment.read(base)
+        read = read_plan(plan)
+        paths = CascadePaths(directory or default_directory(base, plan), base)
+        if paths.directory.exists() and not paths.directory.is_dir():
+            raise TopdownError(f"{paths.directory} is a file; give a directory")
+        _check_data(experiment)
+        # Its fault is told before the model is built, which takes seconds.
+        experiment.dev_criterion(read)
+        base_check.check_as_judged(paths, experiment.directory / experiment.model_file(read))
+        facts = find_model_facts(
+            base / "config.yaml",
+            experiment.task,
+            plan=plan if read.layers else None,
+            cache=paths.model_facts if paths.directory.exists() else None,
+        )
+        base_check.check_ready(experiment, read, facts.epochs)
+        held = facts.held_from_above()
+        phases = expand(read, facts.names, experiment.seed, held=held)
+        facts.check_dropouts(phases)
+        facts.check_freeze_param(phases, experiment.config)
+        return cls(
+            base=experiment, plan=read, paths=paths, facts=facts, phases=phases, plan_file=plan
+        )
 
     @classmethod
     def reopen(cls, directory: Path) -> "Cascade":
-        """The cascade that was run in `directory`.
+        """The cascade that was run in `directory`, as its last run left it.
+
+        Neither the data nor the recipe directory is needed. What the base was then counts, also
+        where it was trained on since; `base_check.changes` says so.
 
         Raises:
             TopdownError: no cascade was run there, or what it was made of is gone or damaged.
@@ -73,33 +102,23 @@ class Cascade:
                 " run'"
             )
         header = files.read_object(directory / HEADER, base=check.TEXT)
-        base = Path(os.path.normpath(directory / header["base"]))
-        return cls._find(base, CascadePaths(directory, base).plan, directory)
-
-    @classmethod
-    def _find(cls, base: Path, plan_path: Path, directory: Path) -> "Cascade":
-        experiment = Experiment.read(base)
-        plan = read_plan(plan_path)
-        if directory.exists() and not directory.is_dir():
-            raise TopdownError(f"{directory} is a file; give a directory")
-        _check_data(experiment)
-        # Its fault is told before the model is built, which takes seconds.
-        experiment.dev_criterion(plan)
-        paths = CascadePaths(directory, base)
-        facts = find_model_facts(
-            base / "config.yaml",
+        paths = CascadePaths(directory, seen_from(directory, header["base"]))
+        experiment = Experiment.read(paths.base)
+        plan = read_plan(paths.plan)
+        facts = stored_facts(paths.model_facts) or find_model_facts(
+            paths.base / "config.yaml",
             experiment.task,
-            plan=plan_path if plan.layers else None,
-            cache=paths.model_facts if directory.exists() else None,
+            plan=paths.plan if plan.layers else None,
+            cache=paths.model_facts,
         )
-        phases = expand(plan, facts.names, experiment.seed)
+        phases = expand(plan, facts.names, experiment.seed, held=facts.held_from_above())
         return cls(
             base=experiment,
             plan=plan,
             paths=paths,
             facts=facts,
             phases=phases,
-            plan_file=plan_path,
+            plan_file=paths.plan,
         )
 
     @property
@@ -109,8 +128,14 @@ class Cascade:
 
     @property
     def parent_model(self) -> str:
-        """Name of the model file that parents are taken from, and that decoding uses."""
+        """Name of each phase's model file that parents are taken from, and that decoding uses."""
         return self.base.parent_model(self.plan)
+
+    def model_file(self, directory: Path) -> Path:
+        """The model file that a phase, or the base, in `directory` is a parent by."""
+        if directory == self.base.directory:
+            return directory / self.base.model_file(self.plan)
+        return directory / self.parent_model
 
     def phase(self, name: str) -> Phase:
         """The phase called `name`."""
@@ -135,22 +160,41 @@ class Cascade:
         Args:
             records: of the finished phases.
             before: count only the phases before this one.
-
-        Raises:
-            TopdownError: the base's dev criterion is not known.
         """
-        criterion = self.criterion
-        # Phase 0 has no record of ours; its epochs come from its checkpoint or its log.
-        base_value = best_value(criterion.curve(self.facts.epochs), criterion.mode)
-        if base_value is None:
-            raise TopdownError(
-                f"the dev criterion {criterion.name} of {self.base.directory} is not known: neither"
-                " checkpoint.pth nor train.log has it. Name another as dev_criterion"
-            )
         phases = self.phases
         if before is not None:
             phases = phases[: phases.index(before)]
-        return judge(phases, records, self.plan, base_value=base_value, mode=criterion.mode)
+        base_value = self.base_value
+        for record in records.values():
+            if record.get("base"):
+                # As the first of them recorded it: the base may have been trained on since.
+                base_value = record["base"]["dev"]
+                break
+        return judge(phases, records, self.plan, base_value=base_value, mode=self.criterion.mode)
+
+    def judged_base(self, records: Records) -> dict[str, Any]:
+        """What the next record says of the base that its phase is judged against.
+
+        Returns:
+            ``dev``, the criterion at the base's best epoch (None where it is not known), and
+            ``model_sha256`` of its model file.
+        """
+        for record in records.values():
+            if record.get("base"):
+                return dict(record["base"])
+        digest = files.sha256(self.model_file(self.base.directory))
+        return {"dev": self.base_value, "model_sha256": digest}
+
+    @property
+    def base_value(self) -> float | None:
+        """The criterion at the base's best epoch, None where its training left none.
+
+        Phase 0 has no record of ours; its epochs come from its checkpoint or its log, that of a
+        packed model from a validation pass.
+        """
+        criterion = self.criterion
+        rows = self.facts.epochs or [self.facts.measured]
+        return best_value(criterion.curve(rows), criterion.mode)
 
     def parent_dir(self, phase: Phase, records: Records) -> Path:
         """Directory of a phase's parent; ``best`` is the best of the phases before it."""
@@ -165,15 +209,19 @@ class Cascade:
         """The parent's model file; None for a kind that keeps nothing."""
         if not KINDS[phase.kind].has_parent:
             return None
-        return self.parent_dir(phase, records) / self.parent_model
+        return self.model_file(self.parent_dir(phase, records))
 
     def phase_config(self, phase: Phase, records: Records) -> dict[str, Any]:
         """The training config of a phase; its parent is a path from the current directory."""
+        return self.config_under(phase, self.parent_dir(phase, records))
+
+    def config_under(self, phase: Phase, parent: Path) -> dict[str, Any]:
+        """The training config of a phase whose parent is the experiment in `parent`."""
         conf = TopdownConf(
-            parent=os.path.relpath(self.parent_dir(phase, records)),
+            parent=os.path.relpath(parent),
             cut=phase.cut,
             kind=phase.kind,
-            parent_model=self.parent_model,
+            parent_model=self.model_file(parent).name,
             dropout=phase.dropout,
             tied=phase.tied,
         )
@@ -193,9 +241,7 @@ class Cascade:
         files.write_text(self.paths.plan, plan_text(self.plan))
         header = read_header(self.paths) | {"base": self.paths.relative(self.base.directory)}
         files.write_json(self.paths.header, header)
-        # `open` keeps them only in a directory that was there before.
-        if not self.paths.model_facts.exists():
-            files.write_json(self.paths.model_facts, self.facts.data)
+        files.write_json(self.paths.model_facts, self.facts.data)
 
 
 def read_header(paths: CascadePaths) -> dict[str, Any]:

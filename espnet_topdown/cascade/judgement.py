@@ -46,7 +46,7 @@ class Judgement:
     """What the dev criterion decided.
 
     Args:
-        dev: best value of ``phase0`` and of each finished phase.
+        dev: best value of ``phase0``, where it is known, and of each finished phase.
         accepted: for each finished candidate, whether it was better than the best so far by
             `min_gain`.
         best: name of the best of ``phase0`` and the candidates.
@@ -60,7 +60,7 @@ class Judgement:
 
 
 def judge(
-    phases: Sequence[Phase], records: Records, plan: Plan, *, base_value: float, mode: str
+    phases: Sequence[Phase], records: Records, plan: Plan, *, base_value: float | None, mode: str
 ) -> Judgement:
     """Apply acceptance and the stopping rule to the finished phases, in the plan's order.
 
@@ -68,10 +68,11 @@ def judge(
         phases: all phases, or those up to the one that asks for the best before it.
         records: of the finished ones among them; each holds at least ``dev.curve``.
         plan: says the least gain and the patience.
-        base_value: the dev criterion of phase 0 at its best epoch.
+        base_value: the dev criterion of phase 0 at its best epoch; None where it is not known, so
+            that the first candidate is accepted and judges those after it.
         mode: ``max`` or ``min``, whichever is better.
     """
-    dev = {BASE: base_value}
+    dev = {} if base_value is None else {BASE: base_value}
     accepted: dict[str, bool] = {}
     skipped: set[str] = set()
     best = BASE
@@ -90,7 +91,7 @@ def judge(
         if phase.is_control:
             continue
         # Strictly more, so that an equal phase leaves the earlier one the best.
-        is_better = _gain(value, dev[best], mode) > plan.min_gain
+        is_better = best not in dev or _gain(value, dev[best], mode) > plan.min_gain
         accepted[phase.name] = is_better
         if is_better:
             best = phase.name

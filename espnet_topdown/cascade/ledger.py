@@ -134,15 +134,18 @@ class Ledger:
                 return int(event["threads"])
         return None
 
-    def outcomes(self) -> dict[str, str | None]:
-        """How the last attempt of each phase ended, for those of which one did since its redo."""
-        outcomes = {}
+    def last_attempts(self) -> dict[str, dict[str, Any]]:
+        """The last event of each phase: the end of an attempt, or the start of one without end.
+
+        A phase that was set aside since has none.
+        """
+        last = {}
         for event in self.events():
-            if event["event"] == "end":
-                outcomes[event["phase"]] = event.get("outcome")
+            if event["event"] in ("start", "end"):
+                last[event["phase"]] = event
             elif event["event"] == "redo":
-                outcomes.pop(event["phase"], None)
-        return outcomes
+                last.pop(event["phase"], None)
+        return last
 
     def _since_redo(self, phase: str) -> list[dict[str, Any]]:
         """The events of `phase` from its last redo on, all where there was none."""

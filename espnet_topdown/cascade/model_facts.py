@@ -17,7 +17,7 @@ from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.plan.freeze_param import fault
 from espnet_topdown.plan.layers import acts_inside
-from espnet_topdown.plan.plan import Phase, Sides
+from espnet_topdown.plan.plan import UNTIED, Phase, Sides
 from espnet_topdown.versions import check_versions, espnet_version
 
 FINDER = "espnet_topdown.bin.model_facts"
@@ -79,6 +79,21 @@ class ModelFacts:
     def epochs(self) -> list[dict[str, Any]]:
         """The base's epochs, a row each, with ``train`` and ``valid`` metrics."""
         return self.data["epochs"]
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """One row of metrics as of an epoch, of a base whose training left none; or empty."""
+        return self.data.get("measured") or {}
+
+    def held_from_above(self) -> tuple[str, ...]:
+        """Layers that are nothing but a matrix tied to a higher layer, lowest first."""
+        held = []
+        for place, layer in enumerate(self.data["layers"]):
+            above = [name for name in layer["tied_to"] if self.names.index(name) > place]
+            tied = sum(layer["tied_to"][name] for name in above)
+            if tied and tied == layer["parameters"]:
+                held.append(layer["name"])
+        return tuple(held)
 
     def frozen_layers(self, phase: Phase) -> tuple[str, ...]:
         """Layers of which nothing is trained, lowest first.
@@ -181,7 +196,7 @@ class ModelFacts:
 
 def _unties(phase: Phase) -> bool:
     """Whether the phase gives tied layers a matrix each."""
-    return phase.tied in ("untie_draw", "untie_copy")
+    return phase.tied in UNTIED
 
 
 def _held(layer: Mapping[str, Any], sides: Sides) -> dict[str, int]:
@@ -224,6 +239,14 @@ def find_model_facts(
     if cache is not None:
         files.write_json(cache, data)
     return ModelFacts(data)
+
+
+def stored_facts(cache: Path) -> ModelFacts | None:
+    """The facts that a cascade keeps, whatever became of its base since; None where damaged."""
+    if not cache.exists():
+        return None
+    data = files.read_object(cache)
+    return ModelFacts(data) if _is_whole(data, _FACTS) else None
 
 
 def _find(config: Path, task: str, options: Mapping[str, Any]) -> dict[str, Any]:

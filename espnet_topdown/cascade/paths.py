@@ -41,6 +41,11 @@ class CascadePaths:
         return self.directory / "model.json"
 
     @property
+    def checked(self) -> Path:
+        """By what the phases were last found to be trainable."""
+        return self.directory / "checked.json"
+
+    @property
     def ledger(self) -> Path:
         """Every attempt, one event a line."""
         return self.directory / "ledger.jsonl"
@@ -61,15 +66,29 @@ class CascadePaths:
 
     def relative(self, path: Path) -> str:
         """`path` as seen from the cascade, so that what names it can be moved along."""
-        return os.path.relpath(path, self.directory)
+        return os.path.relpath(_with_parents_resolved(path), self.directory.resolve())
 
     def absolute(self, relative: str) -> Path:
         """The path that `relative` names, as seen from the cascade."""
-        return Path(os.path.normpath(self.directory / relative))
+        return seen_from(self.directory, relative)
 
     def link_best(self, name: str) -> None:
         """Point ``best`` at the phase called `name`, an ordinary experiment directory."""
         files.link(self.directory / "best", self.relative(self.phase_dir(name)))
+
+
+def seen_from(directory: Path, relative: str) -> Path:
+    """The path that `relative` names as seen from `directory`, as the kernel follows links."""
+    # Where `directory` is below a link, its ``..`` is not what stands before it in the path.
+    is_plain = directory.resolve() == Path(os.path.normpath(directory.absolute()))
+    start = directory if is_plain else directory.resolve()
+    return Path(os.path.normpath(start / relative))
+
+
+def _with_parents_resolved(path: Path) -> Path:
+    """`path` with the links above it followed: it may be a link itself, and keeps its name."""
+    plain = Path(os.path.normpath(path.absolute()))
+    return plain.parent.resolve() / plain.name
 
 
 def is_cascade(directory: Path) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement
-from espnet_topdown.experiment.train_log import read_progress
+from espnet_topdown.experiment.train_log import read_progress, trained_epochs
 from espnet_topdown.plan.plan import Phase
 
 REFRESH_S = 1.0
@@ -27,9 +27,11 @@ class Display:
         frozen, total = self.cascade.facts.frozen_parameters(phase)
         cut = f", cut {phase.cut}" if phase.cut else ""
         log = self.cascade.paths.phase_dir(phase.name) / "train.log"
+        epochs = trained_epochs(log.parent)
+        resumes = f", goes on after epoch {epochs}" if epochs else ""
         self._say(
             f"{phase.name}: {phase.kind}{cut}, seed {phase.seed}, {frozen:,} of {total:,}"
-            f" parameters frozen; log {log}"
+            f" parameters frozen{resumes}; log {log}"
         )
 
     def finished(self, phase: Phase, judgement: Judgement) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
+from espnet_topdown.cascade.base_check import check_as_judged
 from espnet_topdown.cascade.cascade import Cascade, read_header
 from espnet_topdown.cascade.judgement import Records, ready
 from espnet_topdown.cascade.ledger import Ledger
@@ -71,6 +72,7 @@ def make_record(
         "parent": cascade.paths.relative(cascade.parent_dir(phase, records)),
         "key": read_begun(directory) or key(cascade, phase, records),
         "dev": {"criterion": list(criterion), "curve": curve},
+        "base": cascade.judged_base(records),
         "epochs": len(rows),
         "hours": hours,
         "threads": threads,
@@ -96,7 +98,7 @@ def _links(directory: Path) -> dict[str, str]:
     return {link.name: str(link.readlink()) for link in links}
 
 
-def key(cascade: Cascade, phase: Phase, records: Records) -> dict[str, Any]:
+def key(cascade: Cascade, phase: Phase, records: Records, *, lists: bool = True) -> dict[str, Any]:
     """What decides the phase's result now (see `phase_key`), as it reads back from JSON.
 
     Raises:
@@ -104,7 +106,7 @@ def key(cascade: Cascade, phase: Phase, records: Records) -> dict[str, Any]:
     """
     config = cascade.phase_config(phase, records)
     parent = cascade.parent_file(phase, records)
-    now = phase_key(config, parent, _averaged_epochs(cascade, parent))
+    now = phase_key(config, parent, _averaged_epochs(cascade, parent), lists=lists)
     # Tuples become lists, keys text: else a recorded key would differ from its own source.
     return json.loads(json.dumps(now))
 
@@ -143,8 +145,16 @@ def _ranked(rows: Sequence[Mapping[str, Any]], part: str, metric: str, mode: str
     return sorted(values, key=values.__getitem__)
 
 
-def changes_of(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
+def changes_of(
+    cascade: Cascade, phase: Phase, records: Records, *, lists: bool = True
+) -> list[str]:
     """Lines ``what: before -> now`` since the phase was finished, or begun; none before that.
+
+    Args:
+        cascade: whose phase it is.
+        phase: finished, begun, or neither.
+        records: of its finished phases.
+        lists: False compares only those lists that are there, seen from the current directory.
 
     Raises:
         TopdownError: a list or the parent's model file cannot be read.
@@ -153,7 +163,13 @@ def changes_of(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
         before = records[phase.name]["key"]
     else:
         before = read_begun(cascade.paths.phase_dir(phase.name))
-    return [] if before is None else key_changes(before, key(cascade, phase, records))
+    if before is None:
+        return []
+    now = key(cascade, phase, records, lists=lists)
+    if not lists:
+        here = {path: value for path, value in before["files"].items() if path in now["files"]}
+        before = {**before, "files": here}
+    return key_changes(before, now)
 
 
 def check_as_begun(cascade: Cascade, phase: Phase, records: Records) -> None:
@@ -189,26 +205,44 @@ def check_begun(cascade: Cascade, records: Records) -> None:
         raise TopdownError("\n".join(messages))
 
 
-def check_finished(cascade: Cascade, records: Records) -> None:
+def absent_lists(records: Records) -> list[str]:
+    """Lists that finished phases read and that are not there, seen from the current directory."""
+    names = [name for record in records.values() for name in record["key"].get("files", {})]
+    return [name for name in dict.fromkeys(names) if not Path(name).exists()]
+
+
+def check_finished(cascade: Cascade, records: Records, *, lists: bool = True) -> None:
     """Compare every finished phase with what the plan asks for now.
+
+    Args:
+        cascade: whose phases these are.
+        records: of its finished phases.
+        lists: False compares only those lists that are there, seen from the current directory.
 
     Raises:
         TopdownError: keys of finished phases changed (the message shows all differences), or the
             plan lost a phase.
     """
     _check_none_lost(cascade)
-    messages = []
+    check_as_judged(cascade.paths, cascade.model_file(cascade.base.directory))
+    changed: dict[tuple[str, ...], list[str]] = {}
     for phase in cascade.phases:
         if phase.name not in records:
             continue
-        lines = changes_of(cascade, phase, records)
+        lines = changes_of(cascade, phase, records, lists=lists)
         if lines:
-            head = (
-                f"{phase.name} is finished, but what it depends on changed (recorded -> now); undo"
-                " that, give another --dir (--topdown_dir of run.sh), or train it anew with\n"
-                f"    {cascade.redo_command([phase.name])}"
-            )
-            messages.append("\n  ".join([head, *lines]))
+            # A change that several phases have in common is told once.
+            changed.setdefault(tuple(lines), []).append(phase.name)
+    messages = []
+    for common, names in changed.items():
+        is_one = len(names) == 1
+        verb, depend = ("is", "it depends") if is_one else ("are", "they depend")
+        head = (
+            f"{', '.join(names)} {verb} finished, but what {depend} on changed (recorded -> now);"
+            " undo that, give another --dir (--topdown_dir of run.sh), or train anew with\n"
+            f"    {cascade.redo_command(names)}"
+        )
+        messages.append("\n  ".join([head, *common]))
     if messages:
         raise TopdownError("\n".join(messages))
 

@@ -266,7 +266,7 @@ class _Run:
         if outcome == "failed" and command not in reason:
             reason += f"\n    with other settings, train it anew: {command}"
         self.failures[training.phase.name] = reason
-        self._end(training, outcome, **details)
+        self._end(training, outcome, reason=reason, **details)
         self.display.failed(training.phase, reason)
 
     def _end(

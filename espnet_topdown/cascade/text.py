@@ -5,14 +5,16 @@ Text only; neither torch nor ESPnet is needed.
 
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, Records, best_value
+from espnet_topdown.cascade.launch import failure
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.experiment.phase_dir import LOCK
-from espnet_topdown.experiment.train_log import read_progress
+from espnet_topdown.experiment.train_log import read_progress, trained_epochs
 from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.plan.plan import BASE, Phase
@@ -98,6 +100,17 @@ def notes(cascade: Cascade) -> list[str]:
     """What the reader must know before starting: about pre-trained parameters, layers and ties."""
     config = cascade.base.config
     lines = list(cascade.facts.data["notes"])
+    if cascade.base_value is None:
+        lines.append(
+            f"the dev value of {cascade.base.directory} is not known (neither checkpoint.pth nor"
+            f" train.log has {cascade.criterion.name}): phases are not judged against it, but"
+            " against the first of them"
+        )
+    asked, own = cascade.parent_model, cascade.base.model_file(cascade.plan)
+    if own != asked:
+        lines.append(
+            f"the base has no {asked}; layers are kept of the {own} that it was packed with"
+        )
     if config.get("init_param"):
         lines.append(_init_param_note(cascade))
     if config.get("freeze_param"):
@@ -113,8 +126,11 @@ def notes(cascade: Cascade) -> list[str]:
             f"options of a newer ESPnet that stand at their defaults are left out:"
             f" {', '.join(dropped)}"
         )
-    lines += short_of_room(cascade.plan, cascade.facts.names, cascade.base.seed)
-    ways = ", ".join(sorted({phase.tied or "freeze" for phase in cascade.phases}))
+    held = cascade.facts.held_from_above()
+    lines += short_of_room(cascade.plan, cascade.facts.names, cascade.base.seed, held=held)
+    # As `training.phase_start` does where the plan says nothing.
+    unsaid = "freeze" if cascade.base.task == "lm" else "not said, so a cut between them is refused"
+    ways = ", ".join(sorted({phase.tied or unsaid for phase in cascade.phases}))
     for layer in cascade.facts.data["layers"]:
         if layer["tied_to"]:
             others = ", ".join(layer["tied_to"])
@@ -139,12 +155,18 @@ def estimate(cascade: Cascade, records: Records) -> str:
     waiting = [phase for phase in cascade.phases if phase.name not in records]
     if not waiting:
         return "every phase is finished"
-    epochs = sum(_max_epoch(cascade, phase) for phase in waiting)
+    epochs = sum(_epochs_left(cascade, phase) for phase in waiting)
     size = len(waiting) * _phase_bytes(cascade)
     return (
         f"{len(waiting)} phase(s) to train, {epochs} epochs at most: {_hours(cascade, epochs)};"
         f" disk {size / 1e9:.2f} GB at most, {_free_bytes(cascade) / 1e9:.1f} GB free"
     )
+
+
+def _epochs_left(cascade: Cascade, phase: Phase) -> int:
+    """The most epochs that a phase still takes: one that was begun goes on where it was."""
+    directory = cascade.paths.phase_dir(phase.name)
+    return max(0, _max_epoch(cascade, phase) - trained_epochs(directory))
 
 
 def _hours(cascade: Cascade, epochs: int) -> str:
@@ -189,20 +211,32 @@ class _State(NamedTuple):
 def status(cascade: Cascade, records: Records) -> str:
     """Every phase with its state, epochs, dev criterion and time left."""
     judgement = cascade.judge(records)
-    outcomes = Ledger(cascade.paths.ledger).outcomes()
+    attempts = Ledger(cascade.paths.ledger).last_attempts()
     header = ["phase", "kind", "cut", "state", "epoch", cascade.criterion.name, "hours", "left"]
     base_epochs = str(len(cascade.facts.epochs))
     rows = [[BASE, BASE_KIND, "-", *_State("finished", base_epochs, _dev(judgement, BASE))]]
+    failures = []
     for phase in cascade.phases:
         if phase.name in records:
             state = _finished_state(judgement, phase, records[phase.name])
         else:
             is_skipped = phase.name in judgement.skipped
-            state = _open_state(cascade, phase, outcomes.get(phase.name), is_skipped=is_skipped)
+            last = attempts.get(phase.name, {})
+            state = _open_state(cascade, phase, last, is_skipped=is_skipped)
+            if state.state == "failed":
+                failures.append(_failure(cascade, phase, last))
         rows.append([phase.name, phase.kind, phase.cut or "-", *state])
     owner = files.holder(cascade.paths.lock)
     running = f"run by {owner}" if owner else "not running"
-    return f"{aligned(header, rows)}\nbest: {judgement.best}; {running}"
+    return "\n".join([aligned(header, rows), *failures, f"best: {judgement.best}; {running}"])
+
+
+def _failure(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> str:
+    """Why a phase failed, and where to read more."""
+    directory = cascade.paths.phase_dir(phase.name)
+    # Ledgers before version 0.2 do not say it.
+    reason = last.get("reason") or failure(directory)
+    return f"{phase.name} failed: {reason}\n  its log: {directory / 'train.log'}"
 
 
 def _finished_state(judgement: Judgement, phase: Phase, record: Mapping[str, Any]) -> _State:
@@ -214,14 +248,29 @@ def _finished_state(judgement: Judgement, phase: Phase, record: Mapping[str, Any
     )
 
 
-def _open_state(cascade: Cascade, phase: Phase, outcome: str | None, *, is_skipped: bool) -> _State:
-    """That of a phase that is not finished; `outcome` is how its last attempt ended."""
+def _left_as(directory: Path, last: Mapping[str, Any]) -> str:
+    """How a phase without a record and without a training stands, and what `run` will do."""
+    if not last:
+        return "waiting"
+    if not directory.exists():
+        return "deleted: will be trained anew"
+    # Without an end the runner itself was killed, and could not tell.
+    outcome = last.get("outcome") if last["event"] == "end" else "killed"
+    if outcome == "done":
+        return "record deleted: will be made from its files"
+    return "failed" if outcome == "failed" else "interrupted: will go on"
+
+
+def _open_state(
+    cascade: Cascade, phase: Phase, last: Mapping[str, Any], *, is_skipped: bool
+) -> _State:
+    """That of a phase that is not finished; `last` is the ledger's last event of it, if any."""
     directory = cascade.paths.phase_dir(phase.name)
     # The trainer holds this lock, which an earlier run may have left alive.
     is_training = files.holder(directory / LOCK) is not None
     if is_skipped and not is_training:
         return _State("skipped")
-    state = "training" if is_training else outcome or "waiting"
+    state = "training" if is_training else _left_as(directory, last)
     progress = read_progress(directory / "train.log")
     if progress is None:
         return _State(state)

@@ -10,7 +10,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
-from espnet_topdown.cascade.records import check_finished
+from espnet_topdown.cascade.records import absent_lists, check_finished
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, RECORD, REDO, is_prunable, record_sum
 from espnet_topdown.training import checkpoint
@@ -33,7 +33,7 @@ def verify(cascade: Cascade, records: Records) -> list[str]:
     faults = []
     # Its faults are told with all others, not instead of them.
     try:
-        check_finished(cascade, records)
+        check_finished(cascade, records, lists=False)
     except TopdownError as error:
         faults.append(str(error))
     for name, record in records.items():
@@ -51,6 +51,12 @@ def verify(cascade: Cascade, records: Records) -> list[str]:
         )
     if not passed:
         raise TopdownError(f"{directory}: no phase is finished, so there is nothing to verify")
+    absent = absent_lists(records)
+    if absent:
+        passed.append(
+            f"note: {len(absent)} list(s) that were read are not here and were not compared:"
+            f" {', '.join(absent[:3])}; run in the recipe directory to compare them"
+        )
     return passed
 
 

@@ -6,6 +6,7 @@ two sets.
 """
 
 import argparse
+import hashlib
 import itertools
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ PAUSES_S = (0.0, 0.3)  # between digits
 EDGE_S = 0.1  # before the first and after the last digit
 TALKERS = 3  # of the babble
 PEAK = 0.99
+# Of the 3,000 recordings, by `checksum`: those that the results of this recipe are from.
+SHA256 = "1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959"
 
 SpokenDigit = tuple[str, int]  # speaker, digit
 Recordings = Mapping[SpokenDigit, Sequence[np.ndarray]]  # of one set
@@ -59,6 +62,35 @@ def recordings_dir(source: Path, downloads: Path) -> Path:
         f"FSDD names {source}, but it has no recordings like 7_theo_0.wav; give a clone of FSDD or"
         " an archive of it"
     )
+
+
+def checksum(directory: Path) -> str:
+    """SHA-256 of the list of recordings, in the format of ``sha256sum *.wav``, sorted by name."""
+    names = sorted(path.name for path in directory.glob("*.wav"))
+    lines = [f"{files.sha256(directory / name)}  {name}\n" for name in names]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_recordings(directory: Path, expected: str) -> None:
+    """Refuse recordings other than those with the `checksum` `expected`.
+
+    Args:
+        directory: of the recordings.
+        expected: SHA-256 in hexadecimal, or ``none`` to take any.
+
+    Raises:
+        TopdownError: they are others.
+    """
+    if expected == "none":
+        return
+    actual = checksum(directory)
+    if actual != expected:
+        count = sum(1 for _ in directory.glob("*.wav"))
+        raise TopdownError(
+            f"{directory}: the {count} recordings have the checksum {actual}, not {expected}, so"
+            " they are not those of this recipe's results; fetch FSDD again, or give --checksum"
+            " none to take them as they are"
+        )
 
 
 def read_recordings(directory: Path) -> Corpus:
@@ -231,7 +263,10 @@ def prepare(options: argparse.Namespace) -> None:
     small = [f"--{name}_strings {size}" for name, size in sizes.items() if size < 1]
     if small:
         raise TopdownError(f"{', '.join(small)}: every set needs one string at least")
-    corpus = read_recordings(recordings_dir(options.fsdd, options.downloads))
+    directory = recordings_dir(options.fsdd, options.downloads)
+    # Names, formats and gaps are told first: they say more than a checksum.
+    corpus = read_recordings(directory)
+    check_recordings(directory, options.checksum)
     snr_db = _decibels(options.snr_db)
     for name, names in speakers_of_sets(speakers(corpus), options.rotation).items():
         own: dict[SpokenDigit, list[np.ndarray]] = {}
@@ -265,6 +300,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--fsdd", type=Path, required=True, help=source)
     add("--downloads", type=Path, default="downloads", help="where archives go (downloads)")
     add("--output", type=Path, default="data", help="where the sets go (data)")
+    add("--checksum", default=SHA256, help="of the recordings, or none to take any (FSDD's)")
     add("--train_strings", type=int, default=1000, help="strings of the training set (1000)")
     add("--dev_strings", type=int, default=180, help="strings of the dev set (180)")
     add("--test_strings", type=int, default=1500, help="strings of the test set (1500)")

@@ -5,6 +5,7 @@ Neither torch nor ESPnet is needed; which options this ESPnet's parser knows is 
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +17,7 @@ import yaml
 from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.quality import measures_quality
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -47,6 +49,7 @@ _NEWER_DEFAULTS = {
     "chunk_discard_short_samples": True,
     "wandb_allow_val_change": True,
 }
+_OF_ONE_EPOCH = re.compile(r"(\.?checkpoint.*|\d+epoch)\.pth")
 _DATA = "{part}_data_path_and_name_and_type"
 
 
@@ -128,11 +131,12 @@ class Experiment:
             return plan.dev_criterion
         rows = self.config.get("best_model_criterion") or []
         criteria = [(str(part), str(metric), str(mode)) for part, metric, mode in rows]
-        on_dev = [criterion for criterion in criteria if criterion[0] == "valid"]
+        on_dev = [row for row in criteria if row[0] == "valid" and measures_quality(row[1])]
         if not on_dev:
             raise TopdownError(
-                f"{self.directory} selected its models by no validation metric; give the plan"
-                " 'dev_criterion: [valid, acc, max]'"
+                f"{self.directory} selected its models by nothing that measures quality on the"
+                f" validation data (best_model_criterion: {rows}); give the plan 'dev_criterion:"
+                " [valid, acc, max]'"
             )
         preferred = ("loss", "acc") if self.task == "lm" else ("acc",)
         for wanted in preferred:
@@ -142,9 +146,31 @@ class Experiment:
         return on_dev[0]
 
     def parent_model(self, plan: Plan) -> str:
-        """The model file that parents are taken from and that decoding uses."""
+        """The model file of each phase that parents are taken from and that decoding uses."""
         part, metric, _ = self.dev_criterion(plan)
         return plan.parent_model or f"{part}.{metric}.ave.pth"
+
+    def model_file(self, plan: Plan) -> str:
+        """The model file of this experiment itself that a phase keeps layers of.
+
+        As of each phase, or where the experiment was packed the one file that it was packed with.
+        """
+        asked = self.parent_model(plan)
+        if plan.parent_model or (self.directory / asked).exists():
+            return asked
+        averages = self.averages()
+        return averages[0] if self.is_packed and len(averages) == 1 else asked
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether only what decoding needs is here, as model collections ship it."""
+        has_epochs = any(self.directory.glob("[0-9]*epoch.pth"))
+        return not has_epochs and not (self.directory / "checkpoint.pth").exists()
+
+    def averages(self) -> list[str]:
+        """Names of the model files that are there, but for the checkpoint and single epochs."""
+        names = sorted(path.name for path in self.directory.glob("*.pth") if path.exists())
+        return [name for name in names if not _OF_ONE_EPOCH.fullmatch(name)]
 
     def phase_config(
         self,
@@ -249,7 +275,11 @@ def list_files(config: Mapping[str, Any]) -> list[str]:
 
 
 def phase_key(
-    config: Mapping[str, Any], parent: Path | None, epochs: Sequence[Path] = ()
+    config: Mapping[str, Any],
+    parent: Path | None,
+    epochs: Sequence[Path] = (),
+    *,
+    lists: bool = True,
 ) -> dict[str, Any]:
     """What decides a phase's result: its options and seed, its parent's weights, its lists.
 
@@ -257,19 +287,21 @@ def phase_key(
         config: the phase's training config.
         parent: the parent's model file, None without a parent.
         epochs: the files that the parent's weights are the mean of, where they are recomputed.
+        lists: False leaves out lists that are not there, seen from the current directory.
 
     Raises:
         TopdownError: a list or the parent's file cannot be read.
     """
     settings = {key: value for key, value in config.items() if not _matches(key, _FREE_KEYS)}
     # The parent counts by its weights, not by its place.
+    read = [path for path in list_files(config) if lists or Path(path).exists()]
     conf = config.get("topdown_conf") or {}
     settings["topdown_conf"] = {key: value for key, value in conf.items() if key != "parent"}
     return {
         "settings": settings,
         "parent": files.sha256(parent) if parent else None,
         "parent_epochs": {path.name: files.sha256(path) for path in epochs},
-        "files": _list_hashes(config),
+        "files": {path: files.sha256(Path(path)) for path in read},
     }
 
 

@@ -1,4 +1,4 @@
-"""Progress of a training, read from the log that ESPnet writes.
+"""Progress of a training, read from the logs that ESPnet writes.
 
 The lines are those of espnet2/train/trainer.py (run) and espnet2/train/reporter.py (log_message).
 """
@@ -33,20 +33,47 @@ class Progress:
 
 
 def read_progress(log: Path) -> Progress | None:
-    """Progress from `log`, None before the first epoch."""
-    if not log.exists():
+    """Progress from `log` and those of the attempts that it went on from, None before any epoch.
+
+    Args:
+        log: the newest, ``train.log``; the older ones stand beside it.
+    """
+    started: re.Match[str] | None = None
+    rows: dict[int, dict[str, Any]] = {}
+    for attempt in _attempts(log):
+        text = attempt.read_text(encoding="utf-8", errors="replace")
+        for started in _STARTED.finditer(text):
+            # Epochs that a resumed training repeats count by its own results.
+            rows = {epoch: row for epoch, row in rows.items() if epoch < int(started[1])}
+        rows |= {int(number): _row(number, body) for number, body in _RESULTS.findall(text)}
+    if started is None:
         return None
-    text = log.read_text(encoding="utf-8", errors="replace")
-    started = list(_STARTED.finditer(text))
-    if not started:
-        return None
-    epoch, max_epoch, time_left = started[-1].groups()
     return Progress(
-        epoch=int(epoch),
-        max_epoch=int(max_epoch),
-        time_left=time_left,
-        results=tuple(_row(number, body) for number, body in _RESULTS.findall(text)),
+        epoch=int(started[1]),
+        max_epoch=int(started[2]),
+        time_left=started[3],
+        results=tuple(rows[epoch] for epoch in sorted(rows)),
     )
+
+
+def trained_epochs(directory: Path) -> int:
+    """Epochs after which the training in `directory` will go on; 0 where it will begin."""
+    # Without it ESPnet starts anew.
+    if not (directory / "checkpoint.pth").exists():
+        return 0
+    progress = read_progress(directory / "train.log")
+    return progress.results[-1]["epoch"] if progress and progress.results else 0
+
+
+def _attempts(log: Path) -> list[Path]:
+    """The logs of a training, oldest first: ESPnet's launcher renames train.log to train.1.log."""
+    older = []
+    for path in log.parent.glob(f"{log.stem}.*{log.suffix}"):
+        number = path.name.removeprefix(f"{log.stem}.").removesuffix(log.suffix)
+        if number.isdigit():
+            older.append((-int(number), path))
+    newest = [log] if log.exists() else []
+    return [*(path for _, path in sorted(older)), *newest]
 
 
 def _row(number: str, body: str) -> dict[str, Any]:

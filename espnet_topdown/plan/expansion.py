@@ -4,16 +4,18 @@
 neither torch nor ESPnet is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan.kinds import CONTROL, KINDS, TOP_DOWN
 from espnet_topdown.plan.layers import cut_index
-from espnet_topdown.plan.plan import BASE, SEED_STRIDE, Entry, Phase, Plan, seed_fault
+from espnet_topdown.plan.plan import BASE, SEED_STRIDE, UNTIED, Entry, Phase, Plan, seed_fault
 
 
-def expand(plan: Plan, names: Sequence[str], base_seed: int) -> tuple[Phase, ...]:
+def expand(
+    plan: Plan, names: Sequence[str], base_seed: int, *, held: Collection[str] = ()
+) -> tuple[Phase, ...]:
     """The flat list of phases for a model with layers `names` (lowest first).
 
     Args:
@@ -21,17 +23,20 @@ def expand(plan: Plan, names: Sequence[str], base_seed: int) -> tuple[Phase, ...
         names: layer names of the model.
         base_seed: the base's ``seed``; phase k is trained under ``base_seed + 1000 * k`` unless
             given.
+        held: layers that are nothing but a matrix tied to a higher layer.
 
     Raises:
         TopdownError: unknown cuts and parents, a phase that would train nothing or keep nothing, a
             repeated name or an ancestor's seed; all at once.
     """
-    return _Expansion(plan, names, base_seed).run()
+    return _Expansion(plan, names, base_seed, held).run()
 
 
-def short_of_room(plan: Plan, names: Sequence[str], base_seed: int) -> list[str]:
+def short_of_room(
+    plan: Plan, names: Sequence[str], base_seed: int, *, held: Collection[str] = ()
+) -> list[str]:
     """Notes on each `every` of a plan that a model with layers `names` has too few layers for."""
-    expansion = _Expansion(plan, names, base_seed)
+    expansion = _Expansion(plan, names, base_seed, held)
     expansion.run()
     return expansion.notes
 
@@ -39,10 +44,13 @@ def short_of_room(plan: Plan, names: Sequence[str], base_seed: int) -> list[str]
 class _Expansion:
     """One run over a plan's entries; collects the faults of all of them."""
 
-    def __init__(self, plan: Plan, names: Sequence[str], base_seed: int) -> None:
+    def __init__(
+        self, plan: Plan, names: Sequence[str], base_seed: int, held: Collection[str]
+    ) -> None:
         self.plan = plan
         self.names = names
         self.base_seed = base_seed
+        self.held = held
         self.phases: list[Phase] = []
         self.faults: list[str] = []
         self.notes: list[str] = []
@@ -73,7 +81,7 @@ class _Expansion:
     def _every(self, entry: Entry, every: int) -> list[str]:
         """Cuts from `start` down to `stop`, `every` layers apart."""
         first = self._first_of_every(entry, every)
-        last = cut_index(self.names, entry.stop) if entry.stop else 1
+        last = cut_index(self.names, entry.stop) if entry.stop else self._lowest_cut(entry)
         # A plan is written for models of any depth: one cut at least, where there is room for one.
         is_first_free = entry.start is None
         if is_first_free and first < last < first + every:
@@ -87,6 +95,14 @@ class _Expansion:
             between = f"{self.names[max(first, 0)]} and {self.names[last]}"
             self.faults.append(f"every: {every} gives no cut between {between}")
         return cuts
+
+    def _lowest_cut(self, entry: Entry) -> int:
+        """Position of the lowest cut that leaves something to be drawn."""
+        is_untied = (entry.tied or self.plan.tied) in UNTIED
+        for place, name in enumerate(self.names):
+            if is_untied or name not in self.held:
+                return place + 1
+        return len(self.names)
 
     def _first_of_every(self, entry: Entry, every: int) -> int:
         """Position of the first cut: as asked, or below the last cut, or the top stack's lowest."""
@@ -145,6 +161,12 @@ class _Expansion:
         It takes that phase's cut, parent, seed, tie and training options.
         """
         by_name = {phase.name: phase for phase in self._candidates()}
+        if not by_name:
+            self.faults.append(
+                f"control {kind} stands before every phase, so it answers none; put it below those"
+                " that it answers"
+            )
+            return
         for asked in entry.answers or tuple(by_name):
             if asked not in by_name:
                 self.faults.append(f"control {kind} answers '{asked}'; {nearest(asked, by_name)}")

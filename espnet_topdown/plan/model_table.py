@@ -107,6 +107,12 @@ _HUBERT = "encoder.hubert_pretrain_model.wav2vec2.encoder.transformer"
 _DEPTH = {"BranchformerEncoderLayer": "stochastic_depth_rate"}
 _DROP = {"EBranchformerEncoder": "layer_drop_rate"}
 _LM_TIE = Tie("tie_weights", lower="lm.encoder.weight", upper="lm.decoder.weight")
+# espnet2/mt/espnet_model.py
+MT_TIE = Tie(
+    "share_decoder_input_output_embed",
+    lower="decoder.embed.0.weight",
+    upper="decoder.output_layer.weight",
+)
 
 # Part of an ESPnet model, in the order of the data -> ESPnet's choice of it (--encoder, --lm) ->
 # class.

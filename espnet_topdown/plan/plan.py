@@ -14,6 +14,7 @@ from espnet_topdown.plan.layers import cut_index
 
 DROPOUT = ("keep", "off")
 TIED = ("freeze", "untie_draw", "untie_copy")
+UNTIED = ("untie_draw", "untie_copy")
 INIT_PARAM = ("keep", "drop")
 BASE = "phase0"
 # ESPnet seeds epoch n with seed + n (train/trainer.py, run): neighbouring seeds repeat sequences.
@@ -132,7 +133,8 @@ class Entry:
         cut: one phase, cut there; beside `control`, the control's cut.
         every: a phase for every so many layers, from `start` down to `stop`.
         start: first cut of `every`; None: `every` layers below the last cut, or the decoder.
-        stop: last cut of `every`; None: the lowest layer but one.
+        stop: last cut of `every`; None: the lowest that leaves a layer to be drawn, which a matrix
+            tied to a kept layer is not.
         sweep: a phase for each of these cuts, independent of one another.
         control: kind of a control, one for each phase that it answers.
         answers: names of the phases that `control` answers; None: all.

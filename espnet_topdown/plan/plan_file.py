@@ -4,6 +4,7 @@ All faults of a plan are reported at once, each with its place and the nearest v
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -33,7 +34,10 @@ def read_plan(path: Path | str) -> Plan:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without anything that executes, and without a key that stands twice."""
+    """YAML without anything that executes, and without a key that stands twice.
+
+    Numbers are those of YAML 1.2: in YAML 1.1, which PyYAML reads, ``1e-3`` is text.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         # PyYAML itself takes the last of two equal keys.
@@ -46,6 +50,13 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
 
 
 def parse_plan(text: str, source: str = "plan") -> Plan:
@@ -153,8 +164,8 @@ def _item_faults(item: Any, where: str) -> list[str]:
     faults = check.unknown_keys(item, _known(Entry))
     faults += _form_faults(values)
     faults += check.faults(values, rules.ITEM)
-    if values.get("name") in rules.TAKEN_NAMES:
-        faults.append(f"the name '{values['name']}' is taken")
+    if str(values.get("name")).casefold() in rules.TAKEN_NAMES:
+        faults.append(f"the name '{values['name']}' is taken; give another")
     faults += _phase_faults(values)
     return [f"{where}: {fault}" for fault in faults]
 

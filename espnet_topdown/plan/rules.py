@@ -24,8 +24,13 @@ OVERRIDES = (
     *("use_matplotlib", "use_tensorboard", "use_wandb"),
     *("wandb_project", "wandb_entity", "wandb_model_log_interval"),
 )
-# Names that mean something else where a phase's name can stand.
-TAKEN_NAMES = (BASE, "base", "best", "previous")
+# Names that mean something else where a phase's name can stand, in small letters, since some file
+# systems do not tell them from capitals: words of plans, and what stands beside the phases.
+TAKEN_NAMES = (
+    *(BASE, "base", "best", "previous"),
+    *("plan.yaml", "cascade.json", "model.json", "checked.json", "ledger.jsonl", "aside"),
+    *("results.md", "results.json", "report.html", "images"),
+)
 # An item of 'phases' has exactly one of these, or a control with a cut of its own.
 ITEM_FORMS = ("cut", "every", "sweep", "control")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.model_table import MODELS, Tie
+from espnet_topdown.plan.model_table import MODELS, MT_TIE, Tie
 
 
 def tie_of(config: Mapping[str, Any]) -> Tie | None:
@@ -38,9 +38,12 @@ def untie(config: MutableMapping[str, Any]) -> Tie:
 
 
 def _tied(config: Mapping[str, Any]) -> tuple[str, Tie] | None:
-    """The part of the model (``lm``) that has a tie, and the tie."""
+    """The part of the model (``lm``) whose ``_conf`` has the option of a tie, and the tie."""
     for part, choices in MODELS.items():
         model = choices.get(config.get(part) or "")
         if model and model.tie:
             return part, model.tie
+    # An option of the whole model; off or on, only a model that can tie has it.
+    if MT_TIE.option in (config.get("model_conf") or {}):
+        return "model", MT_TIE
     return None

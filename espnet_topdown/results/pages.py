@@ -4,6 +4,7 @@ Scores are read here. Comparing is left to `espnet_topdown.results.compare`, sin
 `espnet_topdown.results.tables`.
 """
 
+import errno
 import subprocess
 import sys
 import time
@@ -33,6 +34,9 @@ from espnet_topdown.results.tables import (
 )
 from espnet_topdown.table import Page
 from espnet_topdown.versions import versions
+
+# Of a reader who may not write, or of a file system that nobody may write to.
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def results_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Page | str:
@@ -66,7 +70,14 @@ def _cascade_results(directories: Sequence[Path], *, case_sensitive: bool) -> Pa
     if len(cascades) > 1:
         return cascade_page(rows, sets, notes=notes)
     layers = list(cascades[0].facts.parameters.items())
-    return write_cascade(directories[0], rows, sets, layers, notes)
+    try:
+        return write_cascade(directories[0], rows, sets, layers, notes)
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        where = f"{directories[0]}: {error.strerror}"
+        print(f"note: {where}; RESULTS.md and the pictures were not written", file=sys.stderr)
+        return cascade_page(rows, sets, notes=notes)
 
 
 def experiment_results(exp: Path, *, case_sensitive: bool = False) -> str:

@@ -85,7 +85,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
     """Phase 0 and every finished phase, in the plan's order."""
     records = cascade.read_records()
     judgement = cascade.judge(records)
-    rows = [_base_result(cascade, dev=judgement.dev[BASE], best=judgement.best == BASE)]
+    rows = [_base_result(cascade, dev=judgement.dev.get(BASE), best=judgement.best == BASE)]
     for phase in cascade.phases:
         record = records.get(phase.name)
         if record is None:

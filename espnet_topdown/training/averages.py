@@ -6,6 +6,7 @@ for our own phases and recomputed when they are read from other experiments.
 """
 
 import itertools
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +115,12 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
     sources = _sources(directory, average)
     if sources:
         return mean(map(load_state, sources))
-    # The first average is right in every version; a count of 1 averages nothing.
-    is_the_only_one = len(criteria) == 1 and sum(count > 1 for count in counts) == 1
-    if is_the_only_one:
+    # The first average is right in every version, and a count of 1 averages nothing.
+    of_several = [one for one in averages.values() if one.count > 1]
+    is_right = average in of_several[:1] or average.count == 1
+    # Where a model was packed with it alone, it is the model whose error rates are known.
+    is_packed = [one for one in directory.glob("*.pth") if one.exists()] == [path]
+    if is_right or is_packed:
         return load_state(path)
     raise TopdownError(
         f"{path} is an average that ESPnet <= 202511 may have got wrong (it kept {len(criteria)}"
@@ -129,7 +133,12 @@ def _sources(directory: Path, average: Average) -> list[Path]:
     """The epoch files of an average, none where one is gone or where nothing tells the best."""
     if not (directory / CHECKPOINT).exists():
         return []
-    reporter = reporter_of(load(directory / CHECKPOINT))
+    try:
+        reporter = reporter_of(load(directory / CHECKPOINT))
+    except TopdownError as error:
+        # Torn by a kill: the average may be whole all the same.
+        logging.warning(f"top-down: {error}; averages are not recomputed")
+        return []
     sources = [directory / epoch for epoch in average.epochs(reporter)]
     are_there = all(source.exists() for source in sources)
     return sources if are_there else []

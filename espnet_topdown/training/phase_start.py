@@ -73,12 +73,10 @@ def begin(
             was begun.
     """
     order = model_layers.order_of(model, conf.layers)
-    sides = conf.sides(order.names)
     # The other ranks get the first one's tensors when their model is wrapped (torch/nn/parallel/
     # distributed.py, `_sync_module_states`), frozen ones too.
     parent = read_parent(model, order, conf, config) if writes else None
-    kept = _kept_tensors(model, order, sides.kept, conf.tied)
-    sides = _with_ties(sides, order, kept)
+    sides, kept = sides_and_kept(model, order, conf)
     if parent is not None:
         freeze.copy_tensors(model, parent.state, kept)
         if conf.tied == "untie_copy":
@@ -107,6 +105,20 @@ def begin(
         _write_start(output_dir, _start(begun, conf, config))
         _log(model, order, begun, conf, config.get("seed"))
     return begun
+
+
+def sides_and_kept(
+    model: torch.nn.Module, order: LayerOrder, conf: TopdownConf
+) -> tuple[Sides, tuple[str, ...]]:
+    """Kept, fresh and frozen layers of a phase, ties counted, and names of the kept tensors.
+
+    Raises:
+        TopdownError: an unknown cut, nothing to keep or to train, or weights tied across the cut
+            without a word on what to do.
+    """
+    sides = conf.sides(order.names)
+    kept = _kept_tensors(model, order, sides.kept, conf.tied)
+    return _with_ties(sides, order, kept), kept
 
 
 def _kept_tensors(

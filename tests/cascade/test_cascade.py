@@ -1,11 +1,17 @@
 """Cascades as directories: moved, of other versions, and without results yet."""
 
+import errno
+import json
+import os
 import shutil
 
+import pytest
 import yaml
 from cascades import copied, fails, run, words
 
+from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.cli import main
+from espnet_topdown.results import pages
 
 
 def test_cascade_can_be_moved(finished, base, tmp_path, capsys):
@@ -61,3 +67,58 @@ def test_fresh_layers_that_the_bases_freeze_param_leaves_random_are_refused_by_p
     plan.write_text("phases: [{cut: encoder.1, train: {freeze_param: [ctc]}}]")
     error = fails(capsys, "plan", str(copy), "--plan", str(plan))
     assert "freeze_param must be [], which trains what the base's freeze_param froze" in error
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_results_are_printed_for_a_reader_who_may_not_write(number, finished, monkeypatch, capsys):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "RESULTS.md")
+
+    monkeypatch.setattr(pages, "write_cascade", refuse)
+    main(["results", str(finished)])
+    said = capsys.readouterr()
+    assert "phase2" in said.out
+    assert (
+        f"note: {finished}: {os.strerror(number)}; RESULTS.md and the pictures were not" in said.err
+    )
+
+
+def test_a_full_disk_is_told_as_that(finished, monkeypatch, capsys):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "RESULTS.md")
+
+    monkeypatch.setattr(pages, "write_cascade", refuse)
+    assert "No space left" in fails(capsys, "results", str(finished))
+
+
+def test_links_hold_below_a_parent_that_is_a_link(tmp_path):
+    (tmp_path / "deep" / "disk").mkdir(parents=True)
+    (tmp_path / "recipe" / "exp" / "asr").mkdir(parents=True)
+    # The cascade's parent is a link into another depth: there `..` is another directory.
+    (tmp_path / "recipe" / "cascades").symlink_to(tmp_path / "deep" / "disk")
+    directory = tmp_path / "recipe" / "cascades" / "c"
+    directory.mkdir()
+    paths = CascadePaths(directory, tmp_path / "recipe" / "exp" / "asr")
+    paths.link_best("phase0")
+    assert (directory / "best").resolve() == (tmp_path / "recipe" / "exp" / "asr").resolve()
+    again = paths.absolute(paths.relative(paths.base))
+    assert again.resolve() == paths.base.resolve()
+
+
+def test_a_base_that_is_a_link_keeps_its_name(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "exp" / "c").mkdir(parents=True)
+    (tmp_path / "exp" / "asr").symlink_to(tmp_path / "scratch")
+    paths = CascadePaths(tmp_path / "exp" / "c", tmp_path / "exp" / "asr")
+    assert paths.relative(paths.base) == "../asr"
+
+
+def test_a_change_that_phases_share_is_told_once(finished, base, tmp_path, capsys):
+    copy = copied(finished, base, tmp_path)
+    (tmp_path / "plan.yaml").write_text(
+        "{train: {max_epoch: 9}, phases: [{cut: decoder}, {cut: encoder.1}]}"
+    )
+    error = fails(capsys, *words(base, tmp_path))
+    assert "phase1, phase2 are finished, but what they depend on changed" in error
+    assert error.count("settings.max_epoch: 2 -> 9") == 1
+    assert json.loads((copy / "phase1" / "record.json").read_text())["epochs"] == 2

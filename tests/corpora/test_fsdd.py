@@ -1,6 +1,7 @@
 """FSDD: strings say their text, sets share no recording, babble has its level, faults are named."""
 
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def prepare(source: Path, output: Path, *options: str) -> None:
     sizes = ["--train_strings", "6", "--dev_strings", "6", "--test_strings", "6"]
-    places = ["--fsdd", str(source), "--output", str(output)]
+    places = ["--fsdd", str(source), "--output", str(output), "--checksum", "none"]
     places += ["--downloads", str(output / "downloads")]
     fsdd.main([*places, *sizes, *options])
 
@@ -151,6 +152,25 @@ def test_bad_options_are_named(
     clone: Path, tmp_path: Path, options: list[str], says: str, refused: Callable[..., str]
 ) -> None:
     assert says in refused(prepare, clone, tmp_path, *options)
+
+
+def test_recordings_are_known_by_their_checksum(
+    clone: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    # As coreutils: (cd recordings; sha256sum *.wav | sha256sum)
+    command = "LC_ALL=C; sha256sum *.wav | sha256sum"
+    said = subprocess.run(
+        ["bash", "-c", command],
+        cwd=clone / "recordings",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    right = said.stdout.split()[0]
+    prepare(clone, tmp_path / "right", "--checksum", right)
+    error = refused(prepare, clone, tmp_path / "wrong", "--checksum", fsdd.SHA256)
+    assert f"the 1500 recordings have the checksum {right}, not {fsdd.SHA256}" in error
+    assert not (tmp_path / "wrong" / "train").exists()
 
 
 def damage_nothing(root: Path) -> None:

@@ -21,6 +21,33 @@ def test_epochs_metrics_and_the_time_left_are_read(tmp_path):
     assert read_progress(tmp_path / "train.log") == expected
 
 
+def test_a_resumed_training_shows_all_its_epochs(tmp_path):
+    def log(name: str, *epochs: tuple[int, float]) -> None:
+        lines = []
+        for epoch, acc in epochs:
+            lines += [
+                f"INFO: {epoch}/9epoch started",
+                f"INFO: {epoch}epoch results: [valid] acc={acc}",
+            ]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+
+    # ESPnet's launcher renames: the higher the number, the older. Epoch 3 was repeated.
+    log("train.10.log", (1, 0.1))
+    log("train.9.log", (2, 0.2), (3, 0.3))
+    log("train.1.log", (3, 0.35), (4, 0.4))
+    log("train.log", (5, 0.5))
+    (tmp_path / "train.extra.log").write_text("7/9epoch started\n")
+    progress = read_progress(tmp_path / "train.log")
+    assert [row["epoch"] for row in progress.results] == [1, 2, 3, 4, 5]
+    assert [row["valid"]["acc"] for row in progress.results] == [0.1, 0.2, 0.35, 0.4, 0.5]
+
+
+def test_a_training_begun_anew_shows_none_of_the_old_epochs(tmp_path):
+    (tmp_path / "train.1.log").write_text(LOG)
+    (tmp_path / "train.log").write_text("1/4epoch started\n")
+    assert read_progress(tmp_path / "train.log") == Progress(1, 4, None, ())
+
+
 def test_there_is_none_before_the_first_epoch(tmp_path):
     assert read_progress(tmp_path / "train.log") is None
     (tmp_path / "train.log").write_text("Traceback (most recent call last):\n")

@@ -138,6 +138,11 @@ MISFITS = {
         "phases: [{cut: decoder}, {control: restart, answers: x}]",
         "control restart answers 'x'",
     ),
+    "control before any phase": (
+        "phases: [{control: restart}, {cut: decoder}]",
+        "control restart stands before every phase, so it answers none",
+    ),
+    "controls alone": ("phases: [{control: restart}]", "control restart stands before every phase"),
     "every without room": ("phases: [{cut: encoder.0}, {every: 3}]", "every: 3 gives no cut"),
 }
 

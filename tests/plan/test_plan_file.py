@@ -53,6 +53,13 @@ FAULTS = {
         "name must be a plain directory name, not '../x'",
     ),
     "name that is taken": ("phases: [{cut: a, name: best}]", "the name 'best' is taken"),
+    **{
+        f"name of the cascade's own {name}": (
+            f"phases: [{{cut: a, name: {name}}}]",
+            f"the name '{name}' is taken; give another",
+        )
+        for name in ("RESULTS.md", "results.MD", "plan.yaml", "images", "aside", "Best")
+    },
     "unknown dropout": (
         "{dropout: of, phases: [{cut: a}]}",
         "dropout 'of' is unknown; did you mean off",
@@ -87,6 +94,21 @@ FAULTS = {
     "patience zero": ("{patience: 0, phases: [{cut: a}]}", "patience must be a whole number > 0"),
     "layers is a list": ("{layers: [a], phases: [{cut: a}]}", "layers must be a mapping"),
 }
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "+1e-3", "0.1e-2", ".1e-2", "1.e-3", "0.001"])
+def test_a_number_with_an_exponent_is_one_wherever_it_stands(number):
+    text = f"{{min_gain: {number}, phases: [{{cut: a, train: {{optim_conf: {{lr: {number}}}}}}}]}}"
+    plan = parse_plan(text)
+    assert plan.min_gain == 0.001
+    assert plan.entries[0].train == {"optim_conf": {"lr": 0.001}}
+    assert parse_plan(plan_text(plan)) == plan
+
+
+@pytest.mark.parametrize("word", ["'1e-3'", "e-3", "1e", "1e-3x"])
+def test_a_word_that_looks_like_a_number_stays_one(word):
+    plan = parse_plan(f"phases: [{{cut: {word}}}]")
+    assert plan.entries[0].cut == word.strip("'")
 
 
 @pytest.mark.parametrize("name", FAULTS)

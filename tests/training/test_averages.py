@@ -55,8 +55,10 @@ def test_average_whose_epochs_are_gone_is_refused_where_it_may_be_wrong(espnet, 
     )
     (tmp_path / "9epoch.pth").unlink()
     with pytest.raises(TopdownError, match="may have got wrong .*valid.acc.best.pth"):
-        averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA, [3])
-    # One criterion cannot be wrong.
+        averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA[::-1], [3])
+    # The first cannot be wrong, nor the only one.
+    first = averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA, [3])
+    assert torch.equal(first["w"], torch.full((3,), 9.0))
     alone = averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA[:1], [3])
     assert torch.equal(alone["w"], torch.full((3,), 9.0))
 

@@ -1,0 +1,204 @@
+"""Try the trainings of a plan without training: write what is wrong with them, as JSON.
+
+Each phase's options are parsed by ESPnet's own parser, its model is built and its layers frozen as
+in the training, and its optimiser and scheduler are built once. What calls it:
+`espnet_topdown.cascade.phase_check`.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from espnet2.tasks.abs_task import scheduler_classes
+
+from espnet_topdown import files
+from espnet_topdown.errors import TopdownError, nearest, reported
+from espnet_topdown.plan.ties import untie
+from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.training import freeze, model_layers, phase_start
+from espnet_topdown.training.tasks import TopdownTask, task_of
+
+Config = Mapping[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """``python3 -m espnet_topdown.bin.phase_check --task TASK --phases FILE --output FILE``."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_topdown.bin.phase_check",
+        description="Write what is wrong with the trainings of a plan",
+    )
+    phases = "JSON list of phases: name, config, and the options that the plan changes"
+    parser.add_argument("--task", required=True, help="ESPnet's, such as asr")
+    parser.add_argument("--phases", type=Path, required=True, help=phases)
+    parser.add_argument("--output", type=Path, required=True, help="JSON list of faults to write")
+    args = parser.parse_args(argv)
+    with reported():
+        files.write_json(args.output, faults(task_of(args.task), files.read_json(args.phases)))
+
+
+def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
+    """Everything that would end one of the trainings early.
+
+    Args:
+        task: ESPnet's.
+        phases: a mapping each: `name`, `config` (the training config), `changed` (names of the
+            options in it that the plan changes).
+    """
+    found = []
+    # By what a phase may change of it.
+    models: dict[str, torch.nn.Module] = {}
+    for phase in phases:
+        own = _option_faults(task, phase["config"], phase["changed"])
+        if not own:
+            args = _parse(task, phase["config"])
+            own = _training_faults(task, args, models)
+        found += [f"{phase['name']}: {fault}" for fault in own]
+    return found
+
+
+def _option_faults(task: type[TopdownTask], config: Config, changed: Sequence[str]) -> list[str]:
+    """What ESPnet's parser, or the type and choices of an option, say against a config."""
+    try:
+        _parse(task, config)
+    except TopdownError as error:
+        return [str(error)]
+    actions = {action.dest: action for action in task.get_parser()._actions}
+    own = [_value_fault(actions[name], config[name]) for name in changed]
+    return [fault for fault in own if fault]
+
+
+def _parse(task: type[TopdownTask], config: Config) -> argparse.Namespace:
+    """The options of a training as its parser gives them.
+
+    Raises:
+        TopdownError: what the parser would end with.
+    """
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "phase.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        try:
+            with contextlib.redirect_stderr(said):
+                return task.get_parser().parse_args(["--config", str(path)])
+        except SystemExit:
+            reason = said.getvalue().strip().rpartition("error: ")[2]
+            raise TopdownError(f"ESPnet's parser refuses its options: {reason}") from None
+
+
+def _value_fault(action: argparse.Action, value: object) -> str | None:
+    """Why `value` cannot be that of an option.
+
+    ESPnet's parser converts only text that a config gives, and looks up no choices in it
+    (espnet2/utils/config_argparse.py).
+    """
+    name = f"train.{action.dest}"
+    if value is None:
+        return None
+    if action.dest.endswith("_conf") and not isinstance(value, Mapping):
+        return f"{name} must be a mapping, not {value!r}"
+    if isinstance(action.nargs, int):
+        is_list = isinstance(value, list | tuple) and len(value) == action.nargs
+        return None if is_list else f"{name} must be a list of {action.nargs}, not {value!r}"
+    converted = value
+    if callable(action.type):
+        try:
+            converted = action.type(str(value))
+        except (TypeError, ValueError, argparse.ArgumentTypeError):
+            kind = getattr(action.type, "__name__", "valid").replace("_or_none", "")
+            return f"{name} must be {kind}, not {value!r}"
+    if action.choices is not None and converted not in action.choices:
+        valid = [choice for choice in action.choices if choice is not None]
+        return f"{name} {value!r} is unknown; {nearest(str(value), valid)}"
+    return None
+
+
+def _training_faults(
+    task: type[TopdownTask],
+    args: argparse.Namespace,
+    models: dict[str, torch.nn.Module],
+) -> list[str]:
+    """What would stop the training between its parser and its first epoch."""
+    if getattr(args, "use_adapter", False):
+        return ["use_adapter cannot be combined with a cascade: an adapter renames the layers"]
+    try:
+        conf = TopdownConf.from_conf(args.topdown_conf)
+        if conf.unties:
+            untie(vars(args))
+        model = _built(task, args, models, is_untied=conf.unties)
+        _try_freezing(model, conf)
+    except TopdownError as error:
+        return [str(error)]
+    fault = _optimiser_fault(task, args, model)
+    return [fault] if fault else []
+
+
+def _built(
+    task: type[TopdownTask],
+    args: argparse.Namespace,
+    models: dict[str, torch.nn.Module],
+    *,
+    is_untied: bool,
+) -> torch.nn.Module:
+    """The model of a training, from `models` where one is like it.
+
+    Raises:
+        TopdownError: one of its classes refuses its options.
+    """
+    specaug = {name: getattr(args, name, None) for name in ("specaug", "specaug_conf")}
+    key = json.dumps([is_untied, specaug])
+    if key not in models:
+        try:
+            models[key] = task.build_model(args)
+        # Whatever a class says against its arguments: they raise what they like.
+        except Exception as error:  # noqa: BLE001
+            raise TopdownError(
+                f"its model cannot be built: {error}; of the model a phase may change {specaug}"
+            ) from None
+    return models[key]
+
+
+def _try_freezing(model: torch.nn.Module, conf: TopdownConf) -> None:
+    """Freeze a phase's layers, and let go of them again.
+
+    Raises:
+        TopdownError: as in the training.
+    """
+    order = model_layers.order_of(model, conf.layers)
+    sides, kept = phase_start.sides_and_kept(model, order, conf)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        if sides.frozen:
+            freeze.freeze(model, order, sides.frozen, kept)
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+def _optimiser_fault(
+    task: type[TopdownTask], args: argparse.Namespace, model: torch.nn.Module
+) -> str | None:
+    """What the classes of the optimiser and of the scheduler say against their options."""
+    what = f"optim {args.optim} with optim_conf {args.optim_conf}"
+    hint = "; give 'train: optim_conf' all that it takes (it replaces the base's whole)"
+    try:
+        (optimiser,) = task.build_optimizers(args, model)
+        if args.scheduler is not None:
+            what = f"scheduler {args.scheduler} with scheduler_conf {args.scheduler_conf}"
+            hint = "; give 'train: scheduler_conf' all that it takes (it replaces the base's whole)"
+            # As ESPnet does (espnet2/tasks/abs_task.py, main_worker).
+            scheduler_classes[args.scheduler](optimiser, **args.scheduler_conf)
+    # Whatever a class says against its arguments: they raise what they like.
+    except Exception as error:  # noqa: BLE001
+        return f"{what} cannot be built: {error}{hint}"
+    return None
+
+
+if __name__ == "__main__":
+    main()

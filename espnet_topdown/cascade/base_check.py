@@ -1,0 +1,105 @@
+"""Whether a base can be cascaded from: it is finished, can be judged, and is still what it was.
+
+Phases are judged against the base of their first run; one that was trained on since is another.
+Neither torch nor ESPnet is needed.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import check, files
+from espnet_topdown.cascade.paths import CascadePaths
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.experiment.phase_dir import RECORD
+from espnet_topdown.experiment.quality import criterion_fault
+from espnet_topdown.plan.plan import Plan
+
+
+def check_ready(base: Experiment, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a base that no phase can keep layers of, or that cannot be judged.
+
+    Args:
+        base: the base.
+        plan: may name the dev criterion and the parent's model file.
+        rows: the base's epochs; none where they are not known.
+
+    Raises:
+        TopdownError: all faults at once.
+    """
+    faults = []
+    fault = criterion_fault(base.dev_criterion(plan), rows, source=str(base.directory))
+    if fault:
+        faults.append(fault)
+    model = base.directory / base.model_file(plan)
+    if not model.exists():
+        faults.append(_missing_model(base, model, len(rows)))
+    check.refuse(faults, f"{base.directory} cannot be the base of this plan")
+
+
+def _missing_model(base: Experiment, model: Path, epochs: int) -> str:
+    """What to do about a base without the model file that a phase keeps layers of."""
+    planned = base.config.get("max_epoch") or 0
+    averages = base.averages()
+    has_averages = any(".ave" in name for name in averages)
+    if not has_averages and epochs < planned:
+        return (
+            f"its training is not finished ({epochs} of {planned} epochs, no averaged model);"
+            " finish it first, as by run.sh --stage 11"
+        )
+    there = ", ".join(averages) or "none"
+    return (
+        f"it has no {model.name}, which the dev criterion asks for (there: {there}); name one of"
+        " these as parent_model, or give another dev_criterion"
+    )
+
+
+def check_as_judged(paths: CascadePaths, model: Path) -> None:
+    """Refuse a base that is no longer the one that finished phases were judged against.
+
+    Args:
+        paths: of the cascade, which may not be there yet.
+        model: the base's model file.
+
+    Raises:
+        TopdownError: the base was trained on, or replaced.
+    """
+    change = base_change(paths, model)
+    if change:
+        raise TopdownError(f"{change}; bring back what it was, or give another --dir")
+
+
+def base_change(paths: CascadePaths, model: Path) -> str | None:
+    """How the base differs from the one that phases were judged against; None where it does not.
+
+    Args:
+        paths: of the cascade.
+        model: the base's model file.
+    """
+    judged = {}
+    for path in sorted(paths.directory.glob(f"*/{RECORD}")):
+        # A link, such as `best`, stands for a phase that is found by its own name.
+        if not path.parent.is_symlink():
+            judged[path.parent.name] = _judged_by(files.read_object(path), paths)
+    then = {name: digest for name, digest in judged.items() if digest}
+    if not then:
+        return None
+    now = files.sha256(model) if model.exists() else None
+    changed = [name for name, digest in then.items() if digest != now]
+    if not changed:
+        return None
+    names = changed[0] if len(changed) == 1 else f"{changed[0]} and {len(changed) - 1} more"
+    what = "was trained on" if now else f"lost {model.name}"
+    return f"the base {paths.base} {what} since {names} began from it and was judged against it"
+
+
+def _judged_by(record: Mapping[str, Any], paths: CascadePaths) -> str | None:
+    """Hash of the base's model that a record knows, if any."""
+    base = record.get("base")
+    if isinstance(base, Mapping):
+        return base.get("model_sha256")
+    # Records before version 0.2 know it as the parent of their own phase alone.
+    key = record.get("key")
+    is_child = record.get("parent") == paths.relative(paths.base)
+    return key.get("parent") if is_child and isinstance(key, Mapping) else None

@@ -1,0 +1,152 @@
+"""Refuses, before the first phase trains, what would end one of the phases later.
+
+What the plan and the model's facts tell is checked here, what ESPnet must say by
+`espnet_topdown.bin.phase_check` in a process of its own, whose verdict is kept beside the cascade.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import check, files, warm
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.errors import TopdownError, reported_in
+from espnet_topdown.plan.kinds import KINDS
+from espnet_topdown.plan.plan import BASE, UNTIED, Phase
+
+CHECKER = "espnet_topdown.bin.phase_check"
+# Options of a training that name a metric: part, metric and, of the second, its mode.
+_CRITERIA = ("val_scheduler_criterion", "early_stopping_criterion")
+
+
+def check_phases(cascade: Cascade) -> str:
+    """Refuse phases that could not be trained to their end.
+
+    Returns:
+        a hash of what was found good, for `keep`.
+
+    Raises:
+        TopdownError: all faults at once.
+    """
+    cascade.facts.check_dropouts(cascade.phases)
+    phases = _as_trained(cascade)
+    stamp = _stamp(phases)
+    if _kept_stamp(cascade) == stamp:
+        return stamp
+    faults = _own_faults(cascade)
+    if not faults:
+        faults = _espnet_faults(cascade.base.task, phases)
+    check.refuse(faults, "the plan cannot be trained to its end")
+    return stamp
+
+
+def keep(cascade: Cascade, stamp: str) -> None:
+    """Remember that the phases were found good, so that the next check needs no ESPnet."""
+    if _kept_stamp(cascade) != stamp:
+        files.write_json(cascade.paths.checked, {"stamp": stamp})
+
+
+def _kept_stamp(cascade: Cascade) -> str | None:
+    path = cascade.paths.checked
+    if not path.exists():
+        return None
+    return files.read_object(path, stamp=check.TEXT)["stamp"]
+
+
+def _as_trained(cascade: Cascade) -> list[dict[str, Any]]:
+    """Each phase with its training config; whose parent is not trained yet is given the base."""
+    phases = []
+    for phase in cascade.phases:
+        config = cascade.config_under(phase, cascade.base.directory)
+        phases.append({"name": phase.name, "config": config, "changed": list(phase.train)})
+    return phases
+
+
+def _stamp(phases: Sequence[Mapping[str, Any]]) -> str:
+    """A hash of the phases and of the ESPnet that was asked."""
+    text = json.dumps([phases, version("espnet"), version("torch")], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _own_faults(cascade: Cascade) -> list[str]:
+    """What the plan and the model's facts tell."""
+    faults = []
+    for phase in cascade.phases:
+        own = [_trainable_fault(cascade, phase), _tie_fault(cascade, phase)]
+        own += [_criterion_fault(cascade, phase, option) for option in _CRITERIA]
+        faults += [f"{phase.name}: {fault}" for fault in own if fault]
+    return faults
+
+
+def _trainable_fault(cascade: Cascade, phase: Phase) -> str | None:
+    frozen, total = cascade.facts.frozen_parameters(phase)
+    if frozen < total:
+        return None
+    fresh = ", ".join(phase.sides(cascade.facts.names).fresh)
+    return (
+        f"nothing would be trained: of the fresh layers ({fresh}) no parameter is left that is not"
+        " tied to a frozen layer; cut higher, or 'tied: untie_draw'"
+    )
+
+
+def _tie_fault(cascade: Cascade, phase: Phase) -> str | None:
+    """Why a phase cannot keep layers of a parent whose weights were untied."""
+    has_ties = any(layer["tied_to"] for layer in cascade.facts.data["layers"])
+    if not has_ties or phase.tied in UNTIED or not KINDS[phase.kind].has_parent:
+        return None
+    for parent in _possible_parents(cascade, phase):
+        if parent.tied in UNTIED:
+            return (
+                f"its parent {parent.name} has a matrix for each of the tied layers"
+                f" ({parent.tied}), and one matrix cannot be made of two; give it 'tied:"
+                f" {parent.tied}' too, or another parent"
+            )
+    return None
+
+
+def _possible_parents(cascade: Cascade, phase: Phase) -> list[Phase]:
+    """The phase's parent; for ``best``, every candidate before it. None where it is the base."""
+    if phase.parent == BASE:
+        return []
+    if phase.parent != "best":
+        return [cascade.phase(phase.parent)]
+    before = cascade.phases[: cascade.phases.index(phase)]
+    return [other for other in before if not other.is_control]
+
+
+def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> str | None:
+    """Why a metric that an option of the phase's training names is none; ESPnet looks it up late.
+
+    Only of the plan's own: the base was trained with its own.
+    """
+    asked = phase.train.get(option)
+    rows = cascade.facts.epochs
+    if not rows or not isinstance(asked, list | tuple) or len(asked) < 2:
+        return None
+    part, metric = asked[0], asked[1]
+    metrics: set[str] = set()
+    for row in rows:
+        for known in ("train", "valid"):
+            metrics |= {f"{known} {name}" for name in row.get(known, {})}
+    if f"{part} {metric}" in metrics:
+        return None
+    valid = ", ".join(sorted(metrics))
+    return f"train.{option} {list(asked)}: the base reports no such metric; valid: {valid}"
+
+
+def _espnet_faults(task: str, phases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What ESPnet says against the phases."""
+    with tempfile.TemporaryDirectory() as scratch:
+        asked, output, log = (Path(scratch) / name for name in ("phases", "faults", "log"))
+        files.write_json(asked, phases)
+        argv = ["--task", task, "--phases", str(asked), "--output", str(output)]
+        status = warm.start(warm.Command(CHECKER, argv, log)).wait()
+        if status == 0:
+            return list(files.read_json(output))
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    end = "\n".join(lines[-15:])
+    raise TopdownError(reported_in(lines) or f"the phases cannot be checked:\n{end}")

@@ -1,0 +1,83 @@
+"""Which of a training's metrics measure quality, so that a cascade can be judged by them.
+
+ESPnet reports times, counts and learning rates beside them (espnet2/train/trainer.py). Neither
+torch nor ESPnet is needed.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Metrics of ESPnet's models, and names made of them: cer_ctc, loss_interctc_layer6, acc_asr.
+_BETTER = {
+    **dict.fromkeys(("acc", "accuracy", "bleu", "f1"), "max"),
+    **dict.fromkeys(("loss", "cer", "wer", "ter", "per", "nll", "ppl", "perplexity"), "min"),
+}
+_BOOKKEEPING = re.compile(
+    r"time|.*_time|total_count|.*count|optim\d*_.*|lr|.*_lr\d*|loss_scale|grad_norm|clip"
+    r"|.*gpu.*|.*_mem|.*_memory|weight"
+)
+# Of fewer epochs nothing can be said about whether a metric moves.
+FEWEST_EPOCHS = 3
+
+
+def measures_quality(metric: str) -> bool:
+    """Whether `metric` may measure quality: it is no time, count, rate or size."""
+    return not _BOOKKEEPING.fullmatch(metric)
+
+
+def better(metric: str) -> str | None:
+    """Which values of a metric are better, ``max`` or ``min``; None for one of a user's own."""
+    ways = {_BETTER[word] for word in metric.split("_") if word in _BETTER}
+    return ways.pop() if len(ways) == 1 else None
+
+
+def criterion_fault(
+    criterion: Sequence[str], rows: Sequence[Mapping[str, Any]], *, source: str
+) -> str | None:
+    """Why a dev criterion cannot judge; None where it can.
+
+    Args:
+        criterion: part (``valid``), metric, and ``max`` or ``min``.
+        rows: the base's epochs; none where they are not known.
+        source: the base, for the message.
+    """
+    part, metric, mode = criterion
+    asked = f"the dev criterion {' '.join(criterion)}"
+    valid = f"valid: {_listed(part, rows) or 'those of its log'}"
+    if not measures_quality(metric):
+        return f"{asked} does not measure quality; {valid}"
+    values = _values(part, metric, rows)
+    if rows and not values:
+        return f"{asked} is in no epoch of {source}; {valid}"
+    way = better(metric)
+    if way not in (None, mode):
+        return f"{asked} would select the worst: of {metric} the {way} is the best; {valid}"
+    if not _moves(values) and len(values) >= FEWEST_EPOCHS:
+        return (
+            f"{asked} is {values[0]:g} in all {len(values)} epochs of {source}, so it cannot tell"
+            f" phases apart; {valid}"
+        )
+    return None
+
+
+def _listed(part: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The criteria that could judge, ``[valid, acc, max], [valid, loss, min]``."""
+    metrics = dict.fromkeys(metric for row in rows for metric in row.get(part, {}))
+    listed = []
+    for metric in metrics:
+        is_known = measures_quality(metric) and better(metric)
+        if is_known and _moves(_values(part, metric, rows)):
+            listed.append(f"[{part}, {metric}, {better(metric)}]")
+    return ", ".join(listed)
+
+
+def _values(part: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The finite values of a metric, epoch by epoch."""
+    values = [row.get(part, {}).get(metric) for row in rows]
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _moves(values: Sequence[float]) -> bool:
+    return len(set(values)) > 1

@@ -1,0 +1,170 @@
+"""The base of a cascade: finished, able to judge, and what it was; one truth for all commands."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny
+import yaml
+from cascades import copied, fails, run, words
+
+from espnet_topdown.cascade.base_check import check_ready
+from espnet_topdown.cli import main
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.plan.plan_file import parse_plan
+
+PLAN = parse_plan("phases: [{cut: decoder}]")
+
+
+def experiment(directory: Path, *names: str, max_epoch: int = 5) -> Experiment:
+    """A base that has the files `names`."""
+    for name in names:
+        (directory / name).touch()
+    criteria = [["valid", "acc", "max"], ["valid", "loss", "min"]]
+    return Experiment(directory, {"best_model_criterion": criteria, "max_epoch": max_epoch}, "asr")
+
+
+def rows(count: int) -> list[dict]:
+    return [{"valid": {"acc": 0.1 * epoch, "loss": 2.0}} for epoch in range(count)]
+
+
+UNREADY = {
+    "unfinished": (
+        ["checkpoint.pth", "3epoch.pth", "valid.acc.best.pth"],
+        3,
+        "its training is not finished (3 of 5 epochs, no averaged model); finish it first",
+    ),
+    "average of another criterion": (
+        ["checkpoint.pth", "valid.loss.ave.pth", "valid.loss.ave_2best.pth"],
+        5,
+        (
+            "it has no valid.acc.ave.pth, which the dev criterion asks for (there:"
+            " valid.loss.ave.pth, valid.loss.ave_2best.pth); name one of these as parent_model"
+        ),
+    ),
+    "stopped early, averages gone": (
+        ["checkpoint.pth", "valid.loss.ave.pth"],
+        2,
+        "it has no valid.acc.ave.pth",
+    ),
+    "packed with several": (
+        ["valid.acc.ave_10best.pth", "valid.loss.ave_10best.pth"],
+        0,
+        "it has no valid.acc.ave.pth",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREADY)
+def test_a_base_without_the_model_asked_for_is_refused(name: str, tmp_path: Path) -> None:
+    there, epochs, fault = UNREADY[name]
+    with pytest.raises(TopdownError, match=re.escape(fault)):
+        check_ready(experiment(tmp_path, *there), PLAN, rows(epochs))
+
+
+def test_what_the_message_advises_is_accepted(tmp_path: Path) -> None:
+    base = experiment(tmp_path, "checkpoint.pth", "valid.loss.ave.pth")
+    named = parse_plan("{parent_model: valid.loss.ave.pth, phases: [{cut: decoder}]}")
+    check_ready(base, named, rows(5))
+    by_loss = parse_plan("{dev_criterion: [valid, loss, min], phases: [{cut: decoder}]}")
+    check_ready(base, by_loss, [])
+
+
+def test_a_packed_model_is_a_base_by_its_one_file(tmp_path: Path) -> None:
+    base = experiment(tmp_path, "valid.acc.ave_10best.pth")
+    check_ready(base, PLAN, [])
+    assert base.model_file(PLAN) == "valid.acc.ave_10best.pth"
+    assert base.parent_model(PLAN) == "valid.acc.ave.pth"
+
+
+def test_a_criterion_is_chosen_among_those_that_measure_quality(tmp_path: Path) -> None:
+    config = {"best_model_criterion": [["valid", "total_count", "max"]]}
+    counted = Experiment(tmp_path, config, "asr")
+    with pytest.raises(TopdownError, match="by nothing that measures quality"):
+        counted.dev_criterion(PLAN)
+    config["best_model_criterion"].append(["valid", "loss", "min"])
+    assert counted.dev_criterion(PLAN) == ("valid", "loss", "min")
+
+
+@pytest.fixture
+def trained_on(finished, base, data, tmp_path, capsys) -> tuple[Path, Path]:
+    """A finished cascade, and its base, which was trained on for two epochs since."""
+    from espnet_topdown.bin.train import main as train
+
+    exp = tmp_path / "exp"
+    own = shutil.copytree(base, exp / "asr", symlinks=True)
+    cascade = copied(finished, own, exp)
+    main(["status", str(cascade)])
+    assert "note: " not in capsys.readouterr().err
+    config = tiny.asr_config("transformer", "rnn", max_epoch=4)
+    train(tiny.command(data, own, config))
+    # Of two epochs the best, of four another, whatever they were.
+    state = own / "valid.acc.ave.pth"
+    target = own / ("4epoch.pth" if state.resolve().name != "4epoch.pth" else "3epoch.pth")
+    assert target.exists() or target.write_bytes(b"another")
+    state.unlink()
+    state.symlink_to(target.name)
+    return cascade, own
+
+
+def test_all_commands_tell_one_truth_of_a_base_that_was_trained_on(
+    trained_on, finished, capsys
+) -> None:
+    cascade, own = trained_on
+    record = json.loads((finished / "phase1" / "record.json").read_text())
+    dev = f"{record['base']['dev']:.4f}"
+    note = f"the base {own} was trained on since phase1 and 1 more began from it"
+    for command in ("status", "phases", "results"):
+        main([command, str(cascade)])
+        said = capsys.readouterr()
+        assert f"note: {note}" in said.err
+        assert "exists" not in said.out
+        if command == "status":
+            (line,) = [line for line in said.out.splitlines() if line.startswith("phase0")]
+            assert line.split()[-2:] == ["2", dev]
+    plan = str(finished.parent / "plan.yaml")
+    for command in ("plan", "run"):
+        error = fails(capsys, command, str(own), "--plan", plan, "--dir", str(cascade))
+        assert note in error
+        assert "every phase is finished" not in error
+        assert not re.search("[0-9a-f]{64}", error)
+    assert note in fails(capsys, "verify", str(cascade))
+
+
+def test_a_packed_model_is_cascaded_from(base, tmp_path, capsys) -> None:
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    shutil.copy(base / "config.yaml", packed)
+    shutil.copy(base / "valid.acc.ave.pth", packed / "valid.acc.ave_1best.pth")
+    cascade = run(packed, tmp_path, "phases: [{cut: decoder}, {cut: encoder.1}]")
+    said = capsys.readouterr()
+    assert "are kept of the valid.acc.ave_1best.pth that it was packed with" in said.err
+    assert "the dev value of " in said.err
+    (line,) = [line for line in said.out.splitlines() if line.startswith("phase1")]
+    assert "accepted" in line
+    conf = yaml.safe_load((cascade / "phase1" / "phase.yaml").read_text())["topdown_conf"]
+    assert conf["parent_model"] == "valid.acc.ave_1best.pth"
+    conf = yaml.safe_load((cascade / "phase2" / "phase.yaml").read_text())["topdown_conf"]
+    assert conf["parent_model"] == "valid.acc.ave.pth"
+    for command in ("status", "verify", "results"):
+        main([command, str(cascade)])
+
+
+def test_a_base_with_a_torn_checkpoint_is_used_by_its_average(base, tmp_path, capsys) -> None:
+    torn = shutil.copytree(base, tmp_path / "torn", symlinks=True)
+    checkpoint = torn / "checkpoint.pth"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    (torn / "train.log").write_text(
+        "1/2epoch started\n1epoch results: [valid] acc=0.25, loss=3\n"
+        "2/2epoch started\n2epoch results: [valid] acc=0.5, loss=2\n"
+    )
+    (tmp_path / "plan.yaml").write_text("phases: [{cut: decoder}]")
+    main([*words(torn, tmp_path), "--dry_run"])
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if line.startswith("phase0")]
+    assert line.split()[-1] == "2"
+    record = run(torn, tmp_path, "phases: [{cut: decoder}]") / "phase1" / "record.json"
+    assert json.loads(record.read_text())["base"]["dev"] == 0.5

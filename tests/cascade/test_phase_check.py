@@ -1,0 +1,206 @@
+"""What would end a phase later is refused before the first."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import tiny
+from cascades import fails, words
+
+from espnet_topdown.cascade import phase_check
+from espnet_topdown.cascade.model_facts import ModelFacts
+from espnet_topdown.cli import main
+from espnet_topdown.plan.expansion import expand
+from espnet_topdown.plan.plan_file import parse_plan
+
+LAYERS = [("embed", 90, {"output": 90}), ("rnn.0", 30, {}), ("rnn.1", 30, {}), ("output", 10, {})]
+
+
+def own_faults(plan: str, *, tied: bool = True) -> list[str]:
+    """Faults that need no ESPnet, of a plan for a language model."""
+    rows = []
+    for name, count, ties in [*LAYERS[:-1], ("output", 10, {"embed": 90})]:
+        row = {"name": name, "parameters": count, "tied_to": ties if tied else {}}
+        rows.append(row)
+    epochs = [{"train": {"loss": 2.0}, "valid": {"loss": 3.0, "acc": 0.5}}]
+    facts = ModelFacts({"layers": rows, "epochs": epochs})
+    phases = expand(parse_plan(plan), facts.names, 0, held=facts.held_from_above())
+    by_name = {phase.name: phase for phase in phases}
+    cascade = SimpleNamespace(facts=facts, phases=phases, phase=by_name.get)
+    return phase_check._own_faults(cascade)
+
+
+@pytest.mark.parametrize(
+    ("plan", "fault"),
+    [
+        ("phases: [{cut: rnn.0}]", "phase1: nothing would be trained: of the fresh layers (embed)"),
+        (
+            "phases: [{cut: output, tied: untie_draw}, {cut: rnn.1}]",
+            "phase2: its parent phase1 has a matrix for each of the tied layers (untie_draw)",
+        ),
+        (
+            "phases: [{cut: output, tied: untie_copy}, {cut: rnn.1, parent: best}]",
+            "phase2: its parent phase1 has a matrix for each of the tied layers (untie_copy)",
+        ),
+        (
+            "phases: [{cut: output, tied: untie_draw}, {control: continue, parent: phase1}]",
+            None,
+        ),
+        (
+            "phases: [{cut: output, train: {early_stopping_criterion: [valid, accc, max]}}]",
+            (
+                "phase1: train.early_stopping_criterion ['valid', 'accc', 'max']: the base reports"
+                " no such metric; valid: train loss, valid acc, valid loss"
+            ),
+        ),
+        (
+            "phases: [{cut: output, train: {val_scheduler_criterion: [valid, cer]}}]",
+            "phase1: train.val_scheduler_criterion ['valid', 'cer']: the base reports no such",
+        ),
+    ],
+)
+def test_what_the_facts_of_the_model_tell(plan: str, fault: str | None) -> None:
+    faults = own_faults(plan)
+    if fault is None:
+        assert not faults
+    else:
+        (said,) = faults
+        assert said.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "phases: [{cut: output}, {cut: rnn.1}]",
+        "phases: [{cut: rnn.0, tied: untie_draw}]",
+        "{tied: untie_draw, phases: [{cut: output}, {cut: rnn.1}]}",
+        "phases: [{cut: output, tied: untie_draw}, {cut: rnn.1, parent: phase0}]",
+        "phases: [{cut: output, train: {early_stopping_criterion: [valid, acc, max]}}]",
+    ],
+)
+def test_what_can_be_trained_is_not_refused(plan: str) -> None:
+    assert not own_faults(plan)
+
+
+def test_every_stops_where_a_tied_matrix_alone_would_be_drawn() -> None:
+    plan = parse_plan("phases: [{cut: output}, {every: 1}]")
+    untied = parse_plan("{tied: untie_draw, phases: [{cut: output}, {every: 1}]}")
+    names = tuple(name for name, *_ in LAYERS)
+    cuts = {
+        "tied": [phase.cut for phase in expand(plan, names, 0, held=("embed",))],
+        "of its own": [phase.cut for phase in expand(plan, names, 0)],
+        "untied": [phase.cut for phase in expand(untied, names, 0, held=("embed",))],
+    }
+    lower = ["output", "rnn.1"]
+    assert cuts == {"tied": lower, "of its own": [*lower, "rnn.0"], "untied": [*lower, "rnn.0"]}
+
+
+OPTIONS = {
+    "text for a number": ({"batch_size": "big"}, "argument --batch_size: invalid int value: 'big'"),
+    "half a number": ({"batch_size": 2.5}, "train.batch_size must be int, not 2.5"),
+    "truth for a number": ({"accum_grad": True}, "train.accum_grad must be int, not True"),
+    "unknown optimiser": ({"optim": "adamm"}, "train.optim 'adamm' is unknown; did you mean adam"),
+    "unknown scheduler": (
+        {"scheduler": "noam"},
+        "train.scheduler 'noam' is unknown; did you mean noamlr",
+    ),
+    "unknown batch type": ({"batch_type": "sort"}, "did you mean sorted, unsorted"),
+    "conf of another optimiser": (
+        {"optim": "sgd", "optim_conf": {"betas": [0.9, 0.99]}},
+        "unexpected keyword argument 'betas'; give 'train: optim_conf' all that it takes",
+    ),
+    "conf of another scheduler": (
+        {"scheduler": "steplr", "scheduler_conf": {"warmup_steps": 3}},
+        "scheduler steplr with scheduler_conf {'warmup_steps': 3} cannot be built",
+    ),
+    "text for a rate": (
+        {"optim_conf": {"lr": "1e-3"}},
+        "optim adam with optim_conf {'lr': '1e-3'}",
+    ),
+    "no mapping": ({"optim_conf": 3}, "train.optim_conf must be a mapping, not 3"),
+    "a pair for three": (
+        {"early_stopping_criterion": ["valid", "acc"]},
+        "train.early_stopping_criterion must be a list of 3",
+    ),
+    "augmentation's unknown option": (
+        {"specaug": "specaug", "specaug_conf": {"nope": 1}},
+        "its model cannot be built: SpecAug.__init__() got an unexpected keyword argument 'nope'",
+    ),
+    "right": ({"optim": "sgd", "optim_conf": {"lr": 0.001}, "scheduler": "noamlr"}, None),
+}
+
+
+def asked(changes: dict[str, object], config: dict[str, object], **conf: object) -> dict:
+    topdown = {"parent": "exp", "cut": "decoder", "kind": "top_down", **conf}
+    whole = config | changes | {"token_list": tiny.TOKENS, "topdown_conf": topdown}
+    return {"name": "phase1", "config": whole, "changed": [*changes]}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_espnet_is_asked_before_it_trains(name: str, espnet: None) -> None:
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    changes, fault = OPTIONS[name]
+    said = faults(task_of("asr"), [asked(changes, tiny.asr_config("transformer", "rnn"))])
+    if fault is None:
+        assert not said
+    else:
+        assert fault in said[0]
+        assert said[0].startswith("phase1: ")
+
+
+def mt_config(**changes: object) -> dict[str, object]:
+    """A tiny machine translation whose decoder's embedding is its output layer."""
+    config = {**tiny.asr_config("transformer", "transformer"), **changes}
+    gone = ("frontend", "input_size", "normalize")
+    kept = {key: value for key, value in config.items() if key not in gone}
+    return kept | {
+        "frontend": "embed",
+        "frontend_conf": {"embed_dim": 16},
+        "encoder_conf": {**tiny.ENCODERS["transformer"], "input_layer": None, "output_size": 16},
+        "src_token_list": tiny.TOKENS,
+        "src_token_type": "char",
+        "model_conf": {"share_decoder_input_output_embed": True},
+    }
+
+
+def test_weights_that_machine_translation_ties_are_asked_about(espnet: None) -> None:
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    for tied, fault in [
+        (None, "weights are tied across the cut: decoder.embed.0.weight = decoder.output_layer"),
+        ("freeze", None),
+        ("untie_draw", None),
+        ("untie_copy", None),
+    ]:
+        phase = asked({}, mt_config(), cut="output", **({"tied": tied} if tied else {}))
+        said = faults(task_of("mt"), [phase])
+        assert (fault in said[0]) if fault else not said
+
+
+def test_an_adapter_is_refused(espnet: None) -> None:
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    config = tiny.asr_config("transformer", "rnn") | {"use_adapter": True}
+    (said,) = faults(task_of("asr"), [asked({}, config)])
+    assert said.startswith("phase1: use_adapter cannot be combined with a cascade")
+
+
+def test_plan_and_run_refuse_alike_and_nothing_is_written(base, tmp_path, capsys):
+    plan = "{phases: [{cut: decoder}, {cut: encoder.1, train: {optim: adamm}}]}"
+    (tmp_path / "plan.yaml").write_text(plan)
+    command = words(base, tmp_path)
+    for error in (fails(capsys, *command), fails(capsys, "plan", *command[1:-2])):
+        assert "phase2: train.optim 'adamm' is unknown; did you mean adam" in error
+    assert not (tmp_path / "cascade").exists()
+
+
+def test_a_second_check_asks_nobody(finished: Path, base: Path, monkeypatch, capsys) -> None:
+    assert len(json.loads((finished / "checked.json").read_text())["stamp"]) == 64
+    monkeypatch.setattr(phase_check.warm, "start", None)
+    main(["plan", str(base), "--plan", str(finished.parent / "plan.yaml"), "--dir", str(finished)])
+    assert "every phase is finished" in capsys.readouterr().out
