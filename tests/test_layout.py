@@ -13,7 +13,7 @@ LEVELS = (
     ("files",),
     ("plan",),
     ("experiment",),
-    ("warm", "warm_server"),
+    ("warm",),
     ("lm",),
     ("training",),
     ("cascade",),

@@ -158,13 +158,13 @@ is_warm() {
     [[ $1 == *espnet_topdown.warm* ]]
 }
 
-# start_warm: the process ends with this script; espnet_topdown/warm.py sends commands to the socket
+# start_warm: the process ends with this script; espnet_topdown/warm/client.py sends commands to the socket
 # that ESPNET_TOPDOWN_WARM names.
 start_warm() {
     [ -z "${ESPNET_TOPDOWN_WARM:-}" ] || return 0
     warm_dir=$(mktemp -d)
     export ESPNET_TOPDOWN_WARM=${warm_dir}/socket
-    python3 -m espnet_topdown.warm_server "${ESPNET_TOPDOWN_WARM}" &
+    python3 -m espnet_topdown.warm.server "${ESPNET_TOPDOWN_WARM}" &
     warm_pid=$!
     trap 'kill "${warm_pid}" 2>/dev/null || true; rm -rf "${warm_dir}"' EXIT
 }
