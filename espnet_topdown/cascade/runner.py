@@ -160,7 +160,9 @@ class _Run:
         slot = self._free_slot()
         gpus = gpu_share(self.launch, slot, os.environ.get("CUDA_VISIBLE_DEVICES"))
         # Told before it happens: a kill in between leaves an attempt that `close_dangling` ends.
-        self.ledger.append("start", phase.name, attempt=attempt, threads=self.threads, **gpus)
+        places = {"threads": self.threads, "ngpu": self.launch.ngpu}
+        places["num_nodes"] = self.launch.num_nodes
+        self.ledger.append("start", phase.name, attempt=attempt, **places, **gpus)
         warm.rotate(directory / "train.log")
         self.display.started(phase)
         task = self.cascade.base.task
@@ -208,7 +210,7 @@ class _Run:
 
     def _give_up(self, training: _Training, status: int | None) -> None:
         """Tell why a training ended early; the phase waits again where it only gave way."""
-        reason = failure(training.directory)
+        reason = failure(training.directory, status)
         lock_dir = (training.directory / LOCK).parent
         if f"{lock_dir} {files.IN_USE}" in reason:
             # An earlier run's trainer took the lock after `_start` had looked. The phase is
