@@ -13,6 +13,7 @@ from pathlib import Path
 
 from espnet_topdown import warm
 from espnet_topdown.errors import TopdownError, reported_in
+from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.warm.groups import told
 
 # A number, GPU-UUID, or MIG-...; -1 and Slurm's NoDevFiles are none.
@@ -53,6 +54,20 @@ def default_threads(launch: Launch) -> int:
     if launch.cmd:
         return 1
     return max(1, len(os.sched_getaffinity(0)) // launch.jobs)
+
+
+def check_base(launch: Launch, base: Experiment) -> None:
+    """Refuse GPUs that no training of this base could use, before the first phase.
+
+    Raises:
+        TopdownError: the base is a stream model, and several processes are asked for.
+    """
+    is_stream = base.config.get("model") == "lm_stream"
+    if is_stream and (launch.ngpu > 1 or launch.num_nodes > 1):
+        raise TopdownError(
+            f"--ngpu {launch.ngpu} --num_nodes {launch.num_nodes}: {base.directory} is a stream"
+            " model, whose state cannot be split over GPUs; give --ngpu 0 or 1, and one node"
+        )
 
 
 def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:

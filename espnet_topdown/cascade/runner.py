@@ -18,6 +18,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, ready
 from espnet_topdown.cascade.launch import (
     Launch,
+    check_base,
     default_threads,
     failure,
     gpu_share,
@@ -58,6 +59,7 @@ def run(
         TopdownError: another run holds the directory, a finished phase's key changed, or a phase
             failed (after the others that do not need it were trained).
     """
+    check_base(launch, cascade.base)
     with files.locked(cascade.paths.lock, "cascade"):
         # Read under the lock: from here on only this process makes records.
         records = cascade.read_records()

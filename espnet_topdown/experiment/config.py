@@ -48,6 +48,8 @@ def _is_counts(value: object) -> bool:
 _RULES = {
     "seed": check.WHOLE,
     "max_epoch": check.WHOLE,
+    # ESPnet trains with its own trainer alone then (espnet2/tasks/abs_task.py, main_worker).
+    "use_deepspeed": Must("false: no phase is trained by DeepSpeed", lambda value: not value),
     "keep_nbest_models": Must("whole numbers", _is_counts),
     _DATA.format(part="train"): Must("a list of (path, name, type)", _is_triples),
     _DATA.format(part="valid"): Must("a list of (path, name, type)", _is_triples),

@@ -10,6 +10,7 @@ import torch
 import yaml
 from espnet2.tasks.lm import LMTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
+from espnet2.train.distributed_utils import get_world_size
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_topdown.check import Must, faults, unknown_keys
@@ -126,6 +127,9 @@ def read_stream(path: Path, tokens: Sequence[str]) -> torch.Tensor:
 def stream_faults(args: argparse.Namespace) -> list[str]:
     """What is wrong with the options of a stream model's training, with what to give instead."""
     options = dict(vars(args))
+    # Of several nodes ESPnet knows by the launcher, of several processes by the environment.
+    if args.dist_launcher != "mpi":
+        options["dist_world_size"] = get_world_size(args.dist_world_size, args.dist_launcher)
     if not options["use_matplotlib"]:
         # ESPnet2 plots nothing then (espnet2/tasks/abs_task.py `main_worker`, 202511).
         del options["num_att_plot"]

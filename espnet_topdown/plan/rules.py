@@ -18,7 +18,7 @@ OVERRIDES = (
     *("optim", "optim_conf", "grad_clip", "grad_clip_type", "grad_noise"),
     *("exclude_weight_decay", "exclude_weight_decay_conf"),
     *("scheduler", "scheduler_conf", "val_scheduler_criterion"),
-    *("specaug", "specaug_conf"),
+    *("use_amp", "specaug", "specaug_conf"),
     *("rir_scp", "rir_apply_prob", "noise_scp", "noise_apply_prob", "noise_db_range"),
     *("log_level", "log_interval", "num_workers", "num_att_plot", "max_cache_size"),
     *("use_matplotlib", "use_tensorboard", "use_wandb"),
@@ -85,7 +85,7 @@ ITEM = {
     "seed": check.whole(0),
     "name": Must("a plain directory name", _is_directory_name),
 }
-TRAIN = {"max_epoch": check.whole(1)}
+TRAIN = {"max_epoch": check.whole(1), "use_amp": check.SWITCH}
 TOPDOWN_CONF = {
     "kind": check.one_of(KINDS),
     "parent": check.NAME,

@@ -140,19 +140,22 @@ recipe() {
     python3 -m espnet_topdown.recipe "$@"
 }
 
-# trains_here: whether the warm process can train: on the CPU of this machine, by plain python3.
+# trains_here: whether the warm process can train: on this machine, on one GPU at most, by plain
+# python3.
 trains_here() {
     is_warm "${cuda_cmd}" && [ "${python}" = python3 ] &&
-        [ "${ngpu}" = 0 ] && [ "${num_nodes}" = 1 ]
+        [ "${ngpu}" -le 1 ] && [ "${num_nodes}" = 1 ]
 }
 
-# train DIR MODULE ARGS...: one training, logged to DIR/train.log; it goes on where an earlier one
-# stopped.
+# train DIR TASK ARGS...: one training, logged to DIR/train.log; it goes on where an earlier one
+# stopped, and waits for one that still runs in DIR. As espnet2.bin.TASK_train, with that lock.
 train() {
-    local dir=$1 module=$2 launch_cmd="${cuda_cmd}" launch
+    local dir=$1 task=$2 launch_cmd="${cuda_cmd}" launch command
     shift 2
+    command=(-m espnet_topdown.bin.train "${task}" "$@")
     if trains_here; then
-        ${cuda_cmd} --keep_logs "${dir}/train.log" python3 -m "${module}" "$@" --ngpu 0
+        ${cuda_cmd} --gpu "${ngpu}" --keep_logs "${dir}/train.log" \
+            python3 "${command[@]}" --ngpu "${ngpu}"
         return
     fi
     is_warm "${cuda_cmd}" || launch_cmd+=" --name $(basename "${dir}").train"
@@ -164,8 +167,7 @@ train() {
         --init_file_prefix "${dir}/.dist_init_"
         --multiprocessing_distributed true
     )
-    "${python_cmd[@]}" -m espnet2.bin.launch "${launch[@]}" -- \
-        "${python_cmd[@]}" -m "${module}" "$@"
+    "${python_cmd[@]}" -m espnet2.bin.launch "${launch[@]}" -- "${python_cmd[@]}" "${command[@]}"
 }
 
 # collect DIR JOBS MODULE ARGS...: statistics of JOBS parts, put together in DIR.
@@ -440,7 +442,7 @@ if do_stage 7; then
         --output_dir "${lm_exp}"
         "${lm_words[@]}"
     )
-    train "${lm_exp}" espnet2.bin.lm_train "${options[@]}"
+    train "${lm_exp}" lm "${options[@]}"
 fi
 
 if do_stage 8; then
@@ -498,7 +500,7 @@ if do_stage 11; then
             --normalize_conf "stats_file=${asr_stats_dir}/train/feats_stats.npz"
         )
     fi
-    train "${asr_exp}" espnet2.bin.asr_train "${options[@]}" "${asr_words[@]}"
+    train "${asr_exp}" asr "${options[@]}" "${asr_words[@]}"
 fi
 
 results=${asr_exp}/${inference_tag}
