@@ -14,8 +14,9 @@ import yaml
 from models import build
 
 from espnet_topdown import files
-from espnet_topdown.cascade.launch import failure
+from espnet_topdown.cascade.launch import Launch, failure, start_training
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.experiment.task import TASKS, task_of_config
 from espnet_topdown.training.checkpoint import load_state
@@ -282,3 +283,25 @@ def test_a_worker_that_is_killed_is_told_by_its_signal(
     with pytest.raises(SystemExit):
         main([*words, "true"])
     assert "of this training was killed by SIGKILL" in capfd.readouterr().err
+
+
+def test_two_nodes_of_one_process_each_train_one_phase(
+    data, train, tmp_path, warm_process, monkeypatch
+):
+    """ESPnet's launcher over stand-ins for slurm.pl and srun; on CPU, so by gloo."""
+    nodes = Path(__file__).with_name("nodes")
+    monkeypatch.setenv("PATH", str(nodes), prepend=":")
+    base = train(tmp_path / "base", dict(TRANSFORMER))
+    config = Experiment.read(base)._passed_on(TRANSFORMER | yaml_of(base))
+    config |= dict(seed=1000, topdown_conf=dict(parent=str(base), cut="encoder.1"))
+    phase = tmp_path / "phase1"
+    files.write_text(phase / "phase.yaml", yaml.safe_dump(config))
+    launch = Launch(num_nodes=2, cmd=str(nodes / "slurm.pl"), python=str(nodes / "python"))
+    trainer = start_training(launch, "asr", phase, threads=1, variables={})
+    assert trainer.wait(120) == 0, failure(phase)
+    assert (phase / "topdown" / "proof.json").exists()
+    assert ":0/2] " in (phase / "train.log").read_text()
+
+
+def yaml_of(experiment):
+    return yaml.safe_load((experiment / "config.yaml").read_text())
