@@ -9,7 +9,7 @@ PACKAGE = Path(espnet_topdown.__file__).parent
 # From the bottom up; what stands on one line may not import one another.
 LEVELS = (
     ("errors",),
-    ("check", "table", "locks"),
+    ("check", "table", "locks", "yaml_text"),
     ("files",),
     ("plan",),
     ("experiment",),

@@ -9,14 +9,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.yaml_text import load_yaml
 
 # Of one run, not of the experiment: never passed on.
 _RUN_KEYS = (
@@ -192,14 +191,14 @@ def read_config(path: Path) -> dict[str, Any]:
         TopdownError: it cannot be read, or holds something else.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise TopdownError(
             f"{path.parent} is no trained experiment: cannot read {path} ({error.strerror})"
         ) from None
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: not UTF-8, or PyYAML's for a date that is none.
+    except UnicodeDecodeError as error:
         raise TopdownError(f"{path} is not YAML: {error}") from None
+    config = load_yaml(text, str(path))
     if not isinstance(config, dict):
         raise TopdownError(f"{path} is not a training config")
     return config

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from espnet2.tasks.lm import LMTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.distributed_utils import get_world_size
@@ -15,6 +14,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_topdown.check import Must, faults, unknown_keys
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import read_config
 from espnet_topdown.lm import register
 from espnet_topdown.lm.bptt import BpttIterFactory, Windows
 from espnet_topdown.lm.corpus import EOS, read_text, word_ids
@@ -143,7 +143,7 @@ def _check_vocabulary(output_dir: Path, token_list: str | list[str]) -> None:
     config = output_dir / "config.yaml"
     if not (output_dir / "checkpoint.pth").exists() or not config.exists():
         return
-    old = yaml.safe_load(config.read_text(encoding="utf-8"))["token_list"]
+    old = read_config(config)["token_list"]
     new = token_list
     if isinstance(new, str):
         new = Path(new).read_text(encoding="utf-8").splitlines()

@@ -29,6 +29,7 @@ from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.training import checkpoint
 from espnet_topdown.training.trainer import TopdownTrainer
 from espnet_topdown.warm.groups import told
 
@@ -79,6 +80,7 @@ class TopdownTask(AbsTask):
         if args.collect_stats or args.dry_run:
             super().main_worker(args)
             return
+        _refuse_code(args.init_param)
         conf = TopdownConf.from_conf(args.topdown_conf)
         if conf.unties:
             untie(vars(args))
@@ -114,6 +116,25 @@ def _is_first_rank(args: argparse.Namespace) -> bool:
     if not args.distributed:
         return True
     return get_rank(args.dist_rank, args.dist_launcher) in (0, None)
+
+
+def _refuse_code(init_params: Sequence[str]) -> None:
+    """Refuse pre-trained files that hold more than tensors.
+
+    ESPnet would run what is in them (espnet2/torch_utils/load_pretrained_model.py, 202511, loads
+    with ``weights_only=False``).
+    """
+    for words in init_params:
+        # FILE:SOURCE:TARGET:EXCLUDED
+        path = words.partition(":")[0]
+        try:
+            checkpoint.load(Path(path))
+        except TopdownError as error:
+            raise TopdownError(
+                f"init_param {words} of the base cannot be loaded as tensors alone: {error}. Save"
+                " its state dict (torch.save(model.state_dict(), FILE)), or give the plan"
+                " 'init_param: drop'"
+            ) from None
 
 
 def _refuse_deepspeed(args: argparse.Namespace) -> None:

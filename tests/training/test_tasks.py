@@ -305,3 +305,32 @@ def test_two_nodes_of_one_process_each_train_one_phase(
 
 def yaml_of(experiment):
     return yaml.safe_load((experiment / "config.yaml").read_text())
+
+
+class RunsCode:
+    """Unpickled, it makes a directory."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pretrained_file_that_would_run_code_is_refused_before_espnet_reads_it(
+    data, tmp_path, espnets_worker, capsys
+):
+    from espnet_topdown.bin.train import main
+
+    torch.save({"w": torch.zeros(1), "x": RunsCode(tmp_path / "ran")}, tmp_path / "pre.pth")
+    conf = dict(parent=str(tmp_path), cut="decoder")
+    params = [f"{tmp_path}/pre.pth:encoder:encoder"]
+    with pytest.raises(SystemExit):
+        main(begin_training(tmp_path, data, topdown_conf=conf, init_param=params))
+    said = capsys.readouterr().err
+    assert f"init_param {params[0]} of the base cannot be loaded as tensors alone" in said
+    assert not (tmp_path / "ran").exists() and espnets_worker == []
+    # As it advises.
+    torch.save({"w": torch.zeros(1)}, tmp_path / "pre.pth")
+    main(begin_training(tmp_path, data, topdown_conf=conf, init_param=params))
+    assert len(espnets_worker) == 1
