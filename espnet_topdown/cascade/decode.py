@@ -6,12 +6,12 @@ options, is for the caller to say.
 
 import re
 import shlex
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.warm import groups
 
 # Of egs2/TEMPLATE/asr1/asr.sh, ESPnet 202301 and later.
 _OPTIONS = ("stage", "stop_stage", "skip_train", "asr_exp", "inference_asr_model")
@@ -37,11 +37,11 @@ def decode(cascade: Cascade, phases: Sequence[Path], options: Sequence[str]) -> 
     for phase in phases:
         words = ["./run.sh", "--stage", "12", "--stop_stage", "13", "--skip_train", "true"]
         words += ["--asr_exp", str(phase), "--inference_asr_model", cascade.parent_model, *options]
-        # A decoder that reads its terminal must not swallow the caller's.
-        status = subprocess.run(words, stdin=subprocess.DEVNULL).returncode
+        # It has no terminal, which a decoder might read, and ends with this process.
+        status = groups.run(words)
         if status != 0:
             raise TopdownError(
-                f"{shlex.join(words)} ended with status {status}; what it said stands above"
+                f"{shlex.join(words)} {groups.told(status)}; what it said stands above"
             )
 
 

@@ -57,6 +57,7 @@ def make_record(
         "files": proof["files"],
         "model_sha256": files.sha256(directory / cascade.parent_model),
         "unmoved": proof["unmoved"],
+        "machine": proof.get("machine"),
         "finished": files.now(),
     }
 

@@ -202,6 +202,7 @@ class _Run:
         except TopdownError as error:
             self._fail(training, str(error), "failed")
             return
+        record |= {"ngpu": self.launch.ngpu, "num_nodes": self.launch.num_nodes}
         # Before the ledger's event: the record alone makes the phase finished.
         write_record(training.directory, record)
         self.records[phase.name] = record

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.files import write_text
 
 # Carried along where a set has them.
 EXTRA = ("spk2gender", "utt2lang", "utt2category", "stm", "glm")
@@ -40,9 +41,8 @@ def read_table(path: Path) -> dict[str, str]:
 
 def write_table(path: Path, table: Mapping[str, object]) -> None:
     """Write a table sorted by key, as Kaldi's C locale sorts it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = (f"{key} {table[key]}".rstrip() + "\n" for key in sorted(table))
-    path.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))
 
 
 def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:

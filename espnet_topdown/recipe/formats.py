@@ -13,6 +13,7 @@ import soundfile
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, jobs
 from espnet_topdown.recipe.audio import read_audio, resample
+from espnet_topdown.warm.groups import end_with_parent
 
 FORMATS = ("flac", "wav", "flac.ark", "wav.ark")
 
@@ -85,7 +86,8 @@ def _run(work: Sequence[Work], processes: int) -> list[dict[str, Written]]:
     processes = min(processes, len(work))
     if processes <= 1:
         return [_write_piece(*piece) for piece in work]
-    with ProcessPoolExecutor(processes) as pool:
+    # Killed, this process could not stop them, and they would wait for work for ever.
+    with ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
         return list(pool.map(_write_piece, *zip(*work, strict=True)))
 
 
@@ -110,7 +112,7 @@ def _write_piece(
     cuts: Sequence[Cut], directory: Path, audio_format: str, rate: int
 ) -> dict[str, Written]:
     """Write one part, and say by utterance what was written."""
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     kind, _, ark = audio_format.partition(".")
     written = {}
     for utterance, samples in _read(cuts, rate):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.files import write_text
 
 T = TypeVar("T")
 RESULTS = ("text", "token", "token_int", "score")
@@ -43,7 +44,7 @@ def split_keys(number: int, files: Mapping[str, Path], directory: Path) -> int:
     number = min(number, *map(len, lists.values()))
     for name, lines in lists.items():
         for n, piece in enumerate(pieces(lines, number), 1):
-            (directory / f"{name}.{n}.scp").write_text("".join(piece), encoding="utf-8")
+            write_text(directory / f"{name}.{n}.scp", "".join(piece))
     return number
 
 
@@ -61,7 +62,7 @@ def append_vocabulary(shapes: Sequence[Path], token_list: Path, suffix: str) -> 
     size = len(token_list.read_text(encoding="utf-8").splitlines())
     for path in shapes:
         lines = (f"{line},{size}\n" for line in path.read_text(encoding="utf-8").splitlines())
-        path.with_name(f"{path.name}.{suffix}").write_text("".join(lines), encoding="utf-8")
+        write_text(path.with_name(f"{path.name}.{suffix}"), "".join(lines))
 
 
 def join_outputs(directory: Path) -> None:
@@ -85,4 +86,4 @@ def join_outputs(directory: Path) -> None:
         lines: list[str] = []
         for file in files:
             lines += file.read_text(encoding="utf-8").splitlines(keepends=True)
-        (directory / name).write_text("".join(sorted(lines)), encoding="utf-8")
+        write_text(directory / name, "".join(sorted(lines)))

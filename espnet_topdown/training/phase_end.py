@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF
@@ -49,6 +51,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
         "files": {name: checkpoint.state_fingerprint(own) for name, own in prints.items()},
         "frozen": frozen,
         "unmoved": _unmoved(begun, prints[final]),
+        "machine": machine(),
     }
     # The proof says that all of it is done, so it comes last.
     files.write_json(output_dir / EPOCHS, epochs(reporter))
@@ -58,6 +61,12 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
         f"top-down: proved in {len(prints)} model files that {len(frozen)} frozen tensors are the"
         f" parent's; fresh tensors that did not move: {', '.join(proof['unmoved']) or 'none'}"
     )
+
+
+def machine() -> dict[str, str | None]:
+    """What this process trains with: torch, its CUDA, and the GPU, None for the CPU."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_initialized() else None
+    return {"torch": torch.__version__, "cuda": torch.version.cuda, "gpu": gpu}
 
 
 def _check_frozen(prints: Mapping[str, str], frozen: Mapping[str, str], file: str) -> None:

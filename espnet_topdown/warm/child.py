@@ -80,7 +80,7 @@ def _open_eyes(module: str, argv: list[str], threads: int) -> None:
     torch.cuda._cached_device_count = None
     trainer = sys.modules.get("espnet2.train.trainer")
     if trainer is not None:
-        trainer.autocast_args = autocast_args(torch)
+        vars(trainer)["autocast_args"] = autocast_args(torch)
 
 
 def _start_cold(module: str, argv: list[str], threads: int) -> NoReturn:

@@ -374,6 +374,7 @@ if do_stage 3; then
     for name in ${test_sets}; do
         sources+=("data/${name}") targets+=("${dump}/${name}")
     done
+    hold "${targets[@]}"
     recipe format --sources "${sources[*]}" --targets "${targets[*]}" \
         --audio_format "${audio_format}" --fs "${fs}" --nj "${nj}"
 fi
@@ -388,6 +389,7 @@ if do_stage 4; then
         --max_wav_duration "${max_wav_duration}"
         --lm_train_text "${lm_train_text}"
     )
+    hold "${train_dir}" "${valid_dir}"
     recipe filter "${dump}" "${options[@]}"
 fi
 
@@ -409,6 +411,7 @@ if do_stage 5; then
         --oov "${oov}"
         --sos_eos "${sos_eos}"
     )
+    hold "${token_list%/*}"
     recipe tokens "${token_list}" "${options[@]}"
 fi
 
@@ -417,6 +420,7 @@ if do_stage 6; then
     need 4 "${dump}/lm_train.txt"
     need 5 "${token_list}"
     save_command "${lm_stats_dir}" 6
+    hold "${lm_stats_dir}"
     log_dir=${lm_stats_dir}/logdir
     jobs=$(recipe split "${log_dir}" --nj "${nj}" \
         "train=${dump}/lm_train.txt" "dev=${lm_dev_text}")
@@ -465,6 +469,7 @@ if do_stage 10; then
     need 4 "${train_dir}/wav.scp" "${valid_dir}/wav.scp"
     need 5 "${token_list}"
     save_command "${asr_stats_dir}" 10
+    hold "${asr_stats_dir}"
     log_dir=${asr_stats_dir}/logdir
     jobs=$(recipe split "${log_dir}" --nj "${nj}" \
         "train=${train_dir}/wav.scp" "valid=${valid_dir}/wav.scp")
@@ -526,6 +531,7 @@ if do_stage 12; then
     fi
     for name in ${decoded_sets}; do
         need 3 "${dump}/${name}/wav.scp"
+        hold "${results}/${name}"
         log_dir=${results}/${name}/logdir
         rm -rf "${log_dir}"
         jobs=$(recipe split "${log_dir}" "keys=${dump}/${name}/wav.scp" --nj "${inference_nj}")
@@ -559,14 +565,15 @@ if do_stage 13; then
         --bpemodel "${bpemodel}"
         "--score_opts=${score_opts}"
     )
+    hold "${decoded[@]}"
     recipe score "${options[@]}"
     if [ -f local/score.sh ]; then
         local/score.sh "${score_words[@]}" "${asr_exp}"
     fi
     case_words=()
     [[ "${score_opts}" != *-s* ]] || case_words+=(--case_sensitive)
-    python3 -m espnet_topdown results "${asr_exp}" "${case_words[@]}" > "${asr_exp}/RESULTS.md.tmp"
-    mv "${asr_exp}/RESULTS.md.tmp" "${asr_exp}/RESULTS.md"
+    python3 -m espnet_topdown results "${asr_exp}" "${case_words[@]}" > "${asr_exp}/RESULTS.md.$$.tmp"
+    mv "${asr_exp}/RESULTS.md.$$.tmp" "${asr_exp}/RESULTS.md"
     cat "${asr_exp}/RESULTS.md"
 fi
 
