@@ -175,8 +175,8 @@ is_warm() {
     [[ $1 == *espnet_topdown.warm* ]]
 }
 
-# start_warm: the process ends with this script; espnet_topdown/warm/client.py sends commands to the socket
-# that ESPNET_TOPDOWN_WARM names.
+# start_warm: the process ends with this script; espnet_topdown/warm/client.py sends commands to the
+# socket that ESPNET_TOPDOWN_WARM names.
 start_warm() {
     [ -z "${ESPNET_TOPDOWN_WARM:-}" ] || return 0
     warm_dir=$(mktemp -d)

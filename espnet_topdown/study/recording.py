@@ -45,7 +45,8 @@ def run(study: Study) -> None:
         print(f"seed {seed}: recorded in {study.record(seed)}")
     # The averaged model is the last file that a training writes.
     to_train = [seed for seed in to_record if not (study.base(seed) / study.model_file).exists()]
-    run_all([study.train_command(seed) for seed in to_train], study.jobs)
+    # A GPU of its own each is what a cascade's phases get; the bases take turns.
+    run_all([study.train_command(seed) for seed in to_train], 1 if study.ngpu else study.jobs)
     for seed in to_record:
         run_all([study.cascade_command(seed)], 1)
         rows = phase_results(Cascade.reopen(study.cascade(seed)))

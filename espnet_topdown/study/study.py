@@ -28,7 +28,7 @@ class Study(ABC):
         jobs: trainings, or decodings, at a time, each with one thread.
         model_file: the model that is decoded.
         test_sets: sets to decode; dev decides by its criterion in training, without decoding.
-        ngpu: GPUs of each training; the study's own trainings side by side need jobs x ngpu.
+        ngpu: GPUs of each training; a cascade's phases side by side need `jobs` times as many.
     """
 
     model: str

@@ -572,8 +572,9 @@ if do_stage 13; then
     fi
     case_words=()
     [[ "${score_opts}" != *-s* ]] || case_words+=(--case_sensitive)
-    python3 -m espnet_topdown results "${asr_exp}" "${case_words[@]}" > "${asr_exp}/RESULTS.md.$$.tmp"
-    mv "${asr_exp}/RESULTS.md.$$.tmp" "${asr_exp}/RESULTS.md"
+    table=${asr_exp}/RESULTS.md
+    python3 -m espnet_topdown results "${asr_exp}" "${case_words[@]}" > "${table}.$$.tmp"
+    mv "${table}.$$.tmp" "${table}"
     cat "${asr_exp}/RESULTS.md"
 fi
 
