@@ -40,7 +40,7 @@ def _is_triples(value: object) -> bool:
 
 def _is_counts(value: object) -> bool:
     counts = value if isinstance(value, list) and value else [value]
-    return all(check.is_whole(count) for count in counts)
+    return all(check.is_whole(count) and count > 0 for count in counts)
 
 
 # Values of an experiment's config that this package reads.
@@ -49,7 +49,9 @@ _RULES = {
     "max_epoch": check.WHOLE,
     # ESPnet trains with its own trainer alone then (espnet2/tasks/abs_task.py, main_worker).
     "use_deepspeed": Must("false: no phase is trained by DeepSpeed", lambda value: not value),
-    "keep_nbest_models": Must("whole numbers", _is_counts),
+    "keep_nbest_models": Must(
+        "whole numbers > 0 (with 0 no epoch is kept that a phase could start from)", _is_counts
+    ),
     _DATA.format(part="train"): Must("a list of (path, name, type)", _is_triples),
     _DATA.format(part="valid"): Must("a list of (path, name, type)", _is_triples),
     "best_model_criterion": Must("a list of (part, metric, mode)", _is_triples),

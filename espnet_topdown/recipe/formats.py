@@ -62,7 +62,10 @@ def format_set(
     """
     # Lists that disagree are refused before any audio is read.
     datadir.utterances(source)
-    pieces = list(jobs.pieces(_cuts(source), parts))
+    cuts = _cuts(source)
+    if not audio_format.endswith(".ark"):
+        _check_names(source, cuts)
+    pieces = list(jobs.pieces(cuts, parts))
     # Arks are appended to, so what an earlier run left must go.
     shutil.rmtree(target / "data", ignore_errors=True)
     work = []
@@ -106,6 +109,16 @@ def _cuts(source: Path) -> list[Cut]:
             )
         cuts.append(Cut(utterance, recordings[recording], float(start), float(end)))
     return cuts
+
+
+def _check_names(source: Path, cuts: Sequence[Cut]) -> None:
+    """Refuse ids that cannot name a file."""
+    for cut in cuts:
+        if "/" in cut.utterance:
+            raise TopdownError(
+                f"{source}: the id '{cut.utterance}' has a '/', and each utterance becomes a file"
+                " of its name; rename it in local/data.sh, or give --audio_format flac.ark"
+            )
 
 
 def _write_piece(

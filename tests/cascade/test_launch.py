@@ -4,8 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from espnet_topdown.cascade.launch import Launch, default_threads, failure, gpu_share
+from espnet_topdown.cascade.launch import (
+    Launch,
+    check_base,
+    default_threads,
+    failure,
+    gpu_share,
+)
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment
 
 
 @pytest.mark.parametrize(
@@ -88,3 +95,12 @@ def test_a_full_disk_is_told_by_its_place(full, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=free[place]))
     said = failure(places["phase"], 1)
     assert said == f"the disk of {places[full]} is full (0.0 MB free); make room and run again"
+
+
+@pytest.mark.parametrize("launch", [dict(ngpu=2), dict(ngpu=1, num_nodes=2, cmd="slurm.pl")])
+def test_a_stream_is_refused_several_processes_before_its_first_phase(launch, tmp_path):
+    base = Experiment(tmp_path, {"model": "lm_stream"}, "lm")
+    with pytest.raises(TopdownError, match="a stream model, whose state cannot be split"):
+        check_base(Launch(**launch), base)
+    check_base(Launch(ngpu=1), base)
+    check_base(Launch(**launch), Experiment(tmp_path, {}, "lm"))

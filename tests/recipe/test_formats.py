@@ -50,3 +50,14 @@ def test_a_segment_of_an_unknown_recording_is_refused(tmp_path: Path) -> None:
         formats.format_set(
             source, tmp_path / "o", audio_format="wav", rate=RATE, processes=1, parts=1
         )
+
+
+def test_an_id_that_cannot_name_a_file_is_refused_or_goes_to_an_ark(tmp_path: Path) -> None:
+    source = write_set(tmp_path / "d", {"a1": 0.1})
+    for name in ("wav.scp", "text", "utt2spk"):
+        (source / name).write_text((source / name).read_text().replace("a1 ", "a/1 ", 1))
+    places = dict(rate=RATE, processes=1, parts=1)
+    with pytest.raises(TopdownError, match="the id 'a/1' has a '/'.*--audio_format flac.ark"):
+        formats.format_set(source, tmp_path / "o", audio_format="flac", **places)
+    formats.format_set(source, tmp_path / "o", audio_format="flac.ark", **places)
+    assert list(datadir.read_table(tmp_path / "o" / "wav.scp")) == ["a/1"]

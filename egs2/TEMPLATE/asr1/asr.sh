@@ -126,7 +126,8 @@ unknown_option() {
                 "set ESPNET_ROOT to an ESPnet checkout and run again, or leave the option out"
         return 0
     done
-    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help"
+    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help;" \
+        "an option of the training itself is given as --asr_args \"--$1 $2\""
 }
 
 # save_command DIR STAGE: DIR/run.sh resumes from STAGE.

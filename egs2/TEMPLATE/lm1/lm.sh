@@ -41,7 +41,8 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "${here}/../common.sh"
 
 unknown_option() {
-    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help"
+    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help;" \
+        "an option of the training itself is given as --lm_args \"--$1 $2\""
 }
 
 # measure DIR: perplexities of valid and test -> DIR/perplexity.json
