@@ -39,7 +39,7 @@ def _is_triples(value: object) -> bool:
 
 
 def _is_counts(value: object) -> bool:
-    counts = value if isinstance(value, list) and value else [value]
+    counts: list[Any] = value if isinstance(value, list) and value else [value]
     return all(check.is_whole(count) and count > 0 for count in counts)
 
 
