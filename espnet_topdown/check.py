@@ -113,6 +113,7 @@ def is_names(value: Any) -> bool:
 TEXT = Must("text", lambda value: isinstance(value, str))
 NAME = Must("a name", lambda value: isinstance(value, str))
 NAMES = Must("a list of names", is_names)
+SWITCH = Must("true or false", lambda value: isinstance(value, bool))
 MAPPING = Must("a mapping", lambda value: isinstance(value, Mapping))
 NUMBER = Must("a number", is_number)
 WHOLE = Must("a whole number", is_whole)

@@ -1,17 +1,14 @@
-"""Files that survive a kill: atomic writes, locks, and fingerprints of what a training reads.
+"""Files that survive a kill: atomic writes, and fingerprints of what a training reads.
 
-A file written here is either the old or the new one, never half of each. Needs neither torch nor
-ESPnet.
+A file written here is either the old or the new one, never half of each. Locks are those of
+`espnet_topdown.locks`. Needs neither torch nor ESPnet.
 """
 
 import contextlib
-import datetime
-import fcntl
 import glob
 import hashlib
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,9 @@ from typing import Any
 from espnet_topdown import check
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.locks import IN_USE, has_ended, holder, locked, now
 
-# By these words a runner knows that a training gave way to another.
-IN_USE = "is in use"
+__all__ = ["IN_USE", "holder", "locked", "now"]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -41,7 +38,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         if durable:
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -51,6 +49,17 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _sweep(path)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name `path` in the error of a system call that names no file, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def sync_directory(directory: Path) -> None:
@@ -115,23 +124,8 @@ def _sweep(path: Path) -> None:
     for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         # .NAME.PID.tmp
         pid = stale.suffixes[-2][1:]
-        if pid.isdigit() and _has_ended(int(pid)):
+        if pid.isdigit() and has_ended(int(pid)):
             stale.unlink(missing_ok=True)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether the process is gone, or dead and only not yet waited for."""
-    try:
-        os.kill(pid, 0)
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except ProcessLookupError:
-        return True
-    except (PermissionError, FileNotFoundError):
-        # Another user's process, or a system without /proc: taken to be alive.
-        return False
-    # The state follows the command's name, which may hold spaces and brackets (man proc_pid_stat).
-    state = status.rpartition(")")[2].split()[0]
-    return state == "Z"
 
 
 def sha256(path: Path) -> str:
@@ -147,62 +141,6 @@ def sha256(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise TopdownError(f"cannot read {path}: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def locked(path: Path, purpose: str) -> Iterator[None]:
-    """Hold the lock file `path` for the length of a ``with``.
-
-    The kernel lets go of it when the process dies, however it dies.
-
-    Args:
-        path: lock file; it also says who holds it.
-        purpose: what the holder does, for the message that a second process prints.
-
-    Raises:
-        TopdownError: another process holds it; the message says which.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Opened without truncating: until the lock is ours the file names its holder.
-    with path.open("a+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TopdownError(
-                f"{path.parent} {IN_USE}: {_holder(path)}. Wait for it, or stop it and rerun"
-            ) from None
-        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": now(), "purpose": purpose}
-        stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps(who))
-        stream.flush()
-        yield
-
-
-def holder(path: Path) -> str | None:
-    """Who holds the lock file `path`, None when nobody does."""
-    if not path.exists():
-        return None
-    with path.open("r", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _holder(path)
-    return None
-
-
-def _holder(path: Path) -> str:
-    """Who wrote the lock file `path`, in words."""
-    try:
-        who = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {who['pid']} on {who['host']} ({who['purpose']}) since {who['since']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
-
-
-def now() -> str:
-    """The local time with its UTC offset, to the second (ISO 8601)."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -17,6 +17,16 @@ import tiny
 Train = Callable[..., Path]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked ``gpu`` where torch can use none."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU, and torch.cuda.is_available() is False")
+
+
 @pytest.fixture(scope="session")
 def espnet() -> None:
     """ESPnet imported once for the whole session, torch on one thread."""
@@ -29,7 +39,8 @@ def espnet() -> None:
 @pytest.fixture(scope="session")
 def warm_process(espnet: None) -> Iterator[str]:
     """A warm process forked from this one, so that cascades in tests do not import ESPnet again."""
-    from espnet_topdown import warm, warm_server
+    from espnet_topdown import warm
+    from espnet_topdown.warm import server
 
     with tempfile.TemporaryDirectory() as scratch:
         socket = str(Path(scratch) / "socket")
@@ -40,7 +51,7 @@ def warm_process(espnet: None) -> Iterator[str]:
             sys.stdout = os.fdopen(1, "w", closefd=False)
             sys.stderr = os.fdopen(2, "w", closefd=False)
             try:
-                warm_server.serve(Path(socket), preload=())
+                server.serve(Path(socket), preload=())
             finally:
                 os._exit(0)
         before = os.environ.get(warm.SOCKET)

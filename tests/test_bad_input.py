@@ -206,10 +206,13 @@ PLANS = {
     "phases are a mapping": (*plan("phases: {cut: decoder}"), "'phases' must be a list"),
     "phases are null": (*plan("phases:"), "'phases' must be a list"),
     "an item that is a list": (*plan("phases: [[cut, decoder]]"), "phase item 1 must be a mapping"),
-    "a plan inside itself": (*plan("phases: &a [*a]"), "is not YAML: Circular reference"),
+    "a plan inside itself": (
+        *plan("phases: &a [*a]"),
+        "is not YAML: an alias stands inside its own anchor",
+    ),
     "settings inside themselves": (
         *plan("{train: &t {optim_conf: *t}, phases: [{cut: decoder}]}"),
-        "is not YAML: Circular reference",
+        "is not YAML: an alias stands inside its own anchor",
     ),
     "cut null": (
         *plan("phases: [{cut: null}]"),
@@ -303,7 +306,15 @@ CONFIGS = {
     ),
     "nbest in words": (
         *config(keep_nbest_models="few"),
-        "exp/config.yaml: keep_nbest_models must be whole numbers, not 'few'",
+        "exp/config.yaml: keep_nbest_models must be whole numbers > 0",
+    ),
+    "nbest of none": (
+        *config(keep_nbest_models=0),
+        "with 0 no epoch is kept that a phase could start from), not 0",
+    ),
+    "trained by DeepSpeed": (
+        *config(use_deepspeed=True),
+        "exp/config.yaml: use_deepspeed must be false",
     ),
     "data as text": (
         *config(train_data_path_and_name_and_type="a,b,c"),

@@ -14,7 +14,7 @@ LIGHT = [
     *("cascade.records", "cascade.ledger", "cascade.launch", "cascade.runner"),
     *("cascade.text", "cascade.progress", "cascade.prune", "cascade.decode"),
     *("results.rows", "results.pages", "results.report", "study.study", "study.tables"),
-    *("cli", "cli_parser", "warm", "warm_server", "__main__"),
+    *("cli", "cli_parser", "warm", "warm.server", "warm.line", "__main__"),
 ]
 
 

@@ -1,7 +1,7 @@
-"""Files that are old or new but never half, and locks that die with their holder."""
+"""Files that are old or new but never half."""
 
+import errno
 import os
-import signal
 
 import pytest
 
@@ -27,30 +27,10 @@ def test_damaged_and_missing_json_are_named(tmp_path):
         files.read_json(tmp_path / "b.json")
 
 
-def test_second_holder_of_a_lock_is_told_who_the_first_one_is(tmp_path):
-    lock = tmp_path / "lock"
-    with files.locked(lock, "testing"):
-        assert f"process {os.getpid()}" in str(files.holder(lock))
-        with (
-            pytest.raises(TopdownError, match=rf"in use: process {os.getpid()} on .*\(testing\)"),
-            files.locked(lock, "x"),
-        ):
-            pass
-    assert files.holder(lock) is None
-
-
-def test_a_lock_goes_when_its_holder_is_killed(tmp_path):
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        with files.locked(tmp_path / "lock", "child"):
-            os.write(write, b"x")
-            signal.pause()
-    os.read(read, 1)
-    assert f"process {pid}" in str(files.holder(tmp_path / "lock"))
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    assert files.holder(tmp_path / "lock") is None
+def test_a_full_disk_is_told_by_the_file_that_had_no_room(tmp_path):
+    with pytest.raises(OSError) as raised, files.replacing(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert raised.value.filename == str(tmp_path / "a.json")
 
 
 def test_a_link_is_replaced_without_a_gap(tmp_path):

@@ -9,11 +9,11 @@ PACKAGE = Path(espnet_topdown.__file__).parent
 # From the bottom up; what stands on one line may not import one another.
 LEVELS = (
     ("errors",),
-    ("check", "table", "versions"),
+    ("check", "table", "versions", "locks", "yaml_text"),
     ("files", "text_files"),
     ("plan",),
     ("experiment",),
-    ("warm", "warm_server"),
+    ("warm",),
     ("lm",),
     ("training",),
     ("cascade",),

@@ -101,6 +101,23 @@ need() {
     done
 }
 
+# hold DIR...: keeps the directories for this script and what it starts. What a script that was
+# killed left running there is waited for, since two writers would spoil both.
+hold() {
+    local directory descriptor
+    command -v flock > /dev/null || return 0
+    for directory in "$@"; do
+        # A second descriptor would wait for the first.
+        has_word "${held:-}" "${directory}" && continue
+        held+=" ${directory}"
+        mkdir -p "${directory}"
+        exec {descriptor}> "${directory}/.lock"
+        flock --nonblock "${descriptor}" && continue
+        log "${directory} is still written by an earlier run; waiting for it"
+        flock "${descriptor}"
+    done
+}
+
 # ---- the cascade ----
 # Reads the options topdown_plan, topdown_dir, phase, decode and jobs, and from the script
 #   python_cmd       what runs Python
@@ -178,13 +195,14 @@ is_warm() {
     [[ $1 == *espnet_topdown.warm* ]]
 }
 
-# start_warm: the process ends with this script; espnet_topdown/warm.py sends commands to the socket
-# that ESPNET_TOPDOWN_WARM names.
+# start_warm: the process ends with this script; espnet_topdown/warm/client.py sends commands to the
+# socket that ESPNET_TOPDOWN_WARM names.
 start_warm() {
     [ -z "${ESPNET_TOPDOWN_WARM:-}" ] || return 0
     warm_dir=$(mktemp -d)
     export ESPNET_TOPDOWN_WARM=${warm_dir}/socket
-    python3 -m espnet_topdown.warm_server "${ESPNET_TOPDOWN_WARM}" &
+    python3 -m espnet_topdown.warm.server "${ESPNET_TOPDOWN_WARM}" &
     warm_pid=$!
-    trap 'kill "${warm_pid}" 2>/dev/null || true; rm -rf "${warm_dir}"' EXIT
+    # An exit that waits: its children, which may hold directories, end before it does.
+    trap 'kill "${warm_pid}" 2>/dev/null || true; wait; rm -rf "${warm_dir}"' EXIT
 }

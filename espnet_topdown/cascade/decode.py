@@ -6,7 +6,6 @@ options, is for the caller to say.
 
 import re
 import shlex
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.recipe_script import base_options, forwards, options_in, own_options
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.warm import groups
 
 # Of egs2/TEMPLATE/asr1/asr.sh, ESPnet 202301 and later.
 _OPTIONS = ("stage", "stop_stage", "skip_train", "asr_exp", "inference_asr_model")
@@ -99,12 +99,10 @@ def _check_model(phase: Path, name: str) -> None:
 def _decode_phase(phase: Path, options: Mapping[str, str]) -> None:
     words = ["./run.sh", "--stage", "12", "--stop_stage", "13", "--skip_train", "true"]
     words += ["--asr_exp", str(phase), *_words(options)]
-    # A decoder that reads its terminal must not swallow the caller's.
-    status = subprocess.run(words, stdin=subprocess.DEVNULL).returncode
+    # It has no terminal, which a decoder might read, and ends with this process.
+    status = groups.run(words)
     if status != 0:
-        raise TopdownError(
-            f"{shlex.join(words)} ended with status {status}; what it said stands above"
-        )
+        raise TopdownError(f"{shlex.join(words)} {groups.told(status)}; what it said stands above")
 
 
 def _words(options: Mapping[str, str]) -> list[str]:

@@ -4,14 +4,20 @@ Which phase to train, and when, is the runner's to say.
 """
 
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown import warm
 from espnet_topdown.errors import TopdownError, reported_in
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.warm.groups import told
 
+# A number, GPU-UUID, or MIG-...; -1 and Slurm's NoDevFiles are none.
+_GPU = re.compile(r"\d+|GPU-[\w-]+|MIG-[\w/-]+")
 FULL_BYTES = 1_000_000  # less is left where a training has just died of a full disk
 
 
@@ -50,10 +56,25 @@ def default_threads(launch: Launch) -> int:
     return max(1, len(os.sched_getaffinity(0)) // launch.jobs)
 
 
+def check_base(launch: Launch, base: Experiment) -> None:
+    """Refuse GPUs that no training of this base could use, before the first phase.
+
+    Raises:
+        TopdownError: the base is a stream model, and several processes are asked for.
+    """
+    is_stream = base.config.get("model") == "lm_stream"
+    if is_stream and (launch.ngpu > 1 or launch.num_nodes > 1):
+        raise TopdownError(
+            f"--ngpu {launch.ngpu} --num_nodes {launch.num_nodes}: {base.directory} is a stream"
+            " model, whose state cannot be split over GPUs; give --ngpu 0 or 1, and one node"
+        )
+
+
 def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:
     """The GPUs of one of the trainings side by side, as CUDA_VISIBLE_DEVICES.
 
-    Empty where nothing is shared.
+    Empty where nothing is shared. A GPU that CUDA_VISIBLE_DEVICES names twice (``0,0``) is meant to
+    be shared by two trainings.
 
     Args:
         launch: how trainings are started; with `cmd` the cluster hands out GPUs.
@@ -61,22 +82,45 @@ def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:
         visible: CUDA_VISIBLE_DEVICES of this process; None stands for the GPUs from 0 on.
 
     Raises:
-        TopdownError: too few GPUs are visible for all jobs.
+        TopdownError: too few GPUs are visible for all jobs, or one training would have a GPU twice.
     """
-    if launch.cmd is not None or launch.ngpu == 0 or launch.jobs == 1:
+    if launch.cmd is not None or launch.ngpu == 0:
         return {}
     needed = launch.jobs * launch.ngpu
     if visible is None:
         names = [str(number) for number in range(needed)]
     else:
-        names = [name for name in visible.split(",") if name]
+        names = visible_gpus(visible)
     if len(names) < needed:
+        cure = "give fewer jobs" if len(names) >= launch.ngpu else "name more, or give --ngpu 0"
         raise TopdownError(
             f"--jobs {launch.jobs} with --ngpu {launch.ngpu} needs {needed} GPUs, and"
-            f" CUDA_VISIBLE_DEVICES={visible} names {len(names)}; give fewer jobs"
+            f" CUDA_VISIBLE_DEVICES={visible} names {len(names)}; {cure}"
         )
+    if launch.jobs == 1:
+        return {}
     first = slot * launch.ngpu
-    return {"CUDA_VISIBLE_DEVICES": ",".join(names[first : first + launch.ngpu])}
+    share = names[first : first + launch.ngpu]
+    if len(set(share)) < len(share):
+        raise TopdownError(
+            f"CUDA_VISIBLE_DEVICES={visible} gives one training of --ngpu {launch.ngpu} the GPUs"
+            f" {','.join(share)}, one of them twice; a training needs different ones"
+        )
+    return {"CUDA_VISIBLE_DEVICES": ",".join(share)}
+
+
+def visible_gpus(variable: str) -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names, by number, UUID or MIG name.
+
+    Source: CUDA's programming guide: what follows the first name that is none is not seen.
+    """
+    names = []
+    for word in variable.split(","):
+        name = word.strip()
+        if not _GPU.fullmatch(name):
+            break
+        names.append(name)
+    return names
 
 
 def start_training(
@@ -96,7 +140,7 @@ def start_training(
     log = directory / "train.log"
     if launch.cmd is None and launch.ngpu <= 1:
         argv += ["--ngpu", str(launch.ngpu)]
-        command = warm.Command("espnet_topdown.bin.train", argv, log)
+        command = warm.Command("espnet_topdown.bin.train", argv, log, gpus=launch.ngpu)
     else:
         words = _launcher(launch, directory, log)
         # A queue need not pass the environment on.
@@ -117,18 +161,23 @@ def _launcher(launch: Launch, directory: Path, log: Path) -> list[str]:
     return [*words, "--multiprocessing_distributed", "true", "--"]
 
 
-def failure(directory: Path) -> str:
+def failure(directory: Path, status: int | None = None) -> str:
     """Why the training in `directory` ended.
 
     A full disk, else what its log says, or its launcher's where it never began: our own message, or
     the last lines.
+
+    Args:
+        directory: of the phase.
+        status: the training's exit status; a signal is told by its name.
     """
     # First, since a log on a full disk may end anywhere.
-    free = shutil.disk_usage(directory).free
-    if free < FULL_BYTES:
-        return (
-            f"the disk of {directory} is full ({free / 1e6:.1f} MB free); make room and run again"
-        )
+    for place in (directory, Path(tempfile.gettempdir())):
+        free = shutil.disk_usage(place).free
+        if free < FULL_BYTES:
+            return (
+                f"the disk of {place} is full ({free / 1e6:.1f} MB free); make room and run again"
+            )
     log = directory / "train.log"
     launch_log = directory / "launch.log"
     if launch_log.exists() and not log.exists():
@@ -139,5 +188,8 @@ def failure(directory: Path) -> str:
     reported = reported_in(lines)
     if reported is not None:
         return reported
+    how = "ended early"
+    if status is not None and status < 0:
+        how = told(status)
     end = [f"    {line}" for line in lines[-8:]]
-    return "\n".join([f"training ended early; the end of {log}:", *end])
+    return "\n".join([f"training {how}; the end of {log}:", *end])

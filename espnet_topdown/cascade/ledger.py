@@ -74,7 +74,7 @@ class Ledger:
         """Add one event, durable when this returns."""
         values = {"time": files.now(), "event": event, "phase": phase, **details}
         line = json.dumps(values, ensure_ascii=False)
-        with self.path.open("a+b") as stream:
+        with files.naming(self.path), self.path.open("a+b") as stream:
             is_torn = stream.tell() > 0 and not self._ends_whole()
             if is_torn:
                 # A kill left half a line: the new one must not continue it.

@@ -81,6 +81,7 @@ def make_record(
         "bytes": _file_hashes(directory),
         "links": _links(directory),
         "unmoved": proof["unmoved"],
+        "machine": proof.get("machine"),
         "finished": files.now(),
     }
 

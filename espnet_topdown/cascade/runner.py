@@ -19,6 +19,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, ready
 from espnet_topdown.cascade.launch import (
     Launch,
+    check_base,
     default_threads,
     failure,
     gpu_share,
@@ -77,6 +78,7 @@ def run(
             on changed, a phase cannot be redone, or a phase failed (after the others that do not
             need it were trained).
     """
+    check_base(launch, cascade.base)
     with files.locked(cascade.paths.lock, "cascade"):
         # Read under the lock: from here on only this process makes records.
         Ledger(cascade.paths.ledger).close_dangling()
@@ -190,7 +192,9 @@ class _Run:
         slot = self._free_slot()
         gpus = gpu_share(self.launch, slot, os.environ.get("CUDA_VISIBLE_DEVICES"))
         # Told before it happens: a kill in between leaves an attempt that `close_dangling` ends.
-        self.ledger.append("start", phase.name, attempt=attempt, threads=self.threads, **gpus)
+        places = {"threads": self.threads, "ngpu": self.launch.ngpu}
+        places["num_nodes"] = self.launch.num_nodes
+        self.ledger.append("start", phase.name, attempt=attempt, **places, **gpus)
         warm.rotate(directory / "train.log")
         self.display.started(phase)
         task = self.cascade.base.task
@@ -241,6 +245,7 @@ class _Run:
         except TopdownError as error:
             self._fail(training, str(error), "failed")
             return
+        record |= {"ngpu": self.launch.ngpu, "num_nodes": self.launch.num_nodes}
         # Before the ledger's event: the record alone makes the phase finished.
         write_record(training.directory, record)
         self.records[phase.name] = record
@@ -251,7 +256,7 @@ class _Run:
 
     def _give_up(self, training: _Training, status: int | None) -> None:
         """Tell why a training ended early; the phase waits again where it only gave way."""
-        reason = failure(training.directory)
+        reason = failure(training.directory, status)
         lock_dir = (training.directory / LOCK).parent
         if f"{lock_dir} {files.IN_USE}" in reason:
             # An earlier run's trainer took the lock after `_start` had looked. The phase is

@@ -12,8 +12,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
@@ -21,6 +19,7 @@ from espnet_topdown.experiment.quality import measures_quality
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.yaml_text import load_yaml
 
 # Of one run, not of the experiment: never passed on.
 _RUN_KEYS = (
@@ -60,15 +59,19 @@ def _is_triples(value: object) -> bool:
 
 
 def _is_counts(value: object) -> bool:
-    counts = value if isinstance(value, list) and value else [value]
-    return all(check.is_whole(count) for count in counts)
+    counts: list[Any] = value if isinstance(value, list) and value else [value]
+    return all(check.is_whole(count) and count > 0 for count in counts)
 
 
 # Values of an experiment's config that this package reads.
 _RULES = {
     "seed": check.WHOLE,
     "max_epoch": check.WHOLE,
-    "keep_nbest_models": Must("whole numbers", _is_counts),
+    # ESPnet trains with its own trainer alone then (espnet2/tasks/abs_task.py, main_worker).
+    "use_deepspeed": Must("false: no phase is trained by DeepSpeed", lambda value: not value),
+    "keep_nbest_models": Must(
+        "whole numbers > 0 (with 0 no epoch is kept that a phase could start from)", _is_counts
+    ),
     _DATA.format(part="train"): Must("a list of (path, name, type)", _is_triples),
     _DATA.format(part="valid"): Must("a list of (path, name, type)", _is_triples),
     "best_model_criterion": Must("a list of (part, metric, mode)", _is_triples),
@@ -241,14 +244,14 @@ def read_config(path: Path) -> dict[str, Any]:
         TopdownError: it cannot be read, or holds something else.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise TopdownError(
             f"{path.parent} is no trained experiment: cannot read {path} ({error.strerror})"
         ) from None
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: not UTF-8, or PyYAML's for a date that is none.
+    except UnicodeDecodeError as error:
         raise TopdownError(f"{path} is not YAML: {error}") from None
+    config = load_yaml(text, str(path))
     if not isinstance(config, dict):
         raise TopdownError(f"{path} is not a training config")
     return config

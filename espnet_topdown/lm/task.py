@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from espnet2.tasks.lm import LMTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
+from espnet2.train.distributed_utils import get_world_size
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_topdown.check import Must, faults, unknown_keys
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import read_config
 from espnet_topdown.lm import register
 from espnet_topdown.lm.bptt import BpttIterFactory, Windows
 from espnet_topdown.lm.corpus import EOS, read_text, word_ids
@@ -127,6 +128,9 @@ def read_stream(path: Path, tokens: Sequence[str]) -> torch.Tensor:
 def stream_faults(args: argparse.Namespace) -> list[str]:
     """What is wrong with the options of a stream model's training, with what to give instead."""
     options = dict(vars(args))
+    # Of several nodes ESPnet knows by the launcher, of several processes by the environment.
+    if args.dist_launcher != "mpi":
+        options["dist_world_size"] = get_world_size(args.dist_world_size, args.dist_launcher)
     if not options["use_matplotlib"]:
         # ESPnet2 plots nothing then (espnet2/tasks/abs_task.py `main_worker`, 202511).
         del options["num_att_plot"]
@@ -140,7 +144,7 @@ def _check_vocabulary(output_dir: Path, token_list: str | list[str]) -> None:
     config = output_dir / "config.yaml"
     if not (output_dir / "checkpoint.pth").exists() or not config.exists():
         return
-    old = yaml.safe_load(config.read_text(encoding="utf-8"))["token_list"]
+    old = read_config(config)["token_list"]
     new = token_list
     if isinstance(new, str):
         new = read_tokens(Path(new))

@@ -3,8 +3,6 @@
 All faults of a plan are reported at once, each with its place and the nearest valid names.
 """
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,6 +14,7 @@ from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan import rules
 from espnet_topdown.plan.plan import Entry, Plan
+from espnet_topdown.yaml_text import load_yaml
 
 
 def read_plan(path: Path | str) -> Plan:
@@ -33,32 +32,6 @@ def read_plan(path: Path | str) -> Plan:
     return parse_plan(text, str(path))
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without anything that executes, and without a key that stands twice.
-
-    Numbers are those of YAML 1.2: in YAML 1.1, which PyYAML reads, ``1e-3`` is text.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        # PyYAML itself takes the last of two equal keys.
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                problem = f"the key '{key.value}' stands twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
-
-
 def parse_plan(text: str, source: str = "plan") -> Plan:
     """The plan in the YAML `text`, checked without a model.
 
@@ -70,13 +43,7 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
         TopdownError: every fault, one a line, each with the place in the plan and the nearest valid
             names.
     """
-    try:
-        data = yaml.load(text, _Loader)
-        # Nothing is written: this finds an alias inside its own anchor, which would never end.
-        json.dumps(data, default=str, skipkeys=True)
-    except (yaml.YAMLError, ValueError) as error:
-        # PyYAML raises a plain ValueError for a date that is none, such as 2020-99-99.
-        raise TopdownError(f"{source} is not YAML: {error}") from None
+    data = load_yaml(text, source, unique_keys=True)
     faults = _plan_faults(data)
     check.refuse(faults, f"{source} has {len(faults)} fault(s)")
     return _plan(data)

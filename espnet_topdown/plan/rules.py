@@ -18,7 +18,7 @@ OVERRIDES = (
     *("optim", "optim_conf", "grad_clip", "grad_clip_type", "grad_noise"),
     *("exclude_weight_decay", "exclude_weight_decay_conf"),
     *("scheduler", "scheduler_conf", "val_scheduler_criterion"),
-    *("specaug", "specaug_conf", "freeze_param"),
+    *("use_amp", "specaug", "specaug_conf", "freeze_param"),
     *("rir_scp", "rir_apply_prob", "noise_scp", "noise_apply_prob", "noise_db_range"),
     *("log_level", "log_interval", "num_workers", "num_att_plot", "max_cache_size"),
     *("use_matplotlib", "use_tensorboard", "use_wandb"),
@@ -96,6 +96,7 @@ ITEM = {
 }
 TRAIN = {
     "max_epoch": check.whole(1),
+    "use_amp": check.SWITCH,
     # To train what the base froze; what else is frozen, the cut says.
     "freeze_param": Must("[], which trains what the base's freeze_param froze", _is_empty_list),
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.warm.groups import end_with_parent
 
 METRICS = {"char": "cer", "word": "wer", "bpe": "ter"}
 
@@ -303,4 +304,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    # A run.sh that is killed alone leaves no step behind that would write beside its rerun's.
+    end_with_parent()
     main()

@@ -16,6 +16,7 @@ from espnet_topdown.recipe import datadir, jobs
 from espnet_topdown.recipe.audio import is_missing, read_audio, resample
 from espnet_topdown.recipe.segments import Segment, read_segments
 from espnet_topdown.text_files import read_table
+from espnet_topdown.warm.groups import end_with_parent
 
 FORMATS = ("flac", "wav", "flac.ark", "wav.ark")
 
@@ -123,7 +124,8 @@ def _run(work: Sequence[Work], processes: int) -> list[Done]:
     processes = min(processes, len(work))
     if processes <= 1:
         return [_write_piece(*piece) for piece in work]
-    with ProcessPoolExecutor(processes) as pool:
+    # Killed, this process could not stop them, and they would wait for work for ever.
+    with ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
         return list(pool.map(_write_piece, *zip(*work, strict=True)))
 
 
@@ -159,7 +161,7 @@ def _refuse_missing(recordings: Mapping[str, str], wav_scp: Path) -> None:
 
 def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: int) -> Done:
     """Write one part, and say by utterance what was written."""
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     kind, _, ark = audio_format.partition(".")
     written = {}
     faults: list[str] = []

@@ -29,7 +29,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             pages.show(find_records(options.records), options.records, options.output)
             return
         chosen = study.choose(
-            options.model, options.seeds, options.jobs, options.model_file, options.test_sets
+            options.model,
+            options.seeds,
+            options.jobs,
+            options.model_file,
+            options.test_sets,
+            options.ngpu,
         )
         if options.command == "run":
             recording.run(chosen)
@@ -52,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the bases (1 2 3)")
         add("--jobs", type=int, default=2, help="single-threaded trainings at a time (2)")
+        add("--ngpu", type=int, default=0, help="GPUs of each training (0)")
         add(
             "--model_file",
             help="model to decode (valid.acc.ave.pth; valid.loss.ave.pth of a language model)",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from espnet_topdown.study.records import Record, RecordedPhase
 from espnet_topdown.study.study import Study
 from espnet_topdown.text_files import read_table
 from espnet_topdown.versions import versions
+from espnet_topdown.warm.groups import Group, side_by_side, told
 
 # What a corpus command may leave in data/: the options that made the sets.
 OPTIONS = Path("data/options.json")
@@ -45,7 +46,8 @@ def run(study: Study) -> None:
         print(f"seed {seed}: recorded in {study.record(seed)}")
     # The averaged model is the last file that a training writes.
     to_train = [seed for seed in to_record if not (study.base(seed) / study.model_file).exists()]
-    run_all([study.train_command(seed) for seed in to_train], study.jobs)
+    # A GPU of its own each is what a cascade's phases get; the bases take turns.
+    run_all([study.train_command(seed) for seed in to_train], 1 if study.ngpu else study.jobs)
     for seed in to_record:
         run_all([study.cascade_command(seed)], 1)
         rows = phase_results(Cascade.reopen(study.cascade(seed)))
@@ -63,19 +65,23 @@ def record_seed(study: Study, seed: int) -> None:
 
 
 def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
-    """Run every command, `jobs` at a time; after a failure none is started."""
+    """Run every command, `jobs` at a time; after a failure none is started.
+
+    When this process ends, SIGKILL included, so do the commands and what they started.
+
+    Raises:
+        TopdownError: a command failed.
+    """
     failed: list[str] = []
 
-    def attempt(command: Sequence[str]) -> None:
-        if failed:
-            return
+    def begin(command: Sequence[str]) -> Group:
         print(f"{time.strftime('%H:%M:%S')} {' '.join(command)}", flush=True)
-        if subprocess.run(command).returncode:
-            failed.append(" ".join(command))
+        return Group(command, stdin=subprocess.DEVNULL)
 
-    # Threads only wait here; each command is a process of its own.
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(attempt, commands))
+    def note(number: int, status: int) -> None:
+        failed.append(f"{' '.join(commands[number])} {told(status)}")
+
+    side_by_side([partial(begin, command) for command in commands], jobs, note)
     if failed:
         raise TopdownError(
             f"a command of the study failed (its output stands above): {failed[0]}\nRun again to"

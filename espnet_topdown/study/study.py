@@ -28,6 +28,7 @@ class Study(ABC):
         jobs: trainings, or decodings, at a time, each with one thread.
         model_file: the model that is decoded.
         test_sets: sets to decode; dev decides by its criterion in training, without decoding.
+        ngpu: GPUs of each training; a cascade's phases side by side need `jobs` times as many.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Study(ABC):
     jobs: int
     model_file: str
     test_sets: str
+    ngpu: int = 0
 
     KIND: ClassVar[str]
 
@@ -77,7 +79,8 @@ class Study(ABC):
         words = [sys.executable, "-m", "espnet_topdown", "run", str(self.base(seed))]
         words += ["--plan", str(self.plan), "--dir", str(self.cascade(seed))]
         # One thread each: more would change the sums, and with them the record.
-        return [*words, "--jobs", str(self.jobs), "--threads", "1"]
+        words += ["--jobs", str(self.jobs), "--threads", "1"]
+        return [*words, "--ngpu", str(self.ngpu)]
 
     def is_recorded(self, seed: int) -> bool:
         """Whether the record has every phase of the plan as it is now: some may be new there."""
@@ -96,7 +99,7 @@ class AsrStudy(Study):
     def recipe(self, *options: str) -> list[str]:
         """The recipe's command with the model's config and statistics."""
         words = ["./run.sh", "--asr_config", str(self.config)]
-        words += ["--asr_stats_dir", f"exp/asr_stats_{self.model}"]
+        words += ["--asr_stats_dir", f"exp/asr_stats_{self.model}", "--ngpu", str(self.ngpu)]
         return [*words, "--inference_asr_model", self.model_file, *options]
 
     def train_command(self, seed: int) -> list[str]:
@@ -131,7 +134,8 @@ class LmStudy(Study):
 
     def recipe(self, stage: int, experiment: Path, *options: str) -> list[str]:
         """One stage of the recipe's command for one experiment."""
-        words = ["./run.sh", "--stage", str(stage), "--stop_stage", str(stage), "--ngpu", "0"]
+        words = ["./run.sh", "--stage", str(stage), "--stop_stage", str(stage)]
+        words += ["--ngpu", str(self.ngpu)]
         words += ["--lm_config", str(self.config), "--lm_exp", str(experiment)]
         return [*words, "--inference_lm", self.model_file, *options]
 
@@ -150,7 +154,12 @@ class LmStudy(Study):
 
 
 def choose(
-    model: str, seeds: Sequence[int], jobs: int, model_file: str | None, test_sets: str
+    model: str,
+    seeds: Sequence[int],
+    jobs: int,
+    model_file: str | None,
+    test_sets: str,
+    ngpu: int = 0,
 ) -> Study:
     """The study of a model: a language model's where ``conf/train_lm_MODEL.yaml`` is there.
 
@@ -160,6 +169,7 @@ def choose(
         jobs: trainings at a time.
         model_file: None: ``valid.loss.ave.pth`` of a language model, else ``valid.acc.ave.pth``.
         test_sets: sets to decode.
+        ngpu: GPUs of each training.
     """
     is_lm = Path(f"conf/train_lm_{model}.yaml").exists()
     kind, usual = (LmStudy, "valid.loss.ave.pth") if is_lm else (AsrStudy, "valid.acc.ave.pth")
@@ -169,4 +179,5 @@ def choose(
         jobs=jobs,
         model_file=model_file or usual,
         test_sets=test_sets,
+        ngpu=ngpu,
     )

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from espnet_topdown import check, files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, is_prunable
@@ -50,6 +52,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
         "files": {name: checkpoint.state_fingerprint(own) for name, own in prints.items()},
         "frozen": frozen,
         "unmoved": _unmoved(begun, prints[final]),
+        "machine": machine(),
     }
     # The proof says that all of it is done, so it comes last.
     files.write_json(output_dir / EPOCHS, epochs(reporter))
@@ -82,6 +85,12 @@ def is_proved(output_dir: Path) -> bool:
         return False
     (output_dir / SAFE).unlink(missing_ok=True)
     return True
+
+
+def machine() -> dict[str, str | None]:
+    """What this process trains with: torch, its CUDA, and the GPU, None for the CPU."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_initialized() else None
+    return {"torch": torch.__version__, "cuda": torch.version.cuda, "gpu": gpu}
 
 
 def _check_frozen(prints: Mapping[str, str], frozen: Mapping[str, str], file: str) -> None:

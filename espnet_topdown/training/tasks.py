@@ -5,7 +5,12 @@ them by name; a patched class attribute would be lost there (espnet2/tasks/abs_t
 """
 
 import argparse
+import contextlib
+import multiprocessing
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.tasks.asr import ASRTask
@@ -13,45 +18,131 @@ from espnet2.tasks.mt import MTTask
 from espnet2.tasks.s2t import S2TTask
 from espnet2.tasks.slu import SLUTask
 from espnet2.tasks.st import STTask
+from espnet2.train.distributed_utils import get_rank
+from espnet2.train.trainer import Trainer
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from espnet_topdown import files
-from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.errors import TopdownError, nearest, reported
 from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.training import checkpoint
 from espnet_topdown.training.trainer import TopdownTrainer
+from espnet_topdown.warm.groups import told
 
 
 class TopdownTask(AbsTask):
-    """Put before an ESPnet task: our trainer, a lock on a phase's directory, and untying."""
+    """Put before an ESPnet task: our trainer, a lock on a training's directory, and untying."""
 
     trainer = TopdownTrainer
 
     @classmethod
+    def main(cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None) -> None:
+        """ESPnet's ``main``; a worker that it spawned for a GPU and that failed is told as one.
+
+        Raises:
+            TopdownError: a worker was killed.
+        """
+        try:
+            super().main(args=args, cmd=cmd)
+        except ProcessExitedException as error:
+            if error.exit_code < 0:
+                raise TopdownError(
+                    f"worker {error.error_index} of this training {told(error.exit_code)}"
+                ) from None
+            # What the worker said stands above, and needs no traceback of ours below it.
+            sys.exit(error.exit_code)
+
+    @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """ESPnet's worker; a phase's first rank holds the lock of its output directory meanwhile.
+        """ESPnet's worker; a training's first rank holds the lock of its directory meanwhile.
 
         Weights that ESPnet ties are untied before the model is built, if the phase says so.
 
         Raises:
-            TopdownError: a faulty `topdown_conf`, a model without such a tie, or a directory in
-                which another process trains.
+            TopdownError: a faulty `topdown_conf`, a model without such a tie, or a phase's
+                directory in which another process trains (for another training it is waited).
         """
-        trains = not args.collect_stats and not args.dry_run
-        if not args.topdown_conf or not trains:
+        is_spawned = multiprocessing.parent_process() is not None
+        # Nobody above a spawned worker would see more of an exception than status 1.
+        with reported() if is_spawned else contextlib.nullcontext():
+            cls._work(args)
+
+    @classmethod
+    def _work(cls, args: argparse.Namespace) -> None:
+        if not args.topdown_conf:
+            cls._train_without_conf(args)
+            return
+        _refuse_deepspeed(args)
+        if args.collect_stats or args.dry_run:
             super().main_worker(args)
             return
+        _refuse_code(args.init_param)
         conf = TopdownConf.from_conf(args.topdown_conf)
         if conf.unties:
             untie(vars(args))
-        is_first = not args.distributed or args.dist_rank in (0, None)
-        if not is_first:
+        # The runner waits for a phase's trainer itself.
+        with _held(args, waits=False):
             super().main_worker(args)
+
+    @classmethod
+    def _train_without_conf(cls, args: argparse.Namespace) -> None:
+        """What ESPnet does; its config.yaml is such that ESPnet reads it alone."""
+        del args.topdown_conf
+        # A class, since ESPnet looks there; DeepSpeed it runs by its own trainer alone
+        # (espnet2/tasks/abs_task.py, main_worker).
+        task: Any = cls
+        if getattr(args, "use_deepspeed", False):
+            task = type(cls.__name__, (cls,), {"trainer": Trainer})
+        if args.collect_stats or args.dry_run:
+            super(TopdownTask, task).main_worker(args)
             return
-        with files.locked(Path(args.output_dir) / LOCK, "training"):
-            super().main_worker(args)
+        with _held(args, waits=True):
+            super(TopdownTask, task).main_worker(args)
+
+
+def _held(args: argparse.Namespace, *, waits: bool) -> contextlib.AbstractContextManager[None]:
+    """The lock of a training's directory, held by its first rank alone."""
+    if not _is_first_rank(args):
+        return contextlib.nullcontext()
+    return files.locked(Path(args.output_dir) / LOCK, "training", waits=waits)
+
+
+def _is_first_rank(args: argparse.Namespace) -> bool:
+    """Whether this process writes; of several nodes' ranks ESPnet knows by the launcher."""
+    if not args.distributed:
+        return True
+    return get_rank(args.dist_rank, args.dist_launcher) in (0, None)
+
+
+def _refuse_code(init_params: Sequence[str]) -> None:
+    """Refuse pre-trained files that hold more than tensors.
+
+    ESPnet would run what is in them (espnet2/torch_utils/load_pretrained_model.py, 202511, loads
+    with ``weights_only=False``).
+    """
+    for words in init_params:
+        # FILE:SOURCE:TARGET:EXCLUDED
+        path = words.partition(":")[0]
+        try:
+            checkpoint.load(Path(path))
+        except TopdownError as error:
+            raise TopdownError(
+                f"init_param {words} of the base cannot be loaded as tensors alone: {error}. Save"
+                " its state dict (torch.save(model.state_dict(), FILE)), or give the plan"
+                " 'init_param: drop'"
+            ) from None
+
+
+def _refuse_deepspeed(args: argparse.Namespace) -> None:
+    if getattr(args, "use_deepspeed", False):
+        raise TopdownError(
+            "topdown_conf and use_deepspeed exclude one another: ESPnet trains with its own trainer"
+            " alone there; leave use_deepspeed out"
+        )
 
 
 class TopdownASRTask(TopdownTask, ASRTask):

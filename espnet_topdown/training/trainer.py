@@ -55,7 +55,7 @@ class TopdownTrainer(Trainer):
     @classmethod
     def build_options(cls, args: argparse.Namespace) -> TrainerOptions:
         """ESPnet's options; with a `topdown_conf` also all of this training's."""
-        if not args.topdown_conf:
+        if not getattr(args, "topdown_conf", None):
             return super().build_options(args)
         options = dict(vars(args))
         return build_dataclass(TopdownOptions, argparse.Namespace(**options, options=options))

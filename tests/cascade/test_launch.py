@@ -1,9 +1,18 @@
 """How trainings share a machine, and what is told of those that ended early."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from espnet_topdown.cascade.launch import Launch, default_threads, failure, gpu_share
+from espnet_topdown.cascade.launch import (
+    Launch,
+    check_base,
+    default_threads,
+    failure,
+    gpu_share,
+)
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment
 
 
 @pytest.mark.parametrize(
@@ -11,7 +20,11 @@ from espnet_topdown.errors import TopdownError
     [
         (dict(ngpu=1, jobs=2), None, ["0", "1"]),
         (dict(ngpu=2, jobs=2), "4,5,6,7", ["4,5", "6,7"]),
+        (dict(ngpu=1, jobs=2), " GPU-5f-1, MIG-a0/1/0", ["GPU-5f-1", "MIG-a0/1/0"]),
+        # One GPU for two trainings is a choice.
+        (dict(ngpu=1, jobs=2), "0,0", ["0", "0"]),
         (dict(ngpu=1, jobs=1), None, [None]),
+        (dict(ngpu=1, jobs=1), "3", [None]),
         (dict(ngpu=0, jobs=2), None, [None, None]),
         (dict(ngpu=1, jobs=2, cmd="slurm.pl"), None, [None, None]),
     ],
@@ -21,9 +34,21 @@ def test_trainings_side_by_side_get_gpus_of_their_own(launch, visible, shares):
     assert [share.get("CUDA_VISIBLE_DEVICES") for share in given] == shares
 
 
-def test_more_jobs_than_gpus_are_refused():
-    with pytest.raises(TopdownError, match="needs 4 GPUs, and CUDA_VISIBLE_DEVICES=0,1 names 2"):
-        gpu_share(Launch(ngpu=2, jobs=2), 0, "0,1")
+@pytest.mark.parametrize(
+    ("launch", "visible", "message"),
+    [
+        (dict(ngpu=2, jobs=2), "0,1", "needs 4 GPUs, .*=0,1 names 2; give fewer jobs"),
+        (dict(ngpu=1, jobs=1), "-1", "needs 1 GPUs, .*=-1 names 0; name more, or give --ngpu 0"),
+        (dict(ngpu=1), "", "needs 1 GPUs, .*= names 0"),
+        (dict(ngpu=1), "NoDevFiles", "names 0"),
+        # CUDA sees nothing behind a name that is none.
+        (dict(ngpu=2), "0,-1,1", "names 1"),
+        (dict(ngpu=2, jobs=2), "0,0,1,1", "the GPUs 0,0, one of them twice"),
+    ],
+)
+def test_gpus_that_are_not_there_are_refused(launch, visible, message):
+    with pytest.raises(TopdownError, match=message):
+        gpu_share(Launch(**launch), 0, visible)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +72,35 @@ def test_a_failed_training_tells_our_message_with_its_indented_lines_alone(tmp_p
     log = "INFO: 1/3epoch started\ntrain.py: error: two faults:\n  - a\n# Ended\n  - b\n"
     (tmp_path / "train.log").write_text(log)
     assert failure(tmp_path) == "two faults:\n  - a\n  - b"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (-9, "training was killed by SIGKILL (the kernel does so for want of memory; else"),
+        (-7, "training was killed by SIGBUS; the end of"),
+        (1, "training ended early; the end of"),
+    ],
+)
+def test_a_training_that_was_killed_tells_the_signal_by_its_name(status, said, tmp_path):
+    (tmp_path / "train.log").write_text("INFO: 1/3epoch started\n")
+    assert failure(tmp_path, status).startswith(said)
+
+
+@pytest.mark.parametrize("full", ["phase", "temporary"])
+def test_a_full_disk_is_told_by_its_place(full, tmp_path, monkeypatch):
+    places = {"phase": tmp_path / "phase", "temporary": tmp_path / "temporary"}
+    free = {place: 0 if name == full else 10**9 for name, place in places.items()}
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(places["temporary"]))
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=free[place]))
+    said = failure(places["phase"], 1)
+    assert said == f"the disk of {places[full]} is full (0.0 MB free); make room and run again"
+
+
+@pytest.mark.parametrize("launch", [dict(ngpu=2), dict(ngpu=1, num_nodes=2, cmd="slurm.pl")])
+def test_a_stream_is_refused_several_processes_before_its_first_phase(launch, tmp_path):
+    base = Experiment(tmp_path, {"model": "lm_stream"}, "lm")
+    with pytest.raises(TopdownError, match="a stream model, whose state cannot be split"):
+        check_base(Launch(**launch), base)
+    check_base(Launch(ngpu=1), base)
+    check_base(Launch(**launch), Experiment(tmp_path, {}, "lm"))

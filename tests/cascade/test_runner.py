@@ -103,7 +103,10 @@ def test_failed_phase_does_not_stop_the_independent_ones(base, tmp_path, capsys,
     starts = [event for event in events if event["event"] == "start"]
     ends = [event for event in events if event["event"] == "end"]
     assert [(event["attempt"], event["threads"]) for event in starts] == [(1, 1), (1, 1)]
+    assert [(event["ngpu"], event["num_nodes"]) for event in starts] == [(0, 1), (0, 1)]
     assert all(event["wall_s"] > 0 and "epochs" in event for event in ends)
+    record = files.read_json(tmp_path / "cascade" / "phase2" / "record.json")
+    assert (record["ngpu"], record["num_nodes"], record["machine"]["gpu"]) == (0, 1, None)
 
 
 def test_phase_with_a_non_finite_dev_criterion_is_not_recorded(base, tmp_path, capsys):

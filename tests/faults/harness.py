@@ -23,9 +23,10 @@ from typing import Any, NoReturn
 import points
 import tiny
 
-from espnet_topdown import cli, warm, warm_server
+from espnet_topdown import cli, warm
 from espnet_topdown.cascade import runner
 from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.warm import child, server
 
 PHASES = ("phase1", "phase2")
 EPOCHS = 3
@@ -61,9 +62,7 @@ class Direct:
         if self.pid == 0:
             _close_locks()
             where = {"cwd": str(Path.cwd()), "env": dict(os.environ)}
-            warm_server._become(
-                command.module, command.argv, str(command.log), threads or 1, **where
-            )
+            child.become(command.module, command.argv, str(command.log), threads or 1, **where)
 
     def poll(self) -> int | None:
         if self.code is None:
@@ -278,14 +277,14 @@ def _become_runner(
 
 
 def _run(trial: Trial, fault: points.Fault | None, before: Callable[[], None] | None) -> int:
-    become = warm_server._become
+    become = child.become
 
     def counted(module: str, argv: list[str], *args: Any, **kwargs: Any) -> NoReturn:
         if "--output_dir" in argv:
             points.enter(Path(argv[argv.index("--output_dir") + 1]).name)
         become(module, argv, *args, **kwargs)
 
-    warm_server._become = counted
+    child.become = counted
     runner.POLL_S = 0.02
     points.arm(trial.directory, trial.trace, fault)
     if before:
@@ -303,7 +302,7 @@ def _serve(trial: Trial) -> None:
     path = Path(tempfile.gettempdir()) / f"faults{os.getpid()}"  # a socket's path must be short
     if os.fork() == 0:
         try:
-            warm_server.serve(path, preload=())
+            server.serve(path, preload=())
         finally:
             os._exit(0)
     os.environ[warm.SOCKET] = str(path)

@@ -122,3 +122,10 @@ def test_faulty_plan_is_refused_with_a_message_that_helps(name):
 def test_all_faults_are_reported_together():
     with pytest.raises(TopdownError, match="4 fault"):
         parse_plan("{a: 1, min_gain: x, phases: [{cut: 1}, {every: no}]}")
+
+
+def test_mixed_precision_may_differ_in_a_phase():
+    plan = parse_plan("phases: [{cut: decoder, train: {use_amp: true}}]")
+    assert plan.entries[0].train == {"use_amp": True}
+    with pytest.raises(TopdownError, match="train.use_amp must be true or false, not 'bf16'"):
+        parse_plan("phases: [{cut: decoder, train: {use_amp: bf16}}]")

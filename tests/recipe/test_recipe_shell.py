@@ -139,6 +139,7 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
         (["--token_type", "whisper_en"], "--token_type whisper_en needs"),
         (["--stage", "14"], "ends with stage 13"),
         (["--asr_confg", "x"], "unknown option --asr_confg; near it: --asr_config"),
+        (["--max_epoch", "20"], 'of the training itself is given as --asr_args "--max_epoch 20"'),
         (["--skip_train", "yes"], "--skip_train is true or false, not 'yes'"),
         (["--nj", "many"], "--nj is a number, not 'many'"),
         (["--nj"], "option --nj has no value"),

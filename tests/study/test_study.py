@@ -31,13 +31,13 @@ def test_commands_of_an_asr_study_written_out(
     monkeypatch.chdir(tmp_path)
     here = study.choose("tiny", [1], 2, None, "dev test")
     common = "./run.sh --asr_config conf/train_asr_tiny.yaml --asr_stats_dir exp/asr_stats_tiny"
-    common += " --inference_asr_model valid.acc.ave.pth"
+    common += " --ngpu 0 --inference_asr_model valid.acc.ave.pth"
     train = " --stage 11 --stop_stage 11 --asr_tag study_tiny_seed1 --asr_args --seed 1"
     assert " ".join(here.train_command(1)) == common + train
     decode = " --stage 12 --stop_stage 13 --skip_train true --inference_nj 1 --test_sets dev test"
     assert " ".join(here.decode_command(Path("exp/x"))) == common + decode + " --asr_exp exp/x"
     cascade = "-m espnet_topdown run exp/asr_study_tiny_seed1 --plan conf/study/tiny.yaml --dir"
-    cascade += " exp/asr_study_tiny_seed1_topdown --jobs 2 --threads 1"
+    cascade += " exp/asr_study_tiny_seed1_topdown --jobs 2 --threads 1 --ngpu 0"
     assert " ".join(here.cascade_command(1)[1:]) == cascade
 
 

@@ -140,3 +140,13 @@ def test_model_of_a_phase_decodes_where_this_package_cannot_be_imported(trained)
     process.join(60)
     assert process.exitcode == 0
     assert queue.get(timeout=5) == 1
+
+
+def test_the_machine_of_a_training_is_told_with_its_gpu(monkeypatch):
+    from espnet_topdown.training.phase_end import machine
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert machine() == {"torch": torch.__version__, "cuda": "13.0", "gpu": None}
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H100")
+    assert machine()["gpu"] == "H100"

@@ -3,6 +3,9 @@
 import itertools
 import json
 import multiprocessing
+import os
+import signal
+from pathlib import Path
 
 import pytest
 import tiny
@@ -10,7 +13,11 @@ import torch
 import yaml
 from models import build
 
+from espnet_topdown import files
+from espnet_topdown.cascade.launch import Launch, failure, start_training
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.experiment.task import TASKS, task_of_config
 from espnet_topdown.training.checkpoint import load_state
 
@@ -172,3 +179,165 @@ def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(
     parent = load_state(base / "valid.acc.ave.pth")
     final = load_state(tmp_path / "p" / "2epoch.pth")
     assert all(torch.equal(final[name], parent[name]) for name in proof["frozen"])
+
+
+def begin_training(tmp_path, data, *extra: str, **changes: object) -> list[str]:
+    config = TRANSFORMER | dict(max_epoch=1) | changes
+    return [*tiny.command(data, tmp_path / "exp", config), *extra]
+
+
+@pytest.fixture
+def espnets_worker(espnet, monkeypatch):
+    """ESPnet's worker only says who holds the lock of its directory, and by which trainer."""
+    from espnet2.tasks.abs_task import AbsTask
+
+    calls = []
+
+    def work(cls, args):
+        lock = Path(args.output_dir) / LOCK
+        calls.append((files.holder(lock) is not None, cls.trainer.__name__, vars(args)))
+
+    monkeypatch.setattr(AbsTask, "main_worker", classmethod(work))
+    return calls
+
+
+SLURM = dict(SLURM_NTASKS="2", SLURM_STEP_NUM_NODES="2", SLURM_STEP_NODELIST="a,b")
+# Two nodes of one process each: how ESPnet's launcher tells them their rank.
+NODES = {
+    "slurm": (
+        ["--multiprocessing_distributed", "true", "--dist_launcher", "slurm"],
+        "SLURM_PROCID",
+    ),
+    "variables": (["--multiprocessing_distributed", "false"], "RANK"),
+}
+
+
+@pytest.mark.parametrize("launcher", NODES)
+@pytest.mark.parametrize(("rank", "holds"), [("0", True), ("1", False)])
+def test_of_two_nodes_the_first_alone_holds_the_lock(
+    launcher, rank, holds, data, tmp_path, espnets_worker, monkeypatch
+):
+    from espnet_topdown.bin.train import main
+
+    options, variable = NODES[launcher]
+    for name, value in (SLURM | {"WORLD_SIZE": "2", "SLURM_NODEID": rank, variable: rank}).items():
+        monkeypatch.setenv(name, value)
+    conf = dict(parent=str(tmp_path), cut="decoder")
+    main(begin_training(tmp_path, data, *options, topdown_conf=conf))
+    assert [held for held, *_ in espnets_worker] == [holds]
+
+
+def test_a_training_without_a_phase_holds_the_lock_too_and_its_config_is_espnets(
+    data, tmp_path, espnets_worker
+):
+    from espnet_topdown.bin.train import main
+
+    main(begin_training(tmp_path, data))
+    ((held, trainer, options),) = espnets_worker
+    assert (held, trainer) == (True, "TopdownTrainer")
+    assert "topdown_conf" not in options
+
+
+def test_deepspeed_trains_by_espnets_trainer_and_no_phase(data, tmp_path, espnets_worker, capsys):
+    from espnet_topdown.bin.train import main
+    from espnet_topdown.training.tasks import TopdownASRTask
+
+    main(begin_training(tmp_path, data, use_deepspeed=True))
+    assert [trainer for _, trainer, _ in espnets_worker] == ["Trainer"]
+    assert TopdownASRTask.trainer.__name__ == "TopdownTrainer"
+    conf = dict(parent=str(tmp_path), cut="decoder")
+    with pytest.raises(SystemExit):
+        main(begin_training(tmp_path, data, use_deepspeed=True, topdown_conf=conf))
+    assert "topdown_conf and use_deepspeed exclude one another" in capsys.readouterr().err
+
+
+@pytest.fixture
+def workers_are_forked(monkeypatch):
+    """ESPnet's workers are forked instead of spawned, so that they need no import of their own."""
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(torch.multiprocessing, "get_context", lambda kind: context)
+
+
+def test_what_a_worker_of_several_gpus_says_reaches_the_runner(
+    espnet, data, tmp_path, workers_are_forked, capfd
+):
+    from espnet_topdown.bin.train import main
+
+    conf = dict(parent=str(tmp_path), cut="decoder")
+    words = begin_training(tmp_path, data, topdown_conf=conf)
+    words += ["--ngpu", "2", "--multiprocessing_distributed", "true"]
+    with files.locked(tmp_path / "exp" / LOCK, "training"), pytest.raises(SystemExit) as ended:
+        main(words)
+    said = capfd.readouterr().err
+    assert ended.value.code == 1
+    (tmp_path / "exp" / "train.log").write_text(said)
+    # By these words the runner knows that the phase gave way.
+    reason = failure(tmp_path / "exp", 1)
+    assert reason.startswith(f"{tmp_path}/exp/topdown {files.IN_USE}: process {os.getpid()} on")
+    assert "Traceback" not in said and "\n" not in reason
+
+
+def test_a_worker_that_is_killed_is_told_by_its_signal(
+    data, tmp_path, espnets_worker, workers_are_forked, capfd, monkeypatch
+):
+    from espnet2.tasks.abs_task import AbsTask
+
+    from espnet_topdown.bin.train import main
+
+    end = classmethod(lambda cls, args: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(AbsTask, "main_worker", end)
+    words = [*begin_training(tmp_path, data), "--ngpu", "2", "--multiprocessing_distributed"]
+    with pytest.raises(SystemExit):
+        main([*words, "true"])
+    assert "of this training was killed by SIGKILL" in capfd.readouterr().err
+
+
+def test_two_nodes_of_one_process_each_train_one_phase(
+    data, train, tmp_path, warm_process, monkeypatch
+):
+    """ESPnet's launcher over stand-ins for slurm.pl and srun; on CPU, so by gloo."""
+    nodes = Path(__file__).with_name("nodes")
+    monkeypatch.setenv("PATH", str(nodes), prepend=":")
+    base = train(tmp_path / "base", dict(TRANSFORMER))
+    config = Experiment.read(base)._passed_on(TRANSFORMER | yaml_of(base))
+    config |= dict(seed=1000, topdown_conf=dict(parent=str(base), cut="encoder.1"))
+    phase = tmp_path / "phase1"
+    files.write_text(phase / "phase.yaml", yaml.safe_dump(config))
+    launch = Launch(num_nodes=2, cmd=str(nodes / "slurm.pl"), python=str(nodes / "python"))
+    trainer = start_training(launch, "asr", phase, threads=1, variables={})
+    assert trainer.wait(120) == 0, failure(phase)
+    assert (phase / "topdown" / "proof.json").exists()
+    assert ":0/2] " in (phase / "train.log").read_text()
+
+
+def yaml_of(experiment):
+    return yaml.safe_load((experiment / "config.yaml").read_text())
+
+
+class RunsCode:
+    """Unpickled, it makes a directory."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pretrained_file_that_would_run_code_is_refused_before_espnet_reads_it(
+    data, tmp_path, espnets_worker, capsys
+):
+    from espnet_topdown.bin.train import main
+
+    torch.save({"w": torch.zeros(1), "x": RunsCode(tmp_path / "ran")}, tmp_path / "pre.pth")
+    conf = dict(parent=str(tmp_path), cut="decoder")
+    params = [f"{tmp_path}/pre.pth:encoder:encoder"]
+    with pytest.raises(SystemExit):
+        main(begin_training(tmp_path, data, topdown_conf=conf, init_param=params))
+    said = capsys.readouterr().err
+    assert f"init_param {params[0]} of the base cannot be loaded as tensors alone" in said
+    assert not (tmp_path / "ran").exists() and espnets_worker == []
+    # As it advises.
+    torch.save({"w": torch.zeros(1)}, tmp_path / "pre.pth")
+    main(begin_training(tmp_path, data, topdown_conf=conf, init_param=params))
+    assert len(espnets_worker) == 1

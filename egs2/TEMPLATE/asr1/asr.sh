@@ -127,7 +127,8 @@ unknown_option() {
                 "set ESPNET_ROOT to an ESPnet checkout and run again, or leave the option out"
         return 0
     done
-    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help"
+    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help;" \
+        "an option of the training itself is given as --asr_args \"--$1 $2\""
 }
 
 # save_command DIR STAGE: DIR/run.sh resumes from STAGE.
@@ -141,19 +142,22 @@ recipe() {
     python3 -m espnet_topdown.recipe "$@"
 }
 
-# trains_here: whether the warm process can train: on the CPU of this machine, by plain python3.
+# trains_here: whether the warm process can train: on this machine, on one GPU at most, by plain
+# python3.
 trains_here() {
     is_warm "${cuda_cmd}" && [ "${python}" = python3 ] &&
-        [ "${ngpu}" = 0 ] && [ "${num_nodes}" = 1 ]
+        [ "${ngpu}" -le 1 ] && [ "${num_nodes}" = 1 ]
 }
 
-# train DIR MODULE ARGS...: one training, logged to DIR/train.log; it goes on where an earlier one
-# stopped.
+# train DIR TASK ARGS...: one training, logged to DIR/train.log; it goes on where an earlier one
+# stopped, and waits for one that still runs in DIR. As espnet2.bin.TASK_train, with that lock.
 train() {
-    local dir=$1 module=$2 launch_cmd="${cuda_cmd}" launch
+    local dir=$1 task=$2 launch_cmd="${cuda_cmd}" launch command
     shift 2
+    command=(-m espnet_topdown.bin.train "${task}" "$@")
     if trains_here; then
-        ${cuda_cmd} --keep_logs "${dir}/train.log" python3 -m "${module}" "$@" --ngpu 0
+        ${cuda_cmd} --gpu "${ngpu}" --keep_logs "${dir}/train.log" \
+            python3 "${command[@]}" --ngpu "${ngpu}"
         return
     fi
     is_warm "${cuda_cmd}" || launch_cmd+=" --name $(basename "${dir}").train"
@@ -165,8 +169,7 @@ train() {
         --init_file_prefix "${dir}/.dist_init_"
         --multiprocessing_distributed true
     )
-    "${python_cmd[@]}" -m espnet2.bin.launch "${launch[@]}" -- \
-        "${python_cmd[@]}" -m "${module}" "$@"
+    "${python_cmd[@]}" -m espnet2.bin.launch "${launch[@]}" -- "${python_cmd[@]}" "${command[@]}"
 }
 
 # collect DIR JOBS MODULE ARGS...: statistics of JOBS parts, put together in DIR.
@@ -385,6 +388,7 @@ if do_stage 3; then
     for name in ${test_sets}; do
         sources+=("data/${name}") targets+=("${dump}/${name}")
     done
+    hold "${targets[@]}"
     recipe format --sources "${sources[*]}" --targets "${targets[*]}" \
         --audio_format "${audio_format}" --fs "${fs}" --nj "${nj}" --text_optional "${test_sets}"
 fi
@@ -399,6 +403,7 @@ if do_stage 4; then
         --max_wav_duration "${max_wav_duration}"
         --lm_train_text "${lm_train_text}"
     )
+    hold "${train_dir}" "${valid_dir}"
     recipe filter "${dump}" "${options[@]}"
 fi
 
@@ -420,6 +425,7 @@ if do_stage 5; then
         --oov "${oov}"
         --sos_eos "${sos_eos}"
     )
+    hold "${token_list%/*}"
     recipe tokens "${token_list}" "${options[@]}"
 fi
 
@@ -428,6 +434,7 @@ if do_stage 6; then
     need 4 "${dump}/lm_train.txt"
     need 5 "${token_list}"
     save_command "${lm_stats_dir}" 6
+    hold "${lm_stats_dir}"
     log_dir=${lm_stats_dir}/logdir
     jobs=$(recipe split "${log_dir}" --nj "${nj}" \
         "train=${dump}/lm_train.txt" "dev=${lm_dev_text}")
@@ -453,7 +460,7 @@ if do_stage 7; then
         --output_dir "${lm_exp}"
         "${lm_words[@]}"
     )
-    train "${lm_exp}" espnet2.bin.lm_train "${options[@]}"
+    train "${lm_exp}" lm "${options[@]}"
 fi
 
 if do_stage 8; then
@@ -479,6 +486,7 @@ if do_stage 10; then
     need 4 "${train_dir}/wav.scp" "${valid_dir}/wav.scp"
     need 5 "${token_list}"
     save_command "${asr_stats_dir}" 10
+    hold "${asr_stats_dir}"
     log_dir=${asr_stats_dir}/logdir
     jobs=$(recipe split "${log_dir}" --nj "${nj}" \
         "train=${train_dir}/wav.scp" "valid=${valid_dir}/wav.scp")
@@ -514,7 +522,7 @@ if do_stage 11; then
             --normalize_conf "stats_file=${asr_stats_dir}/train/feats_stats.npz"
         )
     fi
-    train "${asr_exp}" espnet2.bin.asr_train "${options[@]}" "${asr_words[@]}"
+    train "${asr_exp}" asr "${options[@]}" "${asr_words[@]}"
 fi
 
 results=${asr_exp}/${inference_tag}
@@ -542,6 +550,7 @@ if do_stage 12; then
     fi
     for name in ${decoded_sets}; do
         need 3 "${dump}/${name}/wav.scp"
+        hold "${results}/${name}"
         log_dir=${results}/${name}/logdir
         rm -rf "${log_dir}"
         jobs=$(recipe split "${log_dir}" "keys=${dump}/${name}/wav.scp" --nj "${inference_nj}")
@@ -575,6 +584,7 @@ if do_stage 13; then
         --bpemodel "${bpemodel}"
         "--score_opts=${score_opts}"
     )
+    hold "${decoded[@]}"
     scores=$(recipe score "${options[@]}")
 fi
 
@@ -585,8 +595,9 @@ if do_stage 13 && [ "${scores}" -gt 0 ]; then
     fi
     case_words=()
     [[ "${score_opts}" != *-s* ]] || case_words+=(--case_sensitive)
-    python3 -m espnet_topdown results "${asr_exp}" "${case_words[@]}" > "${asr_exp}/RESULTS.md.tmp"
-    mv "${asr_exp}/RESULTS.md.tmp" "${asr_exp}/RESULTS.md"
+    table=${asr_exp}/RESULTS.md
+    python3 -m espnet_topdown results "${asr_exp}" "${case_words[@]}" > "${table}.$$.tmp"
+    mv "${table}.$$.tmp" "${table}"
     cat "${asr_exp}/RESULTS.md"
 fi
 

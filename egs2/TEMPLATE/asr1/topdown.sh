@@ -64,7 +64,8 @@ link_checkout() {
         name=${asr_options[at]}
         grep -q "^${name#--}=" "${source}/asr.sh" ||
             die "unknown option ${name}: neither of this script (see --help) nor of" \
-                "${source}/asr.sh"
+                "${source}/asr.sh; an option of the training itself is given as" \
+                "--asr_args \"${name} ${asr_options[at + 1]}\""
     done
     for name in asr.sh utils scripts pyscripts steps; do
         [ ! -e "${name}" ] || [ -L "${name}" ] ||

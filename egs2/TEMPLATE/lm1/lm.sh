@@ -43,8 +43,9 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 unknown_option() {
     local near
     near=$(nearest_option "$1" "$3")
-    die "unknown option --$1${near:+; near it: ${near}}; see --help" \
-        "(options of the training go in --lm_args, of the data in --local_data_opts)"
+    die "unknown option --$1${near:+; near it: ${near}}; see --help;" \
+        "an option of the training itself is given as --lm_args \"--$1 $2\"," \
+        "of the data in --local_data_opts"
 }
 
 # measure DIR: perplexities of valid and test -> DIR/perplexity.json

@@ -12,6 +12,7 @@ import pytest
 
 from espnet_topdown import warm
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.warm import groups, line
 
 FAKE = """
 import logging, os, sys, time
@@ -24,10 +25,10 @@ def main(argv):
     sys.exit(int(argv[0]))
 """
 SERVE = (
-    "import sys, pathlib as p; from espnet_topdown import warm_server;"
-    " warm_server.serve(p.Path(sys.argv[1]), preload=())"
+    "import sys, pathlib as p; from espnet_topdown.warm import server;"
+    " server.serve(p.Path(sys.argv[1]), preload=())"
 )
-REPOSITORY = str(Path(warm.__file__).parents[1])
+REPOSITORY = str(Path(warm.__file__).parents[2])
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +145,8 @@ def test_the_warm_process_ends_with_the_process_that_started_it(tmp_path: Path) 
 
 @pytest.mark.usefixtures("served")
 def test_threads_reach_a_command_that_is_run_as_it_stands(tmp_path: Path) -> None:
-    line = ["sh", "-c", "echo $OMP_NUM_THREADS"]
-    assert warm.run_all([warm.Command(None, line, tmp_path / "a.log")], jobs=1, threads=3) == [0]
+    words = ["sh", "-c", "echo $OMP_NUM_THREADS"]
+    assert warm.run_all([warm.Command(None, words, tmp_path / "a.log")], jobs=1, threads=3) == [0]
     assert (tmp_path / "a.log").read_text() == "3\n"
 
 
@@ -154,7 +155,7 @@ def test_threads_reach_a_command_that_is_run_as_it_stands(tmp_path: Path) -> Non
 def test_ending_a_command_lets_what_it_started_cancel_its_job(
     heeded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm, "GRACE_S", 2)
+    monkeypatch.setattr(groups, "GRACE_S", 2)
     log = tmp_path / "a.log"
     submit = (
         f"n=0; trap '((++n < {heeded})) || {{ echo cancelled; exit 2; }}' TERM; echo ready; while"
@@ -171,7 +172,7 @@ def test_ending_a_command_lets_what_it_started_cancel_its_job(
 def test_what_heeds_no_signal_is_killed_at_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm, "GRACE_S", 0.2)
+    monkeypatch.setattr(groups, "GRACE_S", 0.2)
     log = tmp_path / "a.log"
     handle = warm.start(
         warm.Command(
@@ -184,30 +185,32 @@ def test_what_heeds_no_signal_is_killed_at_last(
 
 
 def test_a_line_is_in_the_grammar_of_run_pl() -> None:
-    line = ["JOB=2:3", "l/s.JOB.log", "python3", "-m", "espnet2.bin.x", "--key", "k.JOB.scp"]
+    words = ["JOB=2:3", "l/s.JOB.log", "python3", "-m", "espnet2.bin.x", "--key", "k.JOB.scp"]
     expected = [
         warm.Command("espnet2.bin.x", ["--key", f"k.{n}.scp"], Path(f"l/s.{n}.log")) for n in (2, 3)
     ]
-    assert warm.parse_line(line) == expected
+    assert line.parse_line(words) == expected
 
 
 @pytest.mark.parametrize(
-    "words, gpus",
+    "words",
     [
-        (["python3", "-m", "espnet_topdown", "-m", "espnet2.bin.x"], 0),
-        (["python3", "-X", "dev", "-m", "espnet2.bin.x"], 0),
-        (["python3", "-m", "espnet2.bin.x"], 1),
+        ["python3", "-m", "espnet_topdown", "-m", "espnet2.bin.x"],
+        ["python3", "-X", "dev", "-m", "espnet2.bin.x"],
     ],
 )
-def test_wrapped_pythons_and_gpus_are_run_cold(words: list[str], gpus: int) -> None:
-    assert warm.parse_line(["a.log", *words], gpus=gpus) == [
-        warm.Command(None, words, Path("a.log"))
-    ]
+def test_wrapped_pythons_are_run_cold(words: list[str]) -> None:
+    assert line.parse_line(["a.log", *words]) == [warm.Command(None, words, Path("a.log"))]
+
+
+def test_a_command_that_uses_gpus_is_run_warm_and_says_how_many() -> None:
+    commands = line.parse_line(["a.log", "python3", "-m", "espnet2.bin.x"], gpus=1)
+    assert commands == [warm.Command("espnet2.bin.x", [], Path("a.log"), gpus=1)]
 
 
 def test_a_line_without_a_command_is_refused() -> None:
     with pytest.raises(TopdownError, match="LOG COMMAND"):
-        warm.parse_line(["JOB=1:2", "a.log"])
+        line.parse_line(["JOB=1:2", "a.log"])
 
 
 def test_earlier_logs_move_up_as_under_launch(tmp_path: Path) -> None:
@@ -226,14 +229,14 @@ def test_a_list_is_run_and_a_failure_gives_status_one(
         f"JOB=1:2 {tmp_path}/J.JOB.log sh -c 'echo \"a b\" JOB'\n{tmp_path}/f.log false\n"
     )
     with pytest.raises(SystemExit) as exit_:
-        warm.main(["--jobs", "1", "--list", str(tmp_path / "list")])
+        line.main(["--jobs", "1", "--list", str(tmp_path / "list")])
     assert exit_.value.code == 1
     assert (tmp_path / "J.2.log").read_text() == "a b 2\n"
     assert "f.log: the command above ended with status 1" in capsys.readouterr().err
 
 
 def test_commands_that_all_end_well_give_no_status(tmp_path: Path) -> None:
-    warm.main([str(tmp_path / "a.log"), "true"])
+    line.main([str(tmp_path / "a.log"), "true"])
     assert (tmp_path / "a.log").exists()
 
 
@@ -248,7 +251,7 @@ def test_a_faulty_command_line_gives_a_message_and_status_one(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit_:
-        warm.main(words)
+        line.main(words)
     assert exit_.value.code == 1
     assert message in capsys.readouterr().err
 

@@ -1,0 +1,10 @@
+"""Commands that a stage or a cascade runs: warm in a process that has imported ESPnet, or cold.
+
+Each has its own log, and ends with the process that asked for it, whatever ended that one. Which
+commands to run is for the caller to say.
+"""
+
+from espnet_topdown.warm.client import SOCKET, Command, Handle, rotate, run_all, start
+from espnet_topdown.warm.groups import Group
+
+__all__ = ["SOCKET", "Command", "Group", "Handle", "rotate", "run_all", "start"]

@@ -1,0 +1,117 @@
+"""What a forked child of the warm process does: it turns into the command that was asked for.
+
+The warm process is blind to GPUs, since a process that has used CUDA cannot be forked; a child sees
+those of its environment. What ESPnet settled at its import, blind, is settled anew here.
+"""
+
+import contextlib
+import importlib
+import os
+import shlex
+import signal
+import sys
+import time
+import traceback
+from typing import Any, NoReturn
+
+# Under these, importing torch and ESPnet does not start CUDA (torch/cuda/__init__.py, is_available:
+# by NVML, which answers 0 for no visible device without being asked).
+BLIND = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+
+
+def become(
+    module: str,
+    argv: list[str],
+    log: str,
+    threads: int,
+    cwd: str,
+    env: dict[str, str],
+    gpus: int = 0,
+) -> NoReturn:
+    """Turn a forked child into the command: directory, environment, log, threads, then ``main``.
+
+    Args:
+        module: run as ``module.main(argv)``.
+        argv: its arguments.
+        log: file for all that it prints, written anew.
+        threads: torch's threads; 0 leaves torch's default.
+        cwd: working directory.
+        env: the whole environment.
+        gpus: how many it uses.
+    """
+    code = 1
+    try:
+        with contextlib.suppress(PermissionError):
+            os.setpgid(0, 0)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(env)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        for descriptor in (1, 2):
+            os.dup2(output, descriptor)
+        sys.argv = [module, *argv]
+        line = f"python3 -m {module} {shlex.join(argv)}"
+        print(f"# {line}\n# Started at {time.ctime()}\n#", flush=True)
+        if gpus:
+            _open_eyes(module, argv, threads)
+        code = _call_main(module, argv, threads)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            print(f"# Ended (code {code}) at {time.ctime()}", flush=True)
+            sys.stderr.flush()
+        # The log may be on a full disk; a child must never go on as the server.
+        finally:
+            os._exit(code)
+
+
+def _open_eyes(module: str, argv: list[str], threads: int) -> None:
+    """Let this process use the GPUs of its environment, or start it cold where a fork cannot."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    if torch.cuda._is_in_bad_fork():
+        # The warm process was not blind, such as one that forked from a process with CUDA.
+        _start_cold(module, argv, threads)
+    # Counted only once CUDA has started, but private: a count of the blind process must not stay.
+    torch.cuda._cached_device_count = None
+    trainer = sys.modules.get("espnet2.train.trainer")
+    if trainer is not None:
+        vars(trainer)["autocast_args"] = autocast_args(torch)
+
+
+def _start_cold(module: str, argv: list[str], threads: int) -> NoReturn:
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *argv])
+
+
+def autocast_args(torch: Any) -> dict[str, Any]:
+    """What mixed precision is cast to; blind, ESPnet would have taken float16 for it.
+
+    Source: espnet2/train/trainer.py, 202511 and 202611, at its import.
+    """
+    if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
+        return {"dtype": torch.bfloat16}
+    return {}
+
+
+def _call_main(module: str, argv: list[str], threads: int) -> int:
+    """The exit status of ``module.main(argv)``, by Python's rules for `SystemExit`."""
+    # torch read OMP_NUM_THREADS when the warm process imported it.
+    if threads and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    try:
+        importlib.import_module(module).main(argv)
+    except SystemExit as end:
+        if end.code is None:
+            return 0
+        if isinstance(end.code, int):
+            return end.code
+        print(end.code, file=sys.stderr)
+        return 1
+    return 0

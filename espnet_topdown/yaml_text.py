@@ -1,0 +1,102 @@
+"""YAML that anyone may have written, read without running, expanding or losing any of it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from espnet_topdown.errors import TopdownError
+
+# Values that aliases may add: a text of 400 bytes can stand for thousands of millions.
+MOST_ADDED = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without anything that executes, and aliases only as far as they can be written out."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        # Before anything is made of the nodes: merge keys (<<) multiply there already.
+        node = super().get_single_node()
+        if node is not None:
+            _check_size(node)
+        return node
+
+
+# Numbers are those of YAML 1.2: in YAML 1.1, which PyYAML reads, 1e-3 is text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+class _UniqueLoader(_Loader):
+    """Refuses a key that stands twice, of which PyYAML itself takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                problem = f"the key '{key.value}' stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str, source: str, *, unique_keys: bool = False) -> Any:
+    """The value of a YAML text.
+
+    Args:
+        text: YAML.
+        source: where it comes from, for messages.
+        unique_keys: whether a key that stands twice in a mapping is refused.
+
+    Raises:
+        TopdownError: it is not YAML, or its aliases stand for more than can be held.
+    """
+    try:
+        return yaml.load(text, _UniqueLoader if unique_keys else _Loader)
+    except RecursionError:
+        raise TopdownError(f"{source} is not YAML: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # PyYAML raises a plain ValueError for a date that is none, such as 2020-99-99.
+        raise TopdownError(f"{source} is not YAML: {error}") from None
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Refuse aliases that add too much, or that stand inside their own anchor."""
+    sizes: dict[int, int] = {}
+    # Nodes whose children are being looked at, from the root down.
+    open_nodes: list[tuple[yaml.Node, Iterator[yaml.Node]]] = [(root, _children(root))]
+    above = {id(root)}
+    while open_nodes:
+        node, children = open_nodes[-1]
+        child = next(children, None)
+        if child is None:
+            open_nodes.pop()
+            above.discard(id(node))
+            sizes[id(node)] = 1 + sum(sizes[id(inner)] for inner in _children(node))
+        elif id(child) in above:
+            raise _fault("an alias stands inside its own anchor", child)
+        elif id(child) not in sizes:
+            open_nodes.append((child, _children(child)))
+            above.add(id(child))
+    added = sizes[id(root)] - len(sizes)
+    if added > MOST_ADDED:
+        raise _fault(f"its aliases stand for {added:.0e} values; write it out without them", root)
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _fault(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)

@@ -1,0 +1,155 @@
+"""Locks that die with their holder, and leases where the kernel's lock does not reach."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown import locks
+from espnet_topdown.errors import TopdownError
+
+# How file systems answer flock: as one should, each node for itself, or not at all.
+FLOCKS = {"kernel": None, "none": errno.ENOSYS, "nfs without lockd": errno.ENOLCK}
+
+
+@pytest.fixture(params=FLOCKS)
+def flock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    code = FLOCKS[request.param]
+    if code is not None:
+
+        def refuse(*_: object) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+    return str(request.param)
+
+
+@pytest.fixture
+def on_another_node(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, this process is one on another node, where flock knows of no one."""
+
+    def move() -> None:
+        monkeypatch.setattr(socket, "gethostname", lambda: "node2")
+        monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+
+    return move
+
+
+def in_a_child(lock: Path) -> int:
+    """A child that holds `lock` until it is killed."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with locks.locked(lock, "child"):
+            os.write(write, b"x")
+            signal.pause()
+    os.read(read, 1)
+    return pid
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_a_second_process_is_told_who_the_first_is_and_may_follow_a_killed_one(
+    flock: str, tmp_path: Path
+) -> None:
+    lock = tmp_path / "lock"
+    pid = in_a_child(lock)
+    assert f"process {pid} on {socket.gethostname()} (child) since" in str(locks.holder(lock))
+    with (
+        pytest.raises(TopdownError, match=rf"in use: process {pid} on .*\(child\)"),
+        locks.locked(lock, "x"),
+    ):
+        pass
+    kill(pid)
+    assert locks.holder(lock) is None
+    with locks.locked(lock, "next"):
+        pass
+
+
+def test_after_its_end_nobody_holds_a_lock(flock: str, tmp_path: Path) -> None:
+    with locks.locked(tmp_path / "lock", "x"):
+        pass
+    assert locks.holder(tmp_path / "lock") is None
+
+
+def test_an_orphan_on_another_node_is_seen_by_its_lease_until_that_runs_out(
+    tmp_path: Path, on_another_node: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "lock"
+    host = socket.gethostname()
+    pid = in_a_child(lock)
+    on_another_node()
+    with (
+        pytest.raises(TopdownError, match=rf"process {pid} on {host} .*free 120 s after its end"),
+        locks.locked(lock, "x"),
+    ):
+        pass
+    assert f"process {pid} on {host}" in str(locks.holder(lock))
+    kill(pid)
+    # Dead or not cannot be seen from here: until the lease has run out, it counts.
+    assert locks.holder(lock) is not None
+    later = time.time() + 121
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert locks.holder(lock) is None
+
+
+def test_one_that_ended_in_order_leaves_no_lease(
+    tmp_path: Path, on_another_node: Callable[[], None]
+) -> None:
+    with locks.locked(tmp_path / "lock", "x"):
+        pass
+    on_another_node()
+    assert locks.holder(tmp_path / "lock") is None
+
+
+def test_the_lease_is_renewed_while_its_holder_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "BEAT_S", 0.01)
+    lock = tmp_path / "lock"
+    with locks.locked(lock, "x"):
+        first = json.loads(lock.read_text())["beat_s"]
+        deadline = time.monotonic() + 10
+        while json.loads(lock.read_text())["beat_s"] == first:
+            assert time.monotonic() < deadline
+
+
+def test_one_that_waits_says_so_and_follows(
+    flock: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = in_a_child(tmp_path / "lock")
+    monkeypatch.setattr(time, "sleep", lambda _: kill(pid))
+    with locks.locked(tmp_path / "lock", "x", waits=True):
+        pass
+    said = capsys.readouterr().err
+    assert f"{tmp_path} is in use: process {pid}" in said
+    assert said.endswith("; waiting for it\n")
+
+
+def test_a_lock_file_of_an_earlier_version_or_torn_holds_nobody_up(tmp_path: Path) -> None:
+    for text in ('{"pid": 1, "host": "h", "since": "s", "purpose": "p"}', '{"pid"', "[]", ""):
+        (tmp_path / "lock").write_text(text)
+        assert locks.holder(tmp_path / "lock") is None
+        with locks.locked(tmp_path / "lock", "x"):
+            pass
+
+
+def test_another_fault_of_flock_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output error"), locks.locked(tmp_path / "lock", "x"):
+        pass

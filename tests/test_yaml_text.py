@@ -1,0 +1,59 @@
+"""YAML of strangers: nothing in it executes, grows without end or is lost in silence."""
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import read_config
+from espnet_topdown.plan.plan_file import read_plan
+from espnet_topdown.yaml_text import load_yaml
+
+
+def bomb(form: str) -> str:
+    """About 400 bytes that stand for 10^9 values and more."""
+    lines = ["l0: &l0 [x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, 10):
+        aliases = ", ".join([f"*l{level - 1}"] * 9)
+        lines.append(form.format(f"l{level}: &l{level}", aliases))
+    return "\n".join(lines) + "\n"
+
+
+LISTS = bomb("{} [{}]")
+MERGES = bomb("{} {{<<: [{}]}}").replace("[x, x, x, x, x, x, x, x, x]", "{x: 1}")
+REFUSED = {
+    "lists": (LISTS, "its aliases stand for .* values; write it out without them"),
+    "merges": (MERGES, "its aliases stand for"),
+    "inside itself": ("a: &a [*a]", "an alias stands inside its own anchor"),
+    "deep": ("[" * 2000, "it is nested too deeply"),
+    "code": ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    "no date": ("2020-99-99", "month must be in 1..12"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("read", [read_plan, read_config])
+def test_what_is_not_to_be_held_is_refused_by_its_file_without_holding_it(
+    case: str, read: object, tmp_path: Path
+) -> None:
+    text, message = REFUSED[case]
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    tracemalloc.start()
+    with pytest.raises(TopdownError, match=f"{path} is not YAML: (?s:.*){message}"):
+        read(path)  # type: ignore[operator]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50e6
+
+
+def test_aliases_that_spare_some_words_are_read() -> None:
+    text = "a: &a {lr: 1}\nb: *a\nc: {<<: *a, d: 2}\n"
+    assert load_yaml(text, "t") == {"a": {"lr": 1}, "b": {"lr": 1}, "c": {"lr": 1, "d": 2}}
+
+
+def test_a_key_that_stands_twice_is_refused_where_that_is_asked() -> None:
+    assert load_yaml("a: 1\na: 2", "t") == {"a": 2}
+    with pytest.raises(TopdownError, match="t is not YAML: the key 'a' stands twice"):
+        load_yaml("a: 1\na: 2", "t", unique_keys=True)

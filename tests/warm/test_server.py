@@ -1,0 +1,143 @@
+"""The warm process against what callers do to it, and the words when it is not there."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown import warm
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.warm import client
+from espnet_topdown.warm.address import MOST_BYTES, short
+
+REPOSITORY = str(Path(warm.__file__).parents[2])
+SERVE = "from espnet_topdown.warm import server; server.serve(Path(sys.argv[1]), preload=())"
+START = "import os, socket, sys; from pathlib import Path\n"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": REPOSITORY}
+
+
+@pytest.fixture
+def server(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A warm process with modules ``hello``, which says so, and ``stays``, which waits."""
+    (place / "hello.py").write_text("def main(argv): print('hello')")
+    (place / "stays.py").write_text(
+        "import signal\ndef main(argv): print('up', flush=True); signal.pause()"
+    )
+    words = [sys.executable, "-c", START + SERVE, str(place / "s")]
+    search = {"PYTHONPATH": f"{place}:{REPOSITORY}"}
+    process = subprocess.Popen(words, env=os.environ | search)
+    monkeypatch.setenv(warm.SOCKET, str(place / "s"))
+    yield place / "s"
+    process.terminate()
+    process.wait()
+
+
+def test_its_name_is_there_only_once_it_listens(place: Path) -> None:
+    code = f"""{START}
+class Socket(socket.socket):
+    def listen(self, *args):
+        print(Path(sys.argv[1]).exists())
+        super().listen(*args)
+    def accept(self):
+        print(Path(sys.argv[1]).exists(), flush=True)
+        os._exit(0)
+socket.socket = Socket
+{SERVE}"""
+    words = [sys.executable, "-c", code, str(place / "s")]
+    process = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True)
+    # As a client does: connect as soon as the name is there.
+    while not (place / "s").exists():
+        assert process.poll() is None
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(place / "s"))
+        out, _ = process.communicate()
+    assert out.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize(
+    "request_", [b"", b'{"module": "he', b"nonsense\n", b'{"strange": 1}\n', b"[]\n", b"\xff\n"]
+)
+def test_a_request_that_is_none_stops_neither_it_nor_the_commands_of_others(
+    server: Path, tmp_path: Path, request_: bytes
+) -> None:
+    other = warm.start(warm.Command("stays", [], tmp_path / "other.log"))
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(server))
+            caller.sendall(request_)
+    done = warm.start(warm.Command("hello", [], tmp_path / "a.log")).wait()
+    assert (done, other.poll()) == (0, None)
+    other.terminate()
+
+
+def test_a_request_that_takes_its_time_keeps_no_one_waiting(server: Path, tmp_path: Path) -> None:
+    while not server.exists():
+        pass
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(server))
+        caller.sendall(b'{"module": ')
+        assert warm.start(warm.Command("hello", [], tmp_path / "a.log")).wait() == 0
+
+
+def test_the_place_of_its_socket_may_be_long(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = place / ("x" * 60) / ("y" * 60)
+    long.mkdir(parents=True)
+    with short(long / "s") as address:
+        assert len(str(long / "s")) > MOST_BYTES > len(address)
+    (place / "hello.py").write_text("def main(argv): print('hello')")
+    search = {"PYTHONPATH": f"{place}:{REPOSITORY}"}
+    words = [sys.executable, "-c", START + SERVE, str(long / "s")]
+    process = subprocess.Popen(words, env=os.environ | search)
+    monkeypatch.setenv(warm.SOCKET, str(long / "s"))
+    assert warm.start(warm.Command("hello", [], tmp_path / "a.log")).wait() == 0
+    process.terminate()
+    process.wait()
+
+
+# What a process of ours does in place of the server, and what its user is told.
+ENDS = {
+    "sys.exit(3)": "asked the warm process at .*, but it ended with status 3 .what it said",
+    "os.kill(os.getpid(), 9)": "at .*, but it was killed by SIGKILL .the kernel does so for want",
+    "LISTEN; os.kill(os.getpid(), 9)": (
+        "asked the warm process for hello, but it ended while it was importing ESPnet: it was"
+        " killed by SIGKILL"
+    ),
+}
+LISTEN = "s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); s.accept()"
+
+
+@pytest.mark.parametrize("does", ENDS)
+def test_one_that_dies_early_is_told_as_that_and_replaced(
+    does: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(warm.SOCKET, raising=False)
+    monkeypatch.setattr(client, "_own", [])
+    (place / "fake_server.py").write_text(START + does.replace("LISTEN", LISTEN))
+    (place / "next_server.py").write_text(START + SERVE)
+    (place / "hello.py").write_text("def main(argv): print('hello')")
+    monkeypatch.setenv("PYTHONPATH", f"{place}:{REPOSITORY}")
+    monkeypatch.setattr(client, "SERVER", "fake_server")
+    hello = warm.Command("hello", [], tmp_path / "a.log")
+    with pytest.raises(TopdownError, match=ENDS[does]):
+        warm.start(hello)
+    # Run again, as it says.
+    monkeypatch.setattr(client, "SERVER", "next_server")
+    assert warm.start(hello).wait() == 0
+    client._own[0].process.terminate()
+    client._own[0].process.wait()
