@@ -11,8 +11,9 @@ import numpy as np
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import significance
+from espnet_topdown.results.kept_counts import Decoded
 from espnet_topdown.results.rows import PhaseResult, bases
-from espnet_topdown.results.scoring import Key, Pair, Score, alignments, score
+from espnet_topdown.results.scoring import Key, Score
 
 # Fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails.
 FEWEST_SPEAKERS = 5
@@ -88,7 +89,7 @@ class SetComparison:
 
 def compare_sets(
     rows: Sequence[PhaseResult],
-    decoded: Sequence[Mapping[Key, Sequence[Pair]]],
+    decoded: Sequence[Mapping[Key, Decoded]],
     *,
     resamples: int = significance.RESAMPLES,
 ) -> list[SetComparison]:
@@ -97,7 +98,7 @@ def compare_sets(
     Args:
         rows: phases, each cascade beginning with its phase 0; several cascades (seeds) may follow
             one another.
-        decoded: for each row what `scoring.read_decoded` gives.
+        decoded: for each row what `kept_counts.Reader` gives.
         resamples: of the bootstrap.
 
     Raises:
@@ -110,17 +111,17 @@ def compare_sets(
         if metric == "ter":
             # Errors in subwords depend on how words are cut: no measure to compare models by.
             continue
-        pairs = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
-        comparisons.append(_compare(key, rows, pairs, resamples))
+        of_rows = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
+        comparisons.append(_compare(key, rows, of_rows, resamples))
     return _with_holm(comparisons)
 
 
 def _compare(
-    key: Key, rows: Sequence[PhaseResult], decoded: Mapping[int, Sequence[Pair]], resamples: int
+    key: Key, rows: Sequence[PhaseResult], decoded: Mapping[int, Decoded], resamples: int
 ) -> SetComparison:
     """All rows on the set `key`; `decoded` has the places of the rows that were decoded on it."""
     inference, dataset, metric = key
-    scores = {place: score(pairs) for place, pairs in decoded.items()}
+    scores = {place: one.score for place, one in decoded.items()}
     example = _same_reference(dataset, rows, scores)
     units = _units(example)
     base_of = _decoded_bases(rows, scores)
@@ -151,10 +152,12 @@ def _same_reference(
     dataset: str, rows: Sequence[PhaseResult], scores: Mapping[int, Score]
 ) -> Score:
     """The first score, once all are known to have the same reference."""
-    texts = {place: _reference(score) for place, score in scores.items()}
-    first = next(iter(texts))
-    expected = texts[first]
-    for place, text in texts.items():
+    first = next(iter(scores))
+    expected = scores[first].reference.by_name
+    for place, score in scores.items():
+        if score.reference is scores[first].reference:
+            continue
+        text = score.reference.by_name
         if text == expected:
             continue
         names = {**expected, **text}
@@ -166,10 +169,6 @@ def _same_reference(
             " 13)"
         )
     return scores[first]
-
-
-def _reference(score: Score) -> dict[str, tuple[str, ...]]:
-    return {utterance.name: utterance.reference for utterance in score.utterances}
 
 
 def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> dict[int, int]:
@@ -203,8 +202,10 @@ def _columns(
 
 def _errors(score: Score, example: Score) -> np.ndarray:
     """Errors of every utterance, (utterances,), in the order of `example`."""
-    errors = {utterance.name: utterance.errors for utterance in score.utterances}
-    return np.array([errors[utterance.name] for utterance in example.utterances], dtype=float)
+    if score.reference is example.reference:
+        return score.errors_each.astype(float)
+    errors = dict(zip(score.reference.names, score.errors_each, strict=True))
+    return np.array([errors[name] for name in example.reference.names], dtype=float)
 
 
 def _units(score: Score) -> tuple[str, ...]:
@@ -220,11 +221,8 @@ def _changes(
     """Mean differences with their intervals; of two units, from the lower to the upper end."""
     if not columns:
         return {}
-    words = np.array([utterance.words for utterance in example.utterances], dtype=float)
-    names = {
-        "utterances": [utterance.name for utterance in example.utterances],
-        "speakers": [utterance.speaker for utterance in example.utterances],
-    }
+    words = example.reference.words.astype(float)
+    names = {"utterances": example.reference.names, "speakers": example.reference.speakers}
     stacked = np.column_stack(list(columns.values()))
     by_unit = [
         significance.bootstrap_intervals(stacked, words, names[unit], resamples=resamples)
@@ -271,8 +269,8 @@ def _group(
     )
 
 
-def _mapsswe(base: Sequence[Pair], phase: Sequence[Pair]) -> significance.Mapsswe:
-    first, second = alignments(base), alignments(phase)
+def _mapsswe(base: Decoded, phase: Decoded) -> significance.Mapsswe:
+    first, second = base.alignments(), phase.alignments()
     return significance.mapsswe((first[name], second[name]) for name in first)
 
 

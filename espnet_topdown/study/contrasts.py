@@ -60,7 +60,7 @@ class Decoded:
     @property
     def errors(self) -> np.ndarray:
         """Errors of every utterance, (utterances,), in the order of the reference."""
-        return np.array([u.errors for u in self.score.utterances], dtype=float)
+        return self.score.errors_each.astype(float)
 
 
 def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:
@@ -110,8 +110,8 @@ def _contrast(
 ) -> Contrast:
     # Every phase was scored on the same utterances, in the order of the references.
     both = [(decoded[first], decoded[second]) for first, second in map(_keys, pairs)]
-    utterances = both[0][0].score.utterances
-    words = np.array([u.words for u in utterances], dtype=float)
+    reference = both[0][0].score.reference
+    words = reference.words.astype(float)
     # The mean over seeds comes first, so that all seeds of an utterance are drawn together.
     errors = np.mean([first.errors - second.errors for first, second in both], axis=0)
 
@@ -123,8 +123,8 @@ def _contrast(
         pairs=tuple(pairs),
         rates=tuple((first.score.err_rate, second.score.err_rate) for first, second in both),
         points=float(100 * errors.sum() / words.sum()),
-        utterances=interval([u.name for u in utterances]),
-        speakers=interval([u.speaker for u in utterances]),
+        utterances=interval(reference.names),
+        speakers=interval(reference.speakers),
         tests=tuple(significance.mapsswe(_aligned(first, second)) for first, second in both),
     )
 

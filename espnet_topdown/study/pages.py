@@ -13,8 +13,9 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.results import plots, significance
 from espnet_topdown.results.compare import SetComparison, compare_sets
+from espnet_topdown.results.kept_counts import Decoded
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import Key, Pair
+from espnet_topdown.results.scoring import Key
 from espnet_topdown.results.tables import phases_table, seeds_table, set_table
 from espnet_topdown.study import perplexity, tables
 from espnet_topdown.study.contrasts import contrasts, pairs_of
@@ -128,12 +129,12 @@ def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
     return rows
 
 
-def _decoded(record: Record, phase: RecordedPhase) -> dict[Key, list[Pair]]:
+def _decoded(record: Record, phase: RecordedPhase) -> dict[Key, Decoded]:
     """The pairs of every set that a phase was decoded on, under the keys of `compare_sets`."""
     decoded = {}
     for name in phase.hypotheses:
         inference, _, dataset = name.partition("/")
-        decoded[inference, dataset, "wer"] = pairs_of(record, phase, name)
+        decoded[inference, dataset, "wer"] = Decoded.of(pairs_of(record, phase, name))
     return decoded
 
 

@@ -7,7 +7,7 @@ from transcripts import Rows, write_scored
 
 from espnet_topdown.results.compare import SetComparison, compare_sets
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import read_decoded
+from espnet_topdown.results.kept_counts import Reader
 
 SPEAKERS = 6
 EACH = 4
@@ -58,5 +58,6 @@ def phase(
 
 def compared(rows: Sequence[PhaseResult], *, case_sensitive: bool = False) -> list[SetComparison]:
     """The comparison of what lies in the directories of `rows`."""
-    decoded = [read_decoded(row.directory, case_sensitive=case_sensitive) for row in rows]
+    reader = Reader(case_sensitive)
+    decoded = [reader.decoded(row.directory) for row in rows]
     return compare_sets(rows, decoded)
