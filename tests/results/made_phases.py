@@ -6,8 +6,8 @@ from pathlib import Path
 from transcripts import Rows, write_scored
 
 from espnet_topdown.results.compare import SetComparison, compare_sets
-from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.kept_counts import Reader
+from espnet_topdown.results.rows import PhaseResult
 
 SPEAKERS = 6
 EACH = 4
