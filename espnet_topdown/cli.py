@@ -148,7 +148,7 @@ def _status(args: Namespace) -> None:
 def _results(args: Namespace) -> None:
     from espnet_topdown.results import pages
 
-    tables = pages.results_of(args.dirs, case_sensitive=args.case_sensitive)
+    tables = pages.results_of(args.dirs, case_sensitive=args.case_sensitive, output=args.output)
     if not isinstance(tables, str):
         print(tables.json() if args.json else tables.terminal(), end="")
         return

@@ -97,6 +97,11 @@ class Experiment:
         """ESPnet's ``--seed`` of this experiment."""
         return int(self.config.get("seed") or 0)
 
+    def valid_sets(self) -> set[str]:
+        """Names of the data sets that select epochs, as ``dump/raw/dev/wav.scp`` is of dev."""
+        lists = self.config.get(_DATA.format(part="valid")) or []
+        return {Path(path).parent.name for path, *_ in lists}
+
     def dev_criterion(self, plan: Plan) -> tuple[str, str, str]:
         """(``valid``, metric, mode) that judges every phase of the cascade.
 

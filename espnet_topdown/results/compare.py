@@ -4,7 +4,7 @@ Takes what was decoded as values; `espnet_topdown.results.tables` and
 `espnet_topdown.results.plots` show what comes out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,6 +71,7 @@ class SetComparison:
         speakers: their number.
         cells: one a row, in the order of the rows.
         groups: experiments with several seeds.
+        selects: whether this set selected epochs and phases, so that nothing is tested on it.
     """
 
     inference: str
@@ -80,6 +81,7 @@ class SetComparison:
     speakers: int
     cells: tuple[Cell, ...]
     groups: tuple[Group, ...]
+    selects: bool = False
 
     @property
     def example(self) -> Score:
@@ -91,6 +93,7 @@ def compare_sets(
     rows: Sequence[PhaseResult],
     decoded: Sequence[Mapping[Key, Decoded]],
     *,
+    selected_on: Collection[str] = (),
     resamples: int = significance.RESAMPLES,
 ) -> list[SetComparison]:
     """Compare all rows on every set that any of them was decoded on, by words and characters.
@@ -99,6 +102,7 @@ def compare_sets(
         rows: phases, each cascade beginning with its phase 0; several cascades (seeds) may follow
             one another.
         decoded: for each row what `kept_counts.Reader` gives.
+        selected_on: names of the sets that selected epochs and phases, on which nothing is tested.
         resamples: of the bootstrap.
 
     Raises:
@@ -112,12 +116,19 @@ def compare_sets(
             # Errors in subwords depend on how words are cut: no measure to compare models by.
             continue
         of_rows = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
-        comparisons.append(_compare(key, rows, of_rows, resamples))
+        # ESPnet decodes the valid set under org/.
+        selects = key[1].startswith("org/") or key[1] in selected_on
+        comparisons.append(_compare(key, rows, of_rows, resamples, selects=selects))
     return _with_holm(comparisons)
 
 
 def _compare(
-    key: Key, rows: Sequence[PhaseResult], decoded: Mapping[int, Decoded], resamples: int
+    key: Key,
+    rows: Sequence[PhaseResult],
+    decoded: Mapping[int, Decoded],
+    resamples: int,
+    *,
+    selects: bool,
 ) -> SetComparison:
     """All rows on the set `key`; `decoded` has the places of the rows that were decoded on it."""
     inference, dataset, metric = key
@@ -131,7 +142,7 @@ def _compare(
     tests = {}
     for place, base in base_of.items():
         # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
-        if rows[place].best and metric == "wer":
+        if rows[place].best and metric == "wer" and not selects:
             tests[place] = _mapsswe(decoded[base], decoded[place])
     cells = [
         Cell(score=scores.get(place), change=changes.get((place,)), test=tests.get(place))
@@ -145,6 +156,7 @@ def _compare(
         speakers=example.speakers,
         cells=tuple(cells),
         groups=tuple(_group(rows, scores, places, changes.get(places)) for places in groups),
+        selects=selects,
     )
 
 
@@ -191,21 +203,14 @@ def _columns(
     """Errors minus phase 0's, (utterances,), of single places and as the mean of each group."""
     columns: dict[Places, np.ndarray] = {}
     for place, base in base_of.items():
-        columns[(place,)] = _errors(scores[place], example) - _errors(scores[base], example)
+        of_base = scores[base].errors_like(example)
+        columns[(place,)] = scores[place].errors_like(example) - of_base
     for places in groups:
         if base_of.keys() >= set(places):
             # One column, so that a resample draws an utterance with all its seeds.
             single = [columns[(place,)] for place in places]
             columns[places] = np.mean(single, axis=0)
     return columns
-
-
-def _errors(score: Score, example: Score) -> np.ndarray:
-    """Errors of every utterance, (utterances,), in the order of `example`."""
-    if score.reference is example.reference:
-        return score.errors_each.astype(float)
-    errors = dict(zip(score.reference.names, score.errors_each, strict=True))
-    return np.array([errors[name] for name in example.reference.names], dtype=float)
 
 
 def _units(score: Score) -> tuple[str, ...]:
@@ -222,18 +227,34 @@ def _changes(
     if not columns:
         return {}
     words = example.reference.words.astype(float)
-    names = {"utterances": example.reference.names, "speakers": example.reference.speakers}
     stacked = np.column_stack(list(columns.values()))
+    every = intervals_of(stacked, example, units, resamples=resamples)
+    changes = {}
+    for (places, differences), interval in zip(columns.items(), every, strict=True):
+        points = float(100 * differences.sum() / words.sum())
+        changes[places] = Change(points, interval)
+    return changes
+
+
+def intervals_of(
+    columns: np.ndarray,
+    example: Score,
+    units: Sequence[str],
+    *,
+    resamples: int = significance.RESAMPLES,
+) -> list[tuple[float, float]]:
+    """95 % intervals of (utterances, columns); of two units, from the lower to the upper end."""
+    words = example.reference.words.astype(float)
+    names = {"utterances": example.reference.names, "speakers": example.reference.speakers}
     by_unit = [
-        significance.bootstrap_intervals(stacked, words, names[unit], resamples=resamples)
+        significance.bootstrap_intervals(columns, words, names[unit], resamples=resamples)
         for unit in units
     ]
-    changes = {}
-    for (places, differences), intervals in zip(columns.items(), zip(*by_unit), strict=True):
-        lows, highs = zip(*intervals)
-        points = float(100 * differences.sum() / words.sum())
-        changes[places] = Change(points, (min(lows), max(highs)))
-    return changes
+    intervals = []
+    for of_column in zip(*by_unit, strict=True):
+        lows, highs = zip(*of_column, strict=True)
+        intervals.append((min(lows), max(highs)))
+    return intervals
 
 
 def _groups(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> list[Places]:

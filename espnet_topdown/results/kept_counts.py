@@ -1,12 +1,11 @@
 """The decoded sets of experiments, each counted once: counts are kept beside its score files.
 
-``counts.npz`` names the hashes of the reference and the hypothesis that it was made of, so that a
-set that was decoded again is counted again.
+``counts.bin`` names the hashes of the reference and the hypothesis that it was made of, so that a
+set that was decoded again is counted again. It begins with the hash of what follows.
 """
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -19,7 +18,8 @@ from espnet_topdown.results import alignment, scoring, trn
 from espnet_topdown.results.scoring import Key, Pair, Reference, Score, find_scores, read_pairs
 from espnet_topdown.results.trn import read_trn
 
-COUNTS = "counts.npz"
+COUNTS = "counts.bin"
+DIGEST = 32  # bytes of SHA-256
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,13 @@ class Reader:
 
     case_sensitive: bool = False
     references: dict[str, Reference] = field(default_factory=dict)
+    hashes: dict[Path, str] = field(default_factory=dict)
+
+    def sha256(self, path: Path) -> str:
+        """The hash of a score file, taken once."""
+        if path not in self.hashes:
+            self.hashes[path] = files.sha256(path)
+        return self.hashes[path]
 
     def decoded(self, exp: Path) -> dict[Key, Decoded]:
         """Every scored set of an experiment, in the order of `scoring.find_scores`.
@@ -62,8 +69,8 @@ class Reader:
         if not (ref.exists() and hyp.exists()):
             # Says which of them is missing.
             return Decoded.of(read())
-        said = files.sha256(ref)
-        made_of = f"{said} {files.sha256(hyp)} {self.case_sensitive} {_counting()}"
+        said = self.sha256(ref)
+        made_of = f"{said} {self.sha256(hyp)} {self.case_sensitive} {_counting()}"
         counts = _read(ref.parent / COUNTS, made_of)
         if counts is None:
             score = scoring.score(read())
@@ -86,22 +93,28 @@ def _counting() -> str:
 def _read(path: Path, made_of: str) -> np.ndarray | None:
     """The counts in `path`; None where they are of other files, or damaged, or not there."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            if str(kept["made_of"]) != made_of:
-                return None
-            counts: np.ndarray = kept["counts"]
-            return counts
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = path.read_bytes()
+    except OSError:
         return None
+    digest, content = stored[:DIGEST], stored[DIGEST:]
+    # What is whole is what was written here, and needs no further doubt.
+    if hashlib.sha256(content).digest() != digest:
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+        if str(kept["made_of"]) != made_of:
+            return None
+        counts: np.ndarray = kept["counts"]
+        return counts
 
 
 def _keep(path: Path, made_of: str, counts: np.ndarray) -> None:
     stream = io.BytesIO()
     np.savez_compressed(stream, counts=counts, made_of=np.array(made_of))
+    content = stream.getvalue()
     try:
         # What a power cut loses is counted again.
         with files.replacing(path, durable=False) as temporary:
-            temporary.write_bytes(stream.getvalue())
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
     except OSError:
         # Whoever may not write here, or has no room, still gets the results.
         return

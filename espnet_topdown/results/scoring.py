@@ -81,6 +81,13 @@ class Score:
         """Errors of every utterance, (utterances,)."""
         return self.counts[:, :TIE].sum(axis=1)
 
+    def errors_like(self, example: "Score") -> np.ndarray:
+        """Errors of every utterance, (utterances,), in the order of `example`."""
+        if self.reference is example.reference:
+            return self.errors_each.astype(float)
+        errors = dict(zip(self.reference.names, self.errors_each, strict=True))
+        return np.array([errors[name] for name in example.reference.names], dtype=float)
+
     @property
     def sentences(self) -> int:
         """Number of utterances."""

@@ -56,8 +56,10 @@ def phase(
     )
 
 
-def compared(rows: Sequence[PhaseResult], *, case_sensitive: bool = False) -> list[SetComparison]:
+def compared(
+    rows: Sequence[PhaseResult], *, case_sensitive: bool = False, selected_on: Sequence[str] = ()
+) -> list[SetComparison]:
     """The comparison of what lies in the directories of `rows`."""
     reader = Reader(case_sensitive)
     decoded = [reader.decoded(row.directory) for row in rows]
-    return compare_sets(rows, decoded)
+    return compare_sets(rows, decoded, selected_on=selected_on)
