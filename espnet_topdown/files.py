@@ -13,6 +13,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from espnet_topdown.errors import TopdownError
 
 # By these words a runner knows that a training gave way to another.
 IN_USE = "is in use"
+# Of `hashing_once`; None outside of it.
+_hashes: ContextVar[dict[Path, str] | None] = ContextVar("hashes", default=None)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -136,11 +139,27 @@ def _has_ended(pid: int) -> bool:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
+    known = _hashes.get()
+    if known is not None and path in known:
+        return known[path]
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise TopdownError(f"cannot read {path}: {error.strerror}") from None
+    if known is not None:
+        known[path] = digest
+    return digest
+
+
+@contextlib.contextmanager
+def hashing_once() -> Iterator[None]:
+    """Within it `sha256` reads a file once: for a step that compares many phases of one base."""
+    token = _hashes.set({})
+    try:
+        yield
+    finally:
+        _hashes.reset(token)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,7 @@ def key(cascade: Cascade, phase: Phase, records: Records) -> dict[str, Any]:
     return json.loads(json.dumps(now))
 
 
+@files.hashing_once()
 def check_finished(cascade: Cascade, records: Records) -> None:
     """Compare every finished phase with what the plan asks for now.
 

@@ -6,6 +6,7 @@ Neither torch nor ESPnet is needed; which options this ESPnet's parser knows is 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -249,5 +250,6 @@ def phase_key(config: Mapping[str, Any], parent: Path | None) -> dict[str, Any]:
     }
 
 
-def _matches(key: str, patterns: Sequence[str]) -> bool:
+@cache
+def _matches(key: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(key, pattern) for pattern in patterns)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_topdown import files
-from espnet_topdown.results import alignment, scoring, trn
+from espnet_topdown.results import scoring
 from espnet_topdown.results.scoring import Key, Pair, Reference, Score, find_scores, read_pairs
 from espnet_topdown.results.trn import read_trn
 
@@ -70,7 +70,7 @@ class Reader:
             # Says which of them is missing.
             return Decoded.of(read())
         said = self.sha256(ref)
-        made_of = f"{said} {self.sha256(hyp)} {self.case_sensitive} {_counting()}"
+        made_of = f"{said} {self.sha256(hyp)} {self.case_sensitive} {counted_by()}"
         counts = _read(ref.parent / COUNTS, made_of)
         if counts is None:
             score = scoring.score(read())
@@ -84,10 +84,10 @@ class Reader:
 
 
 @cache
-def _counting() -> str:
-    """Fingerprint of the modules that count: what another version counted is counted again."""
-    sources = [Path(module.__file__).read_bytes() for module in (alignment, scoring, trn)]
-    return hashlib.sha256(b"".join(sources)).hexdigest()
+def counted_by() -> str:
+    """Fingerprint of the modules of this folder: what others counted is counted again."""
+    paths = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def _read(path: Path, made_of: str) -> np.ndarray | None:

@@ -7,13 +7,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.results.kept_counts import Reader
+from espnet_topdown.results.kept_counts import Reader, counted_by
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import find_scores
 from espnet_topdown.table import Page, Table
@@ -34,15 +33,8 @@ def fingerprint(rows: Sequence[PhaseResult], reader: Reader, *said: Any) -> str:
         for key, paths in find_scores(row.directory).items():
             hashes = [reader.sha256(path) if path.exists() else None for path in paths]
             scores.append([row.name, *key, *hashes])
-    made_of = [[vars(row) for row in rows], scores, reader.case_sensitive, said, _sources()]
+    made_of = [[vars(row) for row in rows], scores, reader.case_sensitive, said, counted_by()]
     return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
-
-
-@cache
-def _sources() -> str:
-    """Fingerprint of the modules that compare and show."""
-    paths = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def read(directory: Path, made_of: str, written: Sequence[str]) -> Page | None:

@@ -47,7 +47,7 @@ def test_another_way_of_counting_counts_again(exp: Path, monkeypatch: pytest.Mon
     write_scored(exp, "test", sentences(), lower)
     assert (errors(exp), errors(exp, case_sensitive=True)) == (0, 96)
     monkeypatch.setattr(scoring, "_count", lambda ref, hyp: (1, 0, 0, False))
-    monkeypatch.setattr(kept_counts, "_counting", lambda: "another version")
+    monkeypatch.setattr(kept_counts, "counted_by", lambda: "another version")
     assert errors(exp) == 24
 
 
