@@ -178,6 +178,8 @@ def _count(ref: Transcript, hyp: Transcript) -> tuple[int, int, int, bool]:
     """Counts by kaldialign, and by sclite's preference where costs leave the number open."""
     import kaldialign
 
+    if ref.tokens == hyp.tokens:
+        return 0, 0, 0, False
     said, heard = middle(ref.tokens, hyp.tokens)
     counts = kaldialign.edit_distance(said, heard, sclite_mode=True)
     substitutions, deletions, insertions = counts["sub"], counts["del"], counts["ins"]

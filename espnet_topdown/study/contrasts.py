@@ -6,14 +6,16 @@ Hypotheses of the records in, contrasts out. What holds over seeds is said by
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
 from espnet_topdown.results import significance
+from espnet_topdown.results.alignment import align
 from espnet_topdown.results.compare import MANY_SPEAKERS
+from espnet_topdown.results.kept_counts import Decoded
 from espnet_topdown.results.questions import Arm
-from espnet_topdown.results.scoring import Pair, Score, alignments, score
+from espnet_topdown.results.scoring import Pair, Score, score
 from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of
 from espnet_topdown.study.answers import Answer, Interval, Values, answers, scratch_values
 from espnet_topdown.study.inference import Split
@@ -78,6 +80,11 @@ class ErrorRates:
         """Error rates in percent."""
         return {key: score.err_rate for key, score in self.scores.items()}
 
+    def decoded(self, seed: int, name: str) -> Decoded:
+        """A phase as comparisons of cascades take it."""
+        pairs = self.pairs[seed, name]
+        return Decoded(self.scores[seed, name], lambda: pairs)
+
     @cached_property
     def draw(self) -> Draw:
         """What the bootstrap draws."""
@@ -101,7 +108,7 @@ class ErrorRates:
             return {key: score.errors_each.astype(float) for key, score in self.scores.items()}
         errors = {}
         for key, pairs in self.pairs.items():
-            of_words = [significance.word_errors(path) for path in alignments(pairs).values()]
+            of_words = [_word_errors(said.tokens, heard.tokens) for said, heard in pairs]
             errors[key] = np.array([error for words in of_words for error in words], dtype=float)
         return errors
 
@@ -175,6 +182,13 @@ def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:
     return pairs
 
 
+@cache
+def _word_errors(said: tuple[str, ...], heard: tuple[str, ...]) -> list[int]:
+    return significance.word_errors(align(said, heard))
+
+
+# The phases of a study hear most utterances alike.
+@cache
 def _transcript(utterance: str, text: str) -> Transcript:
     # Records keep the case; sclite folds it, and so does tokens_of.
     return Transcript(utterance, speaker_of(utterance), tokens_of(text))

@@ -20,7 +20,7 @@ from espnet_topdown.results.scoring import Key
 from espnet_topdown.results.tables import phases_table, set_table
 from espnet_topdown.study import perplexity, tables
 from espnet_topdown.study.answers import Values, answers, scratch_values, variance_of
-from espnet_topdown.study.contrasts import ErrorRates, pairs_of
+from espnet_topdown.study.contrasts import ErrorRates
 from espnet_topdown.study.records import Record, RecordedPhase
 from espnet_topdown.table import Page, Table
 
@@ -84,9 +84,10 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
     _check_one_study(model, records)
     part = Part()
     rows = seed_rows(records)
-    for dataset in records[0].references:
-        _add_error_rates(part, records, dataset)
-    sets = compare_sets(rows, [_decoded(r, phase) for r in records for phase in r.phases])
+    rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
+    for dataset, of_set in rates.items():
+        _add_error_rates(part, records, dataset, of_set)
+    sets = compare_sets(rows, [_decoded(rates, r, phase) for r in records for phase in r.phases])
     for compared in sets:
         part.tables.append(set_table(rows, compared, significance.RESAMPLES))
         name = f"{model}_{compared.dataset}_{plots.ERROR_BY_CUT}"
@@ -124,17 +125,20 @@ def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
     return rows
 
 
-def _decoded(record: Record, phase: RecordedPhase) -> dict[Key, Decoded]:
-    """The pairs of every set that a phase was decoded on, under the keys of `compare_sets`."""
+def _decoded(
+    rates: Mapping[str, ErrorRates], record: Record, phase: RecordedPhase
+) -> dict[Key, Decoded]:
+    """Every set that a phase was decoded on, under the keys of `compare_sets`."""
     decoded = {}
     for name in phase.hypotheses:
         inference, _, dataset = name.partition("/")
-        decoded[inference, dataset, "wer"] = Decoded.of(pairs_of(record, phase, name))
+        decoded[inference, dataset, "wer"] = rates[name].decoded(record.seed, phase.name)
     return decoded
 
 
-def _add_error_rates(part: Part, records: Sequence[Record], dataset: str) -> None:
-    rates = ErrorRates(records, dataset)
+def _add_error_rates(
+    part: Part, records: Sequence[Record], dataset: str, rates: ErrorRates
+) -> None:
     contrasts = rates.contrasts()
     if not contrasts:
         return
