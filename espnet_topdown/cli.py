@@ -173,7 +173,7 @@ def _results(args: Namespace) -> None:
 
     for directory in filter(is_cascade, args.dirs):
         _reopen(directory)
-    tables = pages.results_of(args.dirs, case_sensitive=args.case_sensitive)
+    tables = pages.results_of(args.dirs, case_sensitive=args.case_sensitive, output=args.output)
     if not isinstance(tables, str):
         print(tables.json() if args.json else tables.terminal(), end="")
         return

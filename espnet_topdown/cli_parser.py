@@ -166,13 +166,16 @@ def _add_results(commands: Commands) -> None:
         help="tables and plots of a cascade, of one experiment, or of two experiments side by side",
         description=(
             "One cascade: prints its table and writes RESULTS.md, results.json, images/ and"
-            " report.html there. Several cascades: one table over their seeds. One experiment:"
-            " ESPnet's RESULTS.md. Two experiments: the second against the first."
+            " report.html there. Several cascades: their phases side by side, and against one"
+            " another where they have one base. One experiment: ESPnet's RESULTS.md. Two"
+            " experiments: the second against the first."
         ),
     )
     dirs = "cascades or experiments"
     results.add_argument("dirs", type=Path, nargs="+", metavar="DIR", help=dirs)
     results.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    output = "directory to write RESULTS.md, results.json and images/ to"
+    results.add_argument("--output", type=Path, metavar="DIR", help=output)
     case = "do not fold case (sclite's -s)"
     results.add_argument("--case_sensitive", action="store_true", help=case)
 

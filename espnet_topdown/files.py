@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.locks import IN_USE, has_ended, holder, locked, now
 
 __all__ = ["IN_USE", "holder", "locked", "now"]
+# Of `hashing_once`; None outside of it.
+_hashes: ContextVar[dict[Path, str] | None] = ContextVar("hashes", default=None)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -130,6 +133,9 @@ def _sweep(path: Path) -> None:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal; of a directory, of its files and their names."""
+    known = _hashes.get()
+    if known is not None and path in known:
+        return known[path]
     if path.is_dir():
         lines = []
         for inner in sorted(path.rglob("*")):
@@ -138,9 +144,22 @@ def sha256(path: Path) -> str:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise TopdownError(f"cannot read {path}: {error.strerror}") from None
+    if known is not None:
+        known[path] = digest
+    return digest
+
+
+@contextlib.contextmanager
+def hashing_once() -> Iterator[None]:
+    """Within it `sha256` reads a file once: for a step that compares many phases of one base."""
+    token = _hashes.set({})
+    try:
+        yield
+    finally:
+        _hashes.reset(token)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

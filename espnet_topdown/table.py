@@ -47,19 +47,24 @@ class Table:
 
 @dataclass(frozen=True)
 class Page:
-    """Tables under one title, and the same numbers as plain data."""
+    """Tables under one title, and the same numbers as plain data; `facts` stand under the title."""
 
     title: str
     tables: Sequence[Table]
     data: dict[str, Any] = field(default_factory=dict)
+    facts: Sequence[str] = ()
 
     def markdown(self) -> str:
         """As Markdown."""
-        return "\n\n".join([f"# {self.title}", *(t.markdown() for t in self.tables)]) + "\n"
+        parts = [f"# {self.title}"]
+        if self.facts:
+            parts.append("\n".join(f"- {fact}" for fact in self.facts))
+        return "\n\n".join([*parts, *(t.markdown() for t in self.tables)]) + "\n"
 
     def terminal(self) -> str:
         """As text with aligned columns."""
-        return "\n\n".join([self.title, *(t.terminal() for t in self.tables)]) + "\n"
+        head = "\n".join([self.title, *(f"  {fact}" for fact in self.facts)])
+        return "\n\n".join([head, *(t.terminal() for t in self.tables)]) + "\n"
 
     def json(self) -> str:
         """As JSON text."""

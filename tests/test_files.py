@@ -53,3 +53,16 @@ def test_temporary_files_of_killed_processes_are_swept_and_those_of_living_ones_
         (tmp_path / f".a.json.{pid}.tmp").touch()
     files.write_json(tmp_path / "a.json", {})
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", f".a.json.{os.getppid()}.tmp"}
+
+
+def test_within_a_step_a_file_is_hashed_once(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("one")
+    first = files.sha256(path)
+    with files.hashing_once():
+        assert files.sha256(path) == first
+        path.write_text("two")
+        assert files.sha256(path) == first
+    assert files.sha256(path) != first
+    with files.hashing_once():
+        assert files.sha256(path) != first

@@ -212,6 +212,7 @@ def absent_lists(records: Records) -> list[str]:
     return [name for name in dict.fromkeys(names) if not Path(name).exists()]
 
 
+@files.hashing_once()
 def check_finished(cascade: Cascade, records: Records, *, lists: bool = True) -> None:
     """Compare every finished phase with what the plan asks for now.
 

@@ -177,8 +177,8 @@ def babble(pool: Sequence[np.ndarray], samples: int, draw: np.random.Generator) 
 
 def make_string(
     recordings: Recordings, speaker: str, snr_db: float | None, draw: np.random.Generator
-) -> tuple[list[int], np.ndarray]:
-    """One string: its digits and its samples, (samples,).
+) -> tuple[list[int], list[int], np.ndarray]:
+    """One string: its digits, the place of each one's recording, and its samples, (samples,).
 
     Args:
         recordings: those of one set.
@@ -200,7 +200,8 @@ def make_string(
         power = np.mean(np.concatenate(said) ** 2)
         gain = np.sqrt(power / np.mean(noise**2) / 10 ** (snr_db / 10))
         speech = speech + noise * gain
-    return digits, speech * min(1.0, PEAK / np.abs(speech).max())
+    places = [used[speaker, digit] for digit in digits]
+    return digits, places, speech * min(1.0, PEAK / np.abs(speech).max())
 
 
 def _with_pauses(said: Sequence[np.ndarray], draw: np.random.Generator) -> np.ndarray:
@@ -238,19 +239,24 @@ def write_set(
 
     draw = np.random.default_rng([seed, list(TAKES).index(name)])
     names = sorted({speaker for speaker, _ in recordings})
-    audio, text, owner = {}, {}, {}
+    audio, text, owner, said = {}, {}, {}, {}
     folder = output / name / "wav"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(strings):
         speaker = names[number % len(names)]
         utterance = f"{speaker}-{name}{number:05d}"
-        digits, samples = make_string(recordings, speaker, snr_db, draw)
+        digits, places, samples = make_string(recordings, speaker, snr_db, draw)
         path = folder / f"{utterance}.wav"
         soundfile.write(path, samples, RATE, subtype="PCM_16")
         audio[utterance] = str(path)
         text[utterance] = " ".join(WORDS[d] for d in digits)
         owner[utterance] = speaker
+        takes = [TAKES[name][place] for place in places]
+        said[utterance] = [f"{d}_{speaker}_{t}" for d, t in zip(digits, takes, strict=True)]
     DataDir(audio=audio, text=text, speaker=owner).write(output / name)
+    # Strings share recordings, which a study has to know to say how far its test set reaches.
+    lines = [f"{utterance} {' '.join(names)}\n" for utterance, names in sorted(said.items())]
+    files.write_text(output / name / "recordings", "".join(lines))
 
 
 def prepare(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,11 @@ class Experiment:
     def seed(self) -> int:
         """ESPnet's ``--seed`` of this experiment."""
         return int(self.config.get("seed") or 0)
+
+    def valid_sets(self) -> set[str]:
+        """Names of the data sets that select epochs, as ``dump/raw/dev/wav.scp`` is of dev."""
+        lists = self.config.get(_DATA.format(part="valid")) or []
+        return {Path(path).parent.name for path, *_ in lists}
 
     def dev_criterion(self, plan: Plan) -> tuple[str, str, str]:
         """(``valid``, metric, mode) that judges every phase of the cascade.
@@ -339,5 +345,6 @@ def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"options": plain, "files": _list_hashes(options)}
 
 
-def _matches(key: str, patterns: Sequence[str]) -> bool:
+@cache
+def _matches(key: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(key, pattern) for pattern in patterns)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.lm.trigger import NONMONO, fires
 
 
 class NTASGD(torch.optim.Optimizer):
@@ -156,7 +157,7 @@ class NTASGDTrigger(AbsValEpochStepScheduler):
         TopdownError: another optimiser, or `nonmono` below 1.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, nonmono: int = 5) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, nonmono: int = NONMONO) -> None:
         if not isinstance(optimizer, NTASGD):
             raise TopdownError(
                 f"--scheduler nt_asgd_trigger needs --optim nt_asgd, got {type(optimizer).__name__}"
@@ -173,9 +174,7 @@ class NTASGDTrigger(AbsValEpochStepScheduler):
         loss = float(val)
         if self.optimizer.averaging or not isfinite(loss):
             return
-        # Tested before it is noted: the reference leaves out the `nonmono` epochs before this one.
-        earlier = self.losses[: -self.nonmono]
-        if earlier and loss > min(earlier):
+        if fires(self.losses, loss, self.nonmono):
             self.optimizer.start_averaging()
         self.losses.append(loss)
 

@@ -41,16 +41,49 @@ def align(ref: Sequence[str], hyp: Sequence[str]) -> str:
     return "D" * i + "I" * j + "".join(reversed(steps))
 
 
-def is_tie(ref: Sequence[str], hyp: Sequence[str]) -> bool:
-    """Whether the cheapest alignments differ in their number of errors."""
-    # Costs are scaled so far up that one more for each error cannot change which alignments are
-    # cheapest: among those the fewest errors win, and the most where each error takes one off.
+def middle(ref: Sequence[str], hyp: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Both without the tokens that they begin and end with alike.
+
+    Those can always be aligned with each other, whatever the rest costs: the numbers of errors of
+    all cheapest alignments, and of sclite's, are those of the middle.
+    """
+    shorter = min(len(ref), len(hyp))
+    start = 0
+    while start < shorter and ref[start] == hyp[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and ref[-1 - end] == hyp[-1 - end]:
+        end += 1
+    return ref[start : len(ref) - end], hyp[start : len(hyp) - end]
+
+
+def is_tie(
+    ref: Sequence[str], hyp: Sequence[str], substitutions: int, deletions: int, insertions: int
+) -> bool:
+    """Whether the cheapest alignments differ in their number of errors.
+
+    Args:
+        ref: the words said.
+        hyp: the words heard.
+        substitutions: those of one of the cheapest.
+        deletions: its own.
+        insertions: its own.
+    """
+    # 3 substitutions cost as much as 2 insertions and 2 deletions, which are one error more: only
+    # where the one or the other are there can one be had for the other. Costs are scaled so far
+    # up that a surcharge for each error decides among the cheapest alone.
     scale = len(ref) + len(hyp) + 1
-    dearer = _costs(ref, hyp, scale=scale, surcharge=1)
+    errors = substitutions + deletions + insertions
+    if min(deletions, insertions) >= 2:
+        dearer = _costs(ref, hyp, scale=scale, surcharge=1)
+        fewest_errors = int(dearer[-1, -1]) % scale
+        if fewest_errors < errors:
+            return True
+    if substitutions < 3:
+        return False
     cheaper = _costs(ref, hyp, scale=scale, surcharge=-1)
-    fewest_errors = int(dearer[-1, -1]) % scale
     most_errors = -int(cheaper[-1, -1]) % scale
-    return fewest_errors != most_errors
+    return most_errors > errors
 
 
 def _costs(

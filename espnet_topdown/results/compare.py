@@ -4,15 +4,16 @@ Takes what was decoded as values; `espnet_topdown.results.tables` and
 `espnet_topdown.results.plots` show what comes out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import significance
+from espnet_topdown.results.kept_counts import Decoded
 from espnet_topdown.results.rows import PhaseResult, bases
-from espnet_topdown.results.scoring import Key, Pair, Score, alignments, score
+from espnet_topdown.results.scoring import Key, Score
 
 # Fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails.
 FEWEST_SPEAKERS = 5
@@ -70,6 +71,7 @@ class SetComparison:
         speakers: their number.
         cells: one a row, in the order of the rows.
         groups: experiments with several seeds.
+        selects: whether this set selected epochs and phases, so that nothing is tested on it.
     """
 
     inference: str
@@ -79,6 +81,7 @@ class SetComparison:
     speakers: int
     cells: tuple[Cell, ...]
     groups: tuple[Group, ...]
+    selects: bool = False
 
     @property
     def example(self) -> Score:
@@ -88,8 +91,9 @@ class SetComparison:
 
 def compare_sets(
     rows: Sequence[PhaseResult],
-    decoded: Sequence[Mapping[Key, Sequence[Pair]]],
+    decoded: Sequence[Mapping[Key, Decoded]],
     *,
+    selected_on: Collection[str] = (),
     resamples: int = significance.RESAMPLES,
 ) -> list[SetComparison]:
     """Compare all rows on every set that any was decoded on, by words, characters and tokens.
@@ -97,7 +101,8 @@ def compare_sets(
     Args:
         rows: phases, each cascade beginning with its phase 0; several cascades (seeds) may follow
             one another.
-        decoded: for each row what `scoring.read_decoded` gives.
+        decoded: for each row what `kept_counts.Reader` gives.
+        selected_on: names of the sets that selected epochs and phases, on which nothing is tested.
         resamples: of the bootstrap.
 
     Raises:
@@ -106,17 +111,24 @@ def compare_sets(
     keys = dict.fromkeys(key for sets in decoded for key in sets)
     comparisons = []
     for key in keys:
-        pairs = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
-        comparisons.append(_compare(key, rows, pairs, resamples))
+        of_rows = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
+        # ESPnet decodes the valid set under org/.
+        selects = key[1].startswith("org/") or key[1] in selected_on
+        comparisons.append(_compare(key, rows, of_rows, resamples, selects=selects))
     return _with_holm(comparisons)
 
 
 def _compare(
-    key: Key, rows: Sequence[PhaseResult], decoded: Mapping[int, Sequence[Pair]], resamples: int
+    key: Key,
+    rows: Sequence[PhaseResult],
+    decoded: Mapping[int, Decoded],
+    resamples: int,
+    *,
+    selects: bool,
 ) -> SetComparison:
     """All rows on the set `key`; `decoded` has the places of the rows that were decoded on it."""
     inference, dataset, metric = key
-    scores = {place: score(pairs) for place, pairs in decoded.items()}
+    scores = {place: one.score for place, one in decoded.items()}
     example = _same_reference(dataset, rows, scores)
     units = _units(example)
     base_of = _decoded_bases(rows, scores)
@@ -126,7 +138,7 @@ def _compare(
     tests = {}
     for place, base in base_of.items():
         # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
-        if rows[place].best and metric == "wer":
+        if rows[place].best and metric == "wer" and not selects:
             tests[place] = _mapsswe(decoded[base], decoded[place])
     cells = [
         Cell(score=scores.get(place), change=changes.get((place,)), test=tests.get(place))
@@ -140,6 +152,7 @@ def _compare(
         speakers=example.speakers,
         cells=tuple(cells),
         groups=tuple(_group(rows, scores, places, changes.get(places)) for places in groups),
+        selects=selects,
     )
 
 
@@ -147,10 +160,12 @@ def _same_reference(
     dataset: str, rows: Sequence[PhaseResult], scores: Mapping[int, Score]
 ) -> Score:
     """The first score, once all are known to have the same reference."""
-    texts = {place: _reference(score) for place, score in scores.items()}
-    first = next(iter(texts))
-    expected = texts[first]
-    for place, text in texts.items():
+    first = next(iter(scores))
+    expected = scores[first].reference.by_name
+    for place, score in scores.items():
+        if score.reference is scores[first].reference:
+            continue
+        text = score.reference.by_name
         if text == expected:
             continue
         names = {**expected, **text}
@@ -162,10 +177,6 @@ def _same_reference(
             " 13)"
         )
     return scores[first]
-
-
-def _reference(score: Score) -> dict[str, tuple[str, ...]]:
-    return {utterance.name: utterance.reference for utterance in score.utterances}
 
 
 def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> dict[int, int]:
@@ -188,19 +199,14 @@ def _columns(
     """Errors minus phase 0's, (utterances,), of single places and as the mean of each group."""
     columns: dict[Places, np.ndarray] = {}
     for place, base in base_of.items():
-        columns[(place,)] = _errors(scores[place], example) - _errors(scores[base], example)
+        of_base = scores[base].errors_like(example)
+        columns[(place,)] = scores[place].errors_like(example) - of_base
     for places in groups:
         if base_of.keys() >= set(places):
             # One column, so that a resample draws an utterance with all its seeds.
             single = [columns[(place,)] for place in places]
             columns[places] = np.mean(single, axis=0)
     return columns
-
-
-def _errors(score: Score, example: Score) -> np.ndarray:
-    """Errors of every utterance, (utterances,), in the order of `example`."""
-    errors = {utterance.name: utterance.errors for utterance in score.utterances}
-    return np.array([errors[utterance.name] for utterance in example.utterances], dtype=float)
 
 
 def _units(score: Score) -> tuple[str, ...]:
@@ -216,22 +222,35 @@ def _changes(
     """Mean differences with their intervals; of two units, from the lower to the upper end."""
     if not columns:
         return {}
-    words = np.array([utterance.words for utterance in example.utterances], dtype=float)
-    names = {
-        "utterances": [utterance.name for utterance in example.utterances],
-        "speakers": [utterance.speaker for utterance in example.utterances],
-    }
+    words = example.words_each.astype(float)
     stacked = np.column_stack(list(columns.values()))
+    every = intervals_of(stacked, example, units, resamples=resamples)
+    changes = {}
+    for (places, differences), interval in zip(columns.items(), every, strict=True):
+        points = float(100 * differences.sum() / words.sum())
+        changes[places] = Change(points, interval)
+    return changes
+
+
+def intervals_of(
+    columns: np.ndarray,
+    example: Score,
+    units: Sequence[str],
+    *,
+    resamples: int = significance.RESAMPLES,
+) -> list[tuple[float, float]]:
+    """95 % intervals of (utterances, columns); of two units, from the lower to the upper end."""
+    words = example.words_each.astype(float)
+    names = {"utterances": example.reference.names, "speakers": example.reference.speakers}
     by_unit = [
-        significance.bootstrap_intervals(stacked, words, names[unit], resamples=resamples)
+        significance.bootstrap_intervals(columns, words, names[unit], resamples=resamples)
         for unit in units
     ]
-    changes = {}
-    for (places, differences), intervals in zip(columns.items(), zip(*by_unit), strict=True):
-        lows, highs = zip(*intervals)
-        points = float(100 * differences.sum() / words.sum())
-        changes[places] = Change(points, (min(lows), max(highs)))
-    return changes
+    intervals = []
+    for of_column in zip(*by_unit, strict=True):
+        lows, highs = zip(*of_column, strict=True)
+        intervals.append((min(lows), max(highs)))
+    return intervals
 
 
 def _groups(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> list[Places]:
@@ -267,8 +286,8 @@ def _group(
     )
 
 
-def _mapsswe(base: Sequence[Pair], phase: Sequence[Pair]) -> significance.Mapsswe:
-    first, second = alignments(base), alignments(phase)
+def _mapsswe(base: Decoded, phase: Decoded) -> significance.Mapsswe:
+    first, second = base.alignments(), phase.alignments()
     return significance.mapsswe((first[name], second[name]) for name in first)
 
 

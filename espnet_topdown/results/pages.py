@@ -8,20 +8,29 @@ import errno
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import espnet_topdown
+from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.paths import is_cascade
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_dir import START
 from espnet_topdown.files import replacing, write_json, write_text
 from espnet_topdown.plan.kinds import BASE_KIND
-from espnet_topdown.results import plots, report, significance
+from espnet_topdown.results import contrasts, kept_page, plots, report, significance
 from espnet_topdown.results.compare import SetComparison, compare_sets
+from espnet_topdown.results.contrasts import Part
 from espnet_topdown.results.decodings import matched
+from espnet_topdown.results.kept_counts import Reader
+from espnet_topdown.results.kept_page import fingerprint
+from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult, phase_results
-from espnet_topdown.results.scoring import METRICS, Key, read_decoded, score
+from espnet_topdown.results.scoring import METRICS, Key
 from espnet_topdown.results.tables import (
     COUNTS,
     overview_tables,
@@ -32,52 +41,177 @@ from espnet_topdown.results.tables import (
     set_data,
     set_table,
 )
-from espnet_topdown.table import Page
+from espnet_topdown.table import Page, Table, counted
 from espnet_topdown.versions import versions
 
 # Of a reader who may not write, or of a file system that nobody may write to.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
+WRITTEN = ("RESULTS.md", "results.json", "report.html")
 
 
-def results_of(directories: Sequence[Path], *, case_sensitive: bool = False) -> Page | str:
+def results_of(
+    directories: Sequence[Path], *, case_sensitive: bool = False, output: Path | None = None
+) -> Page | str:
     """What suits the directories: one cascade, several, one experiment, or two experiments.
 
-    A single cascade also gets its RESULTS.md, results.json, images/ and report.html.
+    A single cascade gets RESULTS.md, results.json, images/ and report.html in its directory.
 
     Args:
         directories: of cascades, or of experiments that were decoded and scored.
         case_sensitive: sclite's ``-s``.
+        output: directory that gets RESULTS.md and what else there is to write.
 
     Raises:
         TopdownError: cascades and experiments mixed, more than two experiments, or a bad score.
     """
     are_cascades = [is_cascade(directory) for directory in directories]
     if all(are_cascades):
-        return _cascade_results(directories, case_sensitive=case_sensitive)
+        return _cascade_results(directories, Reader(case_sensitive), output)
     if any(are_cascades) or len(directories) > 2:
         raise TopdownError("results takes cascades only, one experiment, or two experiments")
     if len(directories) == 2:
-        return compare(*directories, case_sensitive=case_sensitive)
-    return experiment_results(directories[0], case_sensitive=case_sensitive)
+        page = compare(*directories, case_sensitive=case_sensitive)
+        if output is not None:
+            _write(output, page, {})
+        return page
+    text = experiment_results(directories[0], case_sensitive=case_sensitive)
+    if output is not None:
+        write_text(output / "RESULTS.md", text)
+    return text
 
 
-def _cascade_results(directories: Sequence[Path], *, case_sensitive: bool) -> Page:
+def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path | None) -> Page:
     cascades = [Cascade.reopen(directory) for directory in directories]
-    rows = [row for cascade in cascades for row in phase_results(cascade)]
-    decoded = [read_decoded(row.directory, case_sensitive=case_sensitive) for row in rows]
-    decoded, notes = matched(rows, decoded)
-    sets = compare_sets(rows, decoded)
-    if len(cascades) > 1:
-        return cascade_page(rows, sets, notes=notes)
-    layers = list(cascades[0].facts.parameters.items())
+    rows, parts = parts_of(cascades)
+    facts = facts_of(cascades)
+    unfinished = unfinished_of(cascades)
+    single = len(cascades) == 1
+    place = output or (directories[0] if single else None)
+    made_of = fingerprint(rows, reader, facts, unfinished)
+    if place is not None:
+        kept = kept_page.read(place, made_of, WRITTEN if single else WRITTEN[:2])
+        if kept is not None:
+            return kept
+    decoded, notes = matched(rows, [reader.decoded(row.directory) for row in rows])
+    selected_on = {name for cascade in cascades for name in cascade.base.valid_sets()}
+    sets = compare_sets(rows, decoded, selected_on=selected_on)
+    dated = [
+        *facts,
+        f"made: {time.strftime('%Y-%m-%d')} by espnet_topdown {espnet_topdown.__version__}",
+    ]
+    page = cascade_page(rows, sets, parts=parts, unfinished=unfinished, facts=dated, notes=notes)
+    if place is None:
+        return page
     try:
-        return write_cascade(directories[0], rows, sets, layers, notes)
+        if single:
+            layers = list(cascades[0].facts.parameters.items())
+            write_cascade(place, rows, sets, layers, page=page)
+        else:
+            _write(place, page, plots.draw(rows, sets))
+        kept_page.keep(place, made_of, page)
     except OSError as error:
         if error.errno not in _NOT_OURS:
             raise
-        where = f"{directories[0]}: {error.strerror}"
+        # Who may only read still sees what came out.
+        where = f"{place}: {error.strerror}"
         print(f"note: {where}; RESULTS.md and the pictures were not written", file=sys.stderr)
-        return cascade_page(rows, sets, notes=notes)
+    return page
+
+
+def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Part]]:
+    """The rows of a page, and which of them each cascade has; phase 0 of a base stands once.
+
+    Rows of several cascades carry their cascade's name.
+    """
+    by_base: dict[Path, list[Cascade]] = {}
+    for cascade in cascades:
+        by_base.setdefault(cascade.base.directory.resolve(), []).append(cascade)
+    names = _names(cascades)
+    rows: list[PhaseResult] = []
+    parts = []
+    for of_base in by_base.values():
+        base_place = len(rows)
+        for cascade in of_base:
+            phases = phase_results(cascade)
+            name = names.get(cascade.paths.directory, "")
+            if cascade is of_base[0]:
+                alone = len(by_base) == 1
+                rows.append(phases[0] if alone else _renamed(phases[0], name))
+            places = (base_place, *range(len(rows), len(rows) + len(phases) - 1))
+            rows += [_renamed(phase, name) for phase in phases[1:]]
+            runs = Runs(cascade.base.seed, cascade.criterion.name, tuple(phases))
+            parts.append(Part(name, runs, places))
+    return rows, parts
+
+
+def _names(cascades: Sequence[Cascade]) -> dict[Path, str]:
+    """Directory -> what its cascade is called on a page of several."""
+    directories = [cascade.paths.directory for cascade in cascades]
+    if len(directories) == 1:
+        return {}
+    names = [directory.resolve().name for directory in directories]
+    if len(set(names)) < len(names):
+        names = [str(directory) for directory in directories]
+    return dict(zip(directories, names, strict=True))
+
+
+def _renamed(row: PhaseResult, name: str) -> PhaseResult:
+    return replace(row, name=f"{name}/{row.name}") if name else row
+
+
+def facts_of(cascades: Sequence[Cascade]) -> list[str]:
+    """Name, base, plan and versions of each cascade."""
+    facts = []
+    for cascade in cascades:
+        controls = sum(phase.is_control for phase in cascade.phases)
+        phases = counted(len(cascade.phases) - controls, "phase")
+        facts.append(
+            f"{cascade.paths.directory.resolve().name}: plan {cascade.paths.plan.name} of"
+            f" {phases} and {counted(controls, 'control')},"
+            f" base {cascade.base.directory.name}, dev criterion {cascade.criterion.name}"
+        )
+    versions = dict.fromkeys(version for cascade in cascades for version in _versions(cascade))
+    if versions:
+        facts.append(f"trained by: {', '.join(versions)}")
+    return facts
+
+
+def _versions(cascade: Cascade) -> Iterable[str]:
+    """Programs that trained a cascade, such as "torch 2.12.1"."""
+    if "version" in cascade.base.config:
+        yield f"espnet {cascade.base.config['version']}"
+    for phase in cascade.phases:
+        start = cascade.paths.phase_dir(phase.name) / START
+        if start.exists():
+            for program, version in files.read_object(start).get("versions", {}).items():
+                yield f"{program} {version}"
+
+
+def unfinished_of(cascades: Sequence[Cascade]) -> list[str]:
+    """What the plans ask for and is not there, each with the reason."""
+    names = _names(cascades)
+    unfinished = []
+    for cascade in cascades:
+        records = cascade.read_records()
+        skipped = cascade.judge(records).skipped
+        attempts = Ledger(cascade.paths.ledger).last_attempts()
+        for phase in cascade.phases:
+            if phase.name in records:
+                continue
+            why = _fate(attempts.get(phase.name))
+            if phase.name in skipped:
+                why = "skipped by the stopping rule"
+            cascade_name = names.get(cascade.paths.directory)
+            prefix = f"{cascade_name}/" if cascade_name else ""
+            unfinished.append(f"{prefix}{phase.name} ({why})")
+    return unfinished
+
+
+def _fate(attempt: Mapping[str, Any] | None) -> str:
+    """What became of a phase that has no record."""
+    if attempt is None:
+        return "not begun"
+    return str(attempt.get("outcome") or "interrupted")
 
 
 def experiment_results(exp: Path, *, case_sensitive: bool = False) -> str:
@@ -90,19 +224,19 @@ def experiment_results(exp: Path, *, case_sensitive: bool = False) -> str:
     Raises:
         TopdownError: `exp` is no directory, has no score, or a score file is bad.
     """
-    decoded = read_decoded(exp, case_sensitive=case_sensitive)
+    decoded = Reader(case_sensitive).decoded(exp)
     if not decoded:
         raise TopdownError(
             f"{exp}: no <inference>/<set>/score_wer here; decode and score first (stages 12 and 13)"
         )
     # heading -> metric -> lines; ESPnet2 gives the valid set a heading of its own.
     sections: dict[str, dict[str, list[str]]] = {}
-    for (inference, dataset, metric), pairs in decoded.items():
+    for (inference, dataset, metric), one in decoded.items():
         is_valid = dataset.startswith("org/")
         heading = f"{exp}/{inference}" if is_valid else str(exp)
         name = dataset if is_valid else f"{inference}/{dataset}"
         lines = sections.setdefault(heading, {}).setdefault(metric, [])
-        lines.append(_markdown_line(name, *score(pairs).columns()))
+        lines.append(_markdown_line(name, *one.score.columns()))
     text = ["<!-- Generated by espnet_topdown.results.pages -->", "# RESULTS", "## Environments"]
     text += [*_environment(), ""]
     for heading in sorted(sections):
@@ -139,27 +273,53 @@ def cascade_page(
     rows: Sequence[PhaseResult],
     sets: Sequence[SetComparison],
     *,
+    parts: Sequence[Part] = (),
+    unfinished: Sequence[str] = (),
+    facts: Sequence[str] = (),
     resamples: int = significance.RESAMPLES,
     notes: Sequence[str] = (),
 ) -> Page:
-    """The phases of a cascade, and on each decoded set their errors against phase 0.
+    """The phases of a cascade, on each decoded set their errors against phase 0, and contrasts.
 
     Args:
         rows: phases in their order, each cascade beginning with its phase 0. Where several cascades
             (seeds) follow one another, phases of one kind and cut are also read together.
         sets: what `compare_sets` made of them.
-        resamples: those of its bootstrap.
+        parts: the cascades that the rows are of, for phases against their controls.
+        unfinished: what the plans ask for and is not there.
+        facts: names, plans, versions and date.
         notes: on decodings that are missing.
+        resamples: those of the bootstrap of `sets`.
     """
-    phases = phases_table(rows, decoded=bool(sets))
+    phases = phases_table(rows, decoded=bool(sets), unfinished=unfinished)
     tables = [replace(phases, notes=[*phases.notes, *notes]), *overview_tables(rows, sets)]
     tables += [set_table(rows, compared, resamples) for compared in sets]
     tables += [seeds_table(compared) for compared in sets if compared.groups]
+    tables += _contrast_tables(rows, sets, parts)
     data = {
+        "facts": list(facts),
+        "unfinished": list(unfinished),
         "phases": [phase_data(row) for row in rows],
         "sets": [set_data(rows, compared) for compared in sets],
     }
-    return Page("Cascade results", tables, data)
+    return Page("Cascade results", tables, data, facts)
+
+
+def _contrast_tables(
+    rows: Sequence[PhaseResult], sets: Sequence[SetComparison], parts: Sequence[Part]
+) -> Iterable[Table]:
+    asked_of = {
+        "Cascade against cascade": contrasts.of_cascades(parts),
+        "Phases against their controls": contrasts.of_controls(parts),
+    }
+    for heading, asked in asked_of.items():
+        tables = [
+            contrasts.error_table(heading, asked, rows, compared)
+            for compared in sets
+            if compared.metric == "wer"
+        ]
+        tables.append(contrasts.dev_table(heading, asked, rows))
+        yield from (table for table in tables if table is not None)
 
 
 def write_cascade(
@@ -168,21 +328,31 @@ def write_cascade(
     sets: Sequence[SetComparison],
     layers: Sequence[tuple[str, int]],
     notes: Sequence[str] = (),
+    page: Page | None = None,
 ) -> Page:
     """Write RESULTS.md, results.json, report.html and images/*.png, each whole or not at all.
 
     Args:
-        directory: of the cascade.
+        directory: that gets them.
         rows: phases in their order.
         sets: what `compare_sets` made of them.
         layers: (layer name, parameters), from the bottom to the top.
         notes: on decodings that are missing.
+        page: what `cascade_page` made of them; None: without facts and contrasts.
 
     Returns:
-        what `cascade_page` gives.
+        the page.
     """
-    page = cascade_page(rows, sets, notes=notes)
+    page = page or cascade_page(rows, sets, notes=notes)
     pictures = plots.draw(rows, sets)
+    _write(directory, page, pictures)
+    html = report.html(directory.resolve().name, rows, layers, page, pictures)
+    write_text(directory / "report.html", html)
+    return page
+
+
+def _write(directory: Path, page: Page, pictures: Mapping[str, bytes]) -> None:
+    """Write RESULTS.md, results.json and images/*.png."""
     images = ""
     for name, png in pictures.items():
         with replacing(directory / "images" / name) as temporary:
@@ -190,9 +360,6 @@ def write_cascade(
         images += f"\n![{plots.title(name)}](images/{name})\n"
     write_text(directory / "RESULTS.md", page.markdown() + images)
     write_json(directory / "results.json", page.data)
-    html = report.html(directory.resolve().name, rows, layers, page, pictures)
-    write_text(directory / "report.html", html)
-    return page
 
 
 def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
@@ -201,7 +368,8 @@ def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
     Raises:
         TopdownError: one has no scores, they share no scored set, or as `compare_sets` does.
     """
-    decoded = [read_decoded(exp, case_sensitive=case_sensitive) for exp in (first, second)]
+    reader = Reader(case_sensitive)
+    decoded = [reader.decoded(exp) for exp in (first, second)]
     mine, yours = (_set_names(sets) for sets in decoded)
     if not set(mine) & set(yours):
         raise TopdownError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
 from espnet_topdown.results.compare import Cell, SetComparison
 from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.tables import time_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -320,9 +321,11 @@ def _positions(rows: Sequence[PhaseResult], categories: list[str]) -> list[float
 
 
 def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
-    """Share of frozen parameters and hours of training, a bar a phase."""
+    """Share of frozen parameters and time of training, a bar a phase."""
     figure = _figure(1.2 + 0.36 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True)
+    longest = max(row.hours or 0 for row in rows)
+    unit, scale = ("hours", 1) if longest >= 1 else ("minutes", 60)
     for y, row in enumerate(rows):
         kind = look(row.kind)
         style = {
@@ -334,17 +337,16 @@ def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
         share = 100 * row.frozen_share
         left.barh(y, share, **style)
         _annotate(left, share, y, f"{share:.0f}")
-        hours = "time unknown" if row.hours is None else f"{row.hours:.3g} h"
-        right.barh(y, row.hours or 0, **style)
-        _annotate(right, row.hours or 0, y, f"{hours}, {row.epochs} ep.")
+        time = "time unknown" if row.hours is None else time_text(row.hours)
+        right.barh(y, (row.hours or 0) * scale, **style)
+        _annotate(right, (row.hours or 0) * scale, y, f"{time}, {row.epochs} ep.")
     left.set_yticks(range(len(rows)), [_label(row) for row in rows])
     left.invert_yaxis()
     left.set_xlabel("parameters frozen, % (* selected on dev)")
     left.set_xlim(0, 112)
-    right.set_xlabel("training, hours")
-    longest = max(row.hours or 0 for row in rows)
+    right.set_xlabel(f"training, {unit}")
     # Room for the text behind the bars, where no time is known too.
-    right.set_xlim(0, 2 * (longest or 1))
+    right.set_xlim(0, 2 * (longest * scale or 1))
     for axes in (left, right):
         _tidy(axes, "x")
     return figure

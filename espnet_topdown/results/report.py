@@ -4,6 +4,7 @@ Nothing is loaded from elsewhere: pictures are data URIs and the layer picture i
 """
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -11,6 +12,7 @@ from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import Sides
 from espnet_topdown.results import plots
 from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.tables import log_digits
 from espnet_topdown.table import Page, counted
 
 # Pixels of the layer picture.
@@ -18,6 +20,7 @@ LAYER_HEIGHT = 22
 PHASE_WIDTH = 96
 GAP = 8
 CHARACTER = 7
+LINE_HEIGHT = 15
 LEGEND_WIDTH = 580
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem;
@@ -73,6 +76,7 @@ def html(
     tables = [table.html(is_folded=table.heading.startswith("CER")) for table in page.tables]
     parts = [
         f"<h1>{escape(name)}</h1><p>{escape(verdict(rows))}</p>",
+        _facts(page.facts),
         main_image,
         _layers(rows, layer_rows),
         *tables,
@@ -86,6 +90,13 @@ def html(
     )
 
 
+def _facts(facts: Sequence[str]) -> str:
+    if not facts:
+        return ""
+    items = "".join(f"<li>{escape(fact)}</li>" for fact in facts)
+    return f"<ul>{items}</ul>"
+
+
 def verdict(rows: Sequence[PhaseResult]) -> str:
     """What dev decided, as a sentence."""
     tried = [row for row in rows if not row.is_base and not row.is_control]
@@ -94,12 +105,12 @@ def verdict(rows: Sequence[PhaseResult]) -> str:
     if best is None or best.dev is None or not tried:
         return f"Phases finished: {len(tried)}; nothing is selected yet."
     trained = f"{counted(len(tried), 'top-down phase')}, {counted(len(controls), 'control')}"
-    dev = f"{best.dev_name} {best.dev:.4f}"
+    dev = f"{best.dev_name} {log_digits(best.dev)}"
     if best.is_base:
         return f"{trained}: none is better than phase 0 on dev ({dev})."
     base = rows[0].dev
     if base is not None:
-        dev += f", phase 0 {base:.4f}"
+        dev += f", phase 0 {log_digits(base)}"
     return f"{trained}: dev selects {best.name}, cut {best.cut} ({dev})."
 
 
@@ -132,7 +143,9 @@ def _layers(rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]]) 
     names = [name for name, _ in layer_rows]
     labels = {name: f"{name} ({parameters:,})" for name, parameters in layer_rows}
     left = 12 + CHARACTER * max(map(len, labels.values()), default=0)
-    top = 24
+    titles = [broken(row.name) for row in rows]
+    # Names stand on as many lines as the longest needs.
+    top = 8 + LINE_HEIGHT * max(map(len, titles), default=1)
     marks = []
     for level, name in enumerate(reversed(names)):
         y = top + LAYER_HEIGHT * level
@@ -143,8 +156,12 @@ def _layers(rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]]) 
             marks.append(_layer_mark(x, y, state, f"{row.name}: {name} {WORDS[state]}"))
     for column, row in enumerate(rows):
         middle = left + (PHASE_WIDTH + GAP) * column + PHASE_WIDTH / 2
-        star = " *" if row.best else ""
-        marks.append(_text(middle, 16, f"{_short(row.name)}{star}", anchor="middle"))
+        lines = titles[column]
+        if row.best:
+            lines = [*lines[:-1], f"{lines[-1]} *"]
+        first = top - 8 - LINE_HEIGHT * (len(lines) - 1)
+        for number, line in enumerate(lines):
+            marks.append(_text(middle, first + LINE_HEIGHT * number, line, anchor="middle"))
     bottom = top + LAYER_HEIGHT * len(names)
     marks += _legend(left, bottom + 16)
     width = left + max((PHASE_WIDTH + GAP) * len(rows), LEGEND_WIDTH)
@@ -179,5 +196,12 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 14 else f"{name[:13]}…"
+def broken(name: str) -> list[str]:
+    """A phase's name in lines as wide as its column, broken behind underscores and slashes."""
+    most = PHASE_WIDTH // CHARACTER
+    lines = [""]
+    for part in re.findall(r"[^_/]*[_/]|[^_/]+", name):
+        if lines[-1] and len(lines[-1]) + len(part) > most:
+            lines.append("")
+        lines[-1] += part
+    return [line if len(line) <= most else f"{line[: most - 1]}…" for line in lines]

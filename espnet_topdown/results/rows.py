@@ -38,6 +38,7 @@ class PhaseResult:
             (parent, dropout, tied weights, training options).
         parameters: of the whole model; None where that was not recorded.
         role: candidate (phase 0 among them) or control.
+        dropout: ``keep`` or ``off``, in its frozen layers.
     """
 
     name: str
@@ -58,6 +59,7 @@ class PhaseResult:
     settings: str = ""
     parameters: int | None = None
     role: Role = CANDIDATE
+    dropout: str = "keep"
 
     @property
     def is_base(self) -> bool:
@@ -68,6 +70,10 @@ class PhaseResult:
     def is_control(self) -> bool:
         """Whether it is compared with a candidate, and never accepted or best."""
         return self.role == CONTROL
+
+    def perplexity_on(self, text: str) -> float | None:
+        """Its perplexity on a text; None where that was not measured."""
+        return (self.perplexity or {}).get(text)
 
 
 def bases(rows: Sequence[PhaseResult]) -> list[int | None]:
@@ -112,6 +118,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             settings=_settings(phase),
             parameters=total,
             role=phase.role,
+            dropout=phase.dropout,
         )
         rows.append(row)
     return rows

@@ -1,124 +1,152 @@
 """Error counts of decoded sets, equal to sclite's.
 
-Files are read at the edge, in `read_pairs` and `read_decoded`; what counts takes values. Tables are
-left to `espnet_topdown.results.tables`, significance to `espnet_topdown.results.significance`.
+Files are read at the edge, in `read_pairs`; what counts takes values. That nothing is counted twice
+is `espnet_topdown.results.kept_counts`'s part, tables are `espnet_topdown.results.tables`'s and
+significance `espnet_topdown.results.significance`'s.
 """
 
 import logging
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import write_text
-from espnet_topdown.results.alignment import align, is_tie
+from espnet_topdown.results.alignment import align, is_tie, middle
 from espnet_topdown.results.alternatives import chosen
 from espnet_topdown.results.outside import read_outside
 from espnet_topdown.results.trn import Transcript, read_trn
 
 METRICS = ("wer", "cer", "ter")
+# Columns of the counts of an utterance.
+SUBSTITUTIONS, DELETIONS, INSERTIONS, TIE, WORDS = range(5)
 Pair = tuple[Transcript, Transcript]  # reference, hypothesis
 Key = tuple[str, str, str]  # inference directory, data set, metric
 
 
-@dataclass(frozen=True)
-class Utterance:
-    """Error counts of one utterance.
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What was said: one for all scores against it.
 
     Args:
-        name: its id, as between the brackets of a trn file.
-        speaker: who speaks.
-        reference: the words said, alternatives as they are written.
-        correct: reference words recognised.
-        substitutions: reference words replaced.
-        deletions: reference words missed.
-        insertions: hypothesis words without a reference.
-        tie: whether best alignments differ in their number of errors.
+        names: ids of the utterances.
+        speakers: who speaks, one an utterance.
+        texts: the words said, one an utterance.
     """
 
-    name: str
-    speaker: str
-    reference: tuple[str, ...]
-    correct: int
-    substitutions: int
-    deletions: int
-    insertions: int
-    tie: bool
+    names: tuple[str, ...]
+    speakers: tuple[str, ...]
+    texts: tuple[tuple[str, ...], ...]
 
-    @property
-    def words(self) -> int:
-        """Reference words that the hypothesis was scored against.
+    @classmethod
+    def of(cls, transcripts: Iterable[Transcript]) -> "Reference":
+        """The reference that transcripts are."""
+        said = list(transcripts)
+        return cls(
+            names=tuple(transcript.utterance for transcript in said),
+            speakers=tuple(transcript.speaker for transcript in said),
+            texts=tuple(transcript.tokens for transcript in said),
+        )
 
-        Of alternatives one is; another scorer may count more or fewer than stand in `reference`.
-        """
-        return self.correct + self.substitutions + self.deletions
+    @cached_property
+    def words(self) -> np.ndarray:
+        """Words of every utterance, (utterances,)."""
+        return np.array([len(text) for text in self.texts], dtype=np.int64)
 
-    @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions."""
-        return self.substitutions + self.deletions + self.insertions
+    @cached_property
+    def by_name(self) -> dict[str, tuple[str, ...]]:
+        """Utterance -> the words said."""
+        return dict(zip(self.names, self.texts, strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
-    """Error counts of one decoded set: utterances in the order of the reference, and totals."""
+    """Error counts of one decoded set.
 
-    utterances: tuple[Utterance, ...]
+    Args:
+        reference: what was said.
+        counts: (utterances, 5) in the order of the reference: words replaced, words missed, words
+            without a reference, whether best alignments differ in their number of errors, and the
+            reference words that the hypothesis was scored against. Of alternatives one is; another
+            scorer may count more or fewer than stand in `reference`.
+    """
 
-    def _total(self, count: str) -> int:
-        return sum(getattr(utterance, count) for utterance in self.utterances)
+    reference: Reference
+    counts: np.ndarray
+
+    def _total(self, column: int) -> int:
+        return int(self.counts[:, column].sum())
+
+    @property
+    def words_each(self) -> np.ndarray:
+        """Reference words of every utterance, (utterances,)."""
+        return self.counts[:, WORDS]
+
+    @property
+    def errors_each(self) -> np.ndarray:
+        """Errors of every utterance, (utterances,)."""
+        return self.counts[:, :TIE].sum(axis=1)
+
+    def errors_like(self, example: "Score") -> np.ndarray:
+        """Errors of every utterance, (utterances,), in the order of `example`."""
+        if self.reference is example.reference:
+            return self.errors_each.astype(float)
+        errors = dict(zip(self.reference.names, self.errors_each, strict=True))
+        return np.array([errors[name] for name in example.reference.names], dtype=float)
 
     @property
     def sentences(self) -> int:
         """Number of utterances."""
-        return len(self.utterances)
+        return len(self.reference.names)
 
-    @cached_property
+    @property
     def speakers(self) -> int:
         """Number of speakers."""
-        return len({utterance.speaker for utterance in self.utterances})
+        return len(set(self.reference.speakers))
 
-    @cached_property
+    @property
     def words(self) -> int:
         """Reference words."""
-        return self._total("words")
+        return self._total(WORDS)
 
-    @cached_property
+    @property
     def correct(self) -> int:
         """Reference words recognised."""
-        return self._total("correct")
+        return self.words - self.substitutions - self.deletions
 
-    @cached_property
+    @property
     def substitutions(self) -> int:
         """Reference words replaced."""
-        return self._total("substitutions")
+        return self._total(SUBSTITUTIONS)
 
-    @cached_property
+    @property
     def deletions(self) -> int:
         """Reference words missed."""
-        return self._total("deletions")
+        return self._total(DELETIONS)
 
-    @cached_property
+    @property
     def insertions(self) -> int:
         """Hypothesis words without a reference."""
-        return self._total("insertions")
+        return self._total(INSERTIONS)
 
     @property
     def errors(self) -> int:
         """Substitutions, deletions and insertions."""
         return self.substitutions + self.deletions + self.insertions
 
-    @cached_property
+    @property
     def sentence_errors(self) -> int:
         """Utterances with at least one error."""
-        return sum(utterance.errors > 0 for utterance in self.utterances)
+        return int(np.count_nonzero(self.errors_each))
 
-    @cached_property
+    @property
     def ties(self) -> int:
         """Utterances whose best alignments differ in their number of errors."""
-        return self._total("tie")
+        return self._total(TIE)
 
     @property
     def err_rate(self) -> float:
@@ -146,7 +174,9 @@ def _percent(part: int, whole: int) -> str:
 
 def score(pairs: Sequence[Pair]) -> Score:
     """Error counts, equal to those of ``sclite -i rm``."""
-    return Score(tuple(_count(ref, hyp) for ref, hyp in pairs))
+    counts = [_count(ref, hyp) for ref, hyp in pairs]
+    reference = Reference.of(ref for ref, _ in pairs)
+    return Score(reference, np.array(counts, dtype=np.int32).reshape(-1, 5))
 
 
 def alignments(pairs: Sequence[Pair]) -> dict[str, str]:
@@ -163,41 +193,32 @@ def _said(ref: Transcript, hyp: Transcript) -> tuple[str, ...]:
     return chosen(ref.alternatives, hyp.tokens) if ref.alternatives else ref.tokens
 
 
-def _count(ref: Transcript, hyp: Transcript) -> Utterance:
+def _count(ref: Transcript, hyp: Transcript) -> tuple[int, int, int, bool, int]:
     """Counts by kaldialign, and by sclite's preference where costs leave the number open."""
-    outside = hyp.outside
-    if outside:
-        return Utterance(
-            name=ref.utterance,
-            speaker=ref.speaker,
-            reference=ref.tokens,
-            correct=outside.correct,
-            substitutions=outside.substitutions,
-            deletions=outside.deletions,
-            insertions=outside.insertions,
-            tie=False,
-        )
     import kaldialign
 
-    said = _said(ref, hyp)
-    counts = kaldialign.edit_distance(said, hyp.tokens, sclite_mode=True)
+    outside = hyp.outside
+    if outside:
+        words = outside.correct + outside.substitutions + outside.deletions
+        return outside.substitutions, outside.deletions, outside.insertions, False, words
+    whole = _said(ref, hyp)
+    if whole == hyp.tokens:
+        return 0, 0, 0, False, len(whole)
+    said, heard = middle(whole, hyp.tokens)
+    counts = kaldialign.edit_distance(said, heard, sclite_mode=True)
     substitutions, deletions, insertions = counts["sub"], counts["del"], counts["ins"]
-    # 3 substitutions cost as much as 2 insertions and 2 deletions: with fewer there is no tie.
-    may_tie = substitutions >= 3 or min(deletions, insertions) >= 2
-    tie = may_tie and is_tie(said, hyp.tokens)
+    tie = is_tie(said, heard, substitutions, deletions, insertions)
     if tie:
-        path = align(said, hyp.tokens)
+        path = align(said, heard)
         substitutions, deletions, insertions = map(path.count, "SDI")
-    return Utterance(
-        name=ref.utterance,
-        speaker=ref.speaker,
-        reference=ref.tokens,
-        correct=len(said) - int(substitutions) - int(deletions),
-        substitutions=int(substitutions),
-        deletions=int(deletions),
-        insertions=int(insertions),
-        tie=tie,
-    )
+    return int(substitutions), int(deletions), int(insertions), tie, len(whole)
+
+
+def read_references(ref: Path, *, case_sensitive: bool = False) -> dict[str, Transcript]:
+    """The transcripts of a reference by utterance; those of words may have alternatives."""
+    # Characters and subwords are no words that have alternatives, whatever they look like.
+    is_of_words = ref.parent.name not in ("score_cer", "score_ter")
+    return read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
 
 
 def read_pairs(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> list[Pair]:
@@ -212,9 +233,7 @@ def read_pairs(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> list[Pa
         TopdownError: a file cannot be read, the two do not hold the same utterances, or the
             reference has no word.
     """
-    # Characters and subwords are no words that have alternatives, whatever they look like.
-    is_of_words = ref.parent.name not in ("score_cer", "score_ter")
-    refs = read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
+    refs = read_references(ref, case_sensitive=case_sensitive)
     hyps = read_trn(hyp, case_sensitive=case_sensitive)
     _check_complete(hyp, hyps.keys(), ref, refs.keys())
     _check_complete(ref, refs.keys(), hyp, hyps.keys())
@@ -263,18 +282,6 @@ def find_scores(exp: Path) -> dict[Key, tuple[Path, Path]]:
     return dict(sorted(scores.items(), key=lambda item: item[0][:2]))
 
 
-def read_decoded(exp: Path, *, case_sensitive: bool = False) -> dict[Key, list[Pair]]:
-    """The pairs of every scored set of an experiment, in the order of `find_scores`.
-
-    Raises:
-        TopdownError: as `find_scores` and `read_pairs`.
-    """
-    return {
-        key: read_pairs(ref, hyp, case_sensitive=case_sensitive)
-        for key, (ref, hyp) in find_scores(exp).items()
-    }
-
-
 def write_result(score_dir: Path, *, case_sensitive: bool = False) -> Score:
     """Score ref.trn against hyp.trn in `score_dir` and write result.txt beside them.
 
@@ -287,10 +294,10 @@ def write_result(score_dir: Path, *, case_sensitive: bool = False) -> Score:
     score_dir = Path(score_dir)
     pairs = read_pairs(score_dir / "ref.trn", score_dir / "hyp.trn", case_sensitive=case_sensitive)
     total = score(pairs)
-    utterances: dict[str, list[Utterance]] = {}
-    for utterance in total.utterances:
-        utterances.setdefault(utterance.speaker, []).append(utterance)
-    rows = {speaker: Score(tuple(spoken)) for speaker, spoken in utterances.items()}
+    by_speaker: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_speaker.setdefault(pair[0].speaker, []).append(pair)
+    rows = {speaker: score(spoken) for speaker, spoken in by_speaker.items()}
     rows["Sum/Avg"] = total
     width = max(map(len, rows))
     lines = [f"| {'SPKR':<{width}} | # Snt  # Wrd |  Corr    Sub    Del    Ins    Err  S.Err |"]

@@ -34,11 +34,19 @@ TOTALS = (
 )
 
 
-def phases_table(rows: Sequence[PhaseResult], *, decoded: bool) -> Table:
-    """What was trained and what dev says of it; `decoded` tells whether error rates follow."""
+def phases_table(
+    rows: Sequence[PhaseResult], *, decoded: bool, unfinished: Sequence[str] = ()
+) -> Table:
+    """What was trained and what dev says of it.
+
+    Args:
+        rows: phases in their order.
+        decoded: whether error rates follow.
+        unfinished: what the plan asks for and is not there, each with the reason.
+    """
     texts = list(dict.fromkeys(text for row in rows for text in row.perplexity or ()))
     header = ["phase", "kind", "cut", "frozen", "dev", "accepted", "best", "seed", "epochs"]
-    header += ["hours", *(f"ppl {text}" for text in texts)]
+    header += ["time", *(f"ppl {text}" for text in texts)]
     body = []
     for row in rows:
         perplexity = row.perplexity or {}
@@ -53,6 +61,8 @@ def phases_table(rows: Sequence[PhaseResult], *, decoded: bool) -> Table:
             "The models differ in size (untied weights): their results are not those of equal"
             " models."
         )
+    if unfinished:
+        notes.append(f"Not finished: {', '.join(unfinished)}.")
     if not decoded and not texts:
         notes.append("No phase was decoded, so there are no error rates.")
     return Table("Phases", header, body, notes)
@@ -63,17 +73,37 @@ def _phase_cells(row: PhaseResult) -> tuple[str, ...]:
     return (
         *_names(row),
         f"{100 * row.frozen_share:.1f} %{size}",
-        _number(row.dev, ".4f"),
+        log_digits(row.dev),
         {True: "yes", False: "no", None: "-"}[row.accepted],
         "best" if row.best else "",
         str(row.seed),
         str(row.epochs),
-        _number(row.hours, ".3g"),
+        time_text(row.hours),
     )
 
 
 def _names(row: PhaseResult) -> tuple[str, str, str]:
     return row.name, row.kind, row.cut or "-"
+
+
+def log_digits(value: float | None) -> str:
+    """A value of the dev criterion with the digits that a training's log has.
+
+    Source: espnet2/train/reporter.py (log_message, 202511).
+    """
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if 1e-3 < abs(value) <= 1e3 else f"{value:.3e}"
+
+
+def time_text(hours: float | None) -> str:
+    """A time in seconds, minutes or hours, whichever suits."""
+    if hours is None:
+        return "-"
+    seconds = 3600 * hours
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if hours < 1 else f"{hours:.1f} h"
 
 
 def _number(value: float | None, form: str) -> str:
@@ -219,6 +249,8 @@ def _tie_note(compared: SetComparison, names: Sequence[str]) -> str:
 
 
 def _test_notes(compared: SetComparison, tested: str) -> Iterable[str]:
+    if compared.selects:
+        yield "No p value: this set selected the phase, so a difference on it is no finding."
     tests = [cell.test for cell in compared.cells if cell.test and cell.test.p is not None]
     if not tests:
         return

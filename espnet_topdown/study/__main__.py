@@ -1,14 +1,15 @@
 """``python3 -m espnet_topdown.study``: train, decode and record the seeds of a study, and show it.
 
 ``run`` and ``record`` are called in a recipe directory, whose run.sh they drive; ``table`` builds
-RESULTS.md from the records alone.
+RESULTS.md from the records alone, and ``power`` says how many seeds a study like theirs needs.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from espnet_topdown.errors import reported
+from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.study import recording, study
 from espnet_topdown.study.record_files import find_records
 
@@ -19,14 +20,11 @@ HELP = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run ``run MODEL``, ``record MODEL`` or ``table RECORDS... [--output FILE]``."""
+    """Run ``run MODEL``, ``record MODEL``, ``table RECORDS...`` or ``power RECORDS...``."""
     options = _parser().parse_args(argv)
     with reported():
-        if options.command == "table":
-            # pages loads numpy, which run and record do without.
-            from espnet_topdown.study import pages
-
-            pages.show(find_records(options.records), options.records, options.output)
+        if options.command in ("table", "power"):
+            _show(options)
             return
         chosen = study.choose(
             options.model,
@@ -41,6 +39,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         for seed in chosen.seeds:
             recording.record_seed(chosen, seed)
+
+
+def _show(options: argparse.Namespace) -> None:
+    # Tables load scipy, which run and record do without.
+    from espnet_topdown.study import pages
+
+    studies = find_records(options.records)
+    if options.command == "power":
+        if not options.difference:
+            raise TopdownError("--difference must not be 0; give the least that matters")
+        print(pages.power_page(studies, options.difference).terminal(), end="")
+        return
+    pages.show(studies, options.records, options.output)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,18 +74,24 @@ def _parser() -> argparse.ArgumentParser:
             help="model to decode (valid.acc.ave.pth; valid.loss.ave.pth of a language model)",
         )
         add("--test_sets", default="test", help='ASR: sets to decode, such as "dev test" (test)')
-    add = commands.add_parser(
-        "table", help="RESULTS.md from records, without the models"
-    ).add_argument
+    add = _reading(commands, "power", "seeds that a study needs, from the records of another")
     add(
-        "records",
-        type=Path,
-        nargs="+",
-        metavar="RECORDS",
-        help="records, or directories of them",
+        "--difference",
+        type=float,
+        required=True,
+        help="least difference that matters: points of WER, or perplexity",
     )
+    add = _reading(commands, "table", "RESULTS.md from records, without the models")
     add("--output", type=Path, help="file to write, with its images/ beside it (default: print)")
     return parser
+
+
+def _reading(commands: Any, name: str, text: str) -> Callable[..., Any]:
+    """A command that reads records; what adds more options to it."""
+    add: Callable[..., Any] = commands.add_parser(name, help=text).add_argument
+    places = "records, or directories of them"
+    add("records", type=Path, nargs="+", metavar="RECORDS", help=places)
+    return add
 
 
 if __name__ == "__main__":

@@ -1,66 +1,175 @@
-"""Error rates of a study: its questions answered on one set over all seeds.
+"""Error rates of a study on one set: its answers, and how far they depend on the test data.
 
-Hypotheses of the records in, contrasts out; which phases are compared is
-`espnet_topdown.study.questions`'s part, the tables are those of `espnet_topdown.study.tables`.
+Hypotheses of the records in, contrasts out. What holds over seeds is said by
+`espnet_topdown.study.answers`, the tables are those of `espnet_topdown.study.tables`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 
 from espnet_topdown.results import significance
-from espnet_topdown.results.scoring import Pair, Score, alignments, score
+from espnet_topdown.results.alignment import align
+from espnet_topdown.results.compare import MANY_SPEAKERS
+from espnet_topdown.results.kept_counts import Decoded
+from espnet_topdown.results.questions import Arm
+from espnet_topdown.results.scoring import Pair, Score, score
 from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of
-from espnet_topdown.study.questions import PhasePair, questions
+from espnet_topdown.study.answers import Answer, Interval, Values, answers, scratch_values
+from espnet_topdown.study.inference import Split
 from espnet_topdown.study.records import Record, RecordedPhase
 
-Interval = tuple[float, float]
 PhaseKey = tuple[int, str]  # seed and name of a phase
+
+RECORDINGS = "recordings"
+UTTERANCES = "utterances"
+SPEAKERS = "speakers"
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One question and, over all seeds that can answer it, its answer on one set.
+    """One answer, and what other test data would change in it.
 
     Args:
-        question: in words, "FIRST - SECOND".
-        pairs: the compared phases, one pair a seed.
-        rates: their error rates in percent.
-        points: mean difference in percentage points, negative where the first is better.
-        utterances: 95 % interval by resampling utterances, each with all its seeds.
-        speakers: the same by resampling speakers.
-        tests: a MAPSSWE for each pair.
+        answer: over seeds.
+        test_data: 95 % interval of the mean difference, in percentage points, by resampling the
+            test data with the trained models as they are.
+        by_speaker: the mean difference on each speaker; none where speakers are resampled.
     """
 
-    question: str
-    pairs: tuple[PhasePair, ...]
-    rates: tuple[tuple[float, float], ...]
-    points: float
-    utterances: Interval
-    speakers: Interval
-    tests: tuple[significance.Mapsswe, ...]
-
-    @property
-    def verdict(self) -> str:
-        """What both intervals say: "fewer errors" or "more errors", else "not shown"."""
-        bounds = [*self.utterances, *self.speakers]
-        if max(bounds) < 0:
-            return "fewer errors"
-        return "more errors" if min(bounds) > 0 else "not shown"
+    answer: Answer
+    test_data: Interval
+    by_speaker: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """One phase on one set: its score, and its alignment of every utterance."""
+class Draw:
+    """What the bootstrap draws of a set, one name a slot; a slot is an utterance or a word.
 
-    score: Score
-    alignments: dict[str, str]
+    Args:
+        unit: what is drawn: recordings, utterances or speakers.
+        units: its name, of each slot.
+        strata: speakers within whom it is drawn, of each slot; None: speakers are drawn.
+        words: (slots,) reference words.
+    """
+
+    unit: str
+    units: Sequence[str]
+    strata: Sequence[str] | None
+    words: np.ndarray
+
+
+class ErrorRates:
+    """All phases of a study that were decoded on one set."""
+
+    def __init__(self, records: Sequence[Record], dataset: str) -> None:
+        self.records = records
+        self.name = dataset.rpartition("/")[2]
+        pairs = {}
+        for record in records:
+            for phase in record.phases:
+                if dataset in phase.hypotheses:
+                    pairs[record.seed, phase.name] = pairs_of(record, phase, dataset)
+        self.pairs: Mapping[PhaseKey, Sequence[Pair]] = pairs
+        self.scores: Mapping[PhaseKey, Score] = {key: score(of) for key, of in pairs.items()}
 
     @property
-    def errors(self) -> np.ndarray:
-        """Errors of every utterance, (utterances,), in the order of the reference."""
-        return np.array([u.errors for u in self.score.utterances], dtype=float)
+    def values(self) -> Values:
+        """Error rates in percent."""
+        return {key: score.err_rate for key, score in self.scores.items()}
+
+    def decoded(self, seed: int, name: str) -> Decoded:
+        """A phase as comparisons of cascades take it."""
+        pairs = self.pairs[seed, name]
+        return Decoded(self.scores[seed, name], lambda: pairs)
+
+    @cached_property
+    def draw(self) -> Draw:
+        """What the bootstrap draws."""
+        reference = next(iter(self.scores.values())).reference
+        recordings = self.records[0].recordings.get(self.name)
+        if recordings is not None:
+            # Several strings were made of one recording: drawn alone, they would seem independent.
+            said = [(name, speaker) for name, speaker in zip(reference.names, reference.speakers)]
+            units = [recording for name, _ in said for recording in recordings[name]]
+            strata = [speaker for name, speaker in said for _ in recordings[name]]
+            return Draw(RECORDINGS, units, strata, np.ones(len(units)))
+        words = reference.words.astype(float)
+        if len(set(reference.speakers)) >= MANY_SPEAKERS:
+            return Draw(SPEAKERS, reference.speakers, None, words)
+        return Draw(UTTERANCES, reference.names, reference.speakers, words)
+
+    @cached_property
+    def errors(self) -> dict[PhaseKey, np.ndarray]:
+        """Errors of each phase in every slot of `draw`, (slots,)."""
+        if self.draw.unit != RECORDINGS:
+            return {key: score.errors_each.astype(float) for key, score in self.scores.items()}
+        errors = {}
+        for key, pairs in self.pairs.items():
+            of_words = [_word_errors(said.tokens, heard.tokens) for said, heard in pairs]
+            errors[key] = np.array([error for words in of_words for error in words], dtype=float)
+        return errors
+
+    def contrasts(self) -> list[Contrast]:
+        """The answers to all questions that have one, with what the test data leave open."""
+        found = answers(self.records, self.values)
+        if not found:
+            return []
+        columns = [self._difference(answer) for answer in found]
+        intervals = significance.bootstrap_intervals(
+            np.column_stack(columns), self.draw.words, self.draw.units, strata=self.draw.strata
+        )
+        return [
+            Contrast(answer, interval, self._by_speaker(column))
+            for answer, column, interval in zip(found, columns, intervals, strict=True)
+        ]
+
+    def _difference(self, answer: Answer) -> np.ndarray:
+        """Errors of the first minus those of the second arm, (slots,), as the mean over seeds.
+
+        One column, so that a resample draws a slot with all its seeds.
+        """
+        differences = []
+        for pair in answer.pairs:
+            first, second = (self._of_arm(pair.seed, arm) for arm in (pair.first, pair.second))
+            differences.append(first - second)
+        mean: np.ndarray = np.mean(differences, axis=0)
+        return mean
+
+    def _of_arm(self, seed: int, arm: Arm) -> np.ndarray:
+        mean: np.ndarray = np.mean([self.errors[seed, phase.name] for phase in arm], axis=0)
+        return mean
+
+    def _by_speaker(self, column: np.ndarray) -> dict[str, float]:
+        if self.draw.strata is None:
+            return {}
+        owners = np.asarray(self.draw.strata)
+        points = {}
+        for speaker in sorted(set(self.draw.strata)):
+            own = owners == speaker
+            points[speaker] = float(100 * column[own].sum() / self.draw.words[own].sum())
+        return points
+
+    def null_rate_of_test_data(self, split: Split, resamples: int = 1000) -> float:
+        """How often resampled test data call groups of equal runs different.
+
+        Args:
+            split: of the runs from scratch.
+            resamples: fewer than for a table, as this is a rate over many draws.
+        """
+        runs = [self.errors[key] for key in scratch_values(self.records, self.values)]
+        errors = np.array(runs)
+        differences = errors[split.first].mean(axis=1) - errors[split.second].mean(axis=1)
+        intervals = significance.bootstrap_intervals(
+            differences.T,
+            self.draw.words,
+            self.draw.units,
+            strata=self.draw.strata,
+            resamples=resamples,
+        )
+        return float(np.mean([low > 0 or high < 0 for low, high in intervals]))
 
 
 def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:
@@ -73,63 +182,13 @@ def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:
     return pairs
 
 
+@cache
+def _word_errors(said: tuple[str, ...], heard: tuple[str, ...]) -> list[int]:
+    return significance.word_errors(align(said, heard))
+
+
+# The phases of a study hear most utterances alike.
+@cache
 def _transcript(utterance: str, text: str) -> Transcript:
     # Records keep the case; sclite folds it, and so does tokens_of.
     return Transcript(utterance, speaker_of(utterance), tokens_of(text))
-
-
-def contrasts(records: Sequence[Record], dataset: str) -> list[Contrast]:
-    """The answers to all questions that have one on `dataset`."""
-    decoded = _decoded(records, dataset)
-    answers = []
-    for question, pairs in questions(records).items():
-        answered = [pair for pair in pairs if decoded.keys() >= set(_keys(pair))]
-        if answered:
-            answers.append(_contrast(question, answered, decoded))
-    return answers
-
-
-def _decoded(records: Sequence[Record], dataset: str) -> dict[PhaseKey, Decoded]:
-    """Every phase that was decoded on the set."""
-    decoded = {}
-    for record in records:
-        for phase in record.phases:
-            if dataset in phase.hypotheses:
-                pairs = pairs_of(record, phase, dataset)
-                decoded[record.seed, phase.name] = Decoded(score(pairs), alignments(pairs))
-    return decoded
-
-
-def _keys(pair: PhasePair) -> tuple[PhaseKey, PhaseKey]:
-    first, second = pair.names
-    return (pair.seed, first), (pair.seed, second)
-
-
-def _contrast(
-    question: str, pairs: Sequence[PhasePair], decoded: dict[PhaseKey, Decoded]
-) -> Contrast:
-    # Every phase was scored on the same utterances, in the order of the references.
-    both = [(decoded[first], decoded[second]) for first, second in map(_keys, pairs)]
-    utterances = both[0][0].score.utterances
-    words = np.array([u.words for u in utterances], dtype=float)
-    # The mean over seeds comes first, so that all seeds of an utterance are drawn together.
-    errors = np.mean([first.errors - second.errors for first, second in both], axis=0)
-
-    def interval(units: Sequence[str]) -> Interval:
-        return significance.bootstrap_intervals(errors[:, None], words, units)[0]
-
-    return Contrast(
-        question=question,
-        pairs=tuple(pairs),
-        rates=tuple((first.score.err_rate, second.score.err_rate) for first, second in both),
-        points=float(100 * errors.sum() / words.sum()),
-        utterances=interval([u.name for u in utterances]),
-        speakers=interval([u.speaker for u in utterances]),
-        tests=tuple(significance.mapsswe(_aligned(first, second)) for first, second in both),
-    )
-
-
-def _aligned(first: Decoded, second: Decoded) -> Iterator[tuple[str, str]]:
-    """Both alignments of every utterance."""
-    for name, path in first.alignments.items():
-        yield path, second.alignments[name]

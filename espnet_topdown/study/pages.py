@@ -1,7 +1,7 @@
 """RESULTS.md of studies, from the records of their seeds alone: text, tables and pictures.
 
 Every number and every verdict follows from hypotheses and dev curves. Single tables are those of
-`espnet_topdown.study.tables` and `espnet_topdown.study.perplexity`.
+`espnet_topdown.study.tables`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,12 +13,14 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.results import plots, significance
 from espnet_topdown.results.compare import SetComparison, compare_sets
+from espnet_topdown.results.kept_counts import Decoded
+from espnet_topdown.results.questions import base, variant
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import Key, Pair
-from espnet_topdown.results.tables import phases_table, seeds_table, set_table
+from espnet_topdown.results.scoring import Key
+from espnet_topdown.results.tables import phases_table, set_table
 from espnet_topdown.study import perplexity, tables
-from espnet_topdown.study.contrasts import contrasts, pairs_of
-from espnet_topdown.study.questions import base, variant
+from espnet_topdown.study.answers import Values, answers, scratch_values, variance_of
+from espnet_topdown.study.contrasts import ErrorRates
 from espnet_topdown.study.records import Record, RecordedPhase
 from espnet_topdown.table import Page, Table
 
@@ -29,11 +31,12 @@ LATE = 0.9  # of the epochs: a best epoch behind it was perhaps cut short
 class Part:
     """What RESULTS.md says of one model, as it grows: sentences, tables, pictures.
 
-    `pictures`: file name -> what draws the PNG, when it is called.
+    `tables`: None where there was nothing to show. `pictures`: file name -> what draws the PNG,
+    when it is called.
     """
 
     lines: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    tables: list[Table | None] = field(default_factory=list)
     pictures: dict[str, Callable[[], bytes]] = field(default_factory=dict)
 
     def say(self, heading: str, lines: Iterable[str]) -> None:
@@ -81,23 +84,17 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
     _check_one_study(model, records)
     part = Part()
     rows = seed_rows(records)
-    for dataset in records[0].references:
-        answers = contrasts(records, dataset)
-        part.say(f"On {dataset.rpartition('/')[2]}:", tables.summary(answers))
-        part.tables += [
-            tables.contrast_table(dataset, answers),
-            tables.seed_table(dataset, answers),
-        ]
-    sets = compare_sets(rows, [_decoded(r, phase) for r in records for phase in r.phases])
+    rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
+    for dataset, of_set in rates.items():
+        _add_error_rates(part, records, dataset, of_set)
+    sets = compare_sets(rows, [_decoded(rates, r, phase) for r in records for phase in r.phases])
     for compared in sets:
-        if compared.groups:
-            part.tables.append(seeds_table(compared))
         part.tables.append(set_table(rows, compared, significance.RESAMPLES))
         name = f"{model}_{compared.dataset}_{plots.ERROR_BY_CUT}"
         part.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [compared])
     _add_perplexities(part, model, records, rows)
     part.say("Cuts and controls:", tables.coverage(records))
-    part.tables += [tables.cost_table(records), phases_table(rows, decoded=bool(sets))]
+    part.tables += [tables.effort_table(records), phases_table(rows, decoded=bool(sets))]
     for record in records:
         name = f"{model}_seed{record.seed}_{plots.DEV_CURVES}"
         part.pictures[name] = partial(_draw, plots.DEV_CURVES, seed_rows([record]), [])
@@ -121,20 +118,42 @@ def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
     rows: list[PhaseResult] = []
     for record in records:
         for phase in record.phases:
-            how = variant(record, phase)
+            how = variant(record.runs, phase)
             # A cut of its own, so that a variant has its own row where seeds are read together.
             cut = f"{phase.cut}, {how}" if how else phase.cut
             rows.append(replace(phase, name=f"{record.seed}/{phase.name}", cut=cut))
     return rows
 
 
-def _decoded(record: Record, phase: RecordedPhase) -> dict[Key, list[Pair]]:
-    """The pairs of every set that a phase was decoded on, under the keys of `compare_sets`."""
+def _decoded(
+    rates: Mapping[str, ErrorRates], record: Record, phase: RecordedPhase
+) -> dict[Key, Decoded]:
+    """Every set that a phase was decoded on, under the keys of `compare_sets`."""
     decoded = {}
     for name in phase.hypotheses:
         inference, _, dataset = name.partition("/")
-        decoded[inference, dataset, "wer"] = pairs_of(record, phase, name)
+        decoded[inference, dataset, "wer"] = rates[name].decoded(record.seed, phase.name)
     return decoded
+
+
+def _add_error_rates(
+    part: Part, records: Sequence[Record], dataset: str, rates: ErrorRates
+) -> None:
+    contrasts = rates.contrasts()
+    if not contrasts:
+        return
+    found = [contrast.answer for contrast in contrasts]
+    measure, values = tables.WER, rates.values
+    part.say(f"On {rates.name}:", tables.summary(measure, found))
+    held = tables.answer_table(measure, dataset, found, contrasts)
+    note = tables.test_data_note(rates.draw.unit)
+    part.tables += [
+        replace(held, notes=(*held.notes, note)),
+        tables.null_table(measure, dataset, records, values, rates.null_rate_of_test_data),
+        tables.arm_table(measure, dataset, records, values),
+        tables.seed_table(measure, dataset, found),
+        tables.speaker_table(dataset, contrasts),
+    ]
 
 
 def _add_perplexities(
@@ -142,13 +161,20 @@ def _add_perplexities(
 ) -> None:
     texts = perplexity.texts(records)
     for text in texts:
-        # Perplexities line by line stand in the table alone.
-        if "stream" in text:
-            answers = perplexity.contrasts(records, text)
-            part.say(f"On {text}:", perplexity.summary(answers))
-            part.tables.append(perplexity.contrast_table(text, answers))
+        measure, values = tables.PERPLEXITY, perplexity.values(records, text)
+        # Perplexities line by line stand in the table of all phases alone, and so do those of the
+        # text that selected epochs and phases.
+        selects = text.startswith(records[0].dev_name.split()[0])
+        if "stream" in text and not selects:
+            found = answers(records, values)
+            part.say(f"On {text}:", tables.summary(measure, found))
+            part.tables += [
+                tables.answer_table(measure, text, found),
+                tables.null_table(measure, text, records, values),
+                tables.seed_table(measure, text, found),
+            ]
+        part.tables.append(tables.arm_table(measure, text, records, values))
     if texts:
-        part.tables.append(perplexity.phases_table(records))
         name = f"{model}_perplexity_by_cut.png"
         part.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [])
 
@@ -162,9 +188,49 @@ def markdown(model: str, records: Sequence[Record], part: Part) -> str:
     """The part of RESULTS.md on one model."""
     head = [f"# {model}", "", *_facts(records), "", *part.lines]
     # The page's own title is left out: the facts stand between it and the tables.
-    body = Page(model, part.tables).markdown().partition("\n")[2]
+    known = [table for table in part.tables if table is not None]
+    body = Page(model, known).markdown().partition("\n")[2]
     images = "".join(f"\n![{plots.title(name)}](images/{name})\n" for name in part.pictures)
     return "\n".join(head) + body + images
+
+
+def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Page:
+    """Seeds that a study like each of these needs to show a difference.
+
+    Args:
+        studies: model -> records.
+        difference: in points of WER, or in perplexity.
+
+    Raises:
+        TopdownError: a study has no two runs of one way of training.
+    """
+    shown = []
+    for model, records in studies.items():
+        _check_one_study(model, records)
+        measured = {}
+        values_of = {
+            f"WER, {dataset}": ErrorRates(records, dataset).values
+            for dataset in records[0].references
+        }
+        for text in perplexity.texts(records):
+            values_of[f"perplexity, {text}"] = perplexity.values(records, text)
+        for name, values in values_of.items():
+            variance = variance_of(records, values)
+            if variance is not None and variance.value:
+                measured[name] = (_scratch_a_seed(records, values), variance)
+        if not measured:
+            raise TopdownError(
+                f"{model}: no way of training has two runs with different results, so how far runs"
+                " differ is not known; record two seeds at least"
+            )
+        shown.append(tables.power_table(model, measured, difference))
+    return Page("Seeds that a study needs", shown)
+
+
+def _scratch_a_seed(records: Sequence[Record], values: Values) -> int:
+    """Runs from scratch that every seed has."""
+    seeds = [seed for seed, _ in scratch_values(records, values)]
+    return min(seeds.count(record.seed) for record in records)
 
 
 def _facts(records: Sequence[Record]) -> Iterable[str]:
@@ -201,7 +267,7 @@ def _convergence(records: Sequence[Record]) -> Iterable[str]:
     """Where the bases had their best epoch, and whether they still got better at the end."""
     last = []
     for record in records:
-        phase0 = base(record)
+        phase0 = base(record.runs)
         if phase0 is not None:
             last.append((phase0.curve.index(phase0.dev) + 1, len(phase0.curve)))
     listed = ", ".join(f"{best} of {epochs}" for best, epochs in last)

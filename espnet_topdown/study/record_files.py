@@ -6,6 +6,9 @@
 utterance in the references -> edits (`espnet_topdown.study.edits`) -> places of the phases that
 heard it so. What is not listed was heard as the reference has it.
 
+``records/MODEL/recordings.json``: data set -> utterance -> names of the recordings that it was made
+of, of corpora whose utterances share recordings.
+
 What a record holds is said in `espnet_topdown.study.records`.
 """
 
@@ -20,6 +23,7 @@ from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS
 from espnet_topdown.plan.plan import DROPOUT
+from espnet_topdown.results.trn import tokens_of
 from espnet_topdown.study.edits import edited, edits_of
 from espnet_topdown.study.records import Record, RecordedPhase, Texts
 
@@ -29,8 +33,11 @@ ADVICE = "give records that 'study run' wrote"
 # Format 1, which had no such number, held every reference and hypothesis in full.
 FORMAT = 2
 REFERENCES = "references.json"
+RECORDINGS = "recordings.json"
 # Of a phase: what follows from the rest of the file.
 NOT_STORED = ("directory", "dev_name", "hypotheses")
+# What earlier versions did not record of a phase.
+LATER = ("train_loss", "lr", "trigger")
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
 
@@ -68,6 +75,9 @@ PHASE = {
     "dropout": check.one_of(DROPOUT),
     "model_sha256": check.TEXT,
     "decoded": LIST,
+    "train_loss": LIST,
+    "lr": LIST,
+    "trigger": check.whole(0),
 }
 
 
@@ -117,7 +127,8 @@ def read_record(path: Path) -> Record:
     phases = []
     for values, texts in zip(stored["phases"], hypotheses, strict=True):
         fields = {key: value for key, value in values.items() if key != "decoded"}
-        fields |= {"curve": tuple(values["curve"]), "frozen": tuple(values["frozen"])}
+        for key in ("curve", "frozen", "train_loss", "lr"):
+            fields[key] = tuple(values.get(key, ()))
         phase = RecordedPhase(
             **fields,
             directory=Path(values["name"]),
@@ -126,7 +137,8 @@ def read_record(path: Path) -> Record:
         )
         phases.append(phase)
     header = {key: stored[key] for key in HEADER if key != "misheard"}
-    return Record(**(header | {"references": references, "phases": tuple(phases)}))
+    header |= {"references": references, "phases": tuple(phases)}
+    return Record(**header, recordings=_recordings_of(path, references))
 
 
 def _check(path: Path, stored: Any) -> None:
@@ -151,7 +163,8 @@ def _check(path: Path, stored: Any) -> None:
 def _faults(values: Any, rules: Mapping[str, Must]) -> list[str]:
     if not isinstance(values, dict):
         return [f"must be a mapping, not {values!r}"]
-    missing = [f"{key} is missing" for key in rules if key not in values]
+    needed = [key for key in rules if key not in LATER]
+    missing = [f"{key} is missing" for key in needed if key not in values]
     unknown = check.unknown_keys(values, [*rules, "format"])
     return missing + unknown + check.faults(values, rules)
 
@@ -168,6 +181,32 @@ def _references_of(path: Path, hashes: Mapping[str, str]) -> dict[str, Texts]:
                 " the records of one study together with their references"
             )
     return {dataset: stored[dataset] for dataset in hashes}
+
+
+def _recordings_of(
+    path: Path, references: Mapping[str, Texts]
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The recordings of each set that a record has references of, where they are known."""
+    here = path.with_name(RECORDINGS)
+    if not here.exists():
+        return {}
+    stored = files.read_json(here)
+    recordings = {}
+    for name, texts in references.items():
+        dataset = name.rpartition("/")[2]
+        if dataset not in stored:
+            continue
+        recordings[dataset] = {
+            utterance: tuple(said.split(" ")) for utterance, said in stored[dataset].items()
+        }
+        for utterance, text in texts.items():
+            said = recordings[dataset].get(utterance, ())
+            if len(said) != len(tokens_of(text)):
+                raise TopdownError(
+                    f"{here}: {utterance} of {dataset} has {len(said)} recordings and"
+                    f" {len(tokens_of(text))} words; keep the records of one study together"
+                )
+    return recordings
 
 
 def _hypotheses(
@@ -204,6 +243,12 @@ def write_record(path: Path, record: Record) -> None:
                 f" with; one study has one test set: decode its seeds again, or move {path.parent}"
                 " away to begin a new one"
             )
+    said = {
+        dataset: {utterance: " ".join(names) for utterance, names in utterances.items()}
+        for dataset, utterances in record.recordings.items()
+    }
+    if said:
+        files.write_text(path.with_name(RECORDINGS), _json(said, levels=2) + "\n")
     # Before the record: a kill in between leaves nothing that names references not there.
     if references != known:
         files.write_text(here, _json(references, levels=2) + "\n")
@@ -224,7 +269,8 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
             for dataset in record.references
         },
     }
-    return {"format": FORMAT, **vars(record), **changed}
+    header = {key: value for key, value in vars(record).items() if key != "recordings"}
+    return {"format": FORMAT, **header, **changed}
 
 
 def _misheard(phases: Sequence[RecordedPhase], dataset: str, references: Texts) -> Misheard:

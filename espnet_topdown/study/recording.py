@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ from typing import Any
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.phase_dir import EPOCHS
+from espnet_topdown.lm.trigger import NONMONO, trigger_epoch
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.results.rows import PhaseResult, phase_results
 from espnet_topdown.results.scoring import find_scores
-from espnet_topdown.results.trn import read_trn
+from espnet_topdown.results.trn import read_trn, speaker_of
 from espnet_topdown.study.record_files import write_record
-from espnet_topdown.study.records import Record, RecordedPhase
+from espnet_topdown.study.records import Record, RecordedPhase, Texts
 from espnet_topdown.study.study import Study
 from espnet_topdown.text_files import read_table
 from espnet_topdown.versions import versions
@@ -98,30 +101,97 @@ def make_record(study: Study, seed: int) -> Record:
     ]
     plan = read_plan(study.plan)
     planned = {phase.name for phase in expand(plan, cascade.facts.names, cascade.base.seed)}
-    decoded = {phase.name for phase in phases if phase.hypotheses or phase.perplexity}
+    expected = {BASE, *planned} - cascade.judge(cascade.read_records()).skipped
     return Record(
         model=study.model,
         seed=seed,
         plan=plan_text(plan),
         dev_name=cascade.criterion.name,
-        complete=planned - cascade.judge(cascade.read_records()).skipped <= decoded,
+        complete=is_complete(phases, expected, study.datasets),
         made=_made(),
         data=_data(),
         references=references,
         phases=tuple(phases),
+        recordings=read_recordings(references),
     )
+
+
+def is_complete(
+    phases: Sequence[RecordedPhase], expected: Collection[str], datasets: Collection[str]
+) -> bool:
+    """Whether every phase of the plan was decoded on every set.
+
+    Args:
+        phases: those that are recorded.
+        expected: names of the phases that the plan asks for.
+        datasets: sets that the study decodes; a set or text that one phase has is expected of all.
+    """
+    measured = {phase.name: _measured(phase) for phase in phases}
+    sets = {*datasets}.union(*measured.values())
+    # A phase that was decoded on nothing lacks whatever a study may be measured on.
+    return all(measured.get(name) == sets and sets for name in expected)
+
+
+def _measured(phase: RecordedPhase) -> set[str]:
+    """Names of the sets and texts that a phase was decoded on."""
+    return {name.rpartition("/")[2] for name in phase.hypotheses} | {*(phase.perplexity or {})}
+
+
+def read_recordings(references: Mapping[str, Texts]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Data set -> utterance -> the recordings that it was made of, where a corpus tells them."""
+    recordings = {}
+    for name, texts in references.items():
+        dataset = name.rpartition("/")[2]
+        path = Path("data") / dataset / "recordings"
+        if not path.exists():
+            continue
+        lines = [line.split(" ") for line in path.read_text(encoding="utf-8").split("\n")]
+        said = {utterance: tuple(names) for utterance, *names in lines if names}
+        # Scored utterances are called SPEAKER-UTTERANCE.
+        scored = {name: name.removeprefix(f"{speaker_of(name)}-") for name in texts}
+        missing = [utterance for utterance in scored.values() if utterance not in said]
+        if missing:
+            raise TopdownError(
+                f"{path} has no line for {missing[0]}; prepare the data and decode again"
+            )
+        recordings[dataset] = {name: said[utterance] for name, utterance in scored.items()}
+    return recordings
 
 
 def _recorded(
     cascade: Cascade, row: PhaseResult, model_file: str, references: dict[str, dict[str, str]]
 ) -> RecordedPhase:
     """One phase; the references of its sets are added to `references`."""
+    epochs = _epochs(cascade, row.directory, row.name)
+    train = [epoch.get("train", {}) for epoch in epochs]
     return RecordedPhase(
         **vars(row),
-        dropout="keep" if row.name == BASE else cascade.phase(row.name).dropout,
+        train_loss=tuple(values.get("loss") for values in train),
+        lr=tuple(values.get("optim0_lr0") for values in train),
+        trigger=_trigger(row.directory, epochs),
         model_sha256=files.sha256(row.directory / model_file),
         hypotheses=read_hypotheses(row.directory, references),
     )
+
+
+def _epochs(cascade: Cascade, directory: Path, name: str) -> Sequence[Mapping[str, Any]]:
+    """What the reporter noted of each epoch."""
+    if name == BASE:
+        return cascade.facts.epochs
+    epochs: list[dict[str, Any]] = files.read_json(directory / EPOCHS)
+    return epochs
+
+
+def _trigger(directory: Path, epochs: Sequence[Mapping[str, Any]]) -> int | None:
+    """The epoch after which a training by NT-ASGD averaged, 0 for from the start; None for none."""
+    config = read_config(directory / "config.yaml")
+    if (config.get("optim_conf") or {}).get("averaging"):
+        return 0
+    if config.get("scheduler") != "nt_asgd_trigger":
+        return None
+    nonmono = (config.get("scheduler_conf") or {}).get("nonmono", NONMONO)
+    part, metric = config.get("val_scheduler_criterion", ("valid", "loss"))
+    return trigger_epoch([epoch.get(part, {}).get(metric) for epoch in epochs], nonmono)
 
 
 def read_hypotheses(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
 
 Texts = Mapping[str, str]  # utterance -> its tokens, parted by single blanks
@@ -18,19 +19,19 @@ class RecordedPhase(PhaseResult):
     """One phase with what it heard.
 
     Args:
-        dropout: ``keep`` or ``off``, in its frozen layers.
         model_sha256: of the model file that was decoded.
         hypotheses: set -> texts of the utterances that differ from their reference; a set that was
             not decoded is not there.
+        train_loss: mean loss of each epoch's training; None where it was not logged.
+        lr: learning rate of each epoch.
+        trigger: epoch after which weights were averaged (NT-ASGD); None where they were not.
     """
 
-    dropout: str = "keep"
     model_sha256: str = ""
     hypotheses: Mapping[str, Texts] = field(default_factory=dict)
-
-    def perplexity_on(self, text: str) -> float | None:
-        """Its perplexity on a text; None where that was not measured."""
-        return (self.perplexity or {}).get(text)
+    train_loss: tuple[float | None, ...] = ()
+    lr: tuple[float | None, ...] = ()
+    trigger: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Record:
         data: sizes and hashes of the sets, and the options that made them.
         references: set -> texts of all its utterances; a set is named ``inference/dataset``.
         phases: phase 0 first, then in the plan's order.
+        recordings: data set -> utterance -> the recording of each of its words, of corpora whose
+            utterances share recordings.
     """
 
     model: str
@@ -58,28 +61,14 @@ class Record:
     data: Mapping[str, Any]
     references: Mapping[str, Texts]
     phases: tuple[RecordedPhase, ...]
+    recordings: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
-    def named(self, name: str) -> RecordedPhase | None:
-        """The phase of that name; None where there is none."""
-        return next((phase for phase in self.phases if phase.name == name), None)
-
-    def best(self, phases: Sequence[RecordedPhase]) -> RecordedPhase | None:
-        """The one of `phases` that is best by the dev criterion, the first of equals; None of none.
-
-        A phase without a value on dev is worse than any other.
-        """
-        if not phases:
-            return None
-        sign = 1 if self.dev_name.endswith("max") else -1
-        devs = [float("-inf") if phase.dev is None else sign * phase.dev for phase in phases]
-        return phases[devs.index(max(devs))]
+    @property
+    def runs(self) -> Runs:
+        """Its phases, as questions are asked of them."""
+        return Runs(self.seed, self.dev_name, self.phases)
 
 
 def phases_of(records: Iterable[Record]) -> list[RecordedPhase]:
     """The phases of all records."""
     return [phase for record in records for phase in record.phases]
-
-
-def of_kind(kind: str, phases: Iterable[RecordedPhase]) -> list[RecordedPhase]:
-    """Those of `phases` that are of `kind`."""
-    return [phase for phase in phases if phase.kind == kind]

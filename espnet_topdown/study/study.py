@@ -82,13 +82,20 @@ class Study(ABC):
         words += ["--jobs", str(self.jobs), "--threads", "1"]
         return [*words, "--ngpu", str(self.ngpu)]
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Sets that every phase is decoded on, as far as the options name them."""
+        return ()
+
     def is_recorded(self, seed: int) -> bool:
-        """Whether the record has every phase of the plan as it is now: some may be new there."""
+        """Whether the record has every phase of the plan, and every set, as they are now."""
         if not self.record(seed).exists():
             return False
         record = read_record(self.record(seed))
         # As written out again, so that comments and order in the file change nothing.
-        return record.complete and record.plan == plan_text(read_plan(self.plan))
+        is_of_plan = record.plan == plan_text(read_plan(self.plan))
+        known = {name.rpartition("/")[2] for name in record.references}
+        return record.complete and is_of_plan and known >= {*self.datasets}
 
 
 class AsrStudy(Study):
@@ -116,15 +123,19 @@ class AsrStudy(Study):
         sets = ["--inference_nj", "1", "--test_sets", self.test_sets]
         return self.recipe(*stages, *sets, "--asr_exp", str(experiment))
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The test sets."""
+        return tuple(self.test_sets.split())
+
     def is_decoded(self, experiment: Path) -> bool:
-        """Whether a set has its word error rates."""
+        """Whether every set has its word error rates."""
         # result.txt is the last file that stage 13 writes for a metric.
-        results = [
-            ref.parent / "result.txt"
-            for (_, _, metric), (ref, _) in find_scores(experiment).items()
-            if metric == "wer"
-        ]
-        return any(result.exists() for result in results)
+        decoded = set()
+        for (_, dataset, metric), (ref, _) in find_scores(experiment).items():
+            if metric == "wer" and (ref.parent / "result.txt").exists():
+                decoded.add(dataset.rpartition("/")[2])
+        return decoded >= {*self.datasets}
 
 
 class LmStudy(Study):

@@ -40,7 +40,9 @@ def test_config_of_another_espnet_version_passes_only_what_this_one_knows(base, 
 def test_results_of_an_undecoded_cascade_are_written(finished, base, tmp_path, capsys):
     copy = copied(finished, base, tmp_path)
     main(["results", str(copy)])
-    assert "phase2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "cascade: plan plan.yaml of 2 phases and 0 controls, base asr" in out
+    assert "trained by: espnet 20" in out
     for name in ("RESULTS.md", "results.json", "report.html"):
         assert (copy / name).exists()
 
@@ -122,3 +124,33 @@ def test_a_change_that_phases_share_is_told_once(finished, base, tmp_path, capsy
     assert "phase1, phase2 are finished, but what they depend on changed" in error
     assert error.count("settings.max_epoch: 2 -> 9") == 1
     assert json.loads((copy / "phase1" / "record.json").read_text())["epochs"] == 2
+
+
+def test_a_second_call_reads_what_the_first_has_made(finished, base, tmp_path, capsys, monkeypatch):
+    copy = copied(finished, base, tmp_path)
+    main(["results", str(copy)])
+    first = capsys.readouterr().out
+    monkeypatch.setattr("espnet_topdown.results.pages.compare_sets", None)
+    main(["results", str(copy)])
+    assert capsys.readouterr().out == first
+    monkeypatch.undo()
+    # A phase that is gone changes the page.
+    (copy / "phase2" / "record.json").unlink()
+    main(["results", str(copy)])
+    assert "Not finished: phase2 (done)." in capsys.readouterr().out
+
+
+def test_two_cascades_of_one_base_are_written_where_asked(finished, base, tmp_path, capsys):
+    one, other = (copied(finished, base, tmp_path / name) for name in ("a", "b"))
+    second = other.rename(tmp_path / "b" / "slower")
+    main(["results", str(one), str(second), "--output", str(tmp_path / "both")])
+    text = (tmp_path / "both" / "RESULTS.md").read_text()
+    assert "|phase0|base|" in text and text.count("|base|") == 1
+    assert "|cascade/phase1|top_down|" in text and "|slower/phase1|top_down|" in text
+    assert "## Cascade against cascade: dev" in text
+    assert "|cascade/phase1 - slower/phase1|cascade/phase1|slower/phase1|" in text
+    assert (tmp_path / "both" / "results.json").exists()
+    # Without --output a page of several is printed alone.
+    assert not (one / "RESULTS.md").exists()
+    main(["results", str(one), str(second)])
+    assert "slower/phase1" in capsys.readouterr().out

@@ -76,6 +76,20 @@ def test_strings_say_their_text(clone: Path, tmp_path: Path) -> None:
     assert [line.split()[0] for line in owners] == list(SPEAKERS)
 
 
+def test_a_set_says_which_recordings_its_strings_are_of(clone: Path, tmp_path: Path) -> None:
+    prepare(clone, tmp_path)
+    for name in ("train", "dev", "test"):
+        lines = (tmp_path / name / "recordings").read_text().splitlines()
+        said = {utterance: names for utterance, *names in map(str.split, lines)}
+        strings = read_set(tmp_path / name)
+        assert said.keys() == strings.keys()
+        for utterance, names in said.items():
+            spoken = [recording.split("_") for recording in names]
+            assert [fsdd.WORDS[int(digit)] for digit, _, _ in spoken] == strings[utterance][0]
+            assert {speaker for _, speaker, _ in spoken} == {utterance.split("-")[0]}
+            assert {int(take) for *_, take in spoken} <= {*fsdd.TAKES[name]}
+
+
 def test_no_recording_is_heard_in_two_sets(clone: Path, tmp_path: Path) -> None:
     """Bit by bit, a set stays as it was when every recording outside it is replaced."""
     prepare(clone, tmp_path / "first")
@@ -100,9 +114,9 @@ def test_babble_has_the_level_asked_for(snr_db: float) -> None:
     clean, noisy = (
         fsdd.make_string(takes, "ann", snr, np.random.default_rng(2)) for snr in (None, snr_db)
     )
-    assert clean[0] == noisy[0] and noisy[1].shape == clean[1].shape
-    said = clean[1][clean[1] != 0]
-    ratio = 10 * np.log10(np.mean(said**2) / np.mean((noisy[1] - clean[1]) ** 2))
+    assert clean[0] == noisy[0] and noisy[2].shape == clean[2].shape
+    said = clean[2][clean[2] != 0]
+    ratio = 10 * np.log10(np.mean(said**2) / np.mean((noisy[2] - clean[2]) ** 2))
     assert ratio == pytest.approx(snr_db, abs=1e-6)
 
 
@@ -110,9 +124,9 @@ def test_babble_leaves_the_recordings_of_the_string_out() -> None:
     """Where ann's said recordings are the only positive ones, nothing is added above zero."""
     takes = {("ann", digit): [np.full(LENGTH, 0.1)] for digit in range(10)}
     takes |= {("bob", digit): [np.full(LENGTH, -0.1)] for digit in range(10)}
-    digits, clean = fsdd.make_string(takes, "ann", None, np.random.default_rng(3))
+    digits, _, clean = fsdd.make_string(takes, "ann", None, np.random.default_rng(3))
     takes |= {("ann", digit): [np.zeros(LENGTH)] for digit in range(10) if digit not in digits}
-    _, noisy = fsdd.make_string(takes, "ann", 10.0, np.random.default_rng(3))
+    *_, noisy = fsdd.make_string(takes, "ann", 10.0, np.random.default_rng(3))
     assert (noisy - clean < 1e-9).all() and (noisy - clean).min() < -0.01
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from transcripts import Rows, write_scored
 
 from espnet_topdown.results.compare import SetComparison, compare_sets
+from espnet_topdown.results.kept_counts import Reader
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import read_decoded
 
 SPEAKERS = 6
 EACH = 4
@@ -56,7 +56,10 @@ def phase(
     )
 
 
-def compared(rows: Sequence[PhaseResult], *, case_sensitive: bool = False) -> list[SetComparison]:
+def compared(
+    rows: Sequence[PhaseResult], *, case_sensitive: bool = False, selected_on: Sequence[str] = ()
+) -> list[SetComparison]:
     """The comparison of what lies in the directories of `rows`."""
-    decoded = [read_decoded(row.directory, case_sensitive=case_sensitive) for row in rows]
-    return compare_sets(rows, decoded)
+    reader = Reader(case_sensitive)
+    decoded = [reader.decoded(row.directory) for row in rows]
+    return compare_sets(rows, decoded, selected_on=selected_on)

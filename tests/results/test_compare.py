@@ -11,8 +11,8 @@ from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.compare import compare_sets
+from espnet_topdown.results.kept_counts import Decoded
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import Pair
 from espnet_topdown.results.tables import set_table
 from espnet_topdown.results.trn import Transcript
 
@@ -20,14 +20,14 @@ from espnet_topdown.results.trn import Transcript
 P_SQRT_11 = math.erfc(math.sqrt(11 / 2))
 
 
-def texts(wrong: int) -> list[Pair]:
+def texts(wrong: int) -> Decoded:
     """24 sentences by 6 speakers, as `made_phases.sentences`, without files."""
     pairs = []
     for said, heard in zip(sentences(), sentences(wrong), strict=True):
         name, speaker, _ = said
         ref, hyp = (Transcript(name, speaker, tuple(words)) for *_, words in (said, heard))
         pairs.append((ref, hyp))
-    return pairs
+    return Decoded.of(pairs)
 
 
 def test_sets_are_values(tmp_path: Path) -> None:

@@ -91,10 +91,11 @@ def test_error_bars_are_the_interval_of_the_difference(rows: list[PhaseResult]) 
     assert labels == ["base", "decoder", "restart"]
 
 
-def test_bars_show_share_and_hours(rows: list[PhaseResult]) -> None:
+def test_bars_show_share_and_time(rows: list[PhaseResult]) -> None:
     left, right = plots.share_and_cost(rows).axes
     assert [bar.get_width() for bar in left.patches] == [25.0] * 4
-    assert [bar.get_width() for bar in right.patches] == [0.5, 0.5, 0.5, 0]
+    assert [bar.get_width() for bar in right.patches] == [30.0, 30.0, 30.0, 0]
+    assert right.get_xlabel() == "training, minutes"
     assert right.texts[3].get_text() == "time unknown, 3 ep."
     assert len({bar.get_hatch() for bar in left.patches}) == 4
 

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 from made_phases import compared, phase  # noqa: E402
 
 from espnet_topdown.results.pages import write_cascade  # noqa: E402
-from espnet_topdown.results.report import layer_state, verdict  # noqa: E402
+from espnet_topdown.results.report import broken, layer_state, verdict  # noqa: E402
 from espnet_topdown.results.rows import PhaseResult  # noqa: E402
 
 LAYERS = [("embed", 10), ("encoder.0", 2000), ("decoder.0", 300), ("output", 40)]
@@ -116,7 +116,7 @@ def test_verdict_is_devs(tmp_path: Path) -> None:
     worse = phase(tmp_path, "p1", "top_down", cut="decoder", dev=0.4, accepted=False)
     control = phase(tmp_path, "r1", "restart", role="control")
     expected = (
-        "1 top-down phase, 1 control: none is better than phase 0 on dev (valid acc max 0.5000)."
+        "1 top-down phase, 1 control: none is better than phase 0 on dev (valid acc max 0.500)."
     )
     assert verdict([base, worse, control]) == expected
     assert verdict([base, control]) == "Phases finished: 0; nothing is selected yet."
@@ -127,8 +127,8 @@ def test_verdict_counts_in_plurals(tmp_path: Path) -> None:
     first = phase(tmp_path, "p1", "top_down", cut="decoder", dev=0.4)
     best = phase(tmp_path, "p2", "top_down", cut="encoder.1", dev=0.6, best=True)
     expected = (
-        "2 top-down phases, 0 controls: dev selects p2, cut encoder.1 (valid acc max 0.6000, phase"
-        " 0 0.5000)."
+        "2 top-down phases, 0 controls: dev selects p2, cut encoder.1 (valid acc max 0.600, phase"
+        " 0 0.500)."
     )
     assert verdict([base, first, best]) == expected
 
@@ -149,3 +149,16 @@ def test_state_of_each_layer(
 ) -> None:
     row = phase(tmp_path, "p1", kind, cut=cut, frozen=frozen)
     assert " ".join(layer_state(row, NAMES, name) for name in NAMES) == states
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("phase1", ["phase1"]),
+        ("bottom_up_phase1", ["bottom_up_", "phase1"]),
+        ("cascade_slow/restart_phase12", ["cascade_slow/", "restart_", "phase12"]),
+        ("averylongnamewithoutbreaks", ["averylongnam…"]),
+    ],
+)
+def test_names_of_controls_are_read_in_full(name: str, lines: list[str]) -> None:
+    assert broken(name) == lines

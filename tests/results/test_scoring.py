@@ -7,11 +7,12 @@ import pytest
 import transcripts
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.results.kept_counts import Reader
 from espnet_topdown.results.scoring import (
+    TIE,
     Pair,
     Score,
     find_scores,
-    read_decoded,
     read_pairs,
     score,
     write_result,
@@ -88,7 +89,7 @@ def test_ties_are_utterances_whose_cheapest_alignments_differ_in_errors(
 ) -> None:
     pairs = transcripts.pairs_of(tmp_path, *transcripts.random_texts(texts))
     expected = [len(errors_of_best(ref.tokens, hyp.tokens)) > 1 for ref, hyp in pairs]
-    assert [utterance.tie for utterance in score(pairs).utterances] == expected
+    assert score(pairs).counts[:, TIE].tolist() == expected
 
 
 def errors_of_best(ref: tuple[str, ...], hyp: tuple[str, ...]) -> set[int]:
@@ -159,9 +160,8 @@ def test_scores_are_found_in_espnets_layout(tmp_path: Path) -> None:
 def test_case_counts_on_demand(tmp_path: Path) -> None:
     transcripts.write_scored(tmp_path, "test", [("1", "s", ["A"])], [("1", "s", ["a"])])
     key = (transcripts.INFERENCE, "test", "wer")
-    folded = read_decoded(tmp_path)[key]
-    as_written = read_decoded(tmp_path, case_sensitive=True)[key]
-    assert (score(folded).errors, score(as_written).errors) == (0, 1)
+    folded, as_written = (Reader(case).decoded(tmp_path)[key] for case in (False, True))
+    assert (folded.score.errors, as_written.score.errors) == (0, 1)
 
 
 def average_line(text: str) -> list[str]:

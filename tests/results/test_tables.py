@@ -14,8 +14,8 @@ RESAMPLES = 10_000
 
 def test_phases_by_hand(rows: list[PhaseResult]) -> None:
     phases = tables.phases_table(rows, decoded=True)
-    dev = ("0.5000", "yes", "best")
-    assert phases.rows[1] == ("p1", "top_down", "decoder", "25.0 %", *dev, "1000", "3", "0.5")
+    dev = ("0.500", "yes", "best")
+    assert phases.rows[1] == ("p1", "top_down", "decoder", "25.0 %", *dev, "1000", "3", "30.0 min")
     (dev_note, controls) = phases.notes
     assert dev_note.startswith("dev: valid acc max. It alone decides")
     assert controls.startswith("Controls (restart, ")
@@ -129,3 +129,47 @@ def test_data_of_a_phase_are_finite_and_name_no_place(tmp_path: Path) -> None:
     row = phase(tmp_path, "p1", "top_down", dev=float("nan"))
     data = tables.phase_data(row)
     assert (data["dev"], data["directory"], data["role"]) == (None, "p1", "candidate")
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(None, "-"), (0.011, "40 s"), (0.2, "12.0 min"), (1.0, "1.0 h"), (31.26, "31.3 h")],
+)
+def test_times_stand_in_the_unit_that_suits(hours: float | None, text: str) -> None:
+    assert tables.time_text(hours) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.93062, "0.931"),
+        (-4.1839, "-4.184"),
+        (0.0001, "1.000e-04"),
+        (2e3, "2.000e+03"),
+    ],
+)
+def test_dev_values_have_the_digits_of_the_log(value: float | None, text: str) -> None:
+    assert tables.log_digits(value) == text
+
+
+def test_what_is_not_finished_is_listed(rows: list[PhaseResult]) -> None:
+    unfinished = ["phase3 (failed)", "restart_phase3 (not begun)"]
+    notes = tables.phases_table(rows, decoded=True, unfinished=unfinished).notes
+    assert "Not finished: phase3 (failed), restart_phase3 (not begun)." in notes
+
+
+@pytest.mark.parametrize("dataset", ["org/dev", "dev"])
+def test_no_p_value_on_the_set_that_selected_the_phase(
+    rows: list[PhaseResult], dataset: str
+) -> None:
+    for row, wrong in ((rows[0], 12), (rows[1], 6)):
+        write_scored(row.directory, dataset, sentences(), sentences(wrong))
+    by_set = {}
+    for one in compared(rows, selected_on=["dev"]):
+        if one.metric == "wer":
+            by_set[one.dataset] = tables.set_table(rows, one, RESAMPLES)
+    assert by_set["test"].rows[1][-1] == "<0.001 (<0.001)"
+    assert by_set[dataset].rows[1][-1] == "-"
+    assert any("this set selected the phase" in note for note in by_set[dataset].notes)
+    assert not any("this set selected the phase" in note for note in by_set["test"].notes)

@@ -16,7 +16,7 @@ SET = "decode/test"
 WORDS = 4 * SPEAKERS * EACH
 RIGHT = "one two three four"
 WRONG = "one two three NINE"
-EQUAL = "best top-down phase - best restart, as many runs each"
+EQUAL = "best phase - best restart, as many runs each"
 
 
 def phase(

@@ -5,61 +5,82 @@ from dataclasses import replace
 
 from made_records import EQUAL, phase, record, usual
 
-from espnet_topdown.study import questions
+from espnet_topdown.results import questions
 from espnet_topdown.study.records import Record
 
 
 def asked(one: Record) -> dict[str, tuple[str, str]]:
     """Question -> names of the two phases."""
-    return {question: pair.names for question, [pair] in questions.questions([one]).items()}
+    return {question: pair.names for question, [pair] in questions.over_seeds([one.runs]).items()}
+
+
+SCRATCH = "phase0, restart_phase1, restart_phase2"
 
 
 def test_every_question_of_a_usual_seed() -> None:
     assert asked(usual(1)) == {
-        "best top-down phase - phase 0": ("phase1", "phase0"),
+        "best phase - from scratch": ("phase1", SCRATCH),
         EQUAL: ("phase1", "restart_phase1"),
-        "best top-down phase - best control of any kind": ("phase1", "restart_phase1"),
-        "best restart - phase 0": ("restart_phase1", "phase0"),
-        "phase1 (cut decoder) - phase 0": ("phase1", "phase0"),
-        "phase2 (cut encoder.1) - phase 0": ("phase2", "phase0"),
+        "phase1 (cut decoder) - from scratch": ("phase1", SCRATCH),
+        "phase2 (cut encoder.1) - from scratch": ("phase2", SCRATCH),
+        "phase1 (cut decoder) - its bottom_up, one run each": ("phase1", "bottom_up_phase1"),
+    }
+
+
+def test_a_single_seed_sets_each_restart_against_its_phase() -> None:
+    pairs = {
+        question: pair.names for question, pair in questions.of_one_seed(usual(1).runs).items()
+    }
+    assert pairs == {
+        EQUAL: ("phase1", "restart_phase1"),
         "phase1 (cut decoder) - its restart, one run each": ("phase1", "restart_phase1"),
         "phase2 (cut encoder.1) - its restart, one run each": ("phase2", "restart_phase2"),
         "phase1 (cut decoder) - its bottom_up, one run each": ("phase1", "bottom_up_phase1"),
     }
 
 
+def test_a_restart_with_other_training_options_is_not_from_scratch_as_phase_0_is() -> None:
+    longer = json.dumps({"train": {"max_epoch": 9}})
+    base, top = usual(1).phases[:2]
+    restart = phase("restart_phase1", "restart", 0.5, (), settings=longer)
+    assert asked(record(1, [base, top, restart]))["best phase - from scratch"] == (
+        "phase1",
+        "phase0",
+    )
+
+
 def test_seeds_answer_a_question_together_where_they_can() -> None:
     alone = record(2, usual(2).phases[:2])
-    pairs = questions.questions([usual(1), alone])
-    assert [pair.seed for pair in pairs["best top-down phase - phase 0"]] == [1, 2]
-    assert [pair.seed for pair in pairs["best restart - phase 0"]] == [1]
+    pairs = questions.over_seeds([usual(1).runs, alone.runs])
+    assert [pair.seed for pair in pairs["best phase - from scratch"]] == [1, 2]
+    assert [pair.seed for pair in pairs[EQUAL]] == [1]
 
 
 def test_selection_follows_the_direction_of_dev() -> None:
     lowest = replace(usual(1), dev_name="valid loss min")
-    assert questions.best_top_down(usual(1)).name == "phase1"
-    assert questions.best_top_down(lowest).name == "phase2"
-    assert questions.best_restart(record(1, usual(1).phases[:2])) is None
+    assert questions.best_phase(usual(1).runs).name == "phase1"
+    assert questions.best_phase(lowest.runs).name == "phase2"
+    assert questions.best_restart(record(1, usual(1).phases[:2]).runs) is None
 
 
 def test_a_phase_without_a_dev_value_is_not_selected() -> None:
     for dev_name in ("valid acc max", "valid loss min"):
         unknown = replace(phase("phase3", "top_down", 0.5, (), cut="encoder.0"), dev=None)
         one = replace(usual(1, unknown), dev_name=dev_name)
-        assert questions.best_top_down(one).name in ("phase1", "phase2")
+        assert questions.best_phase(one.runs).name in ("phase1", "phase2")
 
 
 def test_a_phase_without_a_restart_has_no_part_in_equal_budget() -> None:
     pairs = asked(usual(1, phase("phase3", "top_down", 0.9, (), cut="encoder.0")))
-    assert pairs["best top-down phase - phase 0"] == ("phase3", "phase0")
+    assert pairs["best phase - from scratch"][0] == "phase3"
     assert pairs[EQUAL] == ("phase1", "restart_phase1")
 
 
 def test_dropout_off_is_a_question_of_its_own() -> None:
     pairs = asked(usual(1, phase("off", "top_down", 0.9, (), cut="decoder", dropout="off")))
-    assert pairs["best top-down phase - phase 0"] == ("phase1", "phase0")
+    assert pairs["best phase - from scratch"][0] == "phase1"
     assert pairs["cut decoder: dropout off (off) - phase1"] == ("off", "phase1")
-    assert pairs["best phase with dropout off - phase 0"] == ("off", "phase0")
+    assert pairs["best phase with dropout off - from scratch"] == ("off", SCRATCH)
     # One phase, so the first restart alone.
     equal = "best phase with dropout off - best restart, as many runs each"
     assert pairs[equal] == ("off", "restart_phase1")
@@ -67,7 +88,7 @@ def test_dropout_off_is_a_question_of_its_own() -> None:
 
 def test_more_phases_without_dropout_than_restarts_are_not_compared_at_equal_budget() -> None:
     off = [phase(f"off{k}", "top_down", 0.9, (), cut="decoder", dropout="off") for k in range(3)]
-    assert "best phase with dropout off - phase 0" in asked(usual(1, *off))
+    assert "best phase with dropout off - from scratch" in asked(usual(1, *off))
     assert not any("dropout off - best restart" in question for question in asked(usual(1, *off)))
 
 
@@ -85,8 +106,8 @@ def test_phases_of_one_cut_are_told_apart_by_their_settings() -> None:
     )
     changed = "cut decoder: parent phase2, max_epoch as configured, lr 0.01 (fast) - phase1"
     assert asked(one) == {
-        "best top-down phase - phase 0": ("phase1", "phase0"),
-        "phase1 (cut decoder) - phase 0": ("phase1", "phase0"),
+        "best phase - from scratch": ("phase1", "phase0"),
+        "phase1 (cut decoder) - from scratch": ("phase1", "phase0"),
         changed: ("fast", "phase1"),
         "cut decoder: again (again) - phase1": ("again", "phase1"),
     }
@@ -95,9 +116,7 @@ def test_phases_of_one_cut_are_told_apart_by_their_settings() -> None:
 def test_a_control_with_a_name_of_its_own_is_compared_by_it() -> None:
     parent = json.dumps({"parent": "phase1"})
     pairs = asked(usual(1, phase("thaw_phase1", "continue", 0.9, (), settings=parent)))
-    control = pairs["best top-down phase - best control of any kind"]
-    assert control == ("phase1", "restart_phase1")
-    assert pairs["best top-down phase - thaw_phase1"] == ("phase1", "thaw_phase1")
-    assert pairs["thaw_phase1 - phase 0"] == ("thaw_phase1", "phase0")
+    assert pairs["best phase - thaw_phase1"] == ("phase1", "thaw_phase1")
+    assert pairs["thaw_phase1 - from scratch"] == ("thaw_phase1", SCRATCH)
     assert pairs["thaw_phase1 - best restart"] == ("thaw_phase1", "restart_phase1")
     assert pairs["thaw_phase1 - its parent phase1"] == ("thaw_phase1", "phase1")

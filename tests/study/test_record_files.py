@@ -31,6 +31,29 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert read_record(path) == one
 
 
+def test_epochs_and_recordings_are_kept(tmp_path: Path) -> None:
+    base, *others = usual(1).phases
+    told = replace(base, train_loss=(3.0, None, 1.0), lr=(0.1, 0.1, 0.05), trigger=2)
+    said = {"test": {name: tuple(f"{name}{k}" for k in range(4)) for name in NAMES}}
+    one = replace(usual(1), phases=(told, *others), recordings=said)
+    path = write(tmp_path, one) / "seed1.json"
+    assert read_record(path) == one
+    names = tmp_path / "recordings.json"
+    names.write_text(names.read_text().replace(f"{NAMES[3]}0 ", "", 1))
+    with pytest.raises(TopdownError, match=f"{NAMES[3]} of test has 3 recordings and 4 words"):
+        read_record(path)
+
+
+def test_a_record_of_before_epochs_were_kept_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, usual(1)) / "seed1.json"
+    stored = json.loads(path.read_text())
+    for values in stored["phases"]:
+        for key in ("train_loss", "lr", "trigger"):
+            del values[key]
+    path.write_text(json.dumps(stored))
+    assert read_record(path) == usual(1)
+
+
 def test_references_stand_once_and_a_phase_on_a_line(tmp_path: Path) -> None:
     write(tmp_path, usual(1), usual(2))
     assert json.loads((tmp_path / "references.json").read_text()) == usual(1).references

@@ -5,11 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_records import SET, lm_record, usual
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.lm.trigger import trigger_epoch
 from espnet_topdown.locks import has_ended
 from espnet_topdown.study import recording
 
@@ -66,3 +69,54 @@ def test_references_other_than_the_base_had_are_refused(tmp_path: Path) -> None:
     other = scored(tmp_path / "2", "nein\t(a-a1)\n", "ja\t(a-a1)\n")
     with pytest.raises(TopdownError, match="differs from phase0's references; decode and score"):
         recording.read_hypotheses(other, references)
+
+
+EXPECTED = {phase.name for phase in usual(1).phases}
+
+
+def test_a_study_is_complete_once_every_phase_has_every_set() -> None:
+    """One of two sets, or one phase of them, is not enough."""
+    one = list(usual(1).phases)
+    assert recording.is_complete(one, EXPECTED, ["test"])
+    # A second set that the study decodes, and no phase has.
+    assert not recording.is_complete(one, EXPECTED, ["test", "dev"])
+    both = [replace(p, hypotheses={**p.hypotheses, "decode/org/dev": {}}) for p in one]
+    assert recording.is_complete(both, EXPECTED, ["test", "dev"])
+    # All but one phase have it, which nobody had asked for.
+    assert not recording.is_complete([*both[:-1], one[-1]], EXPECTED, [])
+    assert not recording.is_complete(one[:-1], EXPECTED, ["test"])
+    assert not recording.is_complete([], EXPECTED, [])
+
+
+def test_a_language_model_is_complete_with_every_text() -> None:
+    one = list(lm_record(1, 60, 58, 60, 59).phases)
+    names = {phase.name for phase in one}
+    assert recording.is_complete(one, names, [])
+    lacking = replace(one[1], perplexity={"test (stream)": 58.0})
+    assert not recording.is_complete([one[0], lacking, *one[2:]], names, [])
+    bare = [replace(p, perplexity=None) for p in one]
+    assert not recording.is_complete(bare, names, [])
+
+
+def test_recordings_of_a_corpus_are_those_of_its_utterances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    references = {SET: {"s0-s0-a": "one two", "s0-s0-b": "two"}}
+    assert recording.read_recordings(references) == {}
+    (tmp_path / "data/test").mkdir(parents=True)
+    (tmp_path / "data/test/recordings").write_text("s0-a 1_s0_3 2_s0_0\ns0-b 2_s0_0\n")
+    assert recording.read_recordings(references) == {
+        "test": {"s0-s0-a": ("1_s0_3", "2_s0_0"), "s0-s0-b": ("2_s0_0",)}
+    }
+    (tmp_path / "data/test/recordings").write_text("s0-a 1_s0_3 2_s0_0\n")
+    with pytest.raises(TopdownError, match="data/test/recordings has no line for s0-b"):
+        recording.read_recordings(references)
+
+
+def test_averaging_starts_where_the_loss_is_worse_than_before_the_last_epochs() -> None:
+    # At the sixth, the best of all but the last three before it is 4.0.
+    assert trigger_epoch([5.0, 4.0, 3.0, 4.5, 4.4, 4.3], 3) == 6
+    assert trigger_epoch([5.0, 4.0, 3.0, 4.5, 4.4, 3.9], 3) is None
+    assert trigger_epoch([3.0, None, float("nan"), 3.1, 3.2], 1) == 5
+    assert trigger_epoch([]) is None

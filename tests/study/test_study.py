@@ -55,3 +55,29 @@ def test_appended_phases_open_a_recorded_seed(
     assert here.is_recorded(1)
     here.plan.write_text("phases:\n- cut: decoder\n- cut: encoder.1\n")
     assert not here.is_recorded(1)
+
+
+def test_a_set_that_is_asked_for_later_opens_a_recorded_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = study.choose("tiny", [1], 1, None, "test dev")
+    here.plan.parent.mkdir(parents=True)
+    here.plan.write_text("phases: [{cut: decoder}]\n")
+    write(tmp_path / "records" / "tiny", usual(1))
+    assert study.choose("tiny", [1], 1, None, "test").is_recorded(1)
+    assert not here.is_recorded(1)
+
+
+def test_a_phase_is_decoded_once_every_set_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = study.choose("tiny", [1], 1, None, "test dev")
+    (tmp_path / "exp").mkdir()
+    for dataset in ("test", "org/dev"):
+        assert not here.is_decoded(tmp_path / "exp")
+        scored = tmp_path / "exp/decode" / dataset / "score_wer"
+        scored.mkdir(parents=True)
+        (scored / "result.txt").touch()
+    assert here.is_decoded(tmp_path / "exp")

@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_records import SET, phase, record, usual, write
+from made_records import lm_record, phase, record, usual, write
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.study import pages, tables
 from espnet_topdown.study.__main__ import main
-from espnet_topdown.study.contrasts import contrasts
 from espnet_topdown.study.records import Record
 
 ROOT = Path(__file__).parents[2]
@@ -23,13 +22,7 @@ def page(*records: Record) -> str:
     return pages.markdown("tiny", records, pages.model_part("tiny", records))
 
 
-def test_summary_names_what_was_not_measured() -> None:
-    lines = tables.summary(contrasts([usual(1)], SET))
-    first = (
-        "- best top-down phase - phase 0: -5.00 points (fewer errors); the first has fewer errors"
-        " in 1 of 1 seed."
-    )
-    assert first in lines
+def test_what_was_not_measured_is_named() -> None:
     assert tables.coverage([usual(1)]) == [
         "- Cut selected on dev, by seed: decoder of 2 trained.",
         "- Control continue: not measured.",
@@ -38,11 +31,41 @@ def test_summary_names_what_was_not_measured() -> None:
     ]
 
 
+def test_two_seeds_have_no_verdict() -> None:
+    text = page(usual(1), usual(2))
+    assert "- best phase - from scratch: -4.17 points (too few seeds); the first is better" in text
+    assert "fewer errors" not in text
+
+
+def test_three_equal_seeds_have_one() -> None:
+    text = page(*(usual(seed) for seed in (1, 2, 3)))
+    assert "- best phase - from scratch: -4.17 points (fewer errors); the first is better" in text
+    # 9 runs from scratch, of which 3 against 3 differ by chance alone.
+    assert "## Null: WER, decode/test" in text
+    assert "1000 random draws of 3 of the 9 runs from scratch" in text
+
+
+def test_seeds_that_a_study_needs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    records = [lm_record(1, 60, 58, 60, 59), lm_record(2, 62, 59, 62, 63)]
+    folder = write(tmp_path / "tiny", *records)
+    main(["power", str(folder), "--difference", "2"])
+    out = capsys.readouterr().out
+    assert "Seeds that show a difference of 2: tiny" in out
+    assert "2 runs from scratch a seed" in out
+    with pytest.raises(SystemExit):
+        main(["power", str(folder), "--difference", "0"])
+    assert "--difference must not be 0" in capsys.readouterr().err
+    lone = write(tmp_path / "lone", lm_record(1, 60, 58, 60, 59))
+    with pytest.raises(SystemExit):
+        main(["power", str(lone), "--difference", "2"])
+    assert "no way of training has two runs with different results" in capsys.readouterr().err
+
+
 def test_a_variant_has_its_own_row_where_seeds_are_read_together() -> None:
     off = phase("off", "top_down", 0.9, range(6), cut="decoder", dropout="off")
     text = page(usual(1, off), usual(2, off))
-    assert "|top_down|decoder|2|5.00|" in text
-    assert "|top_down|decoder, dropout off|2|2.50|" in text
+    assert "|phase1|top_down|decoder|2|5.00|" in text
+    assert "|1/off|top_down|decoder, dropout off|1|" in text
     assert "decoder of 2 trained" in text
 
 
@@ -54,7 +77,7 @@ def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, check=True, env=environment)
     text = (tmp_path / "RESULTS.md").read_text()
     assert "`python3 -m espnet_topdown.study table records/tiny`" in text
-    assert "|best top-down phase - phase 0|1, 2|5.00 - 10.00|-5.00|" in text
+    assert "|best phase - from scratch|1, 2|5.00 - 9.17|-4.17|" in text
     assert "- data: test 60 lines, 240 words" in text
     assert "- options of the data: snr_db 10" in text
     images = {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}

@@ -1,0 +1,151 @@
+"""Phases of cascades against their controls, and cascades of one base against one another.
+
+Rows and what was counted in, tables out. What is compared is `espnet_topdown.results.questions`'s
+part; one seed says nothing about a way of training, so no verdict stands here.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet_topdown.results.compare import SetComparison, intervals_of
+from espnet_topdown.results.questions import Runs, best_phase, of_one_seed
+from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.tables import COUNTS, log_digits
+from espnet_topdown.table import Table
+
+NOTE = (
+    "One trained model each: the interval covers the choice of test data, not of the seed. Whether"
+    " the way of training differs, only several seeds can say (`python3 -m espnet_topdown.study`)."
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one cascade among those of a page.
+
+    Args:
+        name: of the cascade; "" where it is the only one.
+        runs: phase 0 and its phases, by their own names.
+        places: of each of `runs` among the rows of the page.
+    """
+
+    name: str
+    runs: Runs
+    places: tuple[int, ...]
+
+    def place(self, phase: PhaseResult) -> int:
+        """Where a phase stands on the page."""
+        return self.places[self.runs.phases.index(phase)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, and the places of the two rows that answer it."""
+
+    question: str
+    first: int
+    second: int
+
+
+def of_controls(parts: Sequence[Part]) -> list[Asked]:
+    """Each cascade's phases against their controls, and its best against as many restarts."""
+    asked = []
+    for part in parts:
+        prefix = f"{part.name}: " if part.name else ""
+        for question, pair in of_one_seed(part.runs).items():
+            (first,), (second,) = pair.first, pair.second
+            asked.append(Asked(prefix + question, part.place(first), part.place(second)))
+    return asked
+
+
+def of_cascades(parts: Sequence[Part]) -> list[Asked]:
+    """Every two cascades of one base: their best phases, and their phases of one name."""
+    asked = []
+    for one, other in _of_one_base(parts):
+        firsts, seconds = best_phase(one.runs), best_phase(other.runs)
+        if firsts is not None and seconds is not None:
+            question = f"best of {one.name} - best of {other.name}"
+            asked.append(Asked(question, one.place(firsts), other.place(seconds)))
+        for phase in one.runs.phases:
+            twin = other.runs.named(phase.name)
+            if twin is None or phase.is_base:
+                continue
+            question = f"{one.name}/{phase.name} - {other.name}/{phase.name}"
+            asked.append(Asked(question, one.place(phase), other.place(twin)))
+    return asked
+
+
+def _of_one_base(parts: Sequence[Part]) -> Iterator[tuple[Part, Part]]:
+    for number, one in enumerate(parts):
+        for other in parts[number + 1 :]:
+            if one.places[0] == other.places[0]:
+                yield one, other
+
+
+def error_table(
+    heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult], compared: SetComparison
+) -> Table | None:
+    """The answers on one set; None where no question has both its phases decoded."""
+    known = []
+    for each in asked:
+        first, second = compared.cells[each.first].score, compared.cells[each.second].score
+        if first is not None and second is not None:
+            known.append((each, first, second))
+    if not known:
+        return None
+    example = compared.example
+    columns = [
+        first.errors_like(example) - second.errors_like(example) for _, first, second in known
+    ]
+    intervals = intervals_of(np.column_stack(columns), example, compared.units)
+    err = COUNTS.index("Err")
+    body = []
+    for (each, first, second), (low, high) in zip(known, intervals, strict=True):
+        row = (
+            each.question,
+            rows[each.first].name,
+            rows[each.second].name,
+            first.columns()[err],
+            second.columns()[err],
+            f"{first.err_rate - second.err_rate:+.2f}",
+            f"{low:+.2f} to {high:+.2f}",
+        )
+        body.append(row)
+    header = ("question", "first", "second", "first's Err", "second's Err", "difference")
+    where = f"{compared.dataset} ({compared.inference})"
+    return Table(f"{heading}: WER, {where}", (*header, "95 % interval"), body, (NOTE,))
+
+
+def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult]) -> Table | None:
+    """The same by dev, and by perplexity where that was measured; None of no question."""
+    if not asked:
+        return None
+    pairs = [(rows[each.first], rows[each.second]) for each in asked]
+    texts = list(
+        dict.fromkeys(text for pair in pairs for row in pair for text in row.perplexity or ())
+    )
+    body = []
+    for each, (first, second) in zip(asked, pairs, strict=True):
+        cells = [
+            each.question,
+            first.name,
+            second.name,
+            log_digits(first.dev),
+            log_digits(second.dev),
+        ]
+        for text in texts:
+            cells += _perplexities(first.perplexity_on(text), second.perplexity_on(text))
+        body.append(cells)
+    header = ["question", "first", "second", "first's dev", "second's dev"]
+    for text in texts:
+        header += [f"ppl {text}", "difference"]
+    note = "Dev has selected epochs and phases: no test of it stands here."
+    return Table(f"{heading}: dev", header, body, (note,))
+
+
+def _perplexities(first: float | None, second: float | None) -> list[str]:
+    if first is None or second is None:
+        return ["-", "-"]
+    return [f"{first:.2f} - {second:.2f}", f"{first - second:+.2f}"]

@@ -1,0 +1,284 @@
+"""What is asked of the runs of one base: which phases are compared with which.
+
+A study asks it over seeds (`espnet_topdown.study.answers`), a cascade of its one seed
+(`espnet_topdown.results.contrasts`).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from espnet_topdown.plan.kinds import (
+    BASE_KIND,
+    CANDIDATE,
+    CONTROL,
+    RESTART,
+    TOP_DOWN,
+    has_own_name,
+)
+from espnet_topdown.plan.plan import BASE
+from espnet_topdown.results.rows import PhaseResult
+
+FROM_SCRATCH = "from scratch"
+
+Arm = tuple[PhaseResult, ...]  # runs whose mean value counts
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Phase 0 of one base, its cascade and its controls, in the plan's order.
+
+    Args:
+        seed: of the base.
+        dev_name: name and direction of the dev criterion, such as "valid acc max".
+        phases: phase 0 first.
+    """
+
+    seed: int
+    dev_name: str
+    phases: tuple[PhaseResult, ...]
+
+    def named(self, name: str) -> PhaseResult | None:
+        """The phase of that name; None where there is none."""
+        return next((phase for phase in self.phases if phase.name == name), None)
+
+    def best(self, phases: Sequence[PhaseResult]) -> PhaseResult | None:
+        """The one of `phases` that is best by the dev criterion, the first of equals; None of none.
+
+        A phase without a value on dev is worse than any other.
+        """
+        if not phases:
+            return None
+        sign = 1 if self.dev_name.endswith("max") else -1
+        devs = [float("-inf") if phase.dev is None else sign * phase.dev for phase in phases]
+        return phases[devs.index(max(devs))]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms of one seed: what the mean value of `first` is minus that of `second`."""
+
+    seed: int
+    first: Arm
+    second: Arm
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of both."""
+        first, second = (
+            ", ".join(phase.name for phase in arm) for arm in (self.first, self.second)
+        )
+        return first, second
+
+
+Choice = Callable[[Runs], PhaseResult | None]
+Asked = tuple[str, PhaseResult | None, PhaseResult | None]
+
+
+def over_seeds(several: Sequence[Runs]) -> dict[str, list[Pair]]:
+    """Question -> the pair of each seed that can answer it.
+
+    Phase 0 and the restarts are one way of training, from scratch: all of a seed's are one arm.
+    """
+    pairs: dict[str, list[Pair]] = {}
+    for runs in several:
+        scratch = tuple(from_scratch(runs))
+        for question, first in _against_scratch(runs):
+            if first is not None and scratch:
+                pairs.setdefault(question, []).append(Pair(runs.seed, (first,), scratch))
+        for question, first, second in _between_phases(runs):
+            if first is None or second is None or _is_single_restart(question):
+                continue
+            pairs.setdefault(question, []).append(Pair(runs.seed, (first,), (second,)))
+    return pairs
+
+
+def of_one_seed(runs: Runs) -> dict[str, Pair]:
+    """Question -> the two phases, each restart against the phase that it answers among them."""
+    pairs = {}
+    for question, first, second in _between_phases(runs):
+        if first is not None and second is not None:
+            pairs[question] = Pair(runs.seed, (first,), (second,))
+    return pairs
+
+
+def _is_single_restart(question: str) -> bool:
+    return question.endswith(_its(RESTART))
+
+
+def _its(kind: str) -> str:
+    return f"its {kind}, one run each"
+
+
+def of_kind(kind: str, phases: Iterable[PhaseResult]) -> list[PhaseResult]:
+    """Those of `phases` that are of `kind`."""
+    return [phase for phase in phases if phase.kind == kind]
+
+
+def usual(runs: Runs) -> list[PhaseResult]:
+    """The cascade as it is and its controls.
+
+    Neither a `variant` of a phase is among them nor a control with a name of its own.
+    """
+    phases = [phase for phase in runs.phases if not _is_named_control(phase)]
+    return [phase for phase in phases if not variant(runs, phase)]
+
+
+def _is_named_control(phase: PhaseResult) -> bool:
+    return phase.role == CONTROL and has_own_name(phase.kind, phase.name)
+
+
+def base(runs: Runs) -> PhaseResult | None:
+    """Phase 0."""
+    return runs.best(of_kind(BASE_KIND, runs.phases))
+
+
+def from_scratch(runs: Runs) -> list[PhaseResult]:
+    """Phase 0 and the restarts that were trained as it was."""
+    restarts = of_kind(RESTART, usual(runs))
+    alike = [restart for restart in restarts if not _deciding(restart).get("train")]
+    return [*of_kind(BASE_KIND, runs.phases), *alike]
+
+
+def candidates(runs: Runs) -> list[PhaseResult]:
+    """The phases of the cascade as it is, phase 0 left out."""
+    return [phase for phase in usual(runs) if phase.role == CANDIDATE and not phase.is_base]
+
+
+def best_phase(runs: Runs) -> PhaseResult | None:
+    """The best phase of the cascade."""
+    return runs.best(candidates(runs))
+
+
+def best_with_restart(runs: Runs) -> PhaseResult | None:
+    """The best of the phases that a restart answers, so that both had as many runs."""
+    names = {phase.name for phase in runs.phases}
+    answered = [phase for phase in candidates(runs) if f"{RESTART}_{phase.name}" in names]
+    return runs.best(answered)
+
+
+def best_restart(runs: Runs) -> PhaseResult | None:
+    """The best restart."""
+    return runs.best(of_kind(RESTART, usual(runs)))
+
+
+def best_without_dropout(runs: Runs) -> PhaseResult | None:
+    """The best top-down phase whose frozen layers had no dropout, variants included."""
+    return runs.best(_without_dropout(runs))
+
+
+def best_of_as_many_restarts(runs: Runs) -> PhaseResult | None:
+    """The best of the first restarts, as many as there are phases without dropout.
+
+    None where there are fewer.
+    """
+    many = len(_without_dropout(runs))
+    restarts = of_kind(RESTART, runs.phases)[:many]
+    return runs.best(restarts) if len(restarts) == many else None
+
+
+# Equal budget: both sides are the best of as many runs.
+AT_EQUAL_BUDGET: Mapping[str, tuple[Choice, Choice]] = {
+    "best phase - best restart, as many runs each": (best_with_restart, best_restart),
+    "best phase with dropout off - best restart, as many runs each": (
+        best_without_dropout,
+        best_of_as_many_restarts,
+    ),
+}
+
+
+def variant(runs: Runs, phase: PhaseResult) -> str:
+    """How a phase differs from `first_of_cut`, such as "dropout off" or "lr 0.001".
+
+    "" for that phase and for controls.
+    """
+    first = first_of_cut(runs, phase)
+    if first is None or first.name == phase.name:
+        return ""
+    mine, theirs = _flat(_deciding(phase)), _flat(_deciding(first))
+    changed = [name for name in theirs | mine if mine.get(name) != theirs.get(name)]
+    if not changed:
+        # The same once more, under another seed.
+        return "again"
+    return ", ".join(f"{name} {mine.get(name, 'as configured')}" for name in changed)
+
+
+def first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult | None:
+    """The first top-down phase with the same cut as the top-down `phase`; None for other kinds."""
+    if phase.kind != TOP_DOWN:
+        return None
+    return next(p for p in of_kind(TOP_DOWN, runs.phases) if p.cut == phase.cut)
+
+
+def _against_scratch(runs: Runs) -> Iterable[tuple[str, PhaseResult | None]]:
+    """Every question about a phase against the runs from scratch."""
+    yield f"best phase - {FROM_SCRATCH}", best_phase(runs)
+    yield f"best phase with dropout off - {FROM_SCRATCH}", best_without_dropout(runs)
+    for phase in candidates(runs):
+        yield f"{titled(phase)} - {FROM_SCRATCH}", phase
+    for phase in runs.phases:
+        if _is_named_control(phase):
+            yield f"{phase.name} - {FROM_SCRATCH}", phase
+
+
+def _between_phases(runs: Runs) -> Iterable[Asked]:
+    """Every question with its two phases, either of which may be None."""
+    for question, (first, second) in AT_EQUAL_BUDGET.items():
+        yield question, first(runs), second(runs)
+    # The order of the tests counts: a control with a name of its own is a control too.
+    for phase in runs.phases:
+        if _is_named_control(phase):
+            yield from _of_named_control(runs, phase)
+        elif phase.role == CONTROL:
+            yield from _of_control(runs, phase)
+        elif variant(runs, phase):
+            yield from _of_variant(runs, phase)
+
+
+def _of_named_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
+    """Questions about a control that a plan named, such as fine-tuning."""
+    yield f"best phase - {phase.name}", best_phase(runs), phase
+    yield f"{phase.name} - best restart", phase, best_restart(runs)
+    parent = _deciding(phase).get("parent", BASE)
+    if parent != BASE:
+        yield f"{phase.name} - its parent {parent}", phase, runs.named(parent)
+
+
+def _of_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
+    """The phase that a control answers, against it."""
+    answered = runs.named(phase.name.removeprefix(f"{phase.kind}_"))
+    if answered is not None:
+        yield f"{titled(answered)} - {_its(phase.kind)}", answered, phase
+
+
+def _of_variant(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
+    """A phase with other settings, against the first one of its cut."""
+    first = first_of_cut(runs, phase)
+    if first is not None:
+        how = variant(runs, phase)
+        yield f"cut {phase.cut}: {how} ({phase.name}) - {first.name}", phase, first
+
+
+def titled(phase: PhaseResult) -> str:
+    """A phase as questions name it, with its cut."""
+    return f"{phase.name} (cut {phase.cut})" if phase.cut else phase.name
+
+
+def _without_dropout(runs: Runs) -> list[PhaseResult]:
+    return [phase for phase in of_kind(TOP_DOWN, runs.phases) if phase.dropout == "off"]
+
+
+def _deciding(phase: PhaseResult) -> dict[str, Any]:
+    """What decides a phase besides its cut."""
+    deciding: dict[str, Any] = json.loads(phase.settings or "{}")
+    return deciding | {"dropout": phase.dropout}
+
+
+def _flat(deciding: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with training options beside the rest."""
+    flat = {name: value for name, value in deciding.items() if name != "train"}
+    for name, value in (deciding.get("train") or {}).items():
+        # Options in groups, such as optim_conf, stand by their own names.
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat

@@ -1,0 +1,145 @@
+"""The answers of a study to its questions: one number a seed, and what holds over seeds.
+
+Error rates and perplexities by one rule. The numbers' tests are `espnet_topdown.study.inference`'s,
+the tables `espnet_topdown.study.tables`'s.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from espnet_topdown.results.questions import Arm, Pair, from_scratch, over_seeds
+from espnet_topdown.results.significance import holm, t_interval
+from espnet_topdown.study.inference import (
+    ALPHA,
+    FEWEST_SEEDS,
+    Variance,
+    paired_p,
+    pooled_p,
+    run_variance,
+)
+from espnet_topdown.study.records import Record
+
+Interval = tuple[float, float]
+# Seed and name of a phase -> its error rate in percent, or its perplexity.
+Values = Mapping[tuple[int, str], float]
+
+NOT_SHOWN = "not shown"
+TOO_FEW = "too few seeds"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question and, over all seeds that can answer it, its answer.
+
+    Args:
+        question: in words, "FIRST - SECOND".
+        pairs: what is compared, one pair a seed.
+        values: mean of the first and of the second arm, for each pair.
+        interval: 95 % of the mean difference, by Student's t over seeds; None for a single one.
+        p: of that t; None for fewer than `FEWEST_SEEDS` seeds.
+        p_holm: corrected for the questions of the study that differ in what they compare.
+        p_pooled: by the pooled variance of a run, instead of that of these few differences.
+    """
+
+    question: str
+    pairs: tuple[Pair, ...]
+    values: tuple[tuple[float, float], ...]
+    interval: Interval | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    p_pooled: float | None = None
+
+    @property
+    def differences(self) -> list[float]:
+        """First minus second, seed by seed; negative where the first is better."""
+        return [first - second for first, second in self.values]
+
+    @property
+    def mean(self) -> float:
+        """Mean difference over seeds."""
+        return fmean(self.differences)
+
+    def verdict(self, better: str, worse: str) -> str:
+        """What t over seeds says of the way of training, once corrected for all questions.
+
+        Args:
+            better: how to say that the first has lower values.
+            worse: how to say that it has higher ones.
+        """
+        if len(self.pairs) < FEWEST_SEEDS:
+            return TOO_FEW
+        if self.p_holm is None or self.p_holm >= ALPHA:
+            return NOT_SHOWN
+        return better if self.mean < 0 else worse
+
+
+def answers(records: Sequence[Record], values: Values) -> list[Answer]:
+    """The answers to all questions that have one.
+
+    Args:
+        records: of the seeds.
+        values: of the phases that have one; the others answer nothing.
+    """
+    variance = variance_of(records, values)
+    found = []
+    for question, pairs in over_seeds([record.runs for record in records]).items():
+        known = [pair for pair in pairs if _is_known(pair, values)]
+        if known:
+            found.append(_answer(question, known, values, variance))
+    return _with_holm(found)
+
+
+def _is_known(pair: Pair, values: Values) -> bool:
+    return all((pair.seed, phase.name) in values for phase in (*pair.first, *pair.second))
+
+
+def _answer(
+    question: str, pairs: Sequence[Pair], values: Values, variance: Variance | None
+) -> Answer:
+    both = []
+    for pair in pairs:
+        first, second = (_mean(pair.seed, arm, values) for arm in (pair.first, pair.second))
+        both.append((first, second))
+    differences = [first - second for first, second in both]
+    runs = (sum(len(pair.first) for pair in pairs), sum(len(pair.second) for pair in pairs))
+    return Answer(
+        question=question,
+        pairs=tuple(pairs),
+        values=tuple(both),
+        interval=t_interval(differences),
+        p=paired_p(differences),
+        p_pooled=pooled_p(fmean(differences), runs, variance),
+    )
+
+
+def _mean(seed: int, arm: Arm, values: Values) -> float:
+    return fmean(values[seed, phase.name] for phase in arm)
+
+
+def _with_holm(found: Sequence[Answer]) -> list[Answer]:
+    """The same with every p corrected for the questions, those that compare the same runs once."""
+    compared = [tuple((pair.seed, *pair.names) for pair in answer.pairs) for answer in found]
+    distinct = {runs: answer.p for runs, answer in zip(compared, found, strict=True)}
+    corrected = dict(zip(distinct, holm(list(distinct.values())), strict=True))
+    return [
+        replace(answer, p_holm=corrected[runs])
+        for runs, answer in zip(compared, found, strict=True)
+    ]
+
+
+def scratch_values(records: Sequence[Record], values: Values) -> dict[tuple[int, str], float]:
+    """Those of `values` that runs from scratch have: phase 0 and the restarts."""
+    keys = [(record.seed, run.name) for record in records for run in from_scratch(record.runs)]
+    return {key: values[key] for key in keys if key in values}
+
+
+def variance_of(records: Sequence[Record], values: Values) -> Variance | None:
+    """The variance of a run under other seeds, pooled over all ways of training."""
+    scratch = scratch_values(records, values)
+    arms: dict[str, list[float]] = {"": list(scratch.values())}
+    for (seed, name), value in values.items():
+        if (seed, name) not in scratch:
+            # A name stands for one kind, cut and settings, whatever the seed.
+            arms.setdefault(name, []).append(value)
+    return run_variance(arms.values())

@@ -1,0 +1,127 @@
+"""Phases against their controls, and cascades against one another, in a cascade's own results."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from made_phases import compared, phase
+
+from espnet_topdown.results import contrasts, pages
+from espnet_topdown.results.contrasts import Part
+from espnet_topdown.results.questions import Runs
+from espnet_topdown.results.rows import PhaseResult
+
+Wrong = dict[str, int]
+
+
+def cascade(directory: Path, wrong: Wrong, *, dev: float = 0.6) -> list[PhaseResult]:
+    """Phase 0 with 12 errors in 96 words, phase1 and its controls with those of `wrong`."""
+    rows = [phase(directory, "phase0", "base", wrong=12)]
+    for name, errors in wrong.items():
+        kind = "top_down" if name == "phase1" else name.removesuffix("_phase1")
+        cut = "decoder" if kind in ("top_down", "bottom_up") else None
+        role = "candidate" if name == "phase1" else "control"
+        rows.append(phase(directory, name, kind, cut=cut, wrong=errors, dev=dev, role=role))
+    return rows
+
+
+def opened(directory: Path, base: Path, rows: list[PhaseResult]) -> SimpleNamespace:
+    """What a page takes of a cascade."""
+    return SimpleNamespace(
+        rows=rows,
+        paths=SimpleNamespace(directory=directory),
+        base=SimpleNamespace(directory=base, seed=0),
+        criterion=SimpleNamespace(name="valid acc max"),
+    )
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """Two cascades of one base."""
+    monkeypatch.setattr(pages, "phase_results", lambda cascade: cascade.rows)
+    wrong = {"phase1": 6, "restart_phase1": 8, "bottom_up_phase1": 18}
+    first = cascade(tmp_path / "one", wrong)
+    second = cascade(tmp_path / "other", {"phase1": 9, "restart_phase1": 8})
+    base = tmp_path / "one" / "phase0"
+    return [
+        opened(tmp_path / "one", base, first),
+        opened(tmp_path / "other", base, [first[0], *second[1:]]),
+    ]
+
+
+def test_rows_of_two_cascades_of_one_base_carry_their_names_and_share_phase_0(two) -> None:
+    rows, parts = pages.parts_of(two)
+    assert [row.name for row in rows] == [
+        "phase0",
+        *(f"one/{name}" for name in ("phase1", "restart_phase1", "bottom_up_phase1")),
+        *(f"other/{name}" for name in ("phase1", "restart_phase1")),
+    ]
+    assert [part.places for part in parts] == [(0, 1, 2, 3), (0, 4, 5)]
+    # Each is compared with the phase 0 that both have.
+    changes = [cell.change and cell.change.points for cell in compared(rows)[0].cells]
+    assert changes == [
+        None,
+        -6.25,
+        pytest.approx(-4 / 0.96),
+        6.25,
+        -3.125,
+        pytest.approx(-4 / 0.96),
+    ]
+
+
+def test_cascades_of_other_bases_have_their_own_phase_0(two, tmp_path: Path) -> None:
+    two[1].base.directory = tmp_path / "elsewhere"
+    rows, parts = pages.parts_of(two)
+    assert [row.name for row in rows if row.is_base] == ["one/phase0", "other/phase0"]
+    assert not contrasts.of_cascades(parts)
+
+
+def test_one_cascade_against_the_other_is_a_table(two) -> None:
+    rows, parts = pages.parts_of(two)
+    page = pages.cascade_page(rows, compared(rows), parts=parts)
+    against = [
+        table for table in page.tables if table.heading.startswith("Cascade against cascade: WER")
+    ]
+    assert [line[:6] for line in against[0].rows] == [
+        ("best of one - best of other", "one/phase1", "other/phase1", "6.3", "9.4", "-3.12"),
+        ("one/phase1 - other/phase1", "one/phase1", "other/phase1", "6.3", "9.4", "-3.12"),
+        (
+            "one/restart_phase1 - other/restart_phase1",
+            *("one/restart_phase1", "other/restart_phase1"),
+            "8.3",
+            "8.3",
+            "+0.00",
+        ),
+    ]
+
+
+def test_a_single_cascade_sets_its_phases_against_their_controls(tmp_path: Path) -> None:
+    rows = cascade(tmp_path, {"phase1": 6, "restart_phase1": 8, "bottom_up_phase1": 18})
+    part = Part("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2, 3))
+    [table] = [
+        contrasts.error_table("Controls", contrasts.of_controls([part]), rows, one)
+        for one in compared(rows)
+        if one.metric == "wer"
+    ]
+    assert [line[0] for line in table.rows] == [
+        "best phase - best restart, as many runs each",
+        "phase1 (cut decoder) - its restart, one run each",
+        "phase1 (cut decoder) - its bottom_up, one run each",
+    ]
+    assert table.rows[2][3:6] == ("6.3", "18.8", "-12.50")
+    # One seed says nothing about a way of training.
+    assert not {"p", "verdict"} & set(table.header)
+    assert "only several seeds can say" in table.notes[0]
+
+
+def test_a_control_that_was_not_decoded_is_left_out(tmp_path: Path) -> None:
+    rows = cascade(tmp_path, {"phase1": 6, "restart_phase1": 8})
+    rows[2] = replace(rows[2], directory=tmp_path)
+    part = Part("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2))
+    (tmp_path / "empty").mkdir()
+    rows[2] = replace(rows[2], directory=tmp_path / "empty")
+    asked = contrasts.of_controls([part])
+    assert contrasts.error_table("Controls", asked, rows, compared(rows)[0]) is None
+    # Its dev value stands still.
+    assert len(contrasts.dev_table("Controls", asked, rows).rows) == 2

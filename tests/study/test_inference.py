@@ -1,0 +1,164 @@
+"""Verdicts are right: nothing is found in nulls more often than stated, and effects as often."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_records import phase, record
+
+from espnet_topdown.results import significance
+from espnet_topdown.study import inference
+from espnet_topdown.study.answers import Answer, answers, scratch_values, variance_of
+from espnet_topdown.study.contrasts import ErrorRates
+from espnet_topdown.study.record_files import find_records
+from espnet_topdown.study.records import Record
+
+ROOT = Path(__file__).parents[2]
+DRAWS = 1000
+SEEDS = (1, 2, 3)
+QUESTION = "phase2 (cut encoder.1) - from scratch"
+Studies = list[dict[str, Answer]]
+NAMES = ("phase0", "restart_phase1", "restart_phase2", "phase1", "phase2", "unfrozen_phase1")
+
+
+def committed(model: str) -> list[Record]:
+    (records,) = find_records([ROOT / "egs2/fsdd/asr1/records" / model]).values()
+    return records
+
+
+@pytest.fixture(scope="module")
+def transformer() -> ErrorRates:
+    """The committed error rates of the Transformer."""
+    records = committed("transformer")
+    (dataset,) = records[0].references
+    return ErrorRates(records, dataset)
+
+
+def study() -> list[Record]:
+    """Three seeds with phase 0, two phases, their restarts and an unfrozen control."""
+    records = []
+    for seed in SEEDS:
+        phases = [
+            phase("phase0", "base", 0.5, ()),
+            phase("phase1", "top_down", 0.6, (), cut="decoder"),
+            phase("phase2", "top_down", 0.5, (), cut="encoder.1"),
+            phase("restart_phase1", "restart", 0.5, ()),
+            phase("restart_phase2", "restart", 0.5, ()),
+            phase("unfrozen_phase1", "unfrozen", 0.5, (), cut="decoder"),
+        ]
+        records.append(record(seed, phases))
+    return records
+
+
+def simulated(deviation: float, draws: int, *, effect: float = 0.0) -> Studies:
+    """Answers of studies whose runs are exchangeable, but for `effect` on `phase2`."""
+    draw = np.random.default_rng(1)
+    records = study()
+    studies = []
+    for _ in range(draws):
+        values = {}
+        for seed in SEEDS:
+            for name in NAMES:
+                shift = effect if name == "phase2" else 0.0
+                values[seed, name] = 14 + shift + float(draw.normal(0, deviation))
+        studies.append({answer.question: answer for answer in answers(records, values)})
+    return studies
+
+
+@pytest.fixture(scope="module")
+def nulls(transformer: ErrorRates) -> Studies:
+    """Answers where nothing differs but the seed, with the committed variance of a run."""
+    deviation = variance_of(transformer.records, transformer.values).deviation
+    assert 0.6 < deviation < 0.9
+    return simulated(deviation, DRAWS)
+
+
+@pytest.mark.parametrize("p", ["p", "p_pooled"])
+def test_nulls_are_called_different_at_the_stated_rate(nulls: Studies, p: str) -> None:
+    values = [getattr(of_study[QUESTION], p) for of_study in nulls]
+    assert 0.03 <= np.mean(np.array(values) < inference.ALPHA) <= 0.07
+
+
+def test_a_whole_study_of_nulls_rarely_has_any_verdict(nulls: Studies) -> None:
+    any_verdict = []
+    for of_study in nulls:
+        found = {answer.verdict("fewer", "more") for answer in of_study.values()}
+        any_verdict.append(found != {"not shown"})
+    assert np.mean(any_verdict) <= 0.07
+
+
+def test_large_effects_have_a_verdict_with_the_right_sign() -> None:
+    studies = simulated(0.1, 100, effect=-8.0)
+    found = [of_study[QUESTION].verdict("fewer", "more") for of_study in studies]
+    assert found.count("fewer") > 90
+    assert "more" not in found
+
+
+@pytest.mark.parametrize(("difference", "deviation"), [(0.5, 0.4), (1.0, 1.1), (-0.5, 0.4)])
+@pytest.mark.parametrize("at_least", [0.8, 0.9])
+def test_effects_are_found_at_the_stated_power(
+    difference: float, deviation: float, at_least: float
+) -> None:
+    seeds = inference.seeds_needed(difference, deviation, at_least)
+    draw = np.random.default_rng(3)
+    drawn = draw.normal(difference, deviation, size=(4000, seeds))
+    found = np.mean([inference.paired_p(row) < inference.ALPHA for row in drawn])
+    assert found == pytest.approx(inference.power(seeds, difference, deviation), abs=0.02)
+    assert at_least <= inference.power(seeds, difference, deviation)
+    assert inference.power(seeds - 1, difference, deviation) < at_least
+
+
+def test_power_of_a_textbook() -> None:
+    """Cohen's d of 0.5, 34 pairs: 0.8078 (G*Power 3.1, paired t test, two-sided)."""
+    assert inference.power(34, 0.5, 1.0) == pytest.approx(0.8078, abs=1e-4)
+    assert inference.seeds_needed(0.5, 1.0, 0.8) == 34
+
+
+def earlier_verdict_rate(rates: ErrorRates, split: inference.Split) -> float:
+    """How often both intervals of the earlier rule leave out 0: utterances', and speakers'."""
+    scores = [rates.scores[key] for key in scratch_values(rates.records, rates.values)]
+    errors = np.array([score.errors_each for score in scores], dtype=float)
+    differences = errors[split.first].mean(axis=1) - errors[split.second].mean(axis=1)
+    reference = scores[0].reference
+    words = reference.words.astype(float)
+    sides = []
+    for units in (reference.names, reference.speakers):
+        intervals = significance.bootstrap_intervals(differences.T, words, units, resamples=1000)
+        sides.append([(low > 0) - (high < 0) for low, high in intervals])
+    both = [first == second != 0 for first, second in zip(*sides, strict=True)]
+    return float(np.mean(both))
+
+
+def test_resampled_test_data_alone_call_equal_runs_different(transformer: ErrorRates) -> None:
+    """Why no verdict follows from them: from scratch against from scratch nothing differs."""
+    values = list(scratch_values(transformer.records, transformer.values).values())
+    split = inference.null_splits(len(values), 3, draws=300)
+    assert earlier_verdict_rate(transformer, split) > 0.2
+    assert transformer.null_rate_of_test_data(split) > 0.2
+    over_seeds, pooled = inference.null_rates(
+        values, split, variance_of(transformer.records, transformer.values)
+    )
+    assert max(over_seeds, pooled) <= 0.07
+
+
+def test_too_few_runs_have_no_null() -> None:
+    assert inference.null_splits(5, 3) is None
+    assert inference.null_splits(12, 2) is None
+    split = inference.null_splits(6, 3, draws=20)
+    for first, second in zip(split.first, split.second, strict=True):
+        assert sorted([*first, *second]) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [((1.0,), None), ((1.0, 2.0), None), ((0.0, 0.0, 0.0), 1.0), ((2.0, 2.0, 2.0), 0.0)],
+)
+def test_p_of_few_or_equal_differences(differences: Sequence[float], p: float | None) -> None:
+    assert inference.paired_p(differences) == p
+
+
+def test_a_variance_of_nothing_gives_no_p() -> None:
+    assert inference.run_variance([[1.0], []]) is None
+    assert inference.pooled_p(1.0, (3, 3), None) is None
+    assert inference.pooled_p(1.0, (3, 3), inference.Variance(0.0, 4)) is None
