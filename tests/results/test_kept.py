@@ -46,7 +46,7 @@ def test_another_way_of_counting_counts_again(exp: Path, monkeypatch: pytest.Mon
     ]
     write_scored(exp, "test", sentences(), lower)
     assert (errors(exp), errors(exp, case_sensitive=True)) == (0, 96)
-    monkeypatch.setattr(scoring, "_count", lambda ref, hyp: (1, 0, 0, False))
+    monkeypatch.setattr(scoring, "_count", lambda ref, hyp: (1, 0, 0, False, 4))
     monkeypatch.setattr(kept_counts, "counted_by", lambda: "another version")
     assert errors(exp) == 24
 
@@ -74,8 +74,8 @@ def test_a_reference_that_phases_share_is_held_once(tmp_path: Path) -> None:
         exp = phase(tmp_path, name, "top_down", wrong=3).directory
         scores.append(reader.decoded(exp)[KEY].score)
     assert len({id(score.reference) for score in scores}) == 1
-    # 16 bytes an utterance are what each phase adds.
-    assert all(score.counts.nbytes == 16 * 24 for score in scores)
+    # 20 bytes an utterance are what each phase adds.
+    assert all(score.counts.nbytes == 20 * 24 for score in scores)
     assert all(score.counts.dtype == np.int32 for score in scores)
 
 
