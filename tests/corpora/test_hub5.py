@@ -9,6 +9,7 @@ from fake_swbd import make_contractions, make_swbd
 from espnet_topdown.corpora import hub5, hub5_sgml, swbd
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import scoring
+from espnet_topdown.results.kept_counts import Reader
 from espnet_topdown.results.significance import mapsswe
 
 needs_hubscr = pytest.mark.skipif(hub5.find_hubscr() is None, reason="SCTK is not installed")
@@ -136,8 +137,9 @@ def test_counts_are_hubscrs_where_another_alignment_is_as_cheap(tmp_path: Path) 
         "|     1      3 |  33.3    0.0   66.7   66.7  133.3  100.0 |"
         in (scored / "result.txt").read_text()
     )
-    [pair] = scoring.read_decoded(tmp_path / "exp")["decode", "eval2000_hub5", "wer"]
-    assert scoring.alignments([pair]) == {"sw_1_a-000": "DDCII"}
+    decoded = Reader().decoded(tmp_path / "exp")["decode", "eval2000_hub5", "wer"]
+    assert decoded.alignments() == {"sw_1_a-000": "DDCII"}
+    assert (decoded.score.errors, decoded.score.words) == (4, 3)
 
 
 def test_counts_of_other_utterances_are_refused(tmp_path: Path) -> None:
@@ -166,14 +168,14 @@ def test_two_systems_are_compared_on_one_reference(
         # Refuses other totals than hubscr's.
         scores = hub5.score(scored, data)
         assert 0.3 < scores["eval2000_hub5"].err_rate / 100 < 0.7
-        decoded[system] = scoring.read_decoded(tmp_path / f"exp{system}")
+        decoded[system] = Reader().decoded(tmp_path / f"exp{system}")
     for key in decoded[1]:
         first, second = decoded[1][key], decoded[2][key]
-        assert [ref for ref, _ in first] == [ref for ref, _ in second]
-        for pairs in (first, second):
-            steps = "".join(scoring.alignments(pairs).values())
-            assert len(steps) - steps.count("C") == scoring.score(pairs).errors
-        paths, others = scoring.alignments(first), scoring.alignments(second)
+        assert first.score.reference.texts == second.score.reference.texts
+        for one in (first, second):
+            steps = "".join(one.alignments().values())
+            assert len(steps) - steps.count("C") == one.score.errors
+        paths, others = first.alignments(), second.alignments()
         # Fails unless both alignments have the same number of reference words.
         assert mapsswe((paths[name], others[name]) for name in paths).segments > 0
 
