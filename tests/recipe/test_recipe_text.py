@@ -45,6 +45,24 @@ def test_the_token_list_is_espnets(tmp_path: Path) -> None:
     assert (tmp_path / "x" / "tokens.txt").read_text().split() == expected
 
 
+def test_a_transcripts_word_for_unknown_is_the_lists(tmp_path: Path) -> None:
+    # ESPnet stops with a traceback at a list that has a token twice.
+    special = ("<blank>", "<unk>", "<sos/eos>")
+    tokens = text.count_tokens(["A <unk> B"], text.tokenizer("word"))
+    text.write_token_list(tmp_path / "tokens.txt", tokens, special)
+    assert (tmp_path / "tokens.txt").read_text() == "<blank>\n<unk>\nA\nB\n<sos/eos>\n"
+    with pytest.raises(TopdownError, match="<blank>, <sos/eos> would be in the list twice"):
+        text.write_token_list(tmp_path / "other.txt", ["A", "<sos/eos>", "<blank>"], special)
+    with pytest.raises(TopdownError, match="<unk> would be in the list twice"):
+        text.write_token_list(tmp_path / "other.txt", ["A"], ("<unk>", "<unk>", "<sos/eos>"))
+    assert not (tmp_path / "other.txt").exists()
+
+
+def test_a_cleaner_that_espnet_lacks_is_refused(espnet: None) -> None:
+    with pytest.raises(TopdownError, match="the text cleaner 'nope', but it refused: .*--cleaner"):
+        text.cleaner("nope")
+
+
 def test_bpe_gives_the_asked_number_of_pieces_and_refuses_too_many(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("ABAB AB\nBABA\nAAB B\n" * 5)
     places = tmp_path / "train.txt", tmp_path / "bpe"

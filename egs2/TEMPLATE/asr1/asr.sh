@@ -251,6 +251,15 @@ if "${print_asr_exp}"; then
 fi
 
 # ---- checks ----
+check_whole stage stop_stage ngpu num_nodes nj inference_nj nbpe batch_size \
+    asr_speech_fold_length asr_text_fold_length lm_fold_length
+for name in dumpdir asr_exp lm_exp asr_stats_dir lm_stats_dir inference_tag train_set valid_set; do
+    [[ ! ${!name} =~ [[:space:]] ]] ||
+        die "${name} is '${!name}': blanks part the names in a list; give one without"
+done
+[[ "${dumpdir}${train_set}${valid_set}${test_sets}" != *,* ]] ||
+    die "--dumpdir '${dumpdir}' and the names of sets become parts of ESPnet's FILE,NAME,TYPE;" \
+        "give ones without commas"
 [ "${feats_type}" = raw ] ||
     die "--feats_type ${feats_type} needs ESPnet's own asr.sh (set ESPNET_ROOT); valid here: raw"
 [[ ${token_type} =~ ^(bpe|char|word)$ ]] ||
