@@ -93,13 +93,25 @@ def join_texts(sources: Iterable[Path], target: Path) -> None:
     """Write the lines with text of several files to one.
 
     An id gets what the file's name has besides "text", so that sets may share ids.
+
+    Raises:
+        TopdownError: files of one name share an id.
     """
     lines = []
+    files: dict[str, Path] = {}
     for source in sources:
         suffix = source.name.replace("text", "", 1)
         for key, words in read_table(source).items():
-            if words:
-                lines.append(f"{key}{suffix} {words}")
+            if not words:
+                continue
+            name = f"{key}{suffix}"
+            if name in files:
+                raise TopdownError(
+                    f"the id {name} stands in {files[name]} and {source}; list each file once, and"
+                    " give one of them another name, such as text_more, which its ids then end in"
+                )
+            files[name] = source
+            lines.append(f"{name} {words}")
     write_lines(target, lines)
 
 

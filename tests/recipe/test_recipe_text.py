@@ -17,6 +17,16 @@ def test_lm_text_gets_the_suffix_of_its_file(tmp_path: Path) -> None:
     assert (tmp_path / "lm" / "lm_train.txt").read_text() == "u1 A B\nu1_more C\n"
 
 
+def test_an_id_of_two_files_of_one_name_is_refused(tmp_path: Path) -> None:
+    # ESPnet stops at it with a traceback.
+    first, second = tmp_path / "a" / "text", tmp_path / "b" / "text"
+    datadir.write_table(first, {"u1": "A", "u2": ""})
+    datadir.write_table(second, {"u1": "C", "u2": "D"})
+    with pytest.raises(TopdownError, match="u1 stands in .*a/text and .*b/text; .* text_more"):
+        text.join_texts([first, second], tmp_path / "lm_train.txt")
+    assert not (tmp_path / "lm_train.txt").exists()
+
+
 @pytest.mark.parametrize(
     "kind, without_symbols, expected",
     [
