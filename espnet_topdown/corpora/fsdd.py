@@ -8,6 +8,7 @@ two sets.
 import argparse
 import hashlib
 import itertools
+import math
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ TALKERS = 3  # of the babble
 PEAK = 0.99
 # Of the 3,000 recordings, by `checksum`: those that the results of this recipe are from.
 SHA256 = "1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959"
+MAX_SNR_DB = 90
 
 SpokenDigit = tuple[str, int]  # speaker, digit
 Recordings = Mapping[SpokenDigit, Sequence[np.ndarray]]  # of one set
@@ -50,12 +52,20 @@ def recordings_dir(source: Path, downloads: Path) -> Path:
         try:
             with tarfile.open(source) as archive:
                 archive.extractall(downloads, filter="data")
+                # Recordings of another archive may be there too.
+                folders = {(downloads / name).parent for name in archive.getnames()}
         except (tarfile.TarError, OSError) as error:
             raise TopdownError(
                 f"FSDD names {source}, which cannot be unpacked ({error}); give a tar archive"
             ) from None
-        source = downloads
-    for directory in (source / "recordings", source, *sorted(source.glob("*/recordings"))):
+        return _with_recordings(source, sorted(folders))
+    return _with_recordings(
+        source, [source / "recordings", source, *sorted(source.glob("*/recordings"))]
+    )
+
+
+def _with_recordings(source: Path, directories: Sequence[Path]) -> Path:
+    for directory in directories:
         if any(directory.glob("[0-9]_*_*.wav")):
             return directory
     raise TopdownError(
@@ -269,6 +279,8 @@ def prepare(options: argparse.Namespace) -> None:
     small = [f"--{name}_strings {size}" for name, size in sizes.items() if size < 1]
     if small:
         raise TopdownError(f"{', '.join(small)}: every set needs one string at least")
+    if options.seed < 0:
+        raise TopdownError(f"--seed {options.seed}: give a whole number of 0 or more")
     directory = recordings_dir(options.fsdd, options.downloads)
     # Names, formats and gaps are told first: they say more than a checksum.
     corpus = read_recordings(directory)
@@ -288,11 +300,16 @@ def _decibels(text: str) -> float | None:
     if text == "none":
         return None
     try:
-        return float(text)
+        decibels = float(text)
     except ValueError:
+        decibels = math.nan
+    # Beyond, one of the two is silence in 16-bit samples.
+    if not abs(decibels) <= MAX_SNR_DB:
         raise TopdownError(
-            f"--snr_db {text}: give a number of dB, or none for clean strings"
-        ) from None
+            f"--snr_db {text}: give a number of dB, -{MAX_SNR_DB} to {MAX_SNR_DB}, or none for"
+            " clean strings"
+        )
+    return decibels
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -110,4 +110,6 @@ class DataDir:
         write_lines(directory / "wav.scp", audio)
         if whole.segments is not None:
             write_lines(directory / "segments", segments)
+        else:
+            (directory / "segments").unlink(missing_ok=True)
         return len(kept)

@@ -14,6 +14,7 @@ from pathlib import Path
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.warm.groups import end_with_parent
 
+MIN_RATE, MAX_RATE = 1000, 655350  # Hz; the latter is what flac can hold
 METRICS = {"char": "cer", "word": "wer", "bpe": "ter"}
 
 
@@ -247,15 +248,20 @@ def parse_rate(fs: str) -> int:
     """Hz of ``16k``, ``8000`` and the like.
 
     Raises:
-        TopdownError: it is no such number.
+        TopdownError: it is no such number, or no rate of speech.
     """
     number, unit = fs, 1
     if fs[-1:] in ("k", "K"):
         number, unit = fs[:-1], 1000
     try:
-        return round(float(number) * unit)
-    except ValueError:
-        raise TopdownError(f"asked for --fs {fs!r}; give Hz, such as 16k or 8000") from None
+        rate = round(float(number) * unit)
+    except (ValueError, OverflowError):
+        rate = 0
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise TopdownError(
+            f"asked for --fs {fs!r}; give Hz, such as 16k or 8000 ({MIN_RATE} to {MAX_RATE})"
+        )
+    return rate
 
 
 def _paths(words: str) -> list[Path]:

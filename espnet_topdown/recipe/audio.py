@@ -27,6 +27,19 @@ _IN_ARK = re.compile(r".+:\d+")
 # What programs that write WAV to a pipe put in the place of a length, or more.
 _UNKNOWN_LENGTH = 0x7FFF0000
 _EXACT = ("PCM", "ULAW", "ALAW")  # soundfile's subtypes whose samples are whole numbers
+# What soundfile and kaldiio raise at what they cannot read.
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    EOFError,
+    struct.error,
+    subprocess.CalledProcessError,
+)
+# Of floating-point samples, 1 being full scale. Louder ones are whole numbers in floats.
+_LOUDEST = 100.0
 
 
 def faster(source: str, factor: float) -> str:
@@ -57,8 +70,8 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
         the rate in Hz.
 
     Raises:
-        TopdownError: nothing readable is there, it holds less than its header says, or the command
-            failed.
+        TopdownError: nothing readable is there, it holds less than its header says or what is no
+            sample, or the command failed.
     """
     speed = _SPEED.fullmatch(source)
     if speed:
@@ -71,9 +84,10 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
         return (samples[:, 0] if one_channel else samples), rate
     try:
         return _read(source)
-    except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
+    except _UNREADABLE as error:
+        said = str(error) or type(error).__name__
         raise TopdownError(
-            f"asked for the audio {source!r}, but it cannot be read: {error}; see wav.scp"
+            f"asked for the audio {source!r}, but it cannot be read: {said}; see wav.scp"
         ) from error
 
 
@@ -85,6 +99,9 @@ def _read(source: str) -> tuple[np.ndarray, int]:
         wav.seek(0)
         return _decode(wav)
     if _IN_ARK.fullmatch(source) and not Path(source).exists():
+        ark, _, offset = source.rpartition(":")
+        with open(ark, "rb") as stream:
+            _refuse_truncated(stream, int(offset))
         rate, samples = kaldiio.load_mat(source)
         return _int16(np.asarray(samples)), rate
     with open(source, "rb") as stream:
@@ -92,17 +109,22 @@ def _read(source: str) -> tuple[np.ndarray, int]:
     return _decode(source)
 
 
-def _refuse_truncated(stream: BinaryIO) -> None:
+def _refuse_truncated(stream: BinaryIO, start: int = 0) -> None:
     """Refuse a WAV file that ends early: libsndfile reads what is there and says nothing.
+
+    Args:
+        stream: the file, or an ark.
+        start: the byte where the WAV file begins.
 
     Raises:
         ValueError: it is shorter than its data chunk says.
     """
+    stream.seek(start)
     if stream.read(4) != b"RIFF":
         return
     size = stream.seek(0, io.SEEK_END)
     # The chunks begin behind "RIFF", a length and "WAVE".
-    at = 12
+    at = start + 12
     while at + 8 <= size:
         stream.seek(at)
         name, length = struct.unpack("<4sI", stream.read(8))
@@ -120,7 +142,25 @@ def _decode(file: str | io.BytesIO) -> tuple[np.ndarray, int]:
         # Whole numbers stay as they are; libsndfile does not scale floats to int16.
         is_exact = sound.subtype.startswith(_EXACT)
         samples = sound.read(dtype="int16" if is_exact else "float64")
+        if not is_exact:
+            _refuse_odd(samples)
         return _int16(samples), sound.samplerate
+
+
+def _refuse_odd(samples: np.ndarray) -> None:
+    """Refuse floating-point samples that would become noise or silence as 16-bit ones.
+
+    Raises:
+        ValueError: some are no numbers, infinite, or far over full scale.
+    """
+    peak = np.abs(samples).max(initial=0.0)  # NaN where there is one
+    if not np.isfinite(peak):
+        raise ValueError("some of its samples are NaN or infinite")
+    if peak > _LOUDEST:
+        raise ValueError(
+            f"its floating-point samples reach {peak:.0f}, where 1 is full scale: write them"
+            " divided by 32768, or as 16-bit samples"
+        )
 
 
 def _int16(samples: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ What the audio in ``wav.scp`` means is left to `espnet_topdown.recipe.audio`.
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing
@@ -46,8 +46,8 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
         needs_text: whether it must have transcripts; a set that is only decoded may have none.
 
     Raises:
-        TopdownError: an utterance has not one speaker; or text, utt2spk and the audio list
-            (segments, else wav.scp) name different utterances.
+        TopdownError: an utterance has not one speaker, or an id that names a file elsewhere; or
+            text, utt2spk and the audio list (segments, else wav.scp) name different utterances.
     """
     names = ["segments" if (directory / "segments").exists() else "wav.scp"]
     if needs_text or (directory / "text").exists():
@@ -59,6 +59,9 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
         if len(speaker.split()) != 1
     ]
     refuse_some(speakerless, f"{directory}/utt2spk has lines without one speaker")
+    # Audio is written to a file of this name; the path of a recording would be written over.
+    outside = [utterance for utterance in utt2spk if _leads_outside(utterance)]
+    refuse_some(outside, f"{directory}/utt2spk has ids that are paths out of the set's own folder")
     for name in names:
         table = read_table(directory / name)
         without, unknown = sorted(utt2spk.keys() - table.keys()), sorted(table.keys() - utt2spk)
@@ -69,6 +72,11 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
                 " them agree in local/data.sh"
             )
     return utt2spk
+
+
+def _leads_outside(utterance: str) -> bool:
+    path = PurePath(utterance)
+    return path.is_absolute() or ".." in path.parts
 
 
 def _some(names: Sequence[str]) -> str:
@@ -125,6 +133,9 @@ def combine(sources: Iterable[Path], target: Path) -> None:
     names = ["text", "utt2spk", "wav.scp"]
     if (sources[0] / "segments").exists():
         names.append("segments")
+    else:
+        # An earlier union may have left some.
+        (target / "segments").unlink(missing_ok=True)
     for name in names:
         union: dict[str, str] = {}
         for source in sources:

@@ -160,21 +160,37 @@ def _refuse_missing(recordings: Mapping[str, str], wav_scp: Path) -> None:
 
 
 def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: int) -> Done:
-    """Write one part, and say by utterance what was written."""
+    """Write one part, and say by utterance what was written.
+
+    Raises:
+        TopdownError: the audio cannot be read or written.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     kind, _, ark = audio_format.partition(".")
     written = {}
     faults: list[str] = []
     for utterance, samples in _read(cuts, rate, faults):
-        if ark:
-            place = _append(directory / "data_wav.ark", utterance, samples, kind, rate)
-        else:
-            # ESPnet writes to folders too where ids hold slashes.
-            place = str(directory / f"{utterance}.{kind}")
-            Path(place).parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(place, samples, rate, subtype="PCM_16", format=kind.upper())
+        try:
+            if ark:
+                place = _append(directory / "data_wav.ark", utterance, samples, kind, rate)
+            else:
+                place = _write_file(directory / f"{utterance}.{kind}", samples, kind, rate)
+        except (OSError, RuntimeError) as error:
+            channels = 1 if samples.ndim == 1 else samples.shape[1]
+            raise TopdownError(
+                f"cannot write {utterance} (channels: {channels}) as {audio_format} to"
+                f" {directory}: {error}; is the disk full, the id too long for a file's name, or"
+                " are these more than the 8 channels of flac? See --audio_format"
+            ) from None
         written[utterance] = Written(place, len(samples))
     return written, faults
+
+
+def _write_file(path: Path, samples: np.ndarray, kind: str, rate: int) -> str:
+    # ESPnet writes to folders too where ids hold slashes.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype="PCM_16", format=kind.upper())
+    return str(path)
 
 
 def _append(ark: Path, utterance: str, samples: np.ndarray, kind: str, rate: int) -> str:

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.corpora.kaldi_dir import TO_THE_END
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import audio, datadir
 from espnet_topdown.recipe.segments import Segment, read_segments
 from espnet_topdown.text_files import read_table
+
+SLOWEST, FASTEST = 0.1, 10.0  # beyond is no speech, and no number as sox's command has it
 
 
 def perturb(train: Path, factors: Sequence[float]) -> Path:
@@ -17,7 +20,17 @@ def perturb(train: Path, factors: Sequence[float]) -> Path:
 
     Returns:
         the directory of the union.
+
+    Raises:
+        TopdownError: there is no factor, or one is out of range or there twice.
     """
+    names = [f"{factor:g}" for factor in factors]
+    in_range = all(SLOWEST <= factor <= FASTEST for factor in factors)
+    if not (names and in_range) or len(set(names)) < len(names):
+        raise TopdownError(
+            f"asked for the speeds '{' '.join(names)}'; give different factors of {SLOWEST:g} to"
+            f" {FASTEST:g}, such as --speed_perturb_factors '0.9 1.0 1.1'"
+        )
     parts = []
     for factor in factors:
         if factor == 1:
@@ -47,6 +60,8 @@ def _write_at_speed(source: Path, target: Path, factor: float) -> None:
         for utterance, cut in read_segments(source).items():
             cuts[prefix + utterance] = prefix + _cut_at_speed(cut, factor)
         datadir.write_table(target / "segments", cuts)
+    else:
+        (target / "segments").unlink(missing_ok=True)
 
 
 def _cut_at_speed(cut: Segment, factor: float) -> str:

@@ -68,25 +68,50 @@ def tokenizer(
 
 
 def cleaner(name: str) -> Callable[[str], str]:
-    """ESPnet's text cleaner `name`; ``none`` changes nothing and needs no ESPnet."""
+    """ESPnet's text cleaner `name`; ``none`` changes nothing and needs no ESPnet.
+
+    Raises:
+        TopdownError: ESPnet has none of that name, or what it needs is not installed.
+    """
     if name in ("", "none"):
         return lambda line: line
     from espnet2.text.cleaner import TextCleaner
 
-    return TextCleaner(name)
+    clean = TextCleaner(name)
+    try:
+        clean("a")
+    except (RuntimeError, ImportError) as error:
+        # It looks at its name, and imports what it needs, at the first text.
+        raise TopdownError(
+            f"asked ESPnet for the text cleaner {name!r}, but it refused: {error}; see --cleaner"
+            " and --hyp_cleaner"
+        ) from None
+    return clean
 
 
 def join_texts(sources: Iterable[Path], target: Path) -> None:
     """Write the lines with text of several files to one.
 
     An id gets what the file's name has besides "text", so that sets may share ids.
+
+    Raises:
+        TopdownError: files of one name share an id.
     """
     lines = []
+    files: dict[str, Path] = {}
     for source in sources:
         suffix = source.name.replace("text", "", 1)
         for key, words in read_table(source).items():
-            if words:
-                lines.append(f"{key}{suffix} {words}")
+            if not words:
+                continue
+            name = f"{key}{suffix}"
+            if name in files:
+                raise TopdownError(
+                    f"the id {name} stands in {files[name]} and {source}; list each file once, and"
+                    " give one of them another name, such as text_more, which its ids then end in"
+                )
+            files[name] = source
+            lines.append(f"{name} {words}")
     write_lines(target, lines)
 
 
@@ -95,11 +120,23 @@ def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str,
 
     Args:
         path: the file.
-        tokens: those of the text.
+        tokens: those of the text; its token for unknown is the list's.
         special: blank and unknown, which come before them, and start/end, which comes last.
+
+    Raises:
+        TopdownError: the text holds the blank or start/end, or one name stands for two of them.
     """
     blank, unknown, ends = special
-    write_lines(path, (blank, unknown, *tokens, ends))
+    listed = [blank, unknown, *(token for token in tokens if token != unknown), ends]
+    # ESPnet stops at a list with a token twice (espnet2/text/token_id_converter.py, 202511).
+    repeated = [token for token, count in Counter(listed).items() if count > 1]
+    if repeated:
+        raise TopdownError(
+            f"{path}: {', '.join(repeated)} would be in the list twice: the text holds what stands"
+            " for the blank or for start and end; change the text in local/data.sh, or give other"
+            " names (--blank, --oov, --sos_eos)"
+        )
+    write_lines(path, listed)
 
 
 def count_tokens(texts: Iterable[str], tokenize: Tokenizer) -> list[str]:

@@ -138,6 +138,13 @@ def test_seed_decides(clone: Path, tmp_path: Path) -> None:
     assert texts[0] == texts[1] != texts[2]
 
 
+def test_a_set_written_anew_keeps_no_segments(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "segments").write_text("old old 0 1\n")
+    prepare(clone, tmp_path)
+    assert not (tmp_path / "train" / "segments").exists()
+
+
 def test_rotation_holds_speakers_out(clone: Path, tmp_path: Path) -> None:
     prepare(clone, tmp_path, "--rotation", "cy")
     for name, speaker in (("train", "bob"), ("dev", "ann"), ("test", "cy")):
@@ -154,11 +161,26 @@ def test_archive_gives_the_same_sets(clone: Path, tmp_path: Path) -> None:
     assert_equal(read_set(tmp_path / "a" / "test"), read_set(tmp_path / "b" / "test"))
 
 
+def test_an_archive_is_read_where_another_was_unpacked_before(clone: Path, tmp_path: Path) -> None:
+    older = tmp_path / "data" / "downloads" / "fsdd-1" / "recordings"
+    older.mkdir(parents=True)
+    soundfile.write(older / "7_bob_49.wav", np.ones(LENGTH), fsdd.RATE)
+    archive = tmp_path / "fsdd.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(clone / "recordings", "fsdd-2/recordings")
+    found = fsdd.recordings_dir(archive, tmp_path / "data" / "downloads")
+    assert found == tmp_path / "data" / "downloads" / "fsdd-2" / "recordings"
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         (["--rotation", "bo"], "no such speaker; did you mean bob?"),
         (["--snr_db", "loud"], "--snr_db loud: give a number"),
+        (["--snr_db", "nan"], "--snr_db nan: give a number"),
+        (["--snr_db", "inf"], "--snr_db inf: give a number"),
+        (["--snr_db=-4000"], "--snr_db -4000: give a number"),
+        (["--seed", "-1"], "--seed -1: give a whole number"),
         (["--dev_strings", "0"], "--dev_strings 0: every set needs"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import kaldiio
 import numpy as np
 import pytest
 import soundfile
@@ -39,6 +40,41 @@ def test_half_a_file_is_named_and_not_half_read(tmp_path: Path) -> None:
     for source in [*files, *commands]:
         with pytest.raises(TopdownError, match="truncated"):
             audio.read_audio(source)
+
+
+def test_half_a_recording_of_an_ark_is_named(tmp_path: Path) -> None:
+    sounds = {"a": (RATE, tone(0.1)), "b": (RATE, tone(0.2))}
+    kaldiio.save_ark(str(tmp_path / "x.ark"), sounds, scp=str(tmp_path / "x.scp"))
+    places = [line.split()[1] for line in (tmp_path / "x.scp").read_text().splitlines()]
+    assert [len(audio.read_audio(place)[0]) for place in places] == [800, 1600]
+    ark = tmp_path / "x.ark"
+    ark.write_bytes(ark.read_bytes()[:-200])
+    assert len(audio.read_audio(places[0])[0]) == 800
+    with pytest.raises(TopdownError, match="truncated, 3000 of 3200 bytes"):
+        audio.read_audio(places[1])
+    with pytest.raises(TopdownError, match="asked for the audio .*cannot be read"):
+        audio.read_audio(f"{ark}:99999")
+
+
+def test_headerless_audio_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(tone(0.1).tobytes())
+    with pytest.raises(TopdownError, match="a.raw', but it cannot be read"):
+        audio.read_audio(str(tmp_path / "a.raw"))
+
+
+@pytest.mark.parametrize(
+    "sample, said",
+    [
+        (float("nan"), "some of its samples are NaN or infinite"),
+        (float("-inf"), "some of its samples are NaN or infinite"),
+        (-16000.0, "floating-point samples reach 16000, where 1 is full scale"),
+    ],
+)
+def test_floats_that_are_no_samples_are_refused(tmp_path: Path, sample: float, said: str) -> None:
+    floats = np.array([0.0, 0.5, sample, 0.1])
+    soundfile.write(tmp_path / "a.wav", floats, RATE, subtype="FLOAT")
+    with pytest.raises(TopdownError, match=said):
+        audio.read_audio(str(tmp_path / "a.wav"))
 
 
 def test_a_command_is_run_and_a_failing_one_is_named(tmp_path: Path) -> None:

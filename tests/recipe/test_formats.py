@@ -142,3 +142,44 @@ def test_ids_with_slashes_are_files_in_folders(tmp_path: Path) -> None:
     assert formatted(source, tmp_path / "o") == {"r/1": 4000}
     place = read_table(tmp_path / "o" / "wav.scp")["r/1"]
     assert soundfile.info(place).frames == 4000
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "wav.ark"])
+def test_ids_that_are_paths_write_over_no_recording(tmp_path: Path, audio_format: str) -> None:
+    source = write_set(tmp_path / "d", {"a1": 0.1, "b1": 0.1})
+    before = (source / "a1.wav").read_bytes()
+    for outside in (f"{source}/a1", "../../../d/a1"):
+        datadir.write_table(source / "wav.scp", {outside: source / "b1.wav"})
+        datadir.write_table(source / "utt2spk", {outside: "a"})
+        datadir.write_table(source / "text", {outside: "A"})
+        with pytest.raises(TopdownError, match="ids that are paths out of .*\n  .*d/a1$"):
+            formats.format_set(
+                source,
+                tmp_path / "o",
+                audio_format=audio_format,
+                rate=RATE,
+                processes=1,
+                parts=1,
+            )
+        assert (source / "a1.wav").read_bytes() == before
+
+
+def test_audio_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    source = write_set(tmp_path / "d", {"a1": 0.1})
+    soundfile.write(source / "a1.wav", np.zeros((800, 9), np.int16), RATE)
+    for audio_format in ("flac", "flac.ark"):
+        with pytest.raises(TopdownError, match=r"cannot write a1 \(channels: 9\) as flac"):
+            formats.format_set(
+                source,
+                tmp_path / "o",
+                audio_format=audio_format,
+                rate=RATE,
+                processes=1,
+                parts=1,
+            )
+    long = "a" * 260
+    datadir.write_table(source / "wav.scp", {long: source / "a1.wav"})
+    datadir.write_table(source / "utt2spk", {long: "a"})
+    datadir.write_table(source / "text", {long: "A"})
+    with pytest.raises(TopdownError, match=r"cannot write aaa.*the id too long"):
+        formatted(source, tmp_path / "o")

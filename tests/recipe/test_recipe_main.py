@@ -60,9 +60,10 @@ def test_rates_are_read_as_espnet_writes_them(fs: str, hertz: int) -> None:
     assert parse_rate(fs) == hertz
 
 
-def test_a_rate_that_is_none_is_refused() -> None:
-    with pytest.raises(TopdownError, match="--fs 'fast'"):
-        parse_rate("fast")
+@pytest.mark.parametrize("fs", ["fast", "0", "-16k", "inf", "nan", "16", "1e9"])
+def test_a_rate_that_is_none_is_refused(fs: str) -> None:
+    with pytest.raises(TopdownError, match=f"--fs '{fs}'; give Hz, such as 16k or 8000"):
+        parse_rate(fs)
 
 
 def test_the_token_list_has_no_other_blank_than_space(tmp_path: Path) -> None:

@@ -17,6 +17,16 @@ def test_lm_text_gets_the_suffix_of_its_file(tmp_path: Path) -> None:
     assert (tmp_path / "lm" / "lm_train.txt").read_text() == "u1 A B\nu1_more C\n"
 
 
+def test_an_id_of_two_files_of_one_name_is_refused(tmp_path: Path) -> None:
+    # ESPnet stops at it with a traceback.
+    first, second = tmp_path / "a" / "text", tmp_path / "b" / "text"
+    datadir.write_table(first, {"u1": "A", "u2": ""})
+    datadir.write_table(second, {"u1": "C", "u2": "D"})
+    with pytest.raises(TopdownError, match="u1 stands in .*a/text and .*b/text; .* text_more"):
+        text.join_texts([first, second], tmp_path / "lm_train.txt")
+    assert not (tmp_path / "lm_train.txt").exists()
+
+
 @pytest.mark.parametrize(
     "kind, without_symbols, expected",
     [
@@ -43,6 +53,24 @@ def test_the_token_list_is_espnets(tmp_path: Path) -> None:
     text.write_token_list(tmp_path / "x" / "tokens.txt", tokens, ("<blank>", "<unk>", "<sos/eos>"))
     expected = ["<blank>", "<unk>", "B", "A", "<space>", "C", "<sos/eos>"]
     assert (tmp_path / "x" / "tokens.txt").read_text().split() == expected
+
+
+def test_a_transcripts_word_for_unknown_is_the_lists(tmp_path: Path) -> None:
+    # ESPnet stops with a traceback at a list that has a token twice.
+    special = ("<blank>", "<unk>", "<sos/eos>")
+    tokens = text.count_tokens(["A <unk> B"], text.tokenizer("word"))
+    text.write_token_list(tmp_path / "tokens.txt", tokens, special)
+    assert (tmp_path / "tokens.txt").read_text() == "<blank>\n<unk>\nA\nB\n<sos/eos>\n"
+    with pytest.raises(TopdownError, match="<blank>, <sos/eos> would be in the list twice"):
+        text.write_token_list(tmp_path / "other.txt", ["A", "<sos/eos>", "<blank>"], special)
+    with pytest.raises(TopdownError, match="<unk> would be in the list twice"):
+        text.write_token_list(tmp_path / "other.txt", ["A"], ("<unk>", "<unk>", "<sos/eos>"))
+    assert not (tmp_path / "other.txt").exists()
+
+
+def test_a_cleaner_that_espnet_lacks_is_refused(espnet: None) -> None:
+    with pytest.raises(TopdownError, match="the text cleaner 'nope', but it refused: .*--cleaner"):
+        text.cleaner("nope")
 
 
 def test_bpe_gives_the_asked_number_of_pieces_and_refuses_too_many(tmp_path: Path) -> None:

@@ -48,6 +48,25 @@ def test_segments_keep_their_place_in_the_faster_recording(tmp_path: Path) -> No
         speed.perturb(train, [1.1])
 
 
+def test_segments_of_an_earlier_preparation_are_cut_no_more(tmp_path: Path) -> None:
+    train = write_set(tmp_path / "train", {"r1": 1.0})
+    datadir.write_table(train / "segments", {"r1": "r1 0.2 0.5"})
+    speed.perturb(train, [1.0, 1.1])
+    assert (tmp_path / "train_sp" / "segments").exists()
+    (train / "segments").unlink()
+    speed.perturb(train, [1.0, 1.1])
+    for name in ("train_sp", "train_sp1.1"):
+        assert not (tmp_path / name / "segments").exists()
+
+
+@pytest.mark.parametrize("factors", [[], [0.9, 0.0], [-1.0], [1e9], [float("nan")], [0.9, 0.9]])
+def test_speeds_that_are_none_are_refused(tmp_path: Path, factors: list[float]) -> None:
+    train = write_set(tmp_path / "train", {"r1": 0.1})
+    with pytest.raises(TopdownError, match="asked for the speeds '.*--speed_perturb_factors"):
+        speed.perturb(train, factors)
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+
+
 @pytest.mark.skipif(shutil.which("sox") is None, reason="sox is the second route")
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_speed_agrees_with_sox(tmp_path: Path, factor: float) -> None:

@@ -254,6 +254,20 @@ if "${print_asr_exp}"; then
 fi
 
 # ---- checks ----
+check_whole stage stop_stage ngpu num_nodes nj inference_nj nbpe batch_size \
+    asr_speech_fold_length asr_text_fold_length lm_fold_length
+for name in num_nodes nj inference_nj batch_size; do
+    [ "${!name}" -ge 1 ] || die "--${name} is at least 1, not '${!name}'"
+done
+[[ ${skip_stages} =~ ^[0-9\ ]*$ ]] ||
+    die "--skip_stages is numbers with blanks between, not '${skip_stages}'"
+for name in dumpdir asr_exp lm_exp asr_stats_dir lm_stats_dir inference_tag train_set valid_set; do
+    [[ ! ${!name} =~ [[:space:]] ]] ||
+        die "${name} is '${!name}': blanks part the names in a list; give one without"
+done
+[[ "${dumpdir}${train_set}${valid_set}${test_sets}" != *,* ]] ||
+    die "--dumpdir '${dumpdir}' and the names of sets become parts of ESPnet's FILE,NAME,TYPE;" \
+        "give ones without commas"
 [ "${feats_type}" = raw ] ||
     die "--feats_type ${feats_type} needs ESPnet's own asr.sh (set ESPNET_ROOT); valid here: raw"
 [[ ${token_type} =~ ^(bpe|char|word)$ ]] ||
@@ -282,6 +296,8 @@ for file in "${asr_config}" "${lm_config}" "${inference_config}" path.sh cmd.sh 
 done
 . ./path.sh
 . ./cmd.sh
+command -v "${python%% *}" > /dev/null ||
+    die "--python names '${python}', which is not on PATH"
 for command in "${train_cmd}" "${cuda_cmd}" "${decode_cmd}"; do
     command -v "${command%% *}" > /dev/null || die "cmd.sh names '${command}', which is not on PATH"
 done
