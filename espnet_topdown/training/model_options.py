@@ -37,6 +37,9 @@ def options_of(
     parser = task.get_parser()
     given = read_config(config)
     known = {action.dest for action in parser._actions}
+    # An experiment's own config names the file that it was launched by. The parser would read that
+    # file, which may be gone, or another by now (espnet2/utils/config_argparse.py).
+    known.discard("config")
     # As espnet2/utils/config_argparse.py does: a text passes the option's own type, so that
     # `init: none` is no initialisation and not one called none.
     parser.set_defaults(**{key: value for key, value in given.items() if key in known})

@@ -103,8 +103,11 @@ def _ancestors_seeds(parent: Mapping[str, Any], directory: Path) -> dict[int, st
     """Seed -> directory of the parent, or of an ancestor of it, that was trained under it."""
     seeds = {parent.get("seed", 0): str(directory)}
     above = (parent.get("topdown_conf") or {}).get("parent")
-    # The line of ancestors ends where one was moved away.
-    while above and (Path(above) / "config.yaml").exists():
+    seen = {directory.resolve()}
+    # The line of ancestors ends where one was moved away, or where a training into an ancestor's
+    # directory, refused or not, has left its own config there: that line runs in a circle.
+    while above and (Path(above) / "config.yaml").exists() and Path(above).resolve() not in seen:
+        seen.add(Path(above).resolve())
         config = read_config(Path(above) / "config.yaml")
         seeds.setdefault(config.get("seed", 0), above)
         above = (config.get("topdown_conf") or {}).get("parent")

@@ -97,3 +97,15 @@ def test_options_that_this_espnet_would_refuse_are_noted(tmp_path: Path) -> None
     assert "does not know adam_power, and would refuse to train" in note
     path.write_text(yaml.safe_dump(SPEECH | {"adam_power": 3, "output_dir": "exp"}))
     assert model_options.notes(task_of("asr"), path) == []
+
+
+@pytest.mark.usefixtures("espnet")
+@pytest.mark.parametrize("fate", ["edited", "gone"])
+def test_an_experiments_options_are_its_own_whatever_became_of_the_config_that_it_was_launched_by(
+    tmp_path: Path, fate: str
+) -> None:
+    launched_by = tmp_path / "conf.yaml"
+    if fate == "edited":
+        launched_by.write_text(yaml.safe_dump({"encoder_conf": ENCODER | {"num_blocks": 3}}))
+    model = built(tmp_path, SPEECH | {"config": str(launched_by)})
+    assert len(model.encoder.encoders) == 1

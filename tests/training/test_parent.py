@@ -79,3 +79,17 @@ def test_child_of_an_untied_parent_must_be_untied(lm_base, train, tmp_path, caps
         train(tmp_path / "q", lm_phase(parent, seed=2000))
     message = "has separate matrices for lm.encoder.weight and lm.decoder.weight"
     assert message in capsys.readouterr().err
+
+
+def test_a_line_of_ancestors_that_runs_in_a_circle_ends(tmp_path):
+    from espnet_topdown.training.parent import _ancestors_seeds
+
+    for name, seed, above in (("one", 1, "two"), ("two", 2, "one"), ("own", 3, "own")):
+        (tmp_path / name).mkdir()
+        config = {"seed": seed, "topdown_conf": {"parent": str(tmp_path / above)}}
+        (tmp_path / name / "config.yaml").write_text(yaml.safe_dump(config))
+    seeds = {}
+    for name in ("one", "own"):
+        config = yaml.safe_load((tmp_path / name / "config.yaml").read_text())
+        seeds[name] = list(_ancestors_seeds(config, tmp_path / name))
+    assert seeds == {"one": [1, 2], "own": [3]}
