@@ -56,7 +56,7 @@ def test_code_map_names_every_folder_of_the_package() -> None:
     code_map = (ROOT / "CONTRIBUTING.md").read_text().split("## Code map")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in code_map.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)/`", row)}
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert named == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
 

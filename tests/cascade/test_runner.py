@@ -171,6 +171,9 @@ def test_orphaned_trainer_is_waited_for_not_joined_by_a_second_writer(
     pid = os.fork()
     if pid == 0:
         with files.locked(lock, "training"):
+            # Until the runner runs: before that it tries the phases, which takes its time.
+            while files.holder(tmp_path / "cascade" / ".lock") is None:
+                time.sleep(0.05)
             time.sleep(2)
         os._exit(0)
     while files.holder(lock) is None:

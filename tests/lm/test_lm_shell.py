@@ -97,7 +97,10 @@ def test_odd_options_are_refused_before_any_work(recipe: Path, calls: Path, case
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--max_epoch", "unknown option --max_epoch; see --help (options of the training go in"),
+        (
+            "--max_epoch",
+            "unknown option --max_epoch; see --help; an option of the training itself is given as",
+        ),
         ("--lm_conf", "unknown option --lm_conf; near it: --lm_config"),
     ],
 )

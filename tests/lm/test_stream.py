@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,6 +241,24 @@ def test_an_untied_embedding_trains_below_a_frozen_softmax(
     assert config["lm_conf"]["tie_weights"] is False
 
 
+class Stopped(Exception):
+    """A training was killed."""
+
+
+def stop_after(epochs: int, patch: pytest.MonkeyPatch) -> None:
+    """Let trainings die before the epoch after so many."""
+    from espnet2.train.trainer import Trainer
+
+    train_one_epoch = Trainer.train_one_epoch
+
+    def train_or_stop(*args: object, **kwargs: Any) -> bool:
+        if kwargs["reporter"].get_epoch() > epochs:
+            raise Stopped
+        return train_one_epoch(*args, **kwargs)
+
+    patch.setattr(Trainer, "train_one_epoch", train_or_stop)
+
+
 def test_a_resumed_frozen_phase_ends_bit_identical(
     tmp_path: Path, trained: Path, train: Callable[..., object]
 ) -> None:
@@ -249,7 +268,10 @@ def test_a_resumed_frozen_phase_ends_bit_identical(
     options = dict(lm_conf=DROPOUT, seed=1003, optim_conf=conf, topdown_conf=phase)
     train(tmp_path / "whole", max_epoch=3, **options)
     for stop in (1, 2):
-        train(tmp_path / f"stop{stop}", max_epoch=stop, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(stop, patch)
+            with pytest.raises(Stopped):
+                train(tmp_path / f"stop{stop}", max_epoch=3, **options)
         train(tmp_path / f"stop{stop}", max_epoch=3, **options)
         whole = torch.load(tmp_path / "whole/3epoch.pth", weights_only=True)
         resumed = torch.load(tmp_path / f"stop{stop}/3epoch.pth", weights_only=True)

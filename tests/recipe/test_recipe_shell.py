@@ -84,7 +84,7 @@ def test_training_without_transcripts_is_refused_before_audio_is_read() -> None:
     Path("data/train/text").unlink()
     said = "asked for data/train/text, but there is no such file"
     assert said in refused("asr.sh", *SETS, "--stage", "3")
-    assert not Path("dump/raw/org/train").exists()
+    assert not Path("dump/raw/org/train/data").exists()
 
 
 @pytest.mark.usefixtures("recipe")
