@@ -57,6 +57,7 @@ class Cascade:
         """
         cascade = cls._find(base, plan, directory or default_directory(base, plan))
         cascade.facts.check_dropouts(cascade.phases)
+        cascade.facts.check_moving(cascade.phases)
         cascade.facts.check_freeze_param(cascade.phases, cascade.base.config)
         return cascade
 
