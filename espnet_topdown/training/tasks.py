@@ -36,13 +36,19 @@ class TopdownTask(AbsTask):
         Weights that ESPnet ties are untied before the model is built, if the phase says so.
 
         Raises:
-            TopdownError: a faulty `topdown_conf`, a model without such a tie, or a directory in
+            TopdownError: a faulty `topdown_conf`, one beside an adapter, a model without such a tie, or a directory in
                 which another process trains.
         """
         trains = not args.collect_stats and not args.dry_run
         if not args.topdown_conf or not trains:
             super().main_worker(args)
             return
+        # Before ESPnet builds the adapter, which may need a package that is not there.
+        if vars(args).get("use_adapter"):
+            raise TopdownError(
+                "topdown_conf and use_adapter exclude one another: an adapter renames the layers;"
+                " train without it (use_adapter: false)"
+            )
         conf = TopdownConf.from_conf(args.topdown_conf)
         if conf.unties:
             untie(vars(args))
