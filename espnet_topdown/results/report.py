@@ -46,7 +46,7 @@ FILLS = {"frozen": "#0072B2", "kept": "url(#kept)", "loaded": "#CC79A7", "fresh"
 WORDS = {
     "frozen": "kept and frozen",
     "kept": "kept and trained",
-    "loaded": "pre-trained again",
+    "loaded": "loaded, not drawn",
     "fresh": "fresh and trained",
 }
 KEPT_PATTERN = (

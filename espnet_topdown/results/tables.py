@@ -67,10 +67,9 @@ def _loaded_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
         if row.loaded:
             phases.setdefault(row.loaded, []).append(row.name)
     for layers, names in phases.items():
-        yield (
-            f"Loaded, not drawn, in {', '.join(dict.fromkeys(names))}: {layer_span(layers)}, which"
-            " started from their pre-trained checkpoint."
-        )
+        # Phases of several cascades share their names.
+        where = ", ".join(dict.fromkeys(names))
+        yield f"Loaded from a pre-trained checkpoint, not drawn, in {where}: {layer_span(layers)}."
 
 
 def _phase_cells(row: PhaseResult) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from espnet_topdown.versions import espnet_version
 
 # Gone since openai-whisper 20231105; ESPnet imports it (espnet2/asr/encoder/whisper_encoder.py).
 _WHISPER = "whisper.audio:N_MELS"
+_OLDER_WHISPER = "pip install --no-deps --no-build-isolation openai-whisper==20230918"
 # ESPnet's choice of a part -> module, or attribute of one, that it imports when it is built
 # (espnet2/asr of 202511 and 202611).
 _NEEDS = {
@@ -134,8 +135,9 @@ def lacking(needed: str, error: Exception) -> str:
     advice = "install it as ESPnet's tools/installers do"
     if package in EXTRAS:
         advice = f"pip install 'espnet_topdown[{EXTRAS[package]}]'"
-    if needed == _WHISPER and isinstance(error, AttributeError):
-        advice = "ESPnet needs an older one: pip install --no-deps openai-whisper==20230918"
+    if package == "whisper":
+        # That one's own dependencies are of its time and do not fit torch's.
+        advice += f", then the one that ESPnet needs: {_OLDER_WHISPER}"
     missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
     is_absent = missing.partition(".")[0] == package
     state = "is not installed here" if is_absent else f"does not import here ({error})"

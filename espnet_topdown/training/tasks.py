@@ -36,8 +36,8 @@ class TopdownTask(AbsTask):
         Weights that ESPnet ties are untied before the model is built, if the phase says so.
 
         Raises:
-            TopdownError: a faulty `topdown_conf`, one beside an adapter, a model without such a tie, or a directory in
-                which another process trains.
+            TopdownError: a faulty `topdown_conf`, one beside an adapter, a model without such a
+                tie, or a directory in which another process trains.
         """
         trains = not args.collect_stats and not args.dry_run
         if not args.topdown_conf or not trains:

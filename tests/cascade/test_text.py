@@ -80,9 +80,11 @@ def test_plan_results_and_report_say_which_fresh_layers_are_loaded(
     assert said in out
     main(["results", str(copy)])
     capsys.readouterr()
-    told = "Loaded, not drawn, in phase0, phase1, phase2: encoder.embed, which"
+    told = (
+        "Loaded from a pre-trained checkpoint, not drawn, in phase0, phase1, phase2: encoder.embed."
+    )
     assert told in (copy / "RESULTS.md").read_text()
     page = (copy / "report.html").read_text()
-    assert page.count("encoder.embed pre-trained again</title>") == 3
+    assert page.count("encoder.embed loaded, not drawn</title>") == 3
     rows = json.loads((copy / "results.json").read_text())["phases"]
     assert [row["loaded"] for row in rows] == [["encoder.embed"]] * 3

@@ -52,8 +52,8 @@ def refused(tmp_path: Path, changes: dict[str, object], task: str = "asr", **mor
         (dict(frontend="s3prl"), "s3prl", "pip install 'espnet_topdown[ssl]'"),
         (FUSED, "s3prl", "pip install 'espnet_topdown[ssl]'"),
         (BART, "transformers", "pip install 'espnet_topdown[hf]'"),
-        (dict(encoder="whisper"), "whisper", "pip install 'espnet_topdown[whisper]'"),
-        (dict(decoder="transducer"), "warprnnt_pytorch", "as ESPnet's tools/installers do"),
+        (dict(encoder="whisper"), "whisper", "pip install 'espnet_topdown[whisper]', then"),
+        (dict(decoder="transducer"), "warprnnt_pytorch", "install it as ESPnet's"),
     ],
 )
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(
@@ -61,7 +61,7 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
 ) -> None:
     error = refused(tmp_path, changes)
     assert f"needs {package}, which is not installed here; " in error
-    assert error.endswith(advice)
+    assert f"; {advice}" in error
     setup = (Path(__file__).parents[2] / "setup.py").read_text()
     for extra in re.findall(r"\[(\w+)\]", advice):
         assert f'"{extra}": [' in setup
@@ -102,7 +102,7 @@ def test_a_whisper_that_is_too_new_for_espnet_is_told_with_one_that_fits(
     monkeypatch.setitem(sys.modules, "whisper.audio", audio)
     error = refused(tmp_path, dict(encoder="whisper"))
     assert "does not import here (module 'whisper.audio' has no attribute 'N_MELS')" in error
-    assert error.endswith("pip install --no-deps openai-whisper==20230918")
+    assert error.endswith("pip install --no-deps --no-build-isolation openai-whisper==20230918")
 
 
 def test_a_checkpoint_that_would_have_to_be_downloaded_is_named(
