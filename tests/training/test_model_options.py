@@ -95,3 +95,9 @@ def test_options_that_this_espnet_would_refuse_are_noted(tmp_path: Path) -> None
     assert "does not know adam_power, and would refuse to train" in note
     path.write_text(yaml.safe_dump(SPEECH | {"adam_power": 3, "output_dir": "exp"}))
     assert model_options.notes(task_of("asr"), path) == []
+
+
+@pytest.mark.usefixtures("espnet")
+def test_statistics_that_lie_elsewhere_are_left_out(tmp_path: Path) -> None:
+    lost = {"normalize": "global_mvn", "normalize_conf": {"stats_file": "exp/none/stats.npz"}}
+    assert built(tmp_path, SPEECH | lost).normalize is None
