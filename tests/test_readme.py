@@ -80,3 +80,9 @@ def test_error_rates_of_the_recipe_come_from_its_tables() -> None:
     told = set(re.findall(r"\d+\.\d\d(?= %)", (recipe / "README.md").read_text()))
     assert len(told) > 4
     assert told <= set(re.findall(r"\d+\.\d\d", (recipe / "RESULTS.md").read_text()))
+
+
+def test_tested_classes_are_those_that_the_tests_build() -> None:
+    import tested
+
+    assert tested.table() in TEXT

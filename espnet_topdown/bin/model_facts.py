@@ -6,7 +6,7 @@ line and the runner need neither torch nor ESPnet. `espnet_topdown.cascade.model
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,13 @@ from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.freeze_param import frozen_by, left_random
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan_file import read_plan
-from espnet_topdown.training import checkpoint, model_layers, model_options, phase_end
+from espnet_topdown.training import (
+    checkpoint,
+    model_layers,
+    model_options,
+    obstacles,
+    phase_end,
+)
 from espnet_topdown.training.tasks import task_of
 from espnet_topdown.versions import versions
 
@@ -60,25 +66,34 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     options = model_options.options_of(
         task, args.config, vocab_size=args.vocab_size, input_size=args.input_size
     )
+    own_order = read_plan(args.plan).layers if args.plan else None
+    obstacles.check(task, options, args.config, has_own_order=bool(own_order))
     model = model_options.build(task, options, args.config)
-    order = model_layers.order_of(model, read_plan(args.plan).layers if args.plan else None)
+    order = model_layers.order_of(model, own_order)
     parameters = model_layers.parameter_counts(model, order)
     notes = model_layers.layer_notes(model, order)
     tied_to = model_layers.layers_held_by_ties(model, order)
     config = read_config(args.config)
-    frozen = {"frozen_by_base": _frozen_counts(model, order, config)}
+    parameter_names = dict(model.named_parameters())
+    frozen_names = frozen_by(config.get("freeze_param") or [], parameter_names)
+    counted = {
+        "frozen_by_base": _counts(model, order, frozen_names),
+        "loaded": _counts(model, order, order.loaded),
+    }
+    moving = model_layers.moving_state(model, order)
     tensors = dict(model.named_parameters(remove_duplicate=False))
     # What a phase with 'init_param: drop' would leave random.
     for key, own in (("left_random", config), ("random_if_dropped", config | {"init_param": []})):
         names = left_random(own, tensors, order.loaded)
-        frozen[key] = {layer.name: len(set(layer.tensors) & set(names)) for layer in order.layers}
+        counted[key] = {layer.name: len(set(layer.tensors) & set(names)) for layer in order.layers}
     layers = [
         {
             "name": layer,
             "parameters": parameters[layer],
             "notes": notes[layer],
             "tied_to": tied_to[layer],
-            **{key: counts[layer] for key, counts in frozen.items()},
+            "moving": moving[layer],
+            **{key: counts[layer] for key, counts in counted.items()},
         }
         for layer in order.names
     ]
@@ -96,15 +111,12 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     return facts | _history(args.config.parent)
 
 
-def _frozen_counts(
-    model: torch.nn.Module, order: LayerOrder, config: Mapping[str, Any]
-) -> dict[str, int]:
-    """Parameters of each layer that the config's ``freeze_param`` freezes."""
+def _counts(model: torch.nn.Module, order: LayerOrder, names: Collection[str]) -> dict[str, int]:
+    """How many of each layer's parameters are those of `names`."""
     parameters = dict(model.named_parameters())
-    names = set(frozen_by(config.get("freeze_param") or [], parameters))
     counts = {}
     for layer in order.layers:
-        own = names & set(layer.tensors)
+        own = parameters.keys() & set(names) & set(layer.tensors)
         counts[layer.name] = sum(parameters[name].numel() for name in own)
     return counts
 

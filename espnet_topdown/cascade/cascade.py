@@ -81,6 +81,7 @@ class Cascade:
         held = facts.held_from_above()
         phases = expand(read, facts.names, experiment.seed, held=held)
         facts.check_dropouts(phases)
+        facts.check_moving(phases)
         facts.check_freeze_param(phases, experiment.config)
         return cls(
             base=experiment, plan=read, paths=paths, facts=facts, phases=phases, plan_file=plan

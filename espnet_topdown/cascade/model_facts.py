@@ -7,7 +7,7 @@ needs neither torch nor ESPnet; a rerun reads them from the cascade's ``model.js
 import hashlib
 import statistics
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from espnet_topdown import check, files, warm
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.plan.freeze_param import fault
-from espnet_topdown.plan.layers import acts_inside
+from espnet_topdown.plan.layers import acts_inside, moving_fault
 from espnet_topdown.plan.plan import UNTIED, Phase, Sides
 from espnet_topdown.versions import check_versions, espnet_version
 
@@ -34,7 +34,7 @@ def _are_rows(value: Any) -> bool:
 
 
 # Of what is written; facts of another one are found again.
-_FORMAT = b"2"
+_FORMAT = b"3"
 _LIST = Must("a list", lambda value: isinstance(value, list))
 _LAYER = {
     "name": check.NAME,
@@ -140,6 +140,42 @@ class ModelFacts:
         if "freeze_param" in phase.train:
             return {}
         return {layer["name"]: layer.get("frozen_by_base", 0) for layer in self.data["layers"]}
+
+    @property
+    def loaded_by_base(self) -> tuple[str, ...]:
+        """Layers that start from a pre-trained checkpoint whenever the model is built."""
+        return tuple(layer["name"] for layer in self.data["layers"] if layer.get("loaded"))
+
+    def loaded_layers(self, phase: Phase) -> tuple[str, ...]:
+        """Fresh layers that start from a pre-trained checkpoint instead of being drawn."""
+        fresh = phase.sides(self.names).fresh
+        return tuple(name for name in self.loaded_by_base if name in fresh)
+
+    def loaded_parameters(self, layers: Collection[str]) -> int:
+        """Parameters of `layers` that start from a pre-trained checkpoint."""
+        count = 0
+        for layer in self.data["layers"]:
+            if layer["name"] in layers:
+                count += layer.get("loaded", 0)
+        return count
+
+    def check_moving(self, phases: Iterable[Phase]) -> None:
+        """Refuse `phases` that would freeze state that a forward pass moves.
+
+        Raises:
+            TopdownError: the faults of all of them.
+        """
+        faults = []
+        for phase in phases:
+            frozen = phase.sides(self.names).frozen
+            moving = []
+            for layer in self.data["layers"]:
+                if layer["name"] in frozen:
+                    moving += layer.get("moving", [])
+            if moving:
+                faults.append(f"{phase.name}: {moving_fault(moving)}")
+        if faults:
+            raise TopdownError("\n".join(faults))
 
     def check_freeze_param(self, phases: Iterable[Phase], config: Mapping[str, Any]) -> None:
         """Refuse `phases` whose fresh layers the base's ``freeze_param`` would leave random.

@@ -17,6 +17,7 @@ from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.experiment.train_log import read_progress, trained_epochs
 from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.kinds import BASE_KIND
+from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.table import aligned
 
@@ -33,14 +34,28 @@ def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
     for layer in reversed(layers):
         count = layer["parameters"]
         share = 100 * count / max(total, 1)
-        rows.append([layer["name"], f"{count:,}", f"{share:.1f}%", layer["notes"]])
+        notes = ", ".join(filter(None, [_frozen_note(layer), layer["notes"]]))
+        rows.append([layer["name"], f"{count:,}", f"{share:.1f}%", notes])
     rows.append(["all", f"{total:,}", "100.0%", ""])
     return aligned(["layer", "parameters", "share", "notes"], rows)
 
 
+def _frozen_note(layer: Mapping[str, Any]) -> str:
+    """How much of a layer the base's ``freeze_param`` froze; empty where nothing."""
+    frozen = layer.get("frozen_by_base", 0)
+    if not frozen:
+        return ""
+    if frozen == layer["parameters"]:
+        return "FROZEN by freeze_param"
+    return f"{frozen:,} FROZEN by freeze_param"
+
+
 def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None = None) -> str:
     """The phases with what they freeze and draw; once judged, the dev criterion and verdict too."""
-    header = ["phase", "kind", "cut", "parent", "seed", "frozen", "fresh", "epochs"]
+    header = ["phase", "kind", "cut", "parent", "seed", "frozen", "fresh"]
+    if cascade.facts.loaded_by_base:
+        header.append("loaded")
+    header.append("epochs")
     rows = [_plan_base_row(cascade)]
     for phase in cascade.phases:
         rows.append(_plan_row(cascade, phase, records))
@@ -59,7 +74,8 @@ def _plan_base_row(cascade: Cascade) -> list[str]:
     seed = str(cascade.base.seed)
     frozen = cascade.facts.base_frozen
     trained = cascade.facts.total - frozen
-    return [BASE, BASE_KIND, "-", "-", seed, f"{frozen:,}", f"{trained:,}", epochs]
+    loaded = _loaded_cells(cascade, cascade.facts.loaded_by_base)
+    return [BASE, BASE_KIND, "-", "-", seed, f"{frozen:,}", f"{trained:,}", *loaded, epochs]
 
 
 def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
@@ -68,7 +84,16 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
     if phase.name in records:
         epochs = records[phase.name]["epochs"]
     names = [phase.name, phase.kind, phase.cut or "-", phase.parent]
-    return [*names, str(phase.seed), f"{frozen:,}", f"{total - frozen:,}", str(epochs)]
+    loaded = _loaded_cells(cascade, cascade.facts.loaded_layers(phase))
+    sizes = [f"{frozen:,}", f"{total - frozen:,}", *loaded]
+    return [*names, str(phase.seed), *sizes, str(epochs)]
+
+
+def _loaded_cells(cascade: Cascade, layers: Sequence[str]) -> list[str]:
+    """Parameters that start from a pre-trained checkpoint, of a model that has any."""
+    if not cascade.facts.loaded_by_base:
+        return []
+    return [f"{cascade.facts.loaded_parameters(layers):,}"]
 
 
 def _max_epoch(cascade: Cascade, phase: Phase) -> int:
@@ -113,6 +138,7 @@ def notes(cascade: Cascade) -> list[str]:
         )
     if config.get("init_param"):
         lines.append(_init_param_note(cascade))
+    lines += _loaded_notes(cascade)
     if config.get("freeze_param"):
         frozen = ", ".join(config["freeze_param"])
         fate = "stays frozen in every phase"
@@ -138,6 +164,20 @@ def notes(cascade: Cascade) -> list[str]:
                 f"{layer['name']} shares its matrix with {others}; across a cut: tied: {ways}"
             )
     return lines
+
+
+def _loaded_notes(cascade: Cascade) -> list[str]:
+    """Which fresh layers are those of a pre-trained checkpoint again, said loudly."""
+    phases: dict[tuple[str, ...], list[str]] = {}
+    for phase in cascade.phases:
+        loaded = cascade.facts.loaded_layers(phase)
+        if loaded:
+            phases.setdefault(loaded, []).append(phase.name)
+    return [
+        f"FRESH LAYERS START FROM THEIR PRE-TRAINED CHECKPOINT, THEY ARE NOT DRAWN:"
+        f" {layer_span(layers)} ({', '.join(names)})"
+        for layers, names in phases.items()
+    ]
 
 
 def _init_param_note(cascade: Cascade) -> str:

@@ -127,6 +127,25 @@ def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) 
     return all(inside)
 
 
+def layer_span(names: Sequence[str]) -> str:
+    """Layer names for a sentence: of a stack the first and the last, others by name."""
+    stacks: dict[str, list[str]] = {}
+    for name in names:
+        stacks.setdefault(name.split(".")[0], []).append(name)
+    spans = []
+    for own in stacks.values():
+        spans += own if len(own) < 3 else [f"{own[0]} to {own[-1]}"]
+    return ", ".join(spans)
+
+
+def moving_fault(moving: Sequence[str]) -> str:
+    """The message about state of frozen layers that a forward pass may move."""
+    return (
+        f"{', '.join(moving[:4])}: state of a frozen layer that a forward pass may move and that"
+        " cannot be kept fixed; move the cut so that this layer is not frozen"
+    )
+
+
 def layer_order(
     parts: Mapping[str, str],
     tensors: Iterable[str],
@@ -190,22 +209,31 @@ def _matching(tensors: Sequence[str], patterns: Sequence[str]) -> frozenset[str]
     return frozenset(t for t in tensors if any(_match(pattern, t) for pattern in patterns))
 
 
+def unknown_parts(parts: Mapping[str, str]) -> str | None:
+    """The message about `parts` of a model that the table does not know; None without any."""
+    lacking = []
+    for part, name in parts.items():
+        if find_model(part, name) is None:
+            lacking.append(f"the {part} '{name}' (known: {', '.join(MODELS[part])})")
+    if not lacking:
+        return None
+    return f"no layer order is known for {' and '.join(lacking)}; {_OWN_ORDER}"
+
+
 def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, ...]:
     """Rows of the table's classes, lowest first, and those of the outputs beside the decoder's."""
     rows: tuple[Row, ...] = ()
     roots = {tensor.split(".")[0] for tensor in tensors}
-    lacking = []
+    fault = unknown_parts(parts)
+    if fault:
+        raise TopdownError(fault)
     for part, name in parts.items():
         model = find_model(part, name)
-        if model is None:
-            lacking.append(f"the {part} '{name}' (known: {', '.join(MODELS[part])})")
-            continue
+        assert model is not None
         # The states of the recogniser's decoder are what the second encoder reads.
         if part == "md_encoder":
             rows += (Row("asr_decoder", ("extra_asr_decoder",)),)
         rows += model.rows
-    if lacking:
-        raise TopdownError(f"no layer order is known for {' and '.join(lacking)}; {_OWN_ORDER}")
     tops = [root for root in OUTPUTS if root in roots]
     # Speech translation with one decoder has the recogniser's as a second top, as CTC is.
     if "extra_asr_decoder" in roots and "md_encoder" not in parts:

@@ -54,6 +54,8 @@ class Model:
         tie: the weights that it can tie.
         loaded: prefixes of what starts from a pre-trained checkpoint whenever it is built: such
             tensors are never drawn.
+        loads_by: the part's attribute by which it is told to load them, where it can start at
+            random instead.
         constants: buffers that no forward pass changes, so that a frozen layer may hold them.
         note: what a reader of a plan for such a model should know.
     """
@@ -63,6 +65,7 @@ class Model:
     rates: Mapping[str, str] = field(default_factory=dict)
     tie: Tie | None = None
     loaded: tuple[str, ...] = ()
+    loads_by: str | None = None
     constants: tuple[str, ...] = ()
     note: str | None = None
 
@@ -182,6 +185,7 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
                 row("encoder.{k}", "encoder.encoder.layers.{k}"),
             ),
             loaded=("encoder",),
+            loads_by="beats_ckpt_path",
         ),
         "torchaudiohubert": Model(
             "TorchAudioHuBERTPretrainEncoder",
@@ -280,6 +284,7 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
                 row("output", "decoder.lm_head"),
             ),
             loaded=("decoder.decoder", "decoder.lm_head"),
+            loads_by="load_pretrained_weights",
         ),
     },
     "lm": {

@@ -21,7 +21,7 @@ PHASE_WIDTH = 96
 GAP = 8
 CHARACTER = 7
 LINE_HEIGHT = 15
-LEGEND_WIDTH = 580
+LEGEND_WIDTH = 730
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem;
   color: #111 }
@@ -45,8 +45,13 @@ summary { font-weight: bold; font-size: 1.3em; margin: 1rem 0 }
   h2 { break-after: avoid }
 }
 """
-FILLS = {"frozen": "#0072B2", "kept": "url(#kept)", "fresh": "#ffffff"}
-WORDS = {"frozen": "kept and frozen", "kept": "kept and trained", "fresh": "fresh and trained"}
+FILLS = {"frozen": "#0072B2", "kept": "url(#kept)", "loaded": "#CC79A7", "fresh": "#ffffff"}
+WORDS = {
+    "frozen": "kept and frozen",
+    "kept": "kept and trained",
+    "loaded": "loaded, not drawn",
+    "fresh": "fresh and trained",
+}
 KEPT_PATTERN = (
     '<defs><pattern id="kept" width="7" height="7" patternUnits="userSpaceOnUse"'
     ' patternTransform="rotate(45)"><rect width="7" height="7" fill="#fff"/>'
@@ -122,7 +127,9 @@ def _image(file: str, png: bytes) -> str:
 
 
 def layer_state(row: PhaseResult, layers: Sequence[str], layer: str) -> str:
-    """What a phase did with a layer: "frozen", "kept" (copied and trained on) or "fresh".
+    """What a phase did with a layer: "frozen", "kept", "loaded" or "fresh".
+
+    Kept is copied and trained on, loaded starts from a pre-trained checkpoint, fresh is drawn.
 
     Args:
         row: the phase.
@@ -132,6 +139,8 @@ def layer_state(row: PhaseResult, layers: Sequence[str], layer: str) -> str:
     # A tied tensor can freeze a layer below the cut, so what was recorded goes before the kind.
     if layer in row.frozen:
         return "frozen"
+    if layer in row.loaded:
+        return "loaded"
     if row.is_base or KINDS[row.kind].freezes:
         return "fresh"
     sides = Sides.of(row.kind, row.cut, layers)
@@ -182,7 +191,7 @@ def _legend(x: int, y: int) -> list[str]:
             f'<rect x="{left}" y="{y}" width="16" height="16" fill="{FILLS[state]}" stroke="#333"/>'
         )
         marks.append(_text(left + 22, y + 13, words))
-    return [*marks, _text(x + 450, y + 13, "* selected on dev")]
+    return [*marks, _text(x + 150 * len(WORDS), y + 13, "* selected on dev")]
 
 
 def _layer_mark(x: float, y: float, state: str, title: str) -> str:

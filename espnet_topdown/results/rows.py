@@ -34,6 +34,7 @@ class PhaseResult:
         curve: dev criterion of each epoch.
         perplexity: test perplexity by data set (language models).
         frozen: names of its frozen layers.
+        loaded: names of the fresh layers that started from a pre-trained checkpoint.
         settings: what else makes phases of one kind and cut the same experiment under another seed
             (parent, dropout, tied weights, training options).
         parameters: of the whole model; None where that was not recorded.
@@ -56,6 +57,7 @@ class PhaseResult:
     curve: tuple[float | None, ...] = ()
     perplexity: Mapping[str, float] | None = None
     frozen: tuple[str, ...] = ()
+    loaded: tuple[str, ...] = ()
     settings: str = ""
     parameters: int | None = None
     role: Role = CANDIDATE
@@ -115,6 +117,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             curve=tuple(record["dev"]["curve"]),
             perplexity=_perplexity(directory),
             frozen=cascade.facts.frozen_layers(phase),
+            loaded=cascade.facts.loaded_layers(phase),
             settings=_settings(phase),
             parameters=total,
             role=phase.role,
@@ -141,6 +144,7 @@ def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseRes
         directory=base.directory,
         curve=tuple(cascade.criterion.curve(cascade.facts.epochs)),
         perplexity=_perplexity(base.directory),
+        loaded=cascade.facts.loaded_by_base,
         parameters=cascade.facts.total,
     )
 

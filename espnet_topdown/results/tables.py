@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from espnet_topdown.plan.kinds import CONTROL_KINDS
+from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.results.compare import Cell, Change, SetComparison
 from espnet_topdown.results.rows import PhaseResult, bases
 from espnet_topdown.results.scoring import Score
@@ -63,9 +64,22 @@ def phases_table(
         )
     if unfinished:
         notes.append(f"Not finished: {', '.join(unfinished)}.")
+    notes += _loaded_notes(rows)
     if not decoded and not texts:
         notes.append("No phase was decoded, so there are no error rates.")
     return Table("Phases", header, body, notes)
+
+
+def _loaded_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
+    """Which fresh layers started from a pre-trained checkpoint."""
+    phases: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        if row.loaded:
+            phases.setdefault(row.loaded, []).append(row.name)
+    for layers, names in phases.items():
+        # Phases of several cascades share their names.
+        where = ", ".join(dict.fromkeys(names))
+        yield f"Loaded from a pre-trained checkpoint, not drawn, in {where}: {layer_span(layers)}."
 
 
 def _phase_cells(row: PhaseResult) -> tuple[str, ...]:
@@ -313,6 +327,7 @@ def phase_data(row: PhaseResult) -> dict[str, Any]:
         "curve": [_finite(value) for value in row.curve],
         "perplexity": perplexity,
         "frozen": list(row.frozen),
+        "loaded": list(row.loaded),
     }
 
 

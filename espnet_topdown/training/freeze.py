@@ -6,17 +6,17 @@ unless switched off; recurrent layers stay in train mode, because cuDNN cannot b
 through one in eval mode. Which layers, and when, is decided by the caller.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _NormBase
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.layers import LayerOrder, acts_inside
+from espnet_topdown.plan.layers import LayerOrder, acts_inside, moving_fault
 from espnet_topdown.training.casts import cast_once
 from espnet_topdown.training.checkpoint import State
-from espnet_topdown.training.model_layers import dropouts, tied_groups
+from espnet_topdown.training.model_layers import dropouts, moving_state, tied_groups
 
 
 def read_parent(model: torch.nn.Module, state: State, source: str) -> State:
@@ -40,6 +40,12 @@ def read_parent(model: torch.nn.Module, state: State, source: str) -> State:
         model.load_state_dict(dict(state), strict=True)
         return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     except RuntimeError as error:
+        lacking = _lacking_modules(model, state)
+        if lacking:
+            raise TopdownError(
+                f"{source} has no tensors of {', '.join(lacking)}; give a model file of the whole"
+                " model (a training with 'save_strategy: all' writes such), or this architecture"
+            ) from None
         # The first line only names the class.
         lines = str(error).splitlines()[1:4]
         reason = "; ".join(line.strip() for line in lines)
@@ -48,6 +54,15 @@ def read_parent(model: torch.nn.Module, state: State, source: str) -> State:
         ) from None
     finally:
         model.load_state_dict(own, strict=True)
+
+
+def _lacking_modules(model: torch.nn.Module, state: State) -> list[str]:
+    """The parts of `model`, such as ``frontend.upstream``, of which `state` has no tensor."""
+    return sorted(_modules(model.state_dict()) - _modules(state))
+
+
+def _modules(names: Iterable[str]) -> set[str]:
+    return {".".join(name.split(".")[:2]) for name in names}
 
 
 def _check_ties(model: torch.nn.Module, state: State, source: str) -> None:
@@ -115,27 +130,17 @@ def freeze(
         TopdownError: a frozen layer has other state that a forward pass may move, or no parameter
             would be left to train.
     """
-    norms = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, _NormBase) and order.of_module(name) in layers
-    ]
-    fixed = set()
-    for name, norm in norms:
-        norm.register_forward_pre_hook(_stay_in_eval)
-        fixed |= {f"{name}.{buffer}" for buffer, _ in norm.named_buffers()}
+    for name, module in model.named_modules():
+        if isinstance(module, _NormBase) and order.of_module(name) in layers:
+            module.register_forward_pre_hook(_stay_in_eval)
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    moving = []
     for name in tensors:
         if name in parameters:
             parameters[name].requires_grad_(False)
-        elif name not in fixed and name not in order.constants:
-            moving.append(name)
+    state = moving_state(model, order)
+    moving = [name for layer in layers for name in state[layer]]
     if moving:
-        raise TopdownError(
-            f"{', '.join(moving[:4])}: state of a frozen layer that a forward pass may move and"
-            " that cannot be kept fixed; move the cut so that this layer is not frozen"
-        )
+        raise TopdownError(moving_fault(moving))
     if not any(parameter.requires_grad for parameter in parameters.values()):
         raise TopdownError("nothing is left to train: every parameter is frozen")
     cast_once(model)

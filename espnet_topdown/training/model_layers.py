@@ -5,8 +5,8 @@ Which tensors form a layer is decided in `espnet_topdown.plan.layers`; freezing 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.modules.batchnorm import _NormBase
@@ -73,8 +73,9 @@ def order_of(
     Raises:
         TopdownError: as `layer_order`; also when a frontend that is no layer has parameters.
     """
+    parts = model_parts(model)
     order = layer_order(
-        model_parts(model),
+        parts,
         model.state_dict(),
         custom=custom,
         conditioned=_conditioned_layer(model),
@@ -86,7 +87,16 @@ def order_of(
             f"{type(model.frontend).__name__} has parameters of its own ({outside[0]}, ...), which"
             " are in no layer; give the plan an order of your own: 'layers:'"
         )
-    return order
+    random = [part for part, name in parts.items() if _starts_at_random(model, part, name)]
+    loaded = [name for name in order.loaded if name.split(".")[0] not in random]
+    return replace(order, loaded=frozenset(loaded))
+
+
+def _starts_at_random(model: torch.nn.Module, part: str, name: str) -> bool:
+    """Whether a part that can load a pre-trained checkpoint was told not to."""
+    known = find_model(part, name)
+    attribute = known.loads_by if known else None
+    return attribute is not None and not getattr(getattr(model, part), attribute, True)
 
 
 def _conditioned_layer(model: torch.nn.Module) -> int | None:
@@ -191,6 +201,30 @@ def layers_held_by_ties(model: torch.nn.Module, order: LayerOrder) -> dict[str, 
     return held
 
 
+def loaded_layers(order: LayerOrder, layers: Collection[str]) -> list[str]:
+    """Those of `layers` that start from a pre-trained checkpoint, lowest first."""
+    return [
+        layer.name
+        for layer in order.layers
+        if layer.name in layers and order.loaded.intersection(layer.tensors)
+    ]
+
+
+def moving_state(model: torch.nn.Module, order: LayerOrder) -> dict[str, list[str]]:
+    """For each layer, the buffers that a forward pass may move and that cannot be kept fixed.
+
+    Those of normalisation are kept fixed (see `espnet_topdown.training.freeze`).
+    """
+    fixed = set(order.constants)
+    for name, module in model.named_modules():
+        if isinstance(module, _NormBase) and order.of_module(name):
+            fixed |= {f"{name}.{buffer}" for buffer, _ in module.named_buffers()}
+    still = fixed | _parameters(model).keys()
+    return {
+        layer.name: [name for name in layer.tensors if name not in still] for layer in order.layers
+    }
+
+
 def layer_notes(model: torch.nn.Module, order: LayerOrder) -> dict[str, str]:
     """What freezing a layer meets there: running statistics, dropout rates, recurrence, ties."""
     notes: dict[str, list[str]] = {name: [] for name in order.names}
@@ -203,9 +237,10 @@ def layer_notes(model: torch.nn.Module, order: LayerOrder) -> dict[str, str]:
         elif isinstance(module, torch.nn.RNNBase):
             for layer in _served(name, model, order):
                 notes[layer].append(f"part of one nn.{type(module).__name__}")
-    for held in order.layers:
-        if order.loaded.intersection(held.tensors):
-            notes[held.name].append("loaded from its pre-trained checkpoint, never drawn")
+    for held in loaded_layers(order, order.names):
+        notes[held].append("loaded from its pre-trained checkpoint, never drawn")
+    for layer, moving in moving_state(model, order).items():
+        notes[layer] += [f"{name} moves and cannot be frozen" for name in moving]
     for rate in dropouts(model, order):
         note = f"dropout {getattr(rate.module, rate.attribute):g}"
         if len(rate.layers) != 1:

@@ -11,6 +11,7 @@ import torch
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.task import is_written_by_espnet
+from espnet_topdown.training import obstacles
 from espnet_topdown.training.tasks import TopdownTask
 from espnet_topdown.versions import espnet_version
 
@@ -53,8 +54,10 @@ def options_of(
             _fill_tokens(options, name, vocab_size)
     if options.__dict__.get("input_size") is None and input_size:
         options.input_size = input_size
-    # A config before stage 10 has no statistics; they belong to no layer.
-    has_statistics = (vars(options).get("normalize_conf") or {}).get("stats_file")
+    # A config before stage 10 has no statistics, and a packed model has them at another place; they
+    # belong to no layer.
+    statistics = (vars(options).get("normalize_conf") or {}).get("stats_file")
+    has_statistics = statistics is not None and Path(statistics).exists()
     if vars(options).get("normalize") and not has_statistics:
         options.normalize = None
     return options
@@ -100,12 +103,12 @@ def build(task: type[TopdownTask], options: argparse.Namespace, config: Path) ->
     try:
         return task.build_model(options)
     except ImportError as error:
-        missing = error.name or "a package"
-        raise TopdownError(
-            f"{config}: its model needs {missing}, which is not installed here ({error}); install"
-            " it as ESPnet's tools/installers do"
-        ) from error
+        missing = obstacles.lacking(error.name or "a package", error)
+        raise TopdownError(f"{config}: its model needs {missing}") from error
     except Exception as error:
+        fault = obstacles.download_fault(options, error)
+        if fault:
+            raise TopdownError(f"{config}: {fault}") from error
         # All that is run here is ESPnet's: what it raises is about the config.
         raise TopdownError(
             f"ESPnet {espnet_version()} cannot build the model of {config}:"

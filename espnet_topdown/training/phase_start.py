@@ -17,7 +17,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import training_key
 from espnet_topdown.experiment.phase_dir import BEGUN, RECORD, REDO, START, holds_training
 from espnet_topdown.plan.freeze_param import fault, left_random
-from espnet_topdown.plan.layers import LayerOrder
+from espnet_topdown.plan.layers import LayerOrder, layer_span
 from espnet_topdown.plan.plan import Sides
 from espnet_topdown.plan.ties import tie_of
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -271,6 +271,8 @@ def _log(
 ) -> None:
     total = sum(model_layers.parameter_counts(model, order).values())
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    pretrained = model_layers.loaded_layers(order, begun.sides.fresh)
+    loaded = f" (of these loaded, not drawn: {layer_span(pretrained)})" if pretrained else ""
     source = "none"
     if begun.parent is not None:
         path = begun.parent.directory / begun.parent.file
@@ -278,7 +280,7 @@ def _log(
     logging.info(
         f"top-down: {conf.kind}, cut {conf.cut or 'none'}, seed {seed}, parent {source};"
         f" frozen: {', '.join(begun.sides.frozen) or 'none'} ({frozen:,} of {total:,} parameters);"
-        f" fresh: {', '.join(begun.sides.fresh) or 'none'};"
+        f" fresh: {', '.join(begun.sides.fresh) or 'none'}{loaded};"
         f" dropout in frozen layers: {conf.dropout}; threads {torch.get_num_threads()}"
     )
     for note in order.notes:

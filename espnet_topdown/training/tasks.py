@@ -63,8 +63,9 @@ class TopdownTask(AbsTask):
         Weights that ESPnet ties are untied before the model is built, if the phase says so.
 
         Raises:
-            TopdownError: a faulty `topdown_conf`, a model without such a tie, or a phase's
-                directory in which another process trains (for another training it is waited).
+            TopdownError: a faulty `topdown_conf`, one beside an adapter, a model without such a
+                tie, or a phase's directory in which another process trains (for another training it
+                is waited).
         """
         is_spawned = multiprocessing.parent_process() is not None
         # Nobody above a spawned worker would see more of an exception than status 1.
@@ -81,6 +82,12 @@ class TopdownTask(AbsTask):
             super().main_worker(args)
             return
         _refuse_code(args.init_param)
+        # Before ESPnet builds the adapter, which may need a package that is not there.
+        if vars(args).get("use_adapter"):
+            raise TopdownError(
+                "topdown_conf and use_adapter exclude one another: an adapter renames the layers;"
+                " train without it (use_adapter: false)"
+            )
         conf = TopdownConf.from_conf(args.topdown_conf)
         if conf.unties:
             untie(vars(args))

@@ -76,10 +76,6 @@ class TopdownTrainer(Trainer):
         if not isinstance(options, TopdownOptions):
             super().run(**kwargs)
             return
-        if getattr(options, "use_adapter", False):
-            raise TopdownError(
-                "topdown_conf and use_adapter exclude one another: an adapter renames the layers"
-            )
         output_dir = Path(options.output_dir)
         counts = counts_of(options.keep_nbest_models)
         writes = _writes(kwargs["distributed_option"])

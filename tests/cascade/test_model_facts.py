@@ -85,6 +85,29 @@ def test_fresh_layers_that_freeze_param_leaves_random_are_refused_unless_trained
     assert "'train: {freeze_param: []}'" in first
 
 
+def test_fresh_layers_that_start_from_a_checkpoint_are_told_from_drawn_ones() -> None:
+    model = facts(EMBED, RNN, OUTPUT)
+    model.data["layers"][0]["loaded"] = 60
+    model.data["layers"][1]["loaded"] = 20
+    upper = Phase("phase1", "top_down", "output", "phase0", 1)
+    assert model.loaded_layers(upper) == ("embed", "rnn")
+    assert model.loaded_parameters(model.loaded_layers(upper)) == 80
+    # Of kept layers nothing is loaded again.
+    lower = Phase("phase2", "top_down", "rnn", "phase0", 1)
+    assert model.loaded_layers(lower) == ("embed",)
+    assert model.loaded_layers(Phase("phase3", "continue", None, "phase0", 1)) == ()
+    assert model.loaded_layers(Phase("restart", "restart", None, "phase0", 1)) == ("embed", "rnn")
+
+
+def test_phases_that_would_freeze_what_moves_are_refused_before_any_training() -> None:
+    model = facts(EMBED, RNN, OUTPUT)
+    model.data["layers"][1]["moving"] = ["rnn.global_step"]
+    model.check_moving([Phase("phase1", "top_down", "output", "phase0", 1)])
+    frozen = Phase("phase2", "top_down", "rnn", "phase0", 1)
+    with pytest.raises(TopdownError, match="phase2: rnn.global_step: state of a frozen layer"):
+        model.check_moving([frozen])
+
+
 def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
     dropouts = {"lm.drop.p": ["embed", "rnn"], "out.p": ["output"]}
     model = facts(EMBED, RNN, OUTPUT, dropouts=dropouts)

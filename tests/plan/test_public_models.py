@@ -173,6 +173,7 @@ def test_gradients_of_a_sinc_preencoder_arrive_last(espnet):
     assert first == sorted(first, reverse=True)
 
 
+@pytest.mark.builds("warprnnt_pytorch", decoder="transducer")
 def test_a_transducer_has_joint_network_and_ctc_on_top(espnet, monkeypatch):
     pretrained.transducer_loss(monkeypatch)
     config = BASE | dict(
@@ -194,6 +195,7 @@ def test_a_transducer_has_joint_network_and_ctc_on_top(espnet, monkeypatch):
     )
 
 
+@pytest.mark.builds("ssl", frontend="s3prl")
 def test_an_s3prl_frontend_is_the_lowest_layer_and_loaded(espnet, tmp_path):
     conf = pretrained.wavlm(tmp_path)
     config = BASE | dict(input_size=None, frontend="s3prl", frontend_conf=conf)
@@ -209,6 +211,7 @@ def test_an_s3prl_frontend_is_the_lowest_layer_and_loaded(espnet, tmp_path):
     assert first == sorted(first, reverse=True)
 
 
+@pytest.mark.builds("whisper", encoder="whisper", decoder="whisper")
 def test_whisper_classifies_with_the_matrix_that_it_embeds_with(espnet, monkeypatch):
     pretrained.small_whisper(monkeypatch)
     config = BASE | dict(input_size=1, encoder="whisper", decoder="whisper")
@@ -224,6 +227,7 @@ def test_whisper_classifies_with_the_matrix_that_it_embeds_with(espnet, monkeypa
     check_placed(model)
 
 
+@pytest.mark.builds("hf", postencoder="hugging_face_transformers")
 @pytest.mark.parametrize("name", ["bert", "bart"])
 def test_a_hugging_face_postencoder_has_layers(name, espnet, tmp_path):
     conf = dict(model_name_or_path=pretrained.hugging_face(tmp_path, name))
@@ -238,6 +242,7 @@ def test_a_hugging_face_postencoder_has_layers(name, espnet, tmp_path):
     assert first == sorted(first, reverse=True)
 
 
+@pytest.mark.builds("hf", decoder="hugging_face_transformers")
 def test_a_hugging_face_decoder_has_layers_and_its_tie(espnet, tmp_path):
     conf = dict(model_name_or_path=pretrained.hugging_face(tmp_path, "bart"))
     model = build("asr", BASE | dict(decoder="hugging_face_transformers", decoder_conf=conf))
@@ -250,6 +255,7 @@ def test_a_hugging_face_decoder_has_layers_and_its_tie(espnet, tmp_path):
     check_placed(model)
 
 
+@pytest.mark.builds("hf", postdecoder="hugging_face_transformers", deliberationencoder="conformer")
 def test_deliberation_reads_encoder_and_transcript(espnet, tmp_path):
     bert = pretrained.hugging_face(tmp_path, "bert")
     config = BASE | dict(
@@ -273,3 +279,13 @@ def test_all_parts_outside_the_table_are_named_at_once(espnet):
         getattr(model, part).__class__ = unknown
     with pytest.raises(TopdownError, match="encoder 'UnknownEncoder'.*decoder 'UnknownDecoder'"):
         order_of(model)
+
+
+def test_a_part_is_loaded_where_it_was_given_a_checkpoint_alone(espnet, tmp_path):
+    config = BASE | dict(input_size=1, encoder="beats", encoder_conf=dict(beats_config=BEATS))
+    model = build("asr", config)
+    assert not order_of(model).loaded
+    # As from `beats_ckpt_path` (espnet2/asr/encoder/beats_encoder.py).
+    model.encoder.beats_ckpt_path = str(tmp_path / "beats.pt")
+    order = order_of(model)
+    assert order.loaded == {name for name in model.state_dict() if name.startswith("encoder.")}

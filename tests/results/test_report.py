@@ -162,3 +162,12 @@ def test_state_of_each_layer(
 )
 def test_names_of_controls_are_read_in_full(name: str, lines: list[str]) -> None:
     assert broken(name) == lines
+
+
+def test_a_fresh_layer_from_a_checkpoint_is_loaded_and_a_frozen_one_frozen(tmp_path: Path) -> None:
+    frozen = ("embed", "decoder.0", "output")
+    row = phase(
+        tmp_path, "p1", "top_down", cut="decoder", frozen=frozen, loaded=("embed", "encoder.0")
+    )
+    states = [layer_state(row, NAMES, name) for name in NAMES]
+    assert states == ["frozen", "loaded", "frozen", "frozen"]

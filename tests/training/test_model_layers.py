@@ -10,6 +10,7 @@ from espnet_topdown.training.model_layers import (
     dropouts,
     layer_notes,
     layers_held_by_ties,
+    moving_state,
     order_of,
     parameter_counts,
     tied_groups,
@@ -121,4 +122,16 @@ def test_notes_say_what_freezing_meets(espnet):
     assert notes["rnn.1"] == f"part of one nn.LSTM, {shared}"
     conformer = build("asr", tiny.asr_config("conformer", None))
     notes = layer_notes(conformer, order_of(conformer))
+    assert "BatchNorm1d (running statistics)" in notes["encoder.0"]
+
+
+def test_state_that_cannot_be_frozen_is_noted_and_batchnorms_is_not(espnet):
+    model = build("asr", tiny.asr_config("conformer", "transformer"))
+    model.encoder.embed.register_buffer("global_step", torch.zeros(1))
+    order = order_of(model)
+    moving = moving_state(model, order)
+    assert moving.pop("encoder.embed") == ["encoder.embed.global_step"]
+    assert not any(moving.values())
+    notes = layer_notes(model, order)
+    assert "encoder.embed.global_step moves and cannot be frozen" in notes["encoder.embed"]
     assert "BatchNorm1d (running statistics)" in notes["encoder.0"]

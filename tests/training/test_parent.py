@@ -31,12 +31,26 @@ def change_a_shape(parent: Path) -> None:
         torch.save(state, path)
 
 
+def drop_the_subsampling(parent: Path) -> None:
+    """As ESPnet saves a base of which it was told to save the trained parameters alone."""
+    for path in parent.glob("[0-9]*epoch.pth"):
+        kept = {k: v for k, v in load_state(path).items() if not k.startswith("encoder.embed.")}
+        torch.save(kept, path)
+
+
 MISFITS = {
     "no experiment": (shutil.rmtree, "is no trained experiment"),
     "no model": (lambda parent: (parent / "valid.acc.ave.pth").unlink(), "no model file"),
     "torn": (tear, "is torn or is not a model file"),
     "other tokens": (change_a_token, "another token list"),
     "other architecture": (change_a_shape, "does not fit this model"),
+    "a part is not saved": (
+        drop_the_subsampling,
+        (
+            "has no tensors of encoder.embed; give a model file of the whole model (a training with"
+            " 'save_strategy: all'"
+        ),
+    ),
 }
 
 

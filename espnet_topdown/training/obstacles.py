@@ -1,0 +1,179 @@
+"""What stands in the way of a model here, all at once and before it is built.
+
+Missing packages, classes without a layer order and adapters. What ESPnet finds at fault with its
+own options is told by `espnet_topdown.training.model_options`.
+"""
+
+import argparse
+import pkgutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.layers import unknown_parts
+from espnet_topdown.plan.model_table import MODELS
+from espnet_topdown.training.tasks import TopdownTask
+from espnet_topdown.versions import espnet_version
+
+# Gone since openai-whisper 20231105; ESPnet imports it (espnet2/asr/encoder/whisper_encoder.py).
+_WHISPER = "whisper.audio:N_MELS"
+_OLDER_WHISPER = "pip install --no-deps --no-build-isolation openai-whisper==20230918"
+# ESPnet's choice of a part -> module, or attribute of one, that it imports when it is built
+# (espnet2/asr of 202511 and 202611).
+_NEEDS = {
+    ("frontend", "s3prl"): "s3prl.nn",
+    ("frontend", "huggingface"): "transformers",
+    ("frontend", "whisper"): _WHISPER,
+    ("encoder", "whisper"): _WHISPER,
+    ("encoder", "hugging_face_transformers"): "transformers",
+    ("encoder", "wav2vec2"): "fairseq",
+    ("encoder", "hubert"): "fairseq",
+    ("encoder", "hubert_pretrain"): "fairseq",
+    ("encoder", "longformer"): "longformer.longformer",
+    ("postencoder", "hugging_face_transformers"): "transformers",
+    ("postdecoder", "hugging_face_transformers"): "transformers",
+    ("decoder", "whisper"): _WHISPER,
+    ("decoder", "hugging_face_transformers"): "transformers",
+    ("decoder", "transducer"): "warprnnt_pytorch",
+}
+# Package -> extra of setup.py that brings it.
+EXTRAS = {"s3prl": "ssl", "transformers": "hf", "whisper": "whisper"}
+# Options by which a part names its pre-trained checkpoint.
+_UPSTREAMS = ("upstream", "path_or_url", "model_name_or_path", "whisper_model", "model")
+
+
+def check(
+    task: type[TopdownTask],
+    options: argparse.Namespace,
+    config: Path,
+    *,
+    has_own_order: bool = False,
+) -> None:
+    """Refuse a model that cannot be built or cut here.
+
+    Args:
+        task: whose options they are.
+        options: as the task's parser gave them.
+        config: the file that they come from, for the message.
+        has_own_order: whether the plan has a layer order, so that the table is not asked.
+
+    Raises:
+        TopdownError: everything that stands in its way.
+    """
+    parts, faults = _parts(task, options)
+    unknown = None if has_own_order else unknown_parts(parts)
+    if unknown:
+        faults.append(unknown)
+    # A model's parts may need the same package.
+    faults += dict.fromkeys(_missing(options))
+    if vars(options).get("use_adapter"):
+        faults.append(
+            f"use_adapter ({options.adapter}): an adapter renames the layers that it is put into;"
+            " train without it (use_adapter: false)"
+        )
+    if faults:
+        raise TopdownError("\n".join(f"{config}: {fault}" for fault in faults))
+
+
+def _parts(
+    task: type[TopdownTask], options: argparse.Namespace
+) -> tuple[dict[str, str], list[str]]:
+    """Part -> class, of those that the options name; and those that this ESPnet does not have."""
+    parts, faults = {}, []
+    for choices in task.class_choices_list:
+        name = vars(options).get(choices.name)
+        # A frontend outside the table computes features: it is no layer.
+        if choices.name not in MODELS or choices.name == "frontend" or not name:
+            continue
+        try:
+            parts[choices.name] = choices.get_class(name).__name__
+        except ValueError:
+            has = ", ".join(choices.classes)
+            faults.append(
+                f"ESPnet {espnet_version()} has no {choices.name} '{name}' for this task (it has:"
+                f" {has})"
+            )
+    return parts, faults
+
+
+def _missing(options: argparse.Namespace) -> Iterator[str]:
+    """The packages that the parts need and that do not import here."""
+    for part in MODELS:
+        for choice in _choices(options, part):
+            needed = _NEEDS.get((part, choice))
+            if needed is None or (choice == "transducer" and _is_multi_blank(options)):
+                continue
+            try:
+                pkgutil.resolve_name(needed)
+            # An installed package of the wrong version fails in ways of its own.
+            except Exception as error:
+                yield f"the {part} '{choice}' needs {lacking(needed, error)}"
+
+
+def _choices(options: argparse.Namespace, part: str) -> list[str]:
+    """ESPnet's choice of a part, and the several of a fused frontend."""
+    conf: Mapping[str, Any] = vars(options).get(f"{part}_conf") or {}
+    fused = [row.get("frontend_type") for row in conf.get("frontends") or []]
+    return [choice for choice in (vars(options).get(part), *fused) if choice]
+
+
+def _is_multi_blank(options: argparse.Namespace) -> bool:
+    """Whether the transducer's loss is ESPnet's own (espnet2/asr/espnet_model.py)."""
+    conf: Mapping[str, Any] = vars(options).get("model_conf") or {}
+    return bool(conf.get("transducer_multi_blank_durations"))
+
+
+def lacking(needed: str, error: Exception) -> str:
+    """What to say of what ESPnet cannot import, and what brings it.
+
+    Args:
+        needed: a module, or an attribute of one after a colon.
+        error: as the import failed.
+    """
+    package = needed.partition(".")[0]
+    advice = "install it as ESPnet's tools/installers do"
+    if package in EXTRAS:
+        advice = f"pip install 'espnet_topdown[{EXTRAS[package]}]'"
+    if package == "whisper":
+        # That one's own dependencies are of its time and do not fit torch's.
+        advice += f", then the one that ESPnet needs: {_OLDER_WHISPER}"
+    missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+    is_absent = missing.partition(".")[0] == package
+    state = "is not installed here" if is_absent else f"does not import here ({error})"
+    return f"{package}, which {state}; {advice}"
+
+
+def download_fault(options: argparse.Namespace, error: BaseException) -> str | None:
+    """The message about a pre-trained checkpoint that is not here; None for another error."""
+    chain = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    roots = {type(link).__module__.partition(".")[0] for link in chain}
+    if not roots & {"urllib", "urllib3", "requests", "huggingface_hub", "httpx", "socket"}:
+        return None
+    wanted = []
+    for part in MODELS:
+        for name, value in _named(vars(options).get(f"{part}_conf") or {}):
+            wanted.append(f"{part}_conf's {name} '{value}'")
+    return (
+        f"{', '.join(wanted) or 'a pre-trained checkpoint'} is not here and cannot be downloaded;"
+        " fetch it once on a machine with a network (building the model there leaves it in the"
+        f" cache), or name a local file or directory: {error}"
+    )
+
+
+def _named(conf: Any) -> Iterator[tuple[str, str]]:
+    """The pre-trained checkpoints that a ``_conf`` names, also in what it nests."""
+    if isinstance(conf, list):
+        for item in conf:
+            yield from _named(item)
+    if not isinstance(conf, Mapping):
+        return
+    for name, value in conf.items():
+        if name in _UPSTREAMS and isinstance(value, str):
+            yield name, value
+        else:
+            yield from _named(value)
