@@ -26,7 +26,7 @@ REFUSED = {
     "lists": (LISTS, "its aliases stand for .* values; write it out without them"),
     "merges": (MERGES, "its aliases stand for"),
     "inside itself": ("a: &a [*a]", "an alias stands inside its own anchor"),
-    "deep": ("[" * 2000, "it is nested too deeply"),
+    "deep": ("[" * 800, "it is nested too deeply"),
     "code": ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
     "no date": ("2020-99-99", "month must be in 1..12"),
 }

@@ -37,7 +37,7 @@ RECORDINGS = "recordings.json"
 # Of a phase: what follows from the rest of the file.
 NOT_STORED = ("directory", "dev_name", "hypotheses")
 # What earlier versions did not record of a phase.
-LATER = ("train_loss", "lr", "trigger")
+LATER = ("train_loss", "lr", "trigger", "loaded")
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
 
@@ -78,6 +78,7 @@ PHASE = {
     "train_loss": LIST,
     "lr": LIST,
     "trigger": check.whole(0),
+    "loaded": LIST,
 }
 
 
@@ -127,7 +128,7 @@ def read_record(path: Path) -> Record:
     phases = []
     for values, texts in zip(stored["phases"], hypotheses, strict=True):
         fields = {key: value for key, value in values.items() if key != "decoded"}
-        for key in ("curve", "frozen", "train_loss", "lr"):
+        for key in ("curve", "frozen", "train_loss", "lr", "loaded"):
             fields[key] = tuple(values.get(key, ()))
         phase = RecordedPhase(
             **fields,
