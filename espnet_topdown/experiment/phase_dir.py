@@ -115,6 +115,21 @@ def key_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def check_unfinished(directory: Path) -> None:
+    """Refuse to train in the directory of a finished phase.
+
+    A job may have waited in a queue while a later run did its work.
+
+    Raises:
+        TopdownError: its record is there.
+    """
+    if (directory / RECORD).exists():
+        raise TopdownError(
+            f"{directory} is finished ({RECORD} is there); to train again, give another output"
+            " directory"
+        )
+
+
 def write_record(directory: Path, record: Mapping[str, Any]) -> None:
     """Mark the phase in `directory` as finished."""
     files.write_json(directory / RECORD, {**record, "sha256": record_sum(record)})

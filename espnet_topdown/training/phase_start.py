@@ -15,7 +15,7 @@ import torch
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import training_key
-from espnet_topdown.experiment.phase_dir import BEGUN, RECORD, REDO, START, holds_training
+from espnet_topdown.experiment.phase_dir import BEGUN, REDO, START, holds_training
 from espnet_topdown.plan.freeze_param import fault, left_random
 from espnet_topdown.plan.layers import LayerOrder, layer_span
 from espnet_topdown.plan.plan import Sides
@@ -217,12 +217,6 @@ def _start(begun: Begun, conf: TopdownConf, config: Mapping[str, Any]) -> dict[s
 
 def _write_start(output_dir: Path, start: dict[str, Any]) -> None:
     """Write start.json, or compare with the one that an interrupted run of this phase left."""
-    # A job may have waited in a queue while a later run did its work.
-    if (output_dir / RECORD).exists():
-        raise TopdownError(
-            f"{output_dir} is finished ({RECORD} is there); to train again, give another output"
-            " directory"
-        )
     # What is left of a training that never ended an epoch is not resumed.
     is_resumed = holds_training(output_dir)
     if is_resumed:

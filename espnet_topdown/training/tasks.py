@@ -24,7 +24,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest, reported
-from espnet_topdown.experiment.phase_dir import LOCK
+from espnet_topdown.experiment.phase_dir import LOCK, check_unfinished
 from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
@@ -93,6 +93,8 @@ class TopdownTask(AbsTask):
             untie(vars(args))
         # The runner waits for a phase's trainer itself.
         with _held(args, waits=False):
+            # Before ESPnet writes its config.yaml over the finished phase's.
+            check_unfinished(Path(args.output_dir))
             super().main_worker(args)
 
     @classmethod

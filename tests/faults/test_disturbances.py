@@ -151,14 +151,15 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
 def test_a_late_trainer_does_not_touch_a_finished_phase(place, trial, capfd):
     trial.finish()
     directory = trial.directory / "phase1"
-    before = {p.name: p.read_bytes() for p in directory.glob("*.pth")}
-    words = ["asr", "--config", str(directory / "phase.yaml")]
+    kept = [*directory.glob("*.pth"), directory / "config.yaml"]
+    before = {path.name: path.read_bytes() for path in kept}
+    words = ["asr", "--config", str(directory / "phase.yaml"), "--max_epoch", "99"]
     words += ["--output_dir", str(directory), "--resume", "true"]
     log = trial.place / "late.log"
     assert harness.Direct(warm.Command("espnet_topdown.bin.train", words, log)).wait() == 1
     # By the descriptor, since pytest has replaced sys.stderr.
     assert "is finished (record.json is there)" in capfd.readouterr().err
-    assert {p.name: p.read_bytes() for p in directory.glob("*.pth")} == before
+    assert {path.name: path.read_bytes() for path in kept} == before
 
 
 def test_exp_can_be_moved_between_two_runs(place, trial, tmp_path):
