@@ -19,15 +19,21 @@ def of_base(config: Mapping[str, Any]) -> int:
     return max(int(config["ngpu"]), int(config.get("dist_world_size") or 1))
 
 
-def visible() -> int:
-    """GPUs that a training on this machine would see; torch, which would know, takes seconds."""
-    devices = len(list(Path("/dev").glob("nvidia[0-9]*")))
+def devices() -> int:
+    """GPUs of this machine, by their files; torch, which would know, takes seconds."""
+    count = len(list(Path("/dev").glob("nvidia[0-9]*")))
     # AMD's: one node for all computing, one for each GPU.
     if Path("/dev/kfd").exists():
-        devices += len(list(Path("/dev/dri").glob("renderD*")))
+        count += len(list(Path("/dev/dri").glob("renderD*")))
+    return count
+
+
+def visible() -> int:
+    """GPUs that a training on this machine would see."""
+    count = devices()
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is None or devices == 0:
-        return devices
+    if allowed is None or count == 0:
+        return count
     return len([name for name in allowed.split(",") if name.strip() not in ("", "-1")])
 
 

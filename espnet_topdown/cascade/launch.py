@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown import warm
+from espnet_topdown.cascade import gpus
 from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.warm.groups import told
@@ -88,14 +89,18 @@ def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:
         return {}
     needed = launch.jobs * launch.ngpu
     if visible is None:
-        names = [str(number) for number in range(needed)]
+        # Where no device has a file (WSL2), what is asked for is taken to be there.
+        names = [str(number) for number in range(gpus.devices() or needed)]
     else:
         names = visible_gpus(visible)
     if len(names) < needed:
         cure = "give fewer jobs" if len(names) >= launch.ngpu else "name more, or give --ngpu 0"
+        there = f"CUDA_VISIBLE_DEVICES={visible} names {len(names)}"
+        if visible is None:
+            there = f"this machine has {len(names)}"
         raise TopdownError(
-            f"--jobs {launch.jobs} with --ngpu {launch.ngpu} needs {needed} GPUs, and"
-            f" CUDA_VISIBLE_DEVICES={visible} names {len(names)}; {cure}"
+            f"--jobs {launch.jobs} with --ngpu {launch.ngpu} needs {needed} GPUs, and {there};"
+            f" {cure}"
         )
     if launch.jobs == 1:
         return {}

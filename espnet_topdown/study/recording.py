@@ -28,6 +28,7 @@ from espnet_topdown.results.trn import read_trn, speaker_of
 from espnet_topdown.study.record_files import write_record
 from espnet_topdown.study.records import Record, RecordedPhase, Texts
 from espnet_topdown.study.study import Study
+from espnet_topdown.table import counted
 from espnet_topdown.text_files import read_table
 from espnet_topdown.versions import versions
 from espnet_topdown.warm.groups import Group, side_by_side, told
@@ -108,7 +109,7 @@ def make_record(study: Study, seed: int) -> Record:
         plan=plan_text(plan),
         dev_name=cascade.criterion.name,
         complete=is_complete(phases, expected, study.datasets),
-        made=_made(),
+        made=_made(study.ngpu),
         data=_data(),
         references=references,
         phases=tuple(phases),
@@ -229,9 +230,10 @@ def _texts(trn: Path) -> dict[str, str]:
     return texts
 
 
-def _made() -> dict[str, Any]:
-    """Versions and machine."""
-    machine = f"{os.cpu_count()}-core CPU, one thread a training"
+def _made(ngpu: int) -> dict[str, Any]:
+    """Versions and machine; `ngpu` is of one training."""
+    by = f"{counted(ngpu, 'GPU')} a training" if ngpu else "one thread a training"
+    machine = f"{os.cpu_count()}-core CPU, {by}"
     return {**versions(), "python": sys.version.split()[0], "machine": machine}
 
 

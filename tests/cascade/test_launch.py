@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from espnet_topdown.cascade import gpus
 from espnet_topdown.cascade.launch import (
     Launch,
     check_base,
@@ -49,6 +50,13 @@ def test_trainings_side_by_side_get_gpus_of_their_own(launch, visible, shares):
 def test_gpus_that_are_not_there_are_refused(launch, visible, message):
     with pytest.raises(TopdownError, match=message):
         gpu_share(Launch(**launch), 0, visible)
+
+
+def test_no_more_gpus_are_handed_out_than_the_machine_has(monkeypatch):
+    monkeypatch.setattr(gpus, "devices", lambda: 2)
+    assert gpu_share(Launch(ngpu=1, jobs=2), 1, None) == {"CUDA_VISIBLE_DEVICES": "1"}
+    with pytest.raises(TopdownError, match="needs 4 GPUs, and this machine has 2; give fewer jobs"):
+        gpu_share(Launch(ngpu=1, jobs=4), 0, None)
 
 
 @pytest.mark.parametrize(
