@@ -5,6 +5,7 @@ wheels of which some are newer; nothing is installed or downloaded.
 """
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -97,7 +98,10 @@ def resolved(environment: Path, wheels: Path, asked: str) -> dict[str, str]:
     words = [sys.executable, "-m", "pip", "--isolated", "--python", str(environment / "bin/python")]
     words += ["install", "--dry-run", "--quiet", "--no-index", "--find-links", str(wheels)]
     report = environment / "report.json"
-    done = subprocess.run([*words, "--report", str(report), asked], capture_output=True, text=True)
+    # Or pip would see this package there, where a checkout is on PYTHONPATH.
+    own = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    words += ["--report", str(report), asked]
+    done = subprocess.run(words, capture_output=True, text=True, env=own)
     assert done.returncode == 0, done.stderr
     rows = [row["metadata"] for row in json.loads(report.read_text())["install"]]
     return {row["name"]: row["version"] for row in rows}
