@@ -75,6 +75,7 @@ def hugging_face(directory: Path, name: str) -> str:
 def small_whisper(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `whisper.load_model` give a tiny random model instead of a download."""
     whisper = pytest.importorskip("whisper", reason="openai-whisper is not installed")
+    import torch
     from whisper.model import ModelDimensions, Whisper
 
     sizes = ModelDimensions(
@@ -91,7 +92,14 @@ def small_whisper(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     # Gone since openai-whisper 20231105; ESPnet 202511 imports it (asr/encoder/whisper_encoder.py).
     monkeypatch.setattr(whisper.audio, "N_MELS", 80, raising=False)
-    monkeypatch.setattr(whisper, "load_model", lambda *_, **__: Whisper(sizes))
+
+    def load_model(*_: Any, **__: Any) -> Any:
+        model = Whisper(sizes)
+        # Whisper leaves it as the memory was, which may be anything.
+        torch.nn.init.normal_(model.decoder.positional_embedding, std=0.01)
+        return model
+
+    monkeypatch.setattr(whisper, "load_model", load_model)
 
 
 def transducer_loss(monkeypatch: pytest.MonkeyPatch) -> None:
