@@ -124,7 +124,9 @@ def start(
         "gpus": command.gpus,
     }
     connection = _connect()
-    connection.sendall((json.dumps(request) + "\n").encode())
+    # One that has died since reads nothing: the missing answer is told, in Handle.
+    with contextlib.suppress(ConnectionError):
+        connection.sendall((json.dumps(request) + "\n").encode())
     return Handle(connection, command)
 
 

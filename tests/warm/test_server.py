@@ -141,3 +141,13 @@ def test_one_that_dies_early_is_told_as_that_and_replaced(
     assert warm.start(hello).wait() == 0
     client._own[0].process.terminate()
     client._own[0].process.wait()
+
+
+def test_one_that_dies_before_it_was_asked_is_told_as_one_that_dies_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, its = socket.socketpair()
+    its.close()
+    monkeypatch.setattr(client, "_connect", lambda: ours)
+    with pytest.raises(TopdownError, match="asked the warm process for hello, but it ended"):
+        warm.start(warm.Command("hello", [], tmp_path / "a.log"))
