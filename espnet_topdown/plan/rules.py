@@ -1,9 +1,11 @@
 """What the keys of plans and of `topdown_conf` must hold, as rules for `espnet_topdown.check`.
 
-They are checked without a model; cuts and parents are looked up when a plan is expanded.
+They are checked without a model; cuts and parents are looked up when a plan is expanded. What a key
+means and an example stand with its rule, and `espnet_topdown.plan.reference` prints them.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from espnet_topdown import check
 from espnet_topdown.check import Must
@@ -63,49 +65,176 @@ def _is_layer_order(value: object) -> bool:
     return all(isinstance(name, str) and check.is_names(parts) for name, parts in value.items())
 
 
+@dataclass(frozen=True)
+class Key(Must):
+    """The rule of one key, with what a reader must know to use it.
+
+    Args:
+        means: what the key does, as a sentence without its end; with its default, where that is no
+            value that a plan's dataclass states.
+        example: YAML with the key: for a plan's header as it stands there, for an item of
+            ``phases`` the whole item, for ``train`` and ``topdown_conf`` the inside of the mapping.
+    """
+
+    means: str = field(kw_only=True)
+    example: str = field(kw_only=True)
+
+
+def _key(rule: Must, means: str, example: str) -> Key:
+    return Key(rule.be, rule.holds, rule.valid, means=means, example=example)
+
+
 _PLAIN_NAME = Must("a name without a directory", _is_plain_name)
-_LAYERS = Must(
-    "a mapping from layer name to a list of name prefixes, lowest layer first", _is_layer_order
+_LAYERS = _key(
+    Must(
+        "a mapping from layer name to a list of name prefixes, lowest layer first", _is_layer_order
+    ),
+    "the layer order of a model outside the table; every parameter must have a layer",
+    "layers: {encoder.0: [encoder.body.0], encoder.1: [encoder.body.1], output: [ctc]}",
 )
+_DROPOUT = _key(
+    check.one_of(DROPOUT),
+    "dropout in the frozen layers: as the classifier was trained, or switched off",
+    "dropout: off",
+)
+_TIED = _key(
+    check.one_of(TIED),
+    "what becomes of one matrix on both sides of a cut: frozen at both ends, or the lower end gets"
+    " its own, drawn or copied; without it, ties that ESPnet makes in language models are frozen"
+    " and a cut through others is refused",
+    "tied: untie_draw",
+)
+_PARENT_MODEL = "the file that a parent's weights come from; without it, the averaged model"
 # Keys that a plan and its items share.
 PHASE = {
-    "dropout": check.one_of(DROPOUT),
-    "tied": check.one_of(TIED),
-    "init_param": check.one_of(INIT_PARAM),
-    "train": Must("a mapping of ESPnet training options", check.MAPPING.holds),
+    "dropout": _DROPOUT,
+    "tied": _TIED,
+    "init_param": _key(
+        check.one_of(INIT_PARAM),
+        "whether fresh layers start from the base's init_param (pre-trained parameters) or are"
+        " drawn",
+        "init_param: drop",
+    ),
+    "train": _key(
+        Must("a mapping of ESPnet training options", check.MAPPING.holds),
+        "training options that differ from the base's; an option that is a mapping is replaced"
+        " whole",
+        "train: {max_epoch: 20, optim_conf: {lr: 0.001}}",
+    ),
 }
 HEADER = {
-    "dev_criterion": Must("[valid, METRIC, min|max]", _is_criterion),
-    "parent": _PLAIN_NAME,
-    "parent_model": _PLAIN_NAME,
-    "min_gain": check.NOT_NEGATIVE,
-    "patience": check.whole(1),
+    "dev_criterion": _key(
+        Must("[valid, METRIC, min|max]", _is_criterion),
+        "the one value that decides what is accepted and best; without it, accuracy (of a language"
+        " model: loss) where the base's best_model_criterion has it on valid, else its first there",
+        "dev_criterion: [valid, acc, max]",
+    ),
+    "parent": _key(
+        _PLAIN_NAME,
+        "whose layers are kept: previous (the phase just trained, accepted or not), best (on dev"
+        " when the phase starts), phase0, or a phase's name",
+        "parent: best",
+    ),
+    "parent_model": _key(
+        _PLAIN_NAME, f"{_PARENT_MODEL} of the dev criterion", "parent_model: valid.acc.best.pth"
+    ),
+    "min_gain": _key(
+        check.NOT_NEGATIVE,
+        "the least improvement on dev that is accepted, in the metric's unit",
+        "min_gain: 0.001",
+    ),
+    "patience": _key(
+        check.whole(1),
+        "stop after so many phases in a row that were not accepted; without it, the whole plan is"
+        " run",
+        "patience: 2",
+    ),
     "layers": _LAYERS,
 }
 ITEM = {
-    "control": check.one_of(CONTROL_KINDS),
-    "every": check.whole(1),
-    "cut": check.NAME,
-    "start": check.NAME,
-    "stop": check.NAME,
-    "parent": check.NAME,
-    "sweep": check.NAMES,
-    "answers": check.NAMES,
-    "seed": check.whole(0),
-    "name": Must("a plain directory name", _is_directory_name),
+    "control": _key(
+        check.one_of(CONTROL_KINDS),
+        "a run of the same cost for each phase above, to compare it with; never best, never a"
+        " candidate's parent",
+        "control: restart",
+    ),
+    "every": _key(
+        check.whole(1),
+        "a phase for every so many layers, each cut lower than the one before",
+        "every: 2",
+    ),
+    "cut": _key(
+        check.NAME,
+        "one phase: the lowest layer that is kept, by its name or its stack's; beside control, the"
+        " control's own cut",
+        "cut: decoder",
+    ),
+    "start": _key(
+        check.NAME,
+        "with every: its first cut; without it, that many layers below the last cut, or the decoder",
+        "{every: 2, start: encoder.9}",
+    ),
+    "stop": _key(
+        check.NAME,
+        "with every: its last cut; without it, the lowest that leaves a layer to be drawn",
+        "{every: 2, stop: encoder.0}",
+    ),
+    "parent": _key(
+        check.NAME,
+        "as in the header, of this item; phase 0 for a sweep",
+        "{cut: encoder.3, parent: phase1}",
+    ),
+    "sweep": _key(
+        check.NAMES,
+        "a phase for each of these cuts, independent of one another",
+        "sweep: [decoder, encoder.6, encoder.3]",
+    ),
+    "answers": _key(
+        check.NAMES,
+        "with control: the phases that it is compared with; without it, all above",
+        "{control: continue, answers: [phase1]}",
+    ),
+    "seed": _key(
+        check.whole(0),
+        "ESPnet's seed of the phase; without it, the base's + 1000 for each phase, and that of the"
+        " answered phase for a control",
+        "{cut: decoder, seed: 77}",
+    ),
+    "name": _key(
+        Must("a plain directory name", _is_directory_name),
+        "the directory of the phase, or what the names of several begin with; without it, phase1,"
+        " phase2, restart_phase1",
+        "{cut: decoder, name: top}",
+    ),
 }
 TRAIN = {
-    "max_epoch": check.whole(1),
-    "use_amp": check.SWITCH,
-    # To train what the base froze; what else is frozen, the cut says.
-    "freeze_param": Must("[], which trains what the base's freeze_param froze", _is_empty_list),
+    "max_epoch": _key(check.whole(1), "epochs of the phase", "max_epoch: 20"),
+    "use_amp": _key(check.SWITCH, "mixed precision", "use_amp: true"),
+    # What else is frozen, the cut says.
+    "freeze_param": _key(
+        Must("[], which trains what the base's freeze_param froze", _is_empty_list),
+        "train what the base had frozen",
+        "freeze_param: []",
+    ),
 }
 TOPDOWN_CONF = {
-    "kind": check.one_of(KINDS),
-    "parent": check.NAME,
-    "cut": check.NAME,
-    "parent_model": check.NAME,
-    "dropout": check.one_of(DROPOUT),
-    "tied": check.one_of(TIED),
-    "layers": _LAYERS,
+    "kind": _key(check.one_of(KINDS), "what is kept and how fast it learns", "{kind: restart}"),
+    "parent": _key(
+        check.NAME,
+        "the experiment directory whose layers are kept",
+        "{parent: exp/asr_train_x, cut: decoder}",
+    ),
+    "cut": _key(
+        check.NAME,
+        "the lowest layer of the upper part; of kinds that keep all or nothing, left out",
+        "{parent: exp/asr_train_x, cut: encoder.6}",
+    ),
+    "parent_model": _key(
+        check.NAME,
+        f"{_PARENT_MODEL}, valid.acc.ave.pth, else valid.loss.ave.pth",
+        "{parent: exp/asr_train_x, cut: decoder, parent_model: valid.loss.best.pth}",
+    ),
+    "dropout": _key(_DROPOUT, _DROPOUT.means, "{parent: exp/x, cut: decoder, dropout: off}"),
+    "tied": _key(_TIED, _TIED.means, "{parent: exp/x, cut: output, tied: untie_draw}"),
+    "layers": _key(_LAYERS, _LAYERS.means, f"{{parent: exp/x, cut: output, {_LAYERS.example}}}"),
 }
