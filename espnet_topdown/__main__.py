@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a tool (``-m MODULE args...``, ``script.py args...``) or one of our own commands."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["-m"]:
-        with reported():
+        # What ESPnet's tools do with files is told by their tracebacks.
+        with reported(system_faults=False):
             run_module(words[1:])
     elif words and words[0].endswith(".py"):
         sys.argv = words

@@ -5,7 +5,6 @@ it is used, or runs in processes of its own.
 """
 
 import contextlib
-import os
 import shutil
 import signal
 import sys
@@ -27,7 +26,7 @@ from espnet_topdown.cascade.phase_check import check_phases, keep
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import check_begun, check_finished
 from espnet_topdown.cascade.runner import run
-from espnet_topdown.cli_parser import parser
+from espnet_topdown.cli_parser import FIRST_STEPS, parser
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.task import task_of_config
@@ -38,20 +37,17 @@ LEAST = {"jobs": 1, "threads": 1, "num_nodes": 1, "ngpu": 0, "keep_epochs": 0}  
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits non-zero with a message on any user fault."""
-    args = parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        # As argparse ends where a command is missing.
+        parser().exit(2, FIRST_STEPS)
+    args = parser().parse_args(words)
     with reported(), _signals_end_in_order():
         try:
             ACTIONS[args.command](args)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
-        except BrokenPipeError:
-            # A reader such as `head` has gone: nothing is at fault, and Python's own flush at exit
-            # must not fail either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:  # a full disk, a directory that may not be written
-            where = error.filename or args.command
-            raise TopdownError(f"{where}: {error.strerror}; mend that and run again") from error
 
 
 @contextlib.contextmanager
@@ -185,6 +181,14 @@ def _results(args: Namespace) -> None:
     print(tables, end="")
 
 
+def _power(args: Namespace) -> None:
+    # Tables load scipy.
+    from espnet_topdown.study import pages
+    from espnet_topdown.study.record_files import find_records
+
+    print(pages.power_page(find_records(args.records), args.difference).terminal(), end="")
+
+
 def _verify(args: Namespace) -> None:
     from espnet_topdown.cascade.verify import verify
 
@@ -226,6 +230,7 @@ ACTIONS = {
     "status": _status,
     "decode": _decode,
     "results": _results,
+    "power": _power,
     "verify": _verify,
     "prune": _prune,
     "phases": _phases,

@@ -4,18 +4,17 @@ What a command does is in `espnet_topdown.cli`, under the same name.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
+from espnet_topdown.errors import COMMAND
 from espnet_topdown.experiment.task import TASKS
+from espnet_topdown.plan.reference import reference
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-EPILOG = """\
-Top-down cascade training (arXiv 2102.04697): a trained experiment is phase 0; each phase keeps and
-freezes the layers from its cut upward, draws those below anew under its own seed, and retrains
-them. Run it in the recipe directory:
-
+STEPS = """\
   espnet-topdown layers exp/asr_train_x
       what can be cut
   espnet-topdown plan exp/asr_train_x --plan conf/topdown/rnn.yaml
@@ -27,6 +26,19 @@ them. Run it in the recipe directory:
   espnet-topdown results exp/asr_train_x_topdown_rnn
       tables, plots and a report
 """
+EPILOG = f"""\
+Top-down cascade training (arXiv 2102.04697): a trained experiment is phase 0; each phase keeps and
+freezes the layers from its cut upward, draws those below anew under its own seed, and retrains
+them. Run it in the recipe directory:
+
+{STEPS}"""
+# For who types no command at all.
+FIRST_STEPS = f"""\
+usage: {COMMAND} COMMAND ...; in the recipe directory of a trained experiment:
+
+{STEPS}
+{COMMAND} --help tells all commands, and {COMMAND} COMMAND --help the options of one
+"""
 KEEP_EPOCHS = (
     "epoch files to keep of each, the best on dev, besides averages and what links point to"
 )
@@ -35,7 +47,7 @@ KEEP_EPOCHS = (
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; `command` of what it reads is the command's name."""
     top = argparse.ArgumentParser(
-        prog="espnet-topdown",
+        prog=COMMAND,
         description="Top-down cascade training for ESPnet2.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -47,10 +59,23 @@ def parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_decode(commands)
     _add_results(commands)
+    _add_power(commands)
     _add_verify(commands)
     _add_prune(commands)
     _add_phases(commands)
     return top
+
+
+class _PrintKeys(argparse.Action):
+    """Prints the reference of a plan's keys and ends, as ``--help`` does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print and end."""
+        print(reference(), end="")
+        parser.exit()
 
 
 # -- arguments that several commands have
@@ -98,8 +123,11 @@ def _add_layers(commands: Commands) -> None:
 
 
 def _add_plan(commands: Commands) -> None:
-    plan = "check a plan against its base and print its phases"
-    _add_base(commands.add_parser("plan", help=plan))
+    summary = "check a plan against its base and print its phases"
+    plan = commands.add_parser("plan", help=summary)
+    _add_base(plan)
+    keys = "print all keys of a plan, each with its meaning and an example, and end"
+    plan.add_argument("--keys", action=_PrintKeys, help=keys)
 
 
 def _add_run(commands: Commands) -> None:
@@ -178,6 +206,15 @@ def _add_results(commands: Commands) -> None:
     results.add_argument("--output", type=Path, metavar="DIR", help=output)
     case = "do not fold case (sclite's -s)"
     results.add_argument("--case_sensitive", action="store_true", help=case)
+
+
+def _add_power(commands: Commands) -> None:
+    summary = "seeds that a study needs to show a difference, from the records of another"
+    power = commands.add_parser("power", help=summary)
+    records = "records of a study, or directories of them"
+    power.add_argument("records", type=Path, nargs="+", metavar="RECORDS", help=records)
+    difference = "least difference that matters: points of WER, or perplexity"
+    power.add_argument("--difference", type=float, required=True, help=difference)
 
 
 def _add_verify(commands: Commands) -> None:

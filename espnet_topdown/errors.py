@@ -6,11 +6,20 @@ is a fault of ours and keeps its traceback.
 
 import contextlib
 import difflib
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 PACKAGE = "espnet_topdown"
+COMMAND = "espnet-topdown"
+# What `reported` and the parsers of our programs print, and no "srun: error:" of a cluster. The
+# tools of ESPnet that we run keep their names; a parser calls a module that is run by its file's.
+_REPORTED = re.compile(
+    rf"(?:python3 -m )?(?:{COMMAND}|{PACKAGE}[\w.]*|espnet2[\w.]*|\w+\.py)(?: \w+)?: error: (.*)"
+)
 
 
 class TopdownError(Exception):
@@ -37,22 +46,47 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def reported() -> Iterator[None]:
-    """Turn a `TopdownError` into its text on standard error and exit status 1."""
+def reported(*, system_faults: bool = True) -> Iterator[None]:
+    """Turn a `TopdownError` into its text on standard error and exit status 1.
+
+    Args:
+        system_faults: the same for files that cannot be read or written; and a reader such as
+            `head` that has gone ends the command quietly. A training leaves both to their
+            traceback, which its log keeps.
+    """
     try:
         yield
     except TopdownError as error:
-        print(f"{_program()}: error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _exit_with(str(error))
+    except BrokenPipeError:
+        if not system_faults:
+            raise
+        # Nothing is at fault, and Python's own flush at exit must not fail either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk, a file where a directory is needed
+        # What is no system call's has no number: a fault of ours, or of a library.
+        if not system_faults or error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _exit_with(f"{where}{error.strerror}; mend that and run again")
 
 
-def _program() -> str:
-    """The running program as its user calls it: ``espnet-topdown`` or ``espnet_topdown.recipe``."""
+def _exit_with(message: str) -> NoReturn:
+    print(f"{program()}: error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def program() -> str:
+    """The running program as messages name it: ``espnet-topdown``, or one of our modules."""
     path = Path(sys.argv[0])
-    if path.name != "__main__.py":
+    parts = path.with_suffix("").parts
+    if path.suffix != ".py" or PACKAGE not in parts:
         return path.name
-    folder = path.parent.name
-    return "espnet-topdown" if folder == PACKAGE else f"{PACKAGE}.{folder}"
+    place = len(parts) - parts[::-1].index(PACKAGE)
+    inner = [part for part in parts[place:] if part != "__main__"]
+    if not inner or inner == ["cli"]:
+        return COMMAND
+    return ".".join([PACKAGE, *inner])
 
 
 def reported_in(log: Sequence[str]) -> str | None:
@@ -60,10 +94,10 @@ def reported_in(log: Sequence[str]) -> str | None:
 
     The lines after its first are known by their indentation, since other output may follow.
     """
-    marker = ": error: "
     for number, line in enumerate(log):
-        if marker not in line:
+        ours = _REPORTED.match(line)
+        if ours is None:
             continue
-        first = line.split(marker, 1)[1]
-        return "\n".join([first, *(more for more in log[number + 1 :] if more.startswith("  "))])
+        more = [after for after in log[number + 1 :] if after.startswith("  ")]
+        return "\n".join([ours[1], *more])
     return None

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from espnet_topdown.cli import ACTIONS
+from espnet_topdown.plan.reference import reference
 
 LIGHT = [
     *("plan.plan_file", "plan.expansion", "plan.ties", "plan.topdown_conf"),
@@ -40,6 +41,41 @@ def test_help_names_every_command():
     out = command("--help").stdout
     for name in ACTIONS:
         assert f"\n    {name} " in out
+
+
+def test_without_a_command_the_five_usual_ones_are_shown():
+    done = command()
+    assert (done.returncode, done.stdout) == (2, "")
+    shown = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("  espnet-")]
+    assert shown == ["layers", "plan", "run", "decode", "results"]
+
+
+def test_the_keys_of_a_plan_are_printed_without_a_plan():
+    done = command("plan", "--keys")
+    assert (done.returncode, done.stdout, done.stderr) == (0, reference(), "")
+
+
+MODULES = {
+    "espnet_topdown": "espnet-topdown",
+    "espnet_topdown.cli": "espnet-topdown",
+    "espnet_topdown.study": "python3 -m espnet_topdown.study",
+    "espnet_topdown.recipe": "espnet_topdown.recipe",
+    "espnet_topdown.corpora.fsdd": "python3 -m espnet_topdown.corpora.fsdd",
+    "espnet_topdown.corpora.hub5": "python3 -m espnet_topdown.corpora.hub5",
+    "espnet_topdown.corpora.sphere": "python3 -m espnet_topdown.corpora.sphere",
+    "espnet_topdown.corpora.swbd": "python3 -m espnet_topdown.corpora.swbd",
+    "espnet_topdown.corpora.wsj": "python3 -m espnet_topdown.corpora.wsj",
+    "espnet_topdown.lm.data": "python3 -m espnet_topdown.lm.data",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_wrong_option_is_told_by_the_program_as_it_is_called(module):
+    words = [sys.executable, "-m", module, "--no_such_option"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: {MODULES[module]} ")
+    assert f"\n{MODULES[module]}: error: " in done.stderr
 
 
 def test_a_script_and_a_module_are_run_with_their_own_arguments_and_clean_streams(tmp_path):

@@ -14,7 +14,7 @@ from espnet_topdown.training.tasks import task_of
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as ``espnet2.bin.TASK_train`` does; a `topdown_conf` makes it one phase."""
     words = list(sys.argv[1:] if argv is None else argv)
-    with reported():
+    with reported(system_faults=False):
         if not words:
             raise TopdownError(f"the first argument is the task, one of {', '.join(TASKS)}")
         task_of(words[0]).main(cmd=words[1:])

@@ -216,7 +216,9 @@ def score_experiment(exp: Path, data: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score every decoded eval2000 of an experiment."""
-    parser = argparse.ArgumentParser(description="eval2000 by the hub5 rules")
+    parser = argparse.ArgumentParser(
+        "python3 -m espnet_topdown.corpora.hub5", description="eval2000 by the hub5 rules"
+    )
     parser.add_argument(
         "--data", type=Path, default=Path("data") / SET, help="directory with stm and glm"
     )

@@ -211,7 +211,9 @@ def to_wav(path: str | Path, channel: int | None) -> bytes:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write a SPHERE file as WAV to stdout; nothing at all where it is damaged."""
-    parser = argparse.ArgumentParser(description="SPHERE file to WAV on stdout")
+    parser = argparse.ArgumentParser(
+        "python3 -m espnet_topdown.corpora.sphere", description="SPHERE file to WAV on stdout"
+    )
     parser.add_argument("path")
     parser.add_argument("--channel", type=int, help="one channel, counted from 1 (default: all)")
     options = parser.parse_args(argv)

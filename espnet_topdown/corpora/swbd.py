@@ -286,7 +286,10 @@ def prepare(options: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare Switchboard from the command line."""
-    parser = ArgumentParser(description="Switchboard-1 and eval2000 to Kaldi data directories")
+    parser = ArgumentParser(
+        "python3 -m espnet_topdown.corpora.swbd",
+        description="Switchboard-1 and eval2000 to Kaldi data directories",
+    )
     parser.add_argument(
         "--swbd",
         default="",

@@ -137,7 +137,9 @@ def _write(name: str, lists: DataDir, output: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare WSJ from the command line."""
-    parser = ArgumentParser(description="WSJ to Kaldi data directories")
+    parser = ArgumentParser(
+        "python3 -m espnet_topdown.corpora.wsj", description="WSJ to Kaldi data directories"
+    )
     for corpus, names in wsj_discs.LDC.items():
         parser.add_argument(f"--{corpus}", default="", help=f"directory of {names}")
     add_options(parser)

@@ -39,9 +39,11 @@ def prepare(
         expect_vocabulary: distinct words of the training text, ``<unk>`` and ``<eos>`` counted.
 
     Raises:
-        TopdownError: a file that cannot be used, or counts that differ from the expected ones
-            (nothing is written then).
+        TopdownError: a file that cannot be used, counts that differ from the expected ones, or a
+            `min_count` that keeps no word (nothing is written then).
     """
+    if min_count < 1:
+        raise TopdownError(f"--min_count {min_count}: give 1, which keeps every word, or more")
     texts = {}
     for split in corpus.SPLITS:
         texts[split] = corpus.read_plain(corpus.find_split(source, split))
@@ -59,6 +61,10 @@ def prepare(
         texts["train"] = corpus.cut(texts["train"], train_tokens)
     # Of the slice, not of the whole text: a small recipe must not know words it never saw.
     known = corpus.word_list(texts["train"], min_count)
+    if set(known) == {corpus.UNK, corpus.EOS}:
+        raise TopdownError(
+            f"--min_count {min_count}: no word of the training text is seen so often; give less"
+        )
     report = [f"vocabulary: {len(known)} words, {corpus.UNK} and {corpus.EOS} counted"]
     for split, lines in texts.items():
         mapped, unknown = corpus.map_unknown(lines, known)

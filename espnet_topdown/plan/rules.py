@@ -171,7 +171,8 @@ ITEM = {
     ),
     "start": _key(
         check.NAME,
-        "with every: its first cut; without it, that many layers below the last cut, or the decoder",
+        "with every: its first cut; without it, that many layers below the last cut, or the"
+        " decoder",
         "{every: 2, start: encoder.9}",
     ),
     "stop": _key(

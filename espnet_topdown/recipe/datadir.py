@@ -46,12 +46,16 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
         needs_text: whether it must have transcripts; a set that is only decoded may have none.
 
     Raises:
-        TopdownError: an utterance has not one speaker, or an id that names a file elsewhere; or
-            text, utt2spk and the audio list (segments, else wav.scp) name different utterances.
+        TopdownError: an utterance has not one speaker, or an id that names a file elsewhere; a
+            directory has the name of a file; or text, utt2spk and the audio list (segments, else
+            wav.scp) name different utterances.
     """
     names = ["segments" if (directory / "segments").exists() else "wav.scp"]
     if needs_text or (directory / "text").exists():
         names.append("text")
+    folders = [name for name in EXTRA if (directory / name).is_dir()]
+    if folders:
+        raise TopdownError(f"{directory}: {', '.join(folders)} must be a file, not a directory")
     utt2spk = read_table(directory / "utt2spk")
     speakerless = [
         f"{utterance}: {speaker!r}"

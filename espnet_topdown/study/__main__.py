@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.errors import reported
 from espnet_topdown.study import recording, study
 from espnet_topdown.study.record_files import find_records
 
@@ -47,8 +47,6 @@ def _show(options: argparse.Namespace) -> None:
 
     studies = find_records(options.records)
     if options.command == "power":
-        if not options.difference:
-            raise TopdownError("--difference must not be 0; give the least that matters")
         print(pages.power_page(studies, options.difference).terminal(), end="")
         return
     pages.show(studies, options.records, options.output)

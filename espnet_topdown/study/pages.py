@@ -4,6 +4,7 @@ Every number and every verdict follows from hypotheses and dev curves. Single ta
 `espnet_topdown.study.tables`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -202,8 +203,13 @@ def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Pa
         difference: in points of WER, or in perplexity.
 
     Raises:
-        TopdownError: a study has no two runs of one way of training.
+        TopdownError: a study has no two runs of one way of training, or `difference` is 0 or not
+            finite.
     """
+    if not difference or not math.isfinite(difference):
+        raise TopdownError(
+            f"--difference must not be {difference:g}; give the least that matters, such as 0.5"
+        )
     shown = []
     for model, records in studies.items():
         _check_one_study(model, records)

@@ -69,7 +69,7 @@ class TopdownTask(AbsTask):
         """
         is_spawned = multiprocessing.parent_process() is not None
         # Nobody above a spawned worker would see more of an exception than status 1.
-        with reported() if is_spawned else contextlib.nullcontext():
+        with reported(system_faults=False) if is_spawned else contextlib.nullcontext():
             cls._work(args)
 
     @classmethod

@@ -77,8 +77,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             codes = _run(args)
         except KeyboardInterrupt:
             sys.exit(130)
-        except OSError as error:
-            raise TopdownError(str(error)) from None
     if any(codes):
         sys.exit(1)
 

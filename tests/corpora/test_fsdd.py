@@ -225,6 +225,15 @@ def stranger(root: Path) -> None:
     shutil.copy(root / "recordings" / "7_bob_49.wav", root / "recordings" / "readme.wav")
 
 
+def test_an_output_that_is_a_file_is_named(
+    clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="1"):
+        prepare(clone, tmp_path / "file", "--downloads", str(tmp_path / "downloads"))
+    assert f"{tmp_path}/file/train/wav: Not a directory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("harm", "says"),
     [

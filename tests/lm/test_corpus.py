@@ -121,6 +121,9 @@ def flip_a_bit(directory: Path) -> None:
             "a slice of 15 tokens was asked for; the text has 14",
         ),
         (lambda d: None, {"train_tokens": 2}, "its first line 4"),
+        (lambda d: None, {"min_count": 0}, "--min_count 0: give 1, which keeps every word"),
+        (lambda d: None, {"min_count": -1}, "--min_count -1: give 1, which keeps every word"),
+        (lambda d: None, {"min_count": 99999999}, "--min_count 99999999: no word of the training"),
     ],
 )
 def test_bad_sources_are_refused_before_anything_is_written(
@@ -189,9 +192,13 @@ def test_the_archive_is_unpacked_even_after_a_killed_attempt(tmp_path: Path) -> 
 
 
 def test_command_prints_a_fault_without_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="1"):
         data.main(["prepare", "--source", str(tmp_path / "nowhere"), "--output", str(tmp_path)])
     error = capsys.readouterr().err
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="1"):
+        data.main(["prepare", "--source", str(source), "--output", str(tmp_path / "file")])
+    assert f"{tmp_path}/file/train: Not a directory" in capsys.readouterr().err
     assert "nowhere: not a directory" in error and "Traceback" not in error

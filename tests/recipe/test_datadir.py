@@ -29,6 +29,13 @@ def test_a_set_whose_files_name_other_utterances_is_refused(tmp_path: Path) -> N
         datadir.utterances(source)
 
 
+def test_a_directory_with_the_name_of_a_file_is_refused(tmp_path: Path) -> None:
+    source = write_set(tmp_path / "d", {"a1": 0.1})
+    (source / "utt2lang").mkdir()
+    with pytest.raises(TopdownError, match="d: utt2lang must be a file, not a directory"):
+        datadir.utterances(source)
+
+
 def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     datadir.write_table(tmp_path / "t", {"a": "old"})
 

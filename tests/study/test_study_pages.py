@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from made_records import lm_record, phase, record, usual, write
 
+from espnet_topdown.cli import main as command_line
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.study import pages, tables
 from espnet_topdown.study.__main__ import main
@@ -52,9 +53,12 @@ def test_seeds_that_a_study_needs(capsys: pytest.CaptureFixture[str], tmp_path: 
     out = capsys.readouterr().out
     assert "Seeds that show a difference of 2: tiny" in out
     assert "2 runs from scratch a seed" in out
-    with pytest.raises(SystemExit):
-        main(["power", str(folder), "--difference", "0"])
-    assert "--difference must not be 0" in capsys.readouterr().err
+    command_line(["power", str(folder), "--difference", "2"])
+    assert capsys.readouterr().out == out
+    for none in ("0", "nan", "inf"):
+        with pytest.raises(SystemExit):
+            command_line(["power", str(folder), "--difference", none])
+        assert f"--difference must not be {none};" in capsys.readouterr().err
     lone = write(tmp_path / "lone", lm_record(1, 60, 58, 60, 59))
     with pytest.raises(SystemExit):
         main(["power", str(lone), "--difference", "2"])

@@ -243,7 +243,7 @@ def test_commands_that_all_end_well_give_no_status(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--list", "none"], "No such file or directory: 'none'"),
+        (["--list", "none"], "none: No such file or directory"),
         (["a.log"], "a line must be [JOB=1:N] LOG COMMAND..., got 'a.log'"),
     ],
 )
