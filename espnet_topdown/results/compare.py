@@ -19,6 +19,8 @@ from espnet_topdown.results.scoring import Key, Score
 FEWEST_SPEAKERS = 5
 # With fewer, resampling speakers alone gives intervals that are too narrow.
 MANY_SPEAKERS = 20
+# Of a set, in units of the metric: with fewer, a difference would say nothing, and none is given.
+FEWEST = {"wer": 100, "cer": 500, "ter": 200}
 Places = tuple[int, ...]  # of rows
 
 
@@ -72,6 +74,7 @@ class SetComparison:
         cells: one a row, in the order of the rows.
         groups: experiments with several seeds.
         selects: whether this set selected epochs and phases, so that nothing is tested on it.
+        is_small: whether it has too few words for differences, intervals and tests.
     """
 
     inference: str
@@ -82,6 +85,7 @@ class SetComparison:
     cells: tuple[Cell, ...]
     groups: tuple[Group, ...]
     selects: bool = False
+    is_small: bool = False
 
     @property
     def example(self) -> Score:
@@ -114,8 +118,20 @@ def compare_sets(
         of_rows = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
         # ESPnet decodes the valid set under org/.
         selects = key[1].startswith("org/") or key[1] in selected_on
-        comparisons.append(_compare(key, rows, of_rows, resamples, selects=selects))
+        is_small = _is_small(key, decoded)
+        comparisons.append(
+            _compare(key, rows, of_rows, resamples, selects=selects, is_small=is_small)
+        )
     return _with_holm(comparisons)
+
+
+def _is_small(key: Key, decoded: Sequence[Mapping[Key, Decoded]]) -> bool:
+    """Whether a set has too few words; where it was not scored by words, too few of its units."""
+    inference, dataset, metric = key
+    by_words = (inference, dataset, "wer")
+    asked = by_words if any(by_words in sets for sets in decoded) else key
+    score = next(sets[asked].score for sets in decoded if asked in sets)
+    return score.words < FEWEST[asked[2]]
 
 
 def _compare(
@@ -125,13 +141,14 @@ def _compare(
     resamples: int,
     *,
     selects: bool,
+    is_small: bool,
 ) -> SetComparison:
     """All rows on the set `key`; `decoded` has the places of the rows that were decoded on it."""
     inference, dataset, metric = key
     scores = {place: one.score for place, one in decoded.items()}
     example = _same_reference(dataset, rows, scores)
     units = _units(example)
-    base_of = _decoded_bases(rows, scores)
+    base_of = {} if is_small else _decoded_bases(rows, scores)
     groups = _groups(rows, scores)
     columns = _columns(scores, base_of, groups, example)
     changes = _changes(columns, example, units, resamples)
@@ -153,6 +170,7 @@ def _compare(
         cells=tuple(cells),
         groups=tuple(_group(rows, scores, places, changes.get(places)) for places in groups),
         selects=selects,
+        is_small=is_small,
     )
 
 

@@ -87,7 +87,12 @@ def _of_one_base(parts: Sequence[Part]) -> Iterator[tuple[Part, Part]]:
 def error_table(
     heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult], compared: SetComparison
 ) -> Table | None:
-    """The answers on one set; None where no question has both its phases decoded."""
+    """The answers on one set.
+
+    None where no question has both its phases decoded, or the set is too small for differences.
+    """
+    if compared.is_small:
+        return None
     known = []
     for each in asked:
         first, second = compared.cells[each.first].score, compared.cells[each.second].score
@@ -126,6 +131,7 @@ def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult])
     texts = list(
         dict.fromkeys(text for pair in pairs for row in pair for text in row.perplexity or ())
     )
+    small = {text for pair in pairs for row in pair for text in row.small_texts}
     body = []
     for each, (first, second) in zip(asked, pairs, strict=True):
         cells = [
@@ -136,16 +142,18 @@ def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult])
             log_digits(second.dev),
         ]
         for text in texts:
-            cells += _perplexities(first.perplexity_on(text), second.perplexity_on(text))
+            both, difference = _perplexities(first.perplexity_on(text), second.perplexity_on(text))
+            cells += [both] if text in small else [both, difference]
         body.append(cells)
     header = ["question", "first", "second", "first's dev", "second's dev"]
     for text in texts:
-        header += [f"ppl {text}", "difference"]
+        header += [f"ppl {text}"] if text in small else [f"ppl {text}", "difference"]
     note = "Dev has selected epochs and phases: no test of it stands here."
     return Table(f"{heading}: dev", header, body, (note,))
 
 
-def _perplexities(first: float | None, second: float | None) -> list[str]:
+def _perplexities(first: float | None, second: float | None) -> tuple[str, str]:
+    """Both, and their difference."""
     if first is None or second is None:
-        return ["-", "-"]
-    return [f"{first:.2f} - {second:.2f}", f"{first - second:+.2f}"]
+        return "-", "-"
+    return f"{first:.2f} - {second:.2f}", f"{first - second:+.2f}"

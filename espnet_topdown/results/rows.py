@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
@@ -11,6 +12,8 @@ from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.plan import BASE, Phase
 
 PERPLEXITY = "perplexity.json"  # what `espnet_topdown.bin.perplexity` leaves in an experiment
+# Tokens of a text, below which a difference of perplexities says nothing.
+FEWEST_TARGETS = 100
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class PhaseResult:
         parameters: of the whole model; None where that was not recorded.
         role: candidate (phase 0 among them) or control.
         dropout: ``keep`` or ``off``, in its frozen layers.
+        small_texts: texts of `perplexity` with too few tokens for differences.
     """
 
     name: str
@@ -62,6 +66,7 @@ class PhaseResult:
     parameters: int | None = None
     role: Role = CANDIDATE
     dropout: str = "keep"
+    small_texts: tuple[str, ...] = ()
 
     @property
     def is_base(self) -> bool:
@@ -115,7 +120,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             hours=record["hours"],
             directory=directory,
             curve=tuple(record["dev"]["curve"]),
-            perplexity=_perplexity(directory),
+            **perplexities_of(directory),
             frozen=cascade.facts.frozen_layers(phase),
             loaded=cascade.facts.loaded_layers(phase),
             settings=_settings(phase),
@@ -143,7 +148,7 @@ def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseRes
         hours=_hours(cascade),
         directory=base.directory,
         curve=tuple(cascade.criterion.curve(cascade.facts.epochs)),
-        perplexity=_perplexity(base.directory),
+        **perplexities_of(base.directory),
         loaded=cascade.facts.loaded_by_base,
         parameters=cascade.facts.total,
     )
@@ -158,16 +163,19 @@ def _settings(phase: Phase) -> str:
     return json.dumps(settings, sort_keys=True, default=str)
 
 
-def _perplexity(directory: Path) -> dict[str, float] | None:
-    """Perplexities by text and way of counting; None where there are none."""
+def perplexities_of(directory: Path) -> dict[str, Any]:
+    """What a row tells of perplexities, by text and way of counting; nothing where none are."""
     path = directory / PERPLEXITY
     if not path.exists():
-        return None
-    perplexities = {}
+        return {}
+    perplexities, small = {}, []
     for row in files.read_json(path):
         text = Path(row["text"]).parent.name
-        perplexities[f"{text} ({row['kind']})"] = row["perplexity"]
-    return perplexities
+        name = f"{text} ({row['kind']})"
+        perplexities[name] = row["perplexity"]
+        if row["targets"] < FEWEST_TARGETS:
+            small.append(name)
+    return {"perplexity": perplexities, "small_texts": tuple(small)}
 
 
 def _hours(cascade: Cascade) -> float | None:

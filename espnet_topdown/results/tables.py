@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet_topdown.plan.kinds import CONTROL_KINDS
 from espnet_topdown.plan.layers import layer_span
-from espnet_topdown.results.compare import Cell, Change, SetComparison
+from espnet_topdown.results.compare import FEWEST, Cell, Change, SetComparison
 from espnet_topdown.results.rows import PhaseResult, bases
 from espnet_topdown.results.scoring import Score
 from espnet_topdown.table import Table, counted
@@ -130,10 +130,6 @@ def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) 
     for compared in sets:
         if compared.metric == "wer":
             by_inference.setdefault(compared.inference, []).append(compared)
-    note = (
-        "Err; in brackets the difference to phase 0 in percentage points. Intervals: the tables of"
-        " the single sets."
-    )
     tables = []
     for inference, several in by_inference.items():
         if len(several) == 1:
@@ -143,8 +139,19 @@ def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) 
         for place, row in enumerate(rows):
             rates = [_rate(compared.cells[place]) for compared in several]
             body.append((*_names(row), str(row.seed), *rates))
-        tables.append(Table(f"WER of all sets ({inference})", header, body, (note,)))
+        notes = _overview_notes(several)
+        tables.append(Table(f"WER of all sets ({inference})", header, body, notes))
     return tables
+
+
+def _overview_notes(several: Sequence[SetComparison]) -> tuple[str, ...]:
+    if all(compared.is_small for compared in several):
+        return ("Err.",)
+    note = (
+        "Err; in brackets the difference to phase 0 in percentage points. Intervals: the tables of"
+        " the single sets."
+    )
+    return (note,)
 
 
 def _rate(cell: Cell) -> str:
@@ -156,9 +163,9 @@ def _rate(cell: Cell) -> str:
 
 def set_table(rows: Sequence[PhaseResult], compared: SetComparison, resamples: int) -> Table:
     """Error counts of every phase on one set, and their differences to phase 0."""
-    header = ("phase", "kind", "cut", "seed", *COUNTS, "Err - phase 0", "95 % interval")
+    header = ("phase", "kind", "cut", "seed", *COUNTS, *_change_header(compared, "phase 0"))
     body = [
-        (*_names(row), str(row.seed), *_counts(cell))
+        (*_names(row), str(row.seed), *_cells(compared, cell))
         for row, cell in zip(rows, compared.cells, strict=True)
     ]
     notes = [
@@ -172,8 +179,9 @@ def set_table(rows: Sequence[PhaseResult], compared: SetComparison, resamples: i
 
 def pair_table(names: tuple[str, str], compared: SetComparison, resamples: int) -> Table:
     """Error counts of two experiments on one set, and the difference of the second to the first."""
-    header = ("experiment", *COUNTS, "Err - first", "95 % interval")
-    body = [(name, *_counts(cell)) for name, cell in zip(names, compared.cells, strict=True)]
+    header = ("experiment", *COUNTS, *_change_header(compared, "first"))
+    cells = [_cells(compared, cell) for cell in compared.cells]
+    body = [(name, *line) for name, line in zip(names, cells, strict=True)]
     notes = [
         *_size_notes(compared),
         *_change_notes(compared, "first", resamples),
@@ -190,7 +198,7 @@ def _with_p(
     notes: Sequence[str],
 ) -> Table:
     """The table of one set; MAPSSWE is a test of word errors, so words alone have a column of p."""
-    if compared.metric == "wer":
+    if compared.metric == "wer" and not compared.is_small:
         header = (*header, "MAPSSWE p (Holm)")
         body = [(*line, _p(cell)) for line, cell in zip(body, compared.cells, strict=True)]
     return Table(_set_name(compared), header, body, notes)
@@ -200,10 +208,17 @@ def _set_name(compared: SetComparison) -> str:
     return f"{compared.metric.upper()}: {compared.dataset} ({compared.inference})"
 
 
-def _counts(cell: Cell) -> tuple[str, ...]:
-    if cell.score is None:
-        return ("not decoded", *("-",) * (len(COUNTS) + 1))
-    return (*cell.score.columns(), *_change(cell.change))
+def _change_header(compared: SetComparison, base: str) -> tuple[str, ...]:
+    """Columns of a difference, which a small set does not have."""
+    return () if compared.is_small else (f"Err - {base}", "95 % interval")
+
+
+def _cells(compared: SetComparison, cell: Cell) -> tuple[str, ...]:
+    """The counts of one row, and what stands under `_change_header`."""
+    counts = ("not decoded", *("-",) * (len(COUNTS) - 1))
+    if cell.score is not None:
+        counts = cell.score.columns()
+    return counts if compared.is_small else (*counts, *_change(cell.change))
 
 
 def _change(change: Change | None) -> tuple[str, str]:
@@ -235,7 +250,12 @@ def _size_notes(compared: SetComparison) -> Iterable[str]:
     utterances = counted(score.sentences, "utterance")
     yield f"{words}, {utterances}, {counted(compared.speakers, 'speaker')}."
     few = FEW[compared.metric]
-    if score.words < few:
+    if compared.is_small:
+        yield (
+            "So few words prove that the commands work, and nothing about accuracy: no difference"
+            f" is given (below {counted(FEWEST['wer'], 'word')})."
+        )
+    elif score.words < few:
         yield (
             f"Fewer than {counted(few, unit)}: this set proves that the commands work, and nothing"
             " about accuracy."
@@ -305,14 +325,16 @@ def seeds_table(compared: SetComparison) -> Table:
             str(len(group.seeds)),
             f"{sum(rates) / len(rates):.2f}",
             f"{min(rates):.2f} to {max(rates):.2f}",
-            *_change(group.change),
         )
-        body.append(cells)
-    note = (
-        f"Mean over runs, each against its own phase 0. Bootstrap of {_drawn(compared)}, each drawn"
-        " with all its runs."
-    )
-    header = ("phase", "kind", "cut", "runs", "mean Err", "range", "Err - phase 0", "95 % interval")
+        body.append(cells if compared.is_small else (*cells, *_change(group.change)))
+    note = "Mean over runs."
+    if not compared.is_small:
+        note = (
+            f"Mean over runs, each against its own phase 0. Bootstrap of {_drawn(compared)}, each"
+            " drawn with all its runs."
+        )
+    columns = ("phase", "kind", "cut", "runs", "mean Err", "range")
+    header = (*columns, *_change_header(compared, "phase 0"))
     return Table(f"{_set_name(compared)}, seeds together", header, body, (note,))
 
 
@@ -328,6 +350,7 @@ def phase_data(row: PhaseResult) -> dict[str, Any]:
         "perplexity": perplexity,
         "frozen": list(row.frozen),
         "loaded": list(row.loaded),
+        "small_texts": list(row.small_texts),
     }
 
 

@@ -14,12 +14,12 @@ EACH = 4
 
 
 def sentences(wrong: int = 0) -> Rows:
-    """24 sentences of 4 words by 6 speakers; in the first `wrong` of them a word is replaced."""
+    """24 sentences of 5 words by 6 speakers; in the first `wrong` of them a word is replaced."""
     rows = []
     for k in range(SPEAKERS * EACH):
         speaker = f"s{k % SPEAKERS}"
         last = "NINE" if k < wrong else "TEN"
-        rows.append((f"{speaker}-u{k:02d}", speaker, ["ONE", "TWO", "SIX", last]))
+        rows.append((f"{speaker}-u{k:02d}", speaker, ["ONE", "TWO", "SIX", "SIX", last]))
     return rows
 
 
@@ -32,7 +32,7 @@ def phase(
     cut: str | None = None,
     **more: object,
 ) -> PhaseResult:
-    """A phase with `wrong` errors in 96 words on the set "test"; None: not decoded."""
+    """A phase with `wrong` errors in 120 words on the set "test"; None: not decoded."""
     (directory / name).mkdir(parents=True)
     if wrong is not None:
         write_scored(directory / name, "test", sentences(), sentences(wrong))

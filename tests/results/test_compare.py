@@ -36,7 +36,7 @@ def test_sets_are_values(tmp_path: Path) -> None:
     (only,) = compare_sets(rows, [{key: texts(12)}, {key: texts(6)}], resamples=100)
     assert (only.inference, only.dataset, only.metric) == key
     assert [cell.score.errors for cell in only.cells] == [12, 6]
-    assert [cell.change and cell.change.points for cell in only.cells] == [None, -6.25]
+    assert [cell.change and cell.change.points for cell in only.cells] == [None, -5.0]
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_each_cascade_has_its_own_phase_0_and_seeds_are_read_together(tmp_path: 
         )
         rows.append(top)
     words = compared(rows)[0]
-    assert [cell.change and cell.change.points for cell in words.cells] == [None, -6.25, None, 0.0]
+    assert [cell.change and cell.change.points for cell in words.cells] == [None, -5.0, None, 0.0]
     base, group = words.groups
-    assert (base.kind, base.error_rates, base.change) == ("base", (12.5, 18.75), None)
-    assert (group.names, group.seeds, group.change.points) == (("p1",), (1000, 1001), -3.125)
+    assert (base.kind, base.error_rates, base.change) == ("base", (10.0, 15.0), None)
+    assert (group.names, group.seeds, group.change.points) == (("p1",), (1000, 1001), -2.5)
     assert words.cells[1].test.z == pytest.approx(math.sqrt(11))
     assert words.cells[1].p_holm == pytest.approx(2 * P_SQRT_11)
     assert (words.cells[3].test.segments, words.cells[3].p_holm) == (18, 1.0)

@@ -45,7 +45,7 @@ def test_another_way_of_counting_counts_again(exp: Path, monkeypatch: pytest.Mon
         (name, speaker, [word.lower() for word in words]) for name, speaker, words in sentences()
     ]
     write_scored(exp, "test", sentences(), lower)
-    assert (errors(exp), errors(exp, case_sensitive=True)) == (0, 96)
+    assert (errors(exp), errors(exp, case_sensitive=True)) == (0, 120)
     monkeypatch.setattr(scoring, "_count", lambda ref, hyp: (1, 0, 0, False, 4))
     monkeypatch.setattr(kept_counts, "counted_by", lambda: "another version")
     assert errors(exp) == 24

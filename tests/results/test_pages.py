@@ -70,11 +70,11 @@ def test_experiment_results_have_espnets_layout(rows: list[PhaseResult]) -> None
         "",
         "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|",
         "|---|---|---|---|---|---|---|---|---|",
-        f"|{INFERENCE}/test|24|96|87.5|12.5|0.0|0.0|12.5|50.0|",
+        f"|{INFERENCE}/test|24|120|90.0|10.0|0.0|0.0|10.0|50.0|",
     ]
     own = lines.index(f"## {exp}/{INFERENCE}")
     assert own > start
-    assert lines[own + 5] == "|org/dev|24|96|75.0|25.0|0.0|0.0|25.0|100.0|"
+    assert lines[own + 5] == "|org/dev|24|120|80.0|20.0|0.0|0.0|20.0|100.0|"
     assert "### TER" in lines[start:own]
 
 
@@ -82,7 +82,7 @@ def test_two_experiments_side_by_side(rows: list[PhaseResult]) -> None:
     page = compare(rows[0].directory, rows[1].directory)
     words = page.tables[0]
     assert words.rows[1][0] == "p1"
-    assert words.rows[1][-3:] == ("-6.25", "-10.42 to -2.08", "<0.001 (<0.001)")
+    assert words.rows[1][-3:] == ("-5.00", "-8.33 to -1.67", "<0.001 (<0.001)")
     with pytest.raises(TopdownError, match=f"share no scored set.*found {INFERENCE}/test and none"):
         compare(rows[0].directory, rows[3].directory)
 
@@ -91,7 +91,7 @@ def test_command_prints_results_and_errors_without_traceback(rows: list[PhaseRes
     command = [sys.executable, "-m", "espnet_topdown", "results"]
     done = subprocess.run([*command, rows[0].directory], capture_output=True, text=True)
     assert done.returncode == 0
-    assert f"|{INFERENCE}/test|24|96|" in done.stdout
+    assert f"|{INFERENCE}/test|24|120|" in done.stdout
     failed = subprocess.run([*command, rows[3].directory], capture_output=True, text=True)
     assert failed.returncode == 1
     assert "decode and score first" in failed.stderr

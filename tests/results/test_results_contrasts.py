@@ -16,7 +16,7 @@ Wrong = dict[str, int]
 
 
 def cascade(directory: Path, wrong: Wrong, *, dev: float = 0.6) -> list[PhaseResult]:
-    """Phase 0 with 12 errors in 96 words, phase1 and its controls with those of `wrong`."""
+    """Phase 0 with 12 errors in 120 words, phase1 and its controls with those of `wrong`."""
     rows = [phase(directory, "phase0", "base", wrong=12)]
     for name, errors in wrong.items():
         kind = "top_down" if name == "phase1" else name.removesuffix("_phase1")
@@ -60,14 +60,8 @@ def test_rows_of_two_cascades_of_one_base_carry_their_names_and_share_phase_0(tw
     assert [part.places for part in parts] == [(0, 1, 2, 3), (0, 4, 5)]
     # Each is compared with the phase 0 that both have.
     changes = [cell.change and cell.change.points for cell in compared(rows)[0].cells]
-    assert changes == [
-        None,
-        -6.25,
-        pytest.approx(-4 / 0.96),
-        6.25,
-        -3.125,
-        pytest.approx(-4 / 0.96),
-    ]
+    third = pytest.approx(-4 / 1.2)
+    assert changes == [None, -5.0, third, 5.0, -2.5, third]
 
 
 def test_cascades_of_other_bases_have_their_own_phase_0(two, tmp_path: Path) -> None:
@@ -84,13 +78,13 @@ def test_one_cascade_against_the_other_is_a_table(two) -> None:
         table for table in page.tables if table.heading.startswith("Cascade against cascade: WER")
     ]
     assert [line[:6] for line in against[0].rows] == [
-        ("best of one - best of other", "one/phase1", "other/phase1", "6.3", "9.4", "-3.12"),
-        ("one/phase1 - other/phase1", "one/phase1", "other/phase1", "6.3", "9.4", "-3.12"),
+        ("best of one - best of other", "one/phase1", "other/phase1", "5.0", "7.5", "-2.50"),
+        ("one/phase1 - other/phase1", "one/phase1", "other/phase1", "5.0", "7.5", "-2.50"),
         (
             "one/restart_phase1 - other/restart_phase1",
             *("one/restart_phase1", "other/restart_phase1"),
-            "8.3",
-            "8.3",
+            "6.7",
+            "6.7",
             "+0.00",
         ),
     ]
@@ -109,10 +103,27 @@ def test_a_single_cascade_sets_its_phases_against_their_controls(tmp_path: Path)
         "phase1 (cut decoder) - its restart, one run each",
         "phase1 (cut decoder) - its bottom_up, one run each",
     ]
-    assert table.rows[2][3:6] == ("6.3", "18.8", "-12.50")
+    assert table.rows[2][3:6] == ("5.0", "15.0", "-10.00")
     # One seed says nothing about a way of training.
     assert not {"p", "verdict"} & set(table.header)
     assert "only several seeds can say" in table.notes[0]
+
+
+def test_a_set_under_100_words_answers_no_question(tmp_path: Path) -> None:
+    rows = cascade(tmp_path, {"phase1": 6, "restart_phase1": 8})
+    part = Part("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2))
+    small = replace(compared(rows)[0], is_small=True)
+    assert contrasts.error_table("Controls", contrasts.of_controls([part]), rows, small) is None
+
+
+def test_a_text_of_few_tokens_has_no_difference_of_perplexities(tmp_path: Path) -> None:
+    rows = cascade(tmp_path, {"phase1": 6, "restart_phase1": 8})
+    given = {"perplexity": {"long": 70.0, "short": 60.0}, "small_texts": ("short",)}
+    rows = [replace(row, **given) for row in rows]
+    part = Part("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2))
+    table = contrasts.dev_table("Controls", contrasts.of_controls([part]), rows)
+    assert table.header[-3:] == ["ppl long", "difference", "ppl short"]
+    assert table.rows[0][-3:] == ["70.00 - 70.00", "+0.00", "60.00 - 60.00"]
 
 
 def test_a_control_that_was_not_decoded_is_left_out(tmp_path: Path) -> None:

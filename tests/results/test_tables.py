@@ -6,8 +6,9 @@ import pytest
 from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
+from espnet_topdown import files
 from espnet_topdown.results import tables
-from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.rows import PhaseResult, perplexities_of
 
 RESAMPLES = 10_000
 
@@ -29,19 +30,19 @@ def test_candidates_of_every_kind_leave_controls_unmentioned(tmp_path: Path) -> 
 
 def test_set_by_hand(rows: list[PhaseResult]) -> None:
     words, characters = (tables.set_table(rows, one, RESAMPLES) for one in compared(rows))
-    counts = ("24", "96", "93.8", "6.3", "0.0", "0.0", "6.3", "25.0")
-    # 6 of 24 utterances with one error fewer, of 4 words each: k of them in a resample give -k /
-    # 0.96 points, and binomial(24, 1/4) has 2.5 % and less below 2 and above 10. One per speaker:
-    # 6.25 points in every resample of them. 12 segments, differences six times 1 and six times 0:
+    counts = ("24", "120", "95.0", "5.0", "0.0", "0.0", "5.0", "25.0")
+    # 6 of 24 utterances with one error fewer, of 5 words each: k of them in a resample give -k /
+    # 1.2 points, and binomial(24, 1/4) has 2.5 % and less below 2 and above 10. One per speaker:
+    # 5 points in every resample of them. 12 segments, differences six times 1 and six times 0:
     # mean 1/2, variance 3/11, z = sqrt(11)
-    change = ("-6.25", "-10.42 to -2.08", "<0.001 (<0.001)")
+    change = ("-5.00", "-8.33 to -1.67", "<0.001 (<0.001)")
     assert words.rows[1] == ("p1", "top_down", "decoder", "1000", *counts, *change)
     assert words.rows[0][-3:] == ("-", "-", "-")
     assert words.rows[2][-1] == "-"
     assert words.rows[3] == ("r1", "restart", "-", "1000", "not decoded", *["-"] * 10)
     assert characters.heading == f"CER: test ({INFERENCE})"
     size, few, interval, *_, segments = words.notes
-    assert size == "96 reference words, 24 utterances, 6 speakers."
+    assert size == "120 reference words, 24 utterances, 6 speakers."
     assert "proves that the commands work" in few
     drawn = "10000 resamples of the 24 utterances and of the 6 speakers, the wider of each end"
     assert drawn in interval
@@ -54,11 +55,14 @@ def test_one_of_a_thing_is_no_plural(tmp_path: Path) -> None:
         write_scored(row.directory, "test", [("1", "s", ["A"])], [("1", "s", ["B"])])
     notes = tables.set_table(rows, compared(rows)[0], RESAMPLES).notes
     assert notes[0] == "1 reference word, 1 utterance, 1 speaker."
+    for row in rows:
+        write_scored(row.directory, "test", [("1", "s", ["A"] * 100)], [("1", "s", ["A"])])
+    notes = tables.set_table(rows, compared(rows)[0], RESAMPLES).notes
     assert "resamples of the 1 utterance;" in notes[2]
 
 
 def test_many_speakers_are_named_as_what_is_drawn(tmp_path: Path) -> None:
-    many = [(f"u{k:02d}", f"s{k % 20:02d}", ["A"]) for k in range(40)]
+    many = [(f"u{k:02d}", f"s{k % 20:02d}", ["A"] * 3) for k in range(40)]
     rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
     for row in rows:
         write_scored(row.directory, "test", many, many)
@@ -74,9 +78,9 @@ def test_several_sets_stand_side_by_side(rows: list[PhaseResult]) -> None:
     assert overview.heading == f"WER of all sets ({INFERENCE})"
     assert overview.header == ("phase", "kind", "cut", "seed", "eval", "test")
     assert [line[4:] for line in overview.rows] == [
-        ("8.3", "12.5"),
-        ("0.0 (-8.33)", "6.3 (-6.25)"),
-        ("-", "18.8 (+6.25)"),
+        ("6.7", "10.0"),
+        ("0.0 (-6.67)", "5.0 (-5.00)"),
+        ("-", "15.0 (+5.00)"),
         ("-", "-"),
     ]
 
@@ -98,7 +102,7 @@ def test_seeds_of_one_experiment_share_a_line(tmp_path: Path) -> None:
     together = tables.seeds_table(compared(rows)[0])
     assert together.heading == f"WER: test ({INFERENCE}), seeds together"
     line = together.rows[1]
-    assert line[:7] == ("p1", "top_down", "decoder", "2", "12.50", "6.25 to 18.75", "+0.00")
+    assert line[:7] == ("p1", "top_down", "decoder", "2", "10.00", "5.00 to 15.00", "+0.00")
 
 
 def test_a_language_model_shows_perplexities(tmp_path: Path) -> None:
@@ -110,6 +114,17 @@ def test_a_language_model_shows_perplexities(tmp_path: Path) -> None:
     assert "No phase was decoded" not in phases.notes[-1]
 
 
+def test_texts_of_few_tokens_are_told_from_others(tmp_path: Path) -> None:
+    measured = [
+        {"text": f"data/{name}/text", "kind": "stream", "targets": targets, "perplexity": 70.0}
+        for name, targets in (("test", 100), ("tiny", 99))
+    ]
+    files.write_json(tmp_path / "perplexity.json", measured)
+    told = perplexities_of(tmp_path)
+    assert told["perplexity"] == {"test (stream)": 70.0, "tiny (stream)": 70.0}
+    assert told["small_texts"] == ("tiny (stream)",)
+
+
 def test_nothing_decoded_is_said(tmp_path: Path) -> None:
     phases = tables.phases_table([phase(tmp_path, "base", "base")], decoded=False)
     assert phases.notes[-1] == "No phase was decoded, so there are no error rates."
@@ -119,8 +134,8 @@ def test_data_hold_the_same_numbers(rows: list[PhaseResult]) -> None:
     words = tables.set_data(rows, compared(rows)[0])
     base, better, _, undecoded = words["cells"]
     assert (base["base"], better["base"]) == ("base", "base")
-    assert better["change"]["points"] == -6.25
-    assert better["change"]["interval"] == pytest.approx((-10 / 0.96, -2 / 0.96))
+    assert better["change"]["points"] == -5.0
+    assert better["change"]["interval"] == pytest.approx((-10 / 1.2, -2 / 1.2))
     assert better["score"]["errors"] == 6
     assert undecoded["score"] is None
 
@@ -173,3 +188,54 @@ def test_no_p_value_on_the_set_that_selected_the_phase(
     assert by_set[dataset].rows[1][-1] == "-"
     assert any("this set selected the phase" in note for note in by_set[dataset].notes)
     assert not any("this set selected the phase" in note for note in by_set["test"].notes)
+
+
+def small_rows(directory: Path, words: int, **more: object) -> list[PhaseResult]:
+    """Phase 0, which has a word wrong, and a better phase, on a set of so many words of "TEN"."""
+    rows = []
+    for name, kind, wrong in (("base", "base", 1), ("p1", "top_down", 0)):
+        rows.append(phase(directory, name, kind, best=kind != "base", **more))
+        heard = ["ELEVEN"] * wrong + ["TEN"] * (words - wrong)
+        said = [("1", "s", ["TEN"] * words)]
+        write_scored(rows[-1].directory, "test", said, [("1", "s", heard)])
+    return rows
+
+
+def test_a_set_under_100_words_has_no_differences(tmp_path: Path) -> None:
+    rows = small_rows(tmp_path, 99)
+    for one in compared(rows):
+        table = tables.set_table(rows, one, RESAMPLES)
+        assert table.header == ("phase", "kind", "cut", "seed", *tables.COUNTS)
+        assert {len(line) for line in table.rows} == {len(table.header)}
+        assert "no difference is given (below 100 words)" in table.notes[1]
+        assert not any("bootstrap" in note or "MAPSSWE" in note for note in table.notes)
+        data = tables.set_data(rows, one)["cells"]
+        assert [(cell["change"], cell["mapsswe"]) for cell in data] == [(None, None)] * 2
+        pair = tables.pair_table(("a", "b"), one, RESAMPLES)
+        assert pair.header == ("experiment", *tables.COUNTS)
+
+
+def test_a_set_of_100_words_has_differences(tmp_path: Path) -> None:
+    rows = small_rows(tmp_path, 100)
+    # Its characters are below the bound of a set that has no words: the words decide.
+    for one in compared(rows):
+        assert "95 % interval" in tables.set_table(rows, one, RESAMPLES).header
+
+
+def test_small_sets_side_by_side_have_no_differences(tmp_path: Path) -> None:
+    rows = small_rows(tmp_path, 99)
+    for row in rows:
+        write_scored(row.directory, "eval", [("1", "s", ["TEN"])], [("1", "s", ["TEN"])])
+    (overview,) = tables.overview_tables(rows, compared(rows))
+    assert [line[4:] for line in overview.rows] == [("0.0", "1.0"), ("0.0", "0.0")]
+    assert overview.notes == ("Err.",)
+
+
+def test_seeds_on_a_small_set_have_no_differences(tmp_path: Path) -> None:
+    rows = []
+    for seed in range(2):
+        rows += small_rows(tmp_path / f"seed{seed}", 99, seed=seed)
+    together = tables.seeds_table(compared(rows)[0])
+    assert together.header[-1] == "range"
+    assert {len(line) for line in together.rows} == {len(together.header)}
+    assert together.notes == ("Mean over runs.",)
