@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from espnet_topdown import files
-from espnet_topdown.cascade import gpus, text
+from espnet_topdown.cascade import asked, gpus, text
 from espnet_topdown.cascade.base_check import base_change
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import decode
@@ -42,12 +42,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         # As argparse ends where a command is missing.
         parser().exit(2, FIRST_STEPS)
     args = parser().parse_args(words)
-    with reported(), _signals_end_in_order():
+    is_anew = getattr(args, "no_cache", False)
+    with reported(), _signals_end_in_order(), _cache(is_anew=is_anew):
         try:
             ACTIONS[args.command](args)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
+
+
+def _cache(*, is_anew: bool) -> contextlib.AbstractContextManager[None]:
+    """Within it ESPnet is asked anew, or what it answered before counts."""
+    return asked.without_cache() if is_anew else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

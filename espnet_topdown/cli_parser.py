@@ -94,6 +94,11 @@ def _add_base(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dir", type=Path, help=directory)
 
 
+def _add_no_cache(command: argparse.ArgumentParser) -> None:
+    no_cache = "ask ESPnet anew; else what it answered to the same question is taken from the cache"
+    command.add_argument("--no_cache", action="store_true", help=no_cache)
+
+
 def _add_which(command: argparse.ArgumentParser) -> None:
     which = "only the dev-selected phase, or all"
     command.add_argument("--decode", choices=("best", "all"), default="all", help=which)
@@ -118,6 +123,7 @@ def _add_layers(commands: Commands) -> None:
     layers.add_argument("--task", choices=TASKS, help=task)
     vocab_size = "tokens, for a config without a token list (default 500)"
     layers.add_argument("--vocab_size", type=int, help=vocab_size)
+    _add_no_cache(layers)
     input_size = "feature dimension, for a config without a frontend"
     layers.add_argument("--input_size", type=int, help=input_size)
 
@@ -126,6 +132,7 @@ def _add_plan(commands: Commands) -> None:
     summary = "check a plan against its base and print its phases"
     plan = commands.add_parser("plan", help=summary)
     _add_base(plan)
+    _add_no_cache(plan)
     keys = "print all keys of a plan, each with its meaning and an example, and end"
     plan.add_argument("--keys", action=_PrintKeys, help=keys)
 
@@ -140,6 +147,7 @@ def _add_run(commands: Commands) -> None:
         ),
     )
     _add_base(run)
+    _add_no_cache(run)
     phase = "go on with this phase (name or number); those before it must be finished"
     run.add_argument("--phase", help=phase)
     redo = "phases (names or numbers) to set aside and train anew, such as a failed one"

@@ -27,6 +27,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a GPU, and torch.cuda.is_available() is False")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Answers of ESPnet that the user's cache holds are none of a test's, nor a test's of his."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def espnet() -> None:
     """ESPnet imported once for the whole session, torch on one thread."""

@@ -1,20 +1,23 @@
 """Facts about a base's model (layers, sizes, ties, epochs), kept beside a cascade.
 
 They are found by `espnet_topdown.bin.model_facts` in a process of its own, so that whoever asks
-needs neither torch nor ESPnet; a rerun reads them from the cascade's ``model.json``.
+needs neither torch nor ESPnet; a rerun reads them from the cascade's ``model.json``, or from the
+user's cache (`espnet_topdown.cascade.asked`).
 """
 
 import hashlib
 import statistics
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files, warm
+from espnet_topdown import check, files
+from espnet_topdown.cascade import asked
 from espnet_topdown.check import Must
-from espnet_topdown.errors import TopdownError, reported_in
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.plan.freeze_param import fault
 from espnet_topdown.plan.layers import acts_inside, moving_fault
 from espnet_topdown.plan.plan import UNTIED, Phase, Sides
@@ -287,19 +290,20 @@ def stored_facts(cache: Path) -> ModelFacts | None:
 
 def _find(config: Path, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The facts, by a process that builds the model."""
-    with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch) / "facts.json"
-        log = Path(scratch) / "facts.log"
-        argv = ["--config", str(config), "--task", task, "--output", str(output)]
-        for name, value in options.items():
-            if value is not None:
-                argv += [f"--{name}", str(value)]
-        status = warm.start(warm.Command(FINDER, argv, log)).wait()
-        if status == 0:
-            return files.read_object(output)
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    end = "\n".join(lines[-15:])
-    raise TopdownError(reported_in(lines) or f"the model of {config} cannot be built:\n{end}")
+    argv = ["--config", str(config), "--task", task]
+    for name, value in options.items():
+        if value is not None:
+            argv += [f"--{name}", str(value)]
+    # The last three tell the epochs.
+    trained = [config.parent / name for name in ("checkpoint.pth", EPOCHS, "train.log")]
+    question = asked.Question(
+        module=FINDER,
+        argv=argv,
+        reads=[*asked.files_named(read_config(config)), *trained],
+        waits_for=f"building the model of {config}: ESPnet is imported, once for this model ...",
+        failure=f"the model of {config} cannot be built",
+    )
+    return dict(asked.answer(question))
 
 
 def _is_whole(data: Mapping[str, Any], rules: Mapping[str, Must]) -> bool:

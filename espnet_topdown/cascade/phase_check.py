@@ -6,15 +6,13 @@ What the plan and the model's facts tell is checked here, what ESPnet must say b
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files, warm
+from espnet_topdown import check, files
+from espnet_topdown.cascade import asked
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, UNTIED, Phase
 
@@ -140,13 +138,12 @@ def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> str | None:
 
 def _espnet_faults(task: str, phases: Sequence[Mapping[str, Any]]) -> list[str]:
     """What ESPnet says against the phases."""
-    with tempfile.TemporaryDirectory() as scratch:
-        asked, output, log = (Path(scratch) / name for name in ("phases", "faults", "log"))
-        files.write_json(asked, phases)
-        argv = ["--task", task, "--phases", str(asked), "--output", str(output)]
-        status = warm.start(warm.Command(CHECKER, argv, log)).wait()
-        if status == 0:
-            return list(files.read_json(output))
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    end = "\n".join(lines[-15:])
-    raise TopdownError(reported_in(lines) or f"the phases cannot be checked:\n{end}")
+    question = asked.Question(
+        module=CHECKER,
+        argv=["--task", task],
+        inputs={"--phases": phases},
+        reads=list(asked.files_named([phase["config"] for phase in phases])),
+        waits_for="trying every phase's options: ESPnet is imported, once for this plan ...",
+        failure="the phases cannot be checked",
+    )
+    return list(asked.answer(question))

@@ -8,6 +8,7 @@ import pytest
 import tiny
 from cascades import fails, words
 
+from espnet_topdown import warm
 from espnet_topdown.cascade import phase_check
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cli import main
@@ -199,8 +200,33 @@ def test_plan_and_run_refuse_alike_and_nothing_is_written(base, tmp_path, capsys
     assert not (tmp_path / "cascade").exists()
 
 
-def test_a_second_check_asks_nobody(finished: Path, base: Path, monkeypatch, capsys) -> None:
+def test_a_second_check_asks_nobody(
+    finished: Path, base: Path, monkeypatch, capsys, tmp_path
+) -> None:
+    # What was found good stands beside the cascade, for who has another cache too.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert len(json.loads((finished / "checked.json").read_text())["stamp"]) == 64
-    monkeypatch.setattr(phase_check.warm, "start", None)
+    monkeypatch.setattr(warm, "start", None)
     main(["plan", str(base), "--plan", str(finished.parent / "plan.yaml"), "--dir", str(finished)])
     assert "every phase is finished" in capsys.readouterr().out
+
+
+def test_a_second_plan_and_layers_ask_nobody_though_nothing_stands_beside_them(
+    base: Path, monkeypatch, capsys, tmp_path
+) -> None:
+    (tmp_path / "plan.yaml").write_text("phases: [{cut: decoder}]")
+    commands = [
+        ["plan", str(base), "--plan", str(tmp_path / "plan.yaml")],
+        ["layers", str(base)],
+    ]
+    first = []
+    for command in commands:
+        main(command)
+        first.append(capsys.readouterr().out)
+    monkeypatch.setattr(warm, "start", None)
+    for command, said in zip(commands, first, strict=True):
+        main(command)
+        assert capsys.readouterr().out == said
+        with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+            main([*command, "--no_cache"])
+    assert "encoder.1" in first[1]
