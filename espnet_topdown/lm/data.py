@@ -19,6 +19,7 @@ def prepare(
     output: Path,
     *,
     train_tokens: int | None = None,
+    valid_tokens: int | None = None,
     min_count: int = 1,
     expect_tokens: Sequence[int] | None = None,
     expect_vocabulary: int | None = None,
@@ -34,6 +35,7 @@ def prepare(
         output: the recipe's data directory.
         train_tokens: keep the first lines of the training text up to this many tokens, ``<eos>``
             counted; None for all.
+        valid_tokens: the same of the validation text.
         min_count: training words seen less often become ``<unk>``.
         expect_tokens: tokens of train, valid and test, ``<eos>`` counted.
         expect_vocabulary: distinct words of the training text, ``<unk>`` and ``<eos>`` counted.
@@ -59,6 +61,8 @@ def prepare(
         )
     if train_tokens is not None:
         texts["train"] = corpus.cut(texts["train"], train_tokens)
+    if valid_tokens is not None:
+        texts["valid"] = corpus.cut(texts["valid"], valid_tokens)
     # Of the slice, not of the whole text: a small recipe must not know words it never saw.
     known = corpus.word_list(texts["train"], min_count)
     if set(known) == {corpus.UNK, corpus.EOS}:
@@ -72,6 +76,9 @@ def prepare(
         size = f"{_counted(len(lines), 'line')}, {_counted(corpus.count_tokens(lines), 'token')}"
         report.append(f"{split}: {size}, {_counted(unknown, 'word')} mapped to {corpus.UNK}")
     options = {"train_tokens": train_tokens or "all", "min_count": min_count}
+    if valid_tokens is not None:
+        # Not named where it is all: studies from before this option have no such line.
+        options["valid_tokens"] = valid_tokens
     files.write_json(output / "options.json", options)
     return "\n".join(report)
 
@@ -137,6 +144,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--source", type=Path, required=True, help="directory with {train,valid,test}.txt[.gz]")
     add("--output", type=Path, required=True, help="data directory to write")
     add("--train_tokens", type=int, help="keep this many tokens of the training text")
+    add("--valid_tokens", type=int, help="keep this many tokens of the validation text")
     add("--min_count", type=int, default=1, help="rarer training words become <unk>")
     add("--expect_tokens", type=int, nargs=3, help="of train, valid and test, <eos> counted")
     add("--expect_vocabulary", type=int, help="distinct training words, <unk> and <eos> counted")

@@ -64,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
             "model",
             help="conf/train_asr_MODEL.yaml or conf/train_lm_MODEL.yaml, and conf/study/MODEL.yaml",
         )
-        add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the bases (1 2 3)")
+        add(
+            "--seeds",
+            type=int,
+            nargs="+",
+            help="of the bases (those of conf/analysis/MODEL.yaml, or 1 2 3)",
+        )
         add("--jobs", type=int, default=2, help="single-threaded trainings at a time (2)")
         add("--ngpu", type=int, default=0, help="GPUs of each training (0)")
         add(

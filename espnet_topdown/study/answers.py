@@ -10,6 +10,7 @@ from statistics import fmean
 
 from espnet_topdown.results.questions import Arm, Pair, from_scratch, over_seeds
 from espnet_topdown.results.significance import holm, t_interval
+from espnet_topdown.study import analysis
 from espnet_topdown.study.inference import (
     ALPHA,
     FEWEST_SEEDS,
@@ -24,6 +25,7 @@ Interval = tuple[float, float]
 # Seed and name of a phase -> its error rate in percent, or its perplexity.
 Values = Mapping[tuple[int, str], float]
 
+PRIMARY = "primary: "
 NOT_SHOWN = "not shown"
 TOO_FEW = "too few seeds"
 
@@ -38,7 +40,7 @@ class Answer:
         values: mean of the first and of the second arm, for each pair.
         interval: 95 % of the mean difference, by Student's t over seeds; None for a single one.
         p: of that t; None for fewer than `FEWEST_SEEDS` seeds.
-        p_holm: corrected for the questions of the study that differ in what they compare.
+        p_holm: corrected for the questions of its family that differ in what they compare.
         p_pooled: by the pooled variance of a run, instead of that of these few differences.
     """
 
@@ -75,15 +77,34 @@ class Answer:
 
 
 def answers(records: Sequence[Record], values: Values) -> list[Answer]:
-    """The answers to all questions that have one.
+    """The answers to all questions that have one, each corrected for those of its family.
+
+    A study with a plan of analysis is asked that plan's questions and no others: the primary one
+    alone, then the secondary ones as a family. Any other is asked all, as one family.
 
     Args:
         records: of the seeds.
         values: of the phases that have one; the others answer nothing.
     """
+    runs = [record.runs for record in records]
+    planned = records[0].analysis
+    if planned is None:
+        return _family(over_seeds(runs), records, values)
+    primary = {
+        f"{PRIMARY}{question}": pairs
+        for question, pairs in analysis.pairs(planned, "primary", runs).items()
+    }
+    secondary = analysis.pairs(planned, "secondary", runs)
+    return [*_family(primary, records, values), *_family(secondary, records, values)]
+
+
+def _family(
+    asked: Mapping[str, Sequence[Pair]], records: Sequence[Record], values: Values
+) -> list[Answer]:
+    """The answers to questions that are corrected for one another."""
     variance = variance_of(records, values)
     found = []
-    for question, pairs in over_seeds([record.runs for record in records]).items():
+    for question, pairs in asked.items():
         known = [pair for pair in pairs if _is_known(pair, values)]
         if known:
             found.append(_answer(question, known, values, variance))

@@ -22,7 +22,7 @@ from espnet_topdown.results.tables import phases_table, set_table
 from espnet_topdown.study import perplexity, tables
 from espnet_topdown.study.answers import Values, answers, scratch_values, variance_of
 from espnet_topdown.study.contrasts import ErrorRates
-from espnet_topdown.study.records import Record, RecordedPhase
+from espnet_topdown.study.records import Record, RecordedPhase, seeds_to_come
 from espnet_topdown.table import Page, Table
 
 LATE = 0.9  # of the epochs: a best epoch behind it was perhaps cut short
@@ -84,6 +84,10 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
     """
     _check_one_study(model, records)
     part = Part()
+    sealed = _sealed(records)
+    if sealed:
+        part.say("State:", [f"- {sealed}."])
+        return part
     rows = seed_rows(records)
     rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
     for dataset, of_set in rates.items():
@@ -102,16 +106,39 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
     return part
 
 
+def _sealed(records: Sequence[Record]) -> str:
+    """Why nothing that was measured may be shown yet; "" where it may."""
+    awaited = seeds_to_come(records)
+    if not awaited:
+        return ""
+    planned = (records[0].analysis or {})["seeds"]
+    there = {record.seed for record in records}
+    to_come = []
+    for seed, lacking in awaited.items():
+        only = f" (only {', '.join(lacking)})" if seed in there and lacking else ""
+        to_come.append(f"{seed}{only}")
+    return (
+        f"sealed: {len(planned) - len(awaited)} of the {len(planned)} seeds of the plan of analysis"
+        f" are complete; to come: {', '.join(to_come)}. Nothing measured on test is shown before"
+        " the last of them"
+    )
+
+
 def _check_one_study(model: str, records: Sequence[Record]) -> None:
     # Seeds may differ in their phases: a study is read while it grows.
     first = records[0]
     for record in records:
-        for key in ("references", "dev_name", "data"):
+        for key in ("references", "dev_name", "data", "analysis"):
             if getattr(record, key) != getattr(first, key):
                 raise TopdownError(
                     f"{model}: seeds {first.seed} and {record.seed} differ in '{key}', so they are"
                     " not one study; give the records of one, or run the older seed again"
                 )
+        if first.analysis is not None and record.seed not in first.analysis["seeds"]:
+            raise TopdownError(
+                f"{model}: seed {record.seed} is none of the plan of analysis (a pilot?); leave its"
+                " record out"
+            )
 
 
 def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
@@ -163,16 +190,19 @@ def _add_perplexities(
     texts = perplexity.texts(records)
     for text in texts:
         measure, values = tables.PERPLEXITY, perplexity.values(records, text)
+        compared, of_compared = measure, values
+        if records[0].analysis is not None:
+            compared, of_compared = tables.LOG_PERPLEXITY, perplexity.logs(values)
         # Perplexities line by line stand in the table of all phases alone, and so do those of the
         # text that selected epochs and phases.
         selects = text.startswith(records[0].dev_name.split()[0])
         if "stream" in text and not selects:
-            found = answers(records, values)
-            part.say(f"On {text}:", tables.summary(measure, found))
+            found = answers(records, of_compared)
+            part.say(f"On {text}:", tables.summary(compared, found))
             part.tables += [
-                tables.answer_table(measure, text, found),
-                tables.null_table(measure, text, records, values),
-                tables.seed_table(measure, text, found),
+                tables.answer_table(compared, text, found),
+                tables.null_table(compared, text, records, of_compared),
+                tables.seed_table(compared, text, found),
             ]
         part.tables.append(tables.arm_table(measure, text, records, values))
     if texts:
@@ -213,6 +243,9 @@ def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Pa
     shown = []
     for model, records in studies.items():
         _check_one_study(model, records)
+        sealed = _sealed(records)
+        if sealed:
+            raise TopdownError(f"{model} is {sealed}")
         measured = {}
         values_of = {
             f"WER, {dataset}": ErrorRates(records, dataset).values

@@ -3,6 +3,7 @@
 A text is one stream, so that nothing but the seed can be resampled.
 """
 
+import math
 from collections.abc import Sequence
 
 from espnet_topdown.study.answers import Values
@@ -24,3 +25,8 @@ def values(records: Sequence[Record], text: str) -> Values:
             if value is not None:
                 measured[record.seed, phase.name] = value
     return measured
+
+
+def logs(values: Values) -> Values:
+    """A hundred times the natural logarithm of each: differences are percent of perplexity."""
+    return {key: 100 * math.log(value) for key, value in values.items()}

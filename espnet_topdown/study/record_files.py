@@ -24,6 +24,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS
 from espnet_topdown.plan.plan import DROPOUT
 from espnet_topdown.results.trn import tokens_of
+from espnet_topdown.study import analysis
 from espnet_topdown.study.edits import edited, edits_of
 from espnet_topdown.study.records import Record, RecordedPhase, Texts
 
@@ -36,8 +37,8 @@ REFERENCES = "references.json"
 RECORDINGS = "recordings.json"
 # Of a phase: what follows from the rest of the file.
 NOT_STORED = ("directory", "dev_name", "hypotheses")
-# What earlier versions did not record of a phase.
-LATER = ("train_loss", "lr", "trigger", "loaded")
+# What earlier versions did not record.
+LATER = ("train_loss", "lr", "trigger", "loaded", "analysis")
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
 
@@ -54,6 +55,7 @@ HEADER = {
     "references": check.MAPPING,
     "phases": LIST,
     "misheard": check.MAPPING,
+    "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
 }
 PHASE = {
     "name": check.NAME,
@@ -137,7 +139,7 @@ def read_record(path: Path) -> Record:
             hypotheses=texts,
         )
         phases.append(phase)
-    header = {key: stored[key] for key in HEADER if key != "misheard"}
+    header = {key: stored.get(key) for key in HEADER if key != "misheard"}
     header |= {"references": references, "phases": tuple(phases)}
     return Record(**header, recordings=_recordings_of(path, references))
 
@@ -271,6 +273,8 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
         },
     }
     header = {key: value for key, value in vars(record).items() if key != "recordings"}
+    if record.analysis is None:
+        del header["analysis"]
     return {"format": FORMAT, **header, **changed}
 
 

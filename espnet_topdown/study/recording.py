@@ -25,6 +25,7 @@ from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.results.rows import PhaseResult, phase_results
 from espnet_topdown.results.scoring import find_scores
 from espnet_topdown.results.trn import read_trn, speaker_of
+from espnet_topdown.study.analysis import read_analysis
 from espnet_topdown.study.record_files import write_record
 from espnet_topdown.study.records import Record, RecordedPhase, Texts
 from espnet_topdown.study.study import Study
@@ -35,6 +36,8 @@ from espnet_topdown.warm.groups import Group, side_by_side, told
 
 # What a corpus command may leave in data/: the options that made the sets.
 OPTIONS = Path("data/options.json")
+# In an experiment: what its decoding printed.
+DECODING_LOG = "study_decoding.log"
 
 
 def run(study: Study) -> None:
@@ -48,16 +51,43 @@ def run(study: Study) -> None:
     to_record = [seed for seed in study.seeds if not study.is_recorded(seed)]
     for seed in sorted(set(study.seeds) - set(to_record)):
         print(f"seed {seed}: recorded in {study.record(seed)}")
+    # One seed after another: what is finished when a machine ends is whole seeds.
+    for place, seed in enumerate(to_record):
+        began = time.monotonic()
+        run_seed(study, seed)
+        hours = (time.monotonic() - began) / 3600
+        print(progress(seed, hours, len(to_record) - place - 1), flush=True)
+
+
+def run_seed(study: Study, seed: int) -> None:
+    """Train, decode and record one seed.
+
+    Raises:
+        TopdownError: a command failed.
+    """
     # The averaged model is the last file that a training writes.
-    to_train = [seed for seed in to_record if not (study.base(seed) / study.model_file).exists()]
-    # A GPU of its own each is what a cascade's phases get; the bases take turns.
-    run_all([study.train_command(seed) for seed in to_train], 1 if study.ngpu else study.jobs)
-    for seed in to_record:
-        run_all([study.cascade_command(seed)], 1)
-        rows = phase_results(Cascade.reopen(study.cascade(seed)))
-        experiments = [row.directory for row in rows if not study.is_decoded(row.directory)]
-        run_all([study.decode_command(experiment) for experiment in experiments], study.jobs)
-        record_seed(study, seed)
+    if not (study.base(seed) / study.model_file).exists():
+        run_all([study.train_command(seed)], 1)
+    run_all([study.cascade_command(seed)], 1)
+    rows = phase_results(Cascade.reopen(study.cascade(seed)))
+    experiments = [row.directory for row in rows if not study.is_decoded(row.directory)]
+    # Not to the terminal: nobody is to see a test value before the last seed.
+    logs = [experiment / DECODING_LOG for experiment in experiments]
+    run_all([study.decode_command(experiment) for experiment in experiments], study.jobs, logs)
+    record_seed(study, seed)
+
+
+def progress(seed: int, hours: float, to_come: int) -> str:
+    """What is said after a seed of `hours`, when `to_come` more are to be trained."""
+    took = f"seed {seed}: took {_duration(hours)}"
+    if not to_come:
+        return f"{took}; it was the last"
+    return f"{took}; {counted(to_come, 'seed')} to come, about {_duration(hours * to_come)}"
+
+
+def _duration(hours: float) -> str:
+    whole, minutes = divmod(round(60 * hours), 60)
+    return f"{whole} h {minutes:02d} min" if whole else f"{minutes} min"
 
 
 def record_seed(study: Study, seed: int) -> None:
@@ -68,29 +98,37 @@ def record_seed(study: Study, seed: int) -> None:
     print(f"seed {seed}: wrote {study.record(seed)}{state}", flush=True)
 
 
-def run_all(commands: Sequence[Sequence[str]], jobs: int) -> None:
+def run_all(commands: Sequence[Sequence[str]], jobs: int, logs: Sequence[Path] = ()) -> None:
     """Run every command, `jobs` at a time; after a failure none is started.
 
     When this process ends, SIGKILL included, so do the commands and what they started.
+
+    Args:
+        commands: as lists of words.
+        jobs: commands at a time.
+        logs: file of each command's output; none: the terminal.
 
     Raises:
         TopdownError: a command failed.
     """
     failed: list[str] = []
+    places: Sequence[Path | None] = logs or [None] * len(commands)
 
-    def begin(command: Sequence[str]) -> Group:
+    def begin(command: Sequence[str], log: Path | None) -> Group:
         print(f"{time.strftime('%H:%M:%S')} {' '.join(command)}", flush=True)
-        return Group(command, stdin=subprocess.DEVNULL)
+        if log is None:
+            return Group(command, stdin=subprocess.DEVNULL)
+        with log.open("w") as output:
+            return Group(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
     def note(number: int, status: int) -> None:
-        failed.append(f"{' '.join(commands[number])} {told(status)}")
+        where = places[number] or "its output stands above"
+        failed.append(f"({where}): {' '.join(commands[number])} {told(status)}")
 
-    side_by_side([partial(begin, command) for command in commands], jobs, note)
+    starts = [partial(begin, *each) for each in zip(commands, places, strict=True)]
+    side_by_side(starts, jobs, note)
     if failed:
-        raise TopdownError(
-            f"a command of the study failed (its output stands above): {failed[0]}\nRun again to"
-            " go on"
-        )
+        raise TopdownError(f"a command of the study failed {failed[0]}\nRun again to go on")
 
 
 def make_record(study: Study, seed: int) -> Record:
@@ -114,6 +152,7 @@ def make_record(study: Study, seed: int) -> Record:
         references=references,
         phases=tuple(phases),
         recordings=read_recordings(references),
+        analysis=read_analysis(study.analysis),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.study.analysis import Analysis, phases_asked
 
 Texts = Mapping[str, str]  # utterance -> its tokens, parted by single blanks
 
@@ -50,6 +51,8 @@ class Record:
         phases: phase 0 first, then in the plan's order.
         recordings: data set -> utterance -> the recording of each of its words, of corpora whose
             utterances share recordings.
+        analysis: the study's plan of analysis, as it stood when the seed was recorded; None where
+            the study has none.
     """
 
     model: str
@@ -62,6 +65,7 @@ class Record:
     references: Mapping[str, Texts]
     phases: tuple[RecordedPhase, ...]
     recordings: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    analysis: Analysis | None = None
 
     @property
     def runs(self) -> Runs:
@@ -72,3 +76,22 @@ class Record:
 def phases_of(records: Iterable[Record]) -> list[RecordedPhase]:
     """The phases of all records."""
     return [phase for record in records for phase in record.phases]
+
+
+def seeds_to_come(records: Sequence[Record]) -> dict[int, list[str]]:
+    """Seeds that the study's plan of analysis still awaits -> phases that it asks about and lacks.
+
+    None where there is no such plan.
+    """
+    analysis = records[0].analysis
+    if analysis is None:
+        return {}
+    by_seed = {record.seed: record for record in records}
+    awaited = {}
+    for seed in analysis["seeds"]:
+        record = by_seed.get(seed)
+        phases = [] if record is None else [phase.name for phase in record.phases]
+        lacking = [name for name in phases_asked(analysis) if name not in phases]
+        if record is None or not record.complete or lacking:
+            awaited[seed] = lacking
+    return awaited

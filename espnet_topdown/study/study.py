@@ -7,14 +7,17 @@ left to `espnet_topdown.study.recording`.
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.results.rows import PERPLEXITY
 from espnet_topdown.results.scoring import find_scores
+from espnet_topdown.study.analysis import read_analysis
 from espnet_topdown.study.record_files import read_record
+
+USUAL_SEEDS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Study(ABC):
     def plan(self) -> Path:
         """Plan of the cascade and its controls."""
         return Path(f"conf/study/{self.model}.yaml")
+
+    @property
+    def analysis(self) -> Path:
+        """Plan of analysis; a study without one is asked every question."""
+        return Path(f"conf/analysis/{self.model}.yaml")
 
     def base(self, seed: int) -> Path:
         """Experiment of a seed's base."""
@@ -166,7 +174,7 @@ class LmStudy(Study):
 
 def choose(
     model: str,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None,
     jobs: int,
     model_file: str | None,
     test_sets: str,
@@ -176,7 +184,7 @@ def choose(
 
     Args:
         model: as in `Study`, like the other arguments.
-        seeds: of the bases.
+        seeds: of the bases; None: those of the plan of analysis, or 1, 2 and 3.
         jobs: trainings at a time.
         model_file: None: ``valid.loss.ave.pth`` of a language model, else ``valid.acc.ave.pth``.
         test_sets: sets to decode.
@@ -184,11 +192,15 @@ def choose(
     """
     is_lm = Path(f"conf/train_lm_{model}.yaml").exists()
     kind, usual = (LmStudy, "valid.loss.ave.pth") if is_lm else (AsrStudy, "valid.acc.ave.pth")
-    return kind(
+    chosen: Study = kind(
         model=model,
-        seeds=tuple(seeds),
+        seeds=tuple(seeds or USUAL_SEEDS),
         jobs=jobs,
         model_file=model_file or usual,
         test_sets=test_sets,
         ngpu=ngpu,
     )
+    planned = read_analysis(chosen.analysis)
+    if planned is not None and not seeds:
+        chosen = replace(chosen, seeds=tuple(planned["seeds"]))
+    return chosen

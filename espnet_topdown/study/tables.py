@@ -14,7 +14,14 @@ from espnet_topdown.results.questions import FROM_SCRATCH, best_phase, candidate
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.tables import p_text
 from espnet_topdown.study import inference
-from espnet_topdown.study.answers import Answer, Interval, Values, scratch_values, variance_of
+from espnet_topdown.study.answers import (
+    PRIMARY,
+    Answer,
+    Interval,
+    Values,
+    scratch_values,
+    variance_of,
+)
 from espnet_topdown.study.contrasts import Contrast
 from espnet_topdown.study.effort import SHARES, Ratio, ratio
 from espnet_topdown.study.records import Record, phases_of
@@ -40,6 +47,7 @@ class Measure:
 
 WER = Measure("WER", "fewer errors", "more errors", " points")
 PERPLEXITY = Measure("perplexity", "lower", "higher", "")
+LOG_PERPLEXITY = Measure("100 x log perplexity", "lower", "higher", "")
 
 
 def answer_table(
@@ -76,9 +84,9 @@ def answer_table(
             ),
             (
                 "Verdict: by Student's t over the seeds' differences alone, corrected (Holm) for"
-                f" the questions that compare different runs; none for fewer than"
-                f" {inference.FEWEST_SEEDS} seeds. No evidence of a difference is no evidence of"
-                " equality."
+                f" the questions that compare different runs{_family_note(answers)}; none for fewer"
+                f" than {inference.FEWEST_SEEDS} seeds. No evidence of a difference is no evidence"
+                " of equality."
             ),
             (
                 "p, pooled: the same difference by the variance of a single run, pooled over all"
@@ -87,6 +95,12 @@ def answer_table(
             ),
         ),
     )
+
+
+def _family_note(answers: Sequence[Answer]) -> str:
+    if any(answer.question.startswith(PRIMARY) for answer in answers):
+        return ", the primary one for itself alone"
+    return ""
 
 
 def test_data_note(unit: str) -> str:

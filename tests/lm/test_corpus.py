@@ -55,6 +55,17 @@ def test_slice_is_whole_lines_and_has_its_own_vocabulary(source: Path, tmp_path:
     assert (tmp_path / "data/test/text").read_text() == "test_0000001 <unk> <unk> <unk>\n"
 
 
+def test_validation_is_sliced_too_where_asked_and_the_options_say_so(
+    source: Path, tmp_path: Path
+) -> None:
+    data.prepare(source, tmp_path / "data", valid_tokens=3)
+    assert (tmp_path / "data/valid/text").read_text() == "valid_0000001 a <unk>\n"
+    options = (tmp_path / "data/options.json").read_text()
+    assert '"valid_tokens": 3' in options
+    data.prepare(source, tmp_path / "data")
+    assert "valid_tokens" not in (tmp_path / "data/options.json").read_text()
+
+
 def test_gzip_and_the_original_archives_names_are_read(source: Path, tmp_path: Path) -> None:
     for split, text in TEXTS.items():
         (source / f"{split}.txt").unlink()

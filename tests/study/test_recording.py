@@ -22,6 +22,29 @@ def test_failed_command_stops_the_study_with_its_words() -> None:
         recording.run_all([["false", "--seed", "1"], ["true"]], 1)
 
 
+def test_what_a_command_prints_goes_to_its_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And a failure names that log."""
+    words = ["sh", "-c", "echo WER 5.0; echo WER 6.0 >&2; exit $0"]
+    recording.run_all([[*words, "0"]], 1, [tmp_path / "log"])
+    assert (tmp_path / "log").read_text() == "WER 5.0\nWER 6.0\n"
+    with pytest.raises(TopdownError, match=r"failed \(.*/log\): sh -c"):
+        recording.run_all([[*words, "1"]], 1, [tmp_path / "log"])
+    told = capfd.readouterr()
+    assert "WER 5.0\n" not in told.out + told.err
+
+
+def test_progress_tells_what_is_to_come() -> None:
+    assert (
+        recording.progress(7, 0.75, 4) == "seed 7: took 45 min; 4 seeds to come, about 3 h 00 min"
+    )
+    assert (
+        recording.progress(7, 1.5, 1) == "seed 7: took 1 h 30 min; 1 seed to come, about 1 h 30 min"
+    )
+    assert recording.progress(7, 0.1, 0) == "seed 7: took 6 min; it was the last"
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_study_that_is_ended_leaves_none_of_its_commands(
     sent: signal.Signals, tmp_path: Path

@@ -3,6 +3,7 @@
 # the cascade and the controls of conf/study/MODEL.yaml, all decoded, and a small record in
 # records/MODEL; then RESULTS.md.
 #   FSDD=free-spoken-digit-dataset.tar.xz ./run_study.sh transformer --seeds 1 2 3 --jobs 2
+#   FSDD=free-spoken-digit-dataset.tar.xz ./run_study.sh transformer_fixed    STUDY.md, all its seeds
 # The same command goes on after any interruption. RESULTS.md is rebuilt from the records alone,
 # without the models:
 #   python3 -m espnet_topdown.study table records/* --output RESULTS.md
@@ -21,12 +22,19 @@ for file in "conf/train_asr_${model}.yaml" "conf/study/${model}.yaml"; do
     [ -f "${file}" ] ||
         die "found no ${file}; models with a study: $(cd conf/study && echo *.yaml)"
 done
+# Studies with a plan of analysis have a larger dev set, so that it tells phases apart.
+dev_strings=180
+[ ! -f "conf/analysis/${model}.yaml" ] || dev_strings=1000
 start_warm
 stats=exp/asr_stats_${model}
 if [ ! -s "${stats}/valid/text_shape.word" ]; then
-    [ -s dump/raw/test/wav.scp ] || ./run.sh --stop_stage 5
+    [ -s dump/raw/test/wav.scp ] ||
+        ./run.sh --stop_stage 5 --local_data_opts "--dev_strings ${dev_strings}"
     ./run.sh --stage 10 --stop_stage 10 --asr_stats_dir "${stats}" \
         --asr_config "conf/train_asr_${model}.yaml"
 fi
+grep -q "\"dev_strings\": ${dev_strings}\b" data/options.json ||
+    die "data/ has another dev set than the ${dev_strings} strings of this study" \
+        "($(tr -d '\n' < data/options.json)); move data/, dump/ and exp/ away and run again"
 python3 -m espnet_topdown.study run "${model}" "$@"
 python3 -m espnet_topdown.study table records/* --output RESULTS.md

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stage 1: plain text -> data/{train,valid,test}/text. Options are those of
-# python3 -m espnet_topdown.lm.data prepare --help  (--train_tokens N, --min_count N).
+# python3 -m espnet_topdown.lm.data prepare --help  (--train_tokens N, --valid_tokens N,
+# --min_count N).
 # The source is one of
 #   WIKITEXT2=dir    WikiText-2: {train,valid,test}.txt or wiki.{train,valid,test}.tokens, plain or
 #                    .gz; its counts are checked
