@@ -26,7 +26,7 @@ from espnet_topdown.cascade.phase_check import check_phases, keep
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import check_begun, check_finished
 from espnet_topdown.cascade.runner import run
-from espnet_topdown.cli_parser import FIRST_STEPS, parser
+from espnet_topdown.cli_parser import DEFAULT_FORM, FIRST_STEPS, parser
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.task import task_of_config
@@ -177,12 +177,12 @@ def _results(args: Namespace) -> None:
         _reopen(directory)
     tables = pages.results_of(args.dirs, case_sensitive=args.case_sensitive, output=args.output)
     if not isinstance(tables, str):
-        print(tables.json() if args.json else tables.terminal(), end="")
+        print(getattr(tables, args.form)(), end="")
         return
-    if args.json:
+    if args.form != DEFAULT_FORM:
         raise TopdownError(
-            "--json is for cascades and for two experiments; one experiment has ESPnet's RESULTS.md"
-            " alone"
+            f"--{args.form} is for cascades and for two experiments; one experiment has ESPnet's"
+            " RESULTS.md alone"
         )
     print(tables, end="")
 

@@ -39,6 +39,13 @@ usage: {COMMAND} COMMAND ...; in the recipe directory of a trained experiment:
 {STEPS}
 {COMMAND} --help tells all commands, and {COMMAND} COMMAND --help the options of one
 """
+# Methods of `espnet_topdown.table.Page`.
+DEFAULT_FORM = "terminal"
+FORMS = {
+    "json": "print JSON instead of tables",
+    "latex": "print tables for a paper (booktabs)",
+    "csv": "print all tables as one in CSV (RFC 4180), each row with its table's name",
+}
 KEEP_EPOCHS = (
     "epoch files to keep of each, the best on dev, besides averages and what links point to"
 )
@@ -201,15 +208,24 @@ def _add_results(commands: Commands) -> None:
         "results",
         help="tables and plots of a cascade, of one experiment, or of two experiments side by side",
         description=(
-            "One cascade: prints its table and writes RESULTS.md, results.json, images/ and"
-            " report.html there. Several cascades: their phases side by side, and against one"
-            " another where they have one base. One experiment: ESPnet's RESULTS.md. Two"
+            "One cascade: prints its table and writes RESULTS.md, results.json, report.html and"
+            " images/ (PNG and PDF) there. Several cascades: their phases side by side, and against"
+            " one another where they have one base. One experiment: ESPnet's RESULTS.md. Two"
             " experiments: the second against the first."
         ),
     )
     dirs = "cascades or experiments"
     results.add_argument("dirs", type=Path, nargs="+", metavar="DIR", help=dirs)
-    results.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    forms = results.add_mutually_exclusive_group()
+    for form, summary in FORMS.items():
+        forms.add_argument(
+            f"--{form}",
+            action="store_const",
+            const=form,
+            dest="form",
+            default=DEFAULT_FORM,
+            help=summary,
+        )
     output = "directory to write RESULTS.md, results.json and images/ to"
     results.add_argument("--output", type=Path, metavar="DIR", help=output)
     case = "do not fold case (sclite's -s)"

@@ -1,10 +1,28 @@
-"""Tables of text cells, as Markdown, aligned text or HTML: the only renderer of tables here."""
+"""Tables of text cells: the only renderer of tables here.
 
+As Markdown, aligned text, HTML, LaTeX and CSV.
+"""
+
+import csv
 import html
+import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+# What LaTeX would take for a command of its own, or set as another character in its old fonts.
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+_SIGN = re.compile(r"(?<![\w.)])[-+](?=\d)")
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,26 @@ class Table:
         """As text with aligned columns, its heading above and its notes below."""
         notes = [f"  {note}" for note in self.notes]
         return "\n".join([self.heading, aligned(self.header, self.rows), *notes])
+
+    def latex(self) -> str:
+        """As a LaTeX table of the package booktabs, its heading as caption and its notes below."""
+        columns = "".join("r" if _are_numbers(cells) else "l" for cells in zip(*self.rows))
+        lines = [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{_latex(self.heading)}}}",
+            rf"  \begin{{tabular}}{{{columns or 'l' * len(self.header)}}}",
+            r"    \toprule",
+            _latex_row(self.header),
+            r"    \midrule",
+            *map(_latex_row, self.rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+        ]
+        if self.notes:
+            notes = " ".join(map(_latex, self.notes))
+            lines.append(rf"  \par\smallskip\parbox{{\linewidth}}{{\footnotesize {notes}}}")
+        return "\n".join([*lines, r"\end{table}"])
 
     def html(self, *, is_folded: bool = False) -> str:
         """As HTML, its heading above and its notes below; folded, the heading unfolds it."""
@@ -66,6 +104,25 @@ class Page:
         head = "\n".join([self.title, *(f"  {fact}" for fact in self.facts)])
         return "\n\n".join([head, *(t.terminal() for t in self.tables)]) + "\n"
 
+    def latex(self) -> str:
+        """As LaTeX tables, for a document that uses the package booktabs."""
+        facts = "".join(f"% {fact}\n" for fact in (self.title, *self.facts))
+        return f"% \\usepackage{{booktabs}}\n{facts}\n" + "\n\n".join(
+            t.latex() for t in self.tables
+        )
+
+    def csv(self) -> str:
+        """As one table by RFC 4180: all rows under the names of all columns, with their heading."""
+        names = list(dict.fromkeys(name for table in self.tables for name in table.header))
+        stream = io.StringIO(newline="")
+        writer = csv.DictWriter(stream, ["table", *names])
+        writer.writeheader()
+        for table in self.tables:
+            for cells in table.rows:
+                row = dict(zip(table.header, cells, strict=True))
+                writer.writerow({"table": table.heading, **row})
+        return stream.getvalue()
+
     def json(self) -> str:
         """As JSON text."""
         return json.dumps(self.data, indent=1, ensure_ascii=False)
@@ -92,6 +149,16 @@ def _html_row(cells: Sequence[str]) -> str:
     return f"<tr>{''.join(columns)}</tr>"
 
 
+def _latex(text: str) -> str:
+    """The text with LaTeX's own characters escaped, and signs of numbers as signs."""
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    return _SIGN.sub(lambda sign: f"${sign[0]}$", escaped)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return rf"    {' & '.join(map(_latex, cells))} \\"
+
+
 def _markdown_row(cells: Sequence[str]) -> str:
     safe = [cell.replace("|", "/") for cell in cells]
     return f"|{'|'.join(safe)}|"
@@ -99,6 +166,11 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def _pad(cell: str, width: int) -> str:
     return cell.rjust(width) if _is_number(cell) else cell.ljust(width)
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether a column is of numbers; a dash or nothing stands for one that is not there."""
+    return all(_is_number(cell) or cell in ("", "-") for cell in cells)
 
 
 def _is_number(cell: str) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def results_of(
     if len(directories) == 2:
         page = compare(*directories, case_sensitive=case_sensitive)
         if output is not None:
-            _write(output, page, {})
+            _write(output, page)
         return page
     text = experiment_results(directories[0], case_sensitive=case_sensitive)
     if output is not None:
@@ -107,7 +107,7 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
             layers = list(cascades[0].facts.parameters.items())
             write_cascade(place, rows, sets, layers, page=page)
         else:
-            _write(place, page, plots.draw(rows, sets))
+            _write(place, page, _pictures(rows, sets))
         kept_page.keep(place, made_of, page)
     except OSError as error:
         if error.errno not in _NOT_OURS:
@@ -330,7 +330,7 @@ def write_cascade(
     notes: Sequence[str] = (),
     page: Page | None = None,
 ) -> Page:
-    """Write RESULTS.md, results.json, report.html and images/*.png, each whole or not at all.
+    """Write RESULTS.md, results.json, report.html and images/, each file whole or not at all.
 
     Args:
         directory: that gets them.
@@ -344,20 +344,38 @@ def write_cascade(
         the page.
     """
     page = page or cascade_page(rows, sets, notes=notes)
-    pictures = plots.draw(rows, sets)
+    pictures = _pictures(rows, sets)
     _write(directory, page, pictures)
-    html = report.html(directory.resolve().name, rows, layers, page, pictures)
+    html = report.html(directory.resolve().name, rows, layers, page, pictures.png)
     write_text(directory / "report.html", html)
     return page
 
 
-def _write(directory: Path, page: Page, pictures: Mapping[str, bytes]) -> None:
-    """Write RESULTS.md, results.json and images/*.png."""
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a page, by file name: for pages as PNG, for papers the same as PDF."""
+
+    png: Mapping[str, bytes]
+    pdf: Mapping[str, bytes]
+
+
+def _pictures(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Pictures:
+    figures = plots.figures(rows, sets)
+    return Pictures(
+        png={name: plots.png(figure) for name, figure in figures.items()},
+        pdf={f"{Path(name).stem}.pdf": plots.pdf(figure) for name, figure in figures.items()},
+    )
+
+
+def _write(directory: Path, page: Page, pictures: Pictures | None = None) -> None:
+    """Write RESULTS.md, results.json and images/*.{png,pdf}."""
     images = ""
-    for name, png in pictures.items():
-        with replacing(directory / "images" / name) as temporary:
-            temporary.write_bytes(png)
-        images += f"\n![{plots.title(name)}](images/{name})\n"
+    if pictures is not None:
+        for name, content in {**pictures.png, **pictures.pdf}.items():
+            with replacing(directory / "images" / name) as temporary:
+                temporary.write_bytes(content)
+        for name in pictures.png:
+            images += f"\n![{plots.title(name)}](images/{name})\n"
     write_text(directory / "RESULTS.md", page.markdown() + images)
     write_json(directory / "results.json", page.data)
 

@@ -1,4 +1,4 @@
-"""Pictures of a cascade as PNG bytes: dev curves, error rate against cut, share frozen and cost.
+"""Pictures of a cascade as PNG and PDF: dev curves, error rate by cut, share frozen and cost.
 
 Phases differ by marker, line style and hatching besides colour, so that print and colour-blind
 readers can tell them apart. matplotlib is imported inside, and only its object interface is used.
@@ -66,19 +66,24 @@ Panels = Mapping[str, Sequence[Point | None]]  # label -> a point a phase, None 
 
 
 def draw(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, bytes]:
-    """All pictures that the numbers allow, as file name -> PNG.
+    """All pictures that the numbers allow, as file name -> PNG; the arguments are `figures`'s."""
+    return {name: png(figure) for name, figure in figures(rows, sets).items()}
+
+
+def figures(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, "Figure"]:
+    """All pictures that the numbers allow, as name of the PNG file -> figure.
 
     Args:
         rows: phases in their order.
         sets: what `compare.compare_sets` made of them.
     """
-    pictures = {SHARE_AND_COST: _png(share_and_cost(rows))}
+    drawn = {SHARE_AND_COST: share_and_cost(rows)}
     if any(_points(row.curve) for row in rows):
-        pictures[DEV_CURVES] = _png(dev_curves(rows))
+        drawn[DEV_CURVES] = dev_curves(rows)
     panels = error_panels(rows, sets)
     if panels:
-        pictures[ERROR_BY_CUT] = _png(error_by_cut(rows, panels))
-    return pictures
+        drawn[ERROR_BY_CUT] = error_by_cut(rows, panels)
+    return drawn
 
 
 def title(name: str) -> str:
@@ -86,7 +91,18 @@ def title(name: str) -> str:
     return name.removesuffix(".png").replace("_", " ")
 
 
-def _png(figure: "Figure") -> bytes:
+def pdf(figure: "Figure") -> bytes:
+    """The figure as PDF for a paper: the same bytes each time, letters that a publisher takes."""
+    from matplotlib import rc_context
+
+    stream = io.BytesIO()
+    # Type 3 fonts, matplotlib's default, are refused by IEEE's checker of PDFs.
+    with rc_context({"pdf.fonttype": 42}):
+        figure.savefig(stream, format="pdf", metadata={"CreationDate": None})
+    return stream.getvalue()
+
+
+def png(figure: "Figure") -> bytes:
     """The figure as PNG with a palette, a third of the size that true colour has."""
     from PIL import Image
 

@@ -1,5 +1,7 @@
 """Pages hold the tables that suit what was asked for, and files are replaced whole."""
 
+import csv
+import io
 import json
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ import pytest
 from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
+from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.pages import cascade_page, compare, experiment_results, write_cascade
 from espnet_topdown.results.rows import PhaseResult
@@ -51,7 +54,9 @@ def test_written_files_replace_older_ones(rows: list[PhaseResult], tmp_path: Pat
     assert [row["name"] for row in json.loads(data)["phases"]] == ["base", "p1"]
     assert str(tmp_path) not in data
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
-    images = [f"images/{name}.png" for name in ("dev_curves", "error_by_cut", "share_and_cost")]
+    images = []
+    for name in ("dev_curves", "error_by_cut", "share_and_cost"):
+        images += [f"images/{name}.pdf", f"images/{name}.png"]
     assert names == ["RESULTS.md", *images, "report.html", "results.json"]
 
 
@@ -96,6 +101,28 @@ def test_command_prints_results_and_errors_without_traceback(rows: list[PhaseRes
     assert failed.returncode == 1
     assert "decode and score first" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_the_command_prints_tables_for_papers_and_spreadsheets(
+    rows: list[PhaseResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ["results", str(rows[0].directory), str(rows[1].directory)]
+    main([*both, "--latex"])
+    said = capsys.readouterr().out
+    assert said.startswith("% \\usepackage{booktabs}\n")
+    assert r"    p1 & 24 & 120 & " in said
+    assert r" & $-$5.00 & $-$8.33 to $-$1.67 & \textless{}0.001 (\textless{}0.001) \\" in said
+    main([*both, "--csv"])
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+    (cells,) = [line for line in lines if line["experiment"] == "p1" and "WER" in line["table"]]
+    assert (cells["Err"], cells["Err - first"]) == ("5.0", "-5.00")
+    for form in ("json", "latex", "csv"):
+        with pytest.raises(SystemExit, match="1"):
+            main(["results", str(rows[0].directory), f"--{form}"])
+        assert f"--{form} is for cascades and for two" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*both, "--csv", "--latex"])
+    assert "--latex: not allowed with argument --csv" in capsys.readouterr().err
 
 
 def test_tables_load_without_torch_espnet_or_matplotlib() -> None:

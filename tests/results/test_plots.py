@@ -104,3 +104,13 @@ def test_pictures_that_have_nothing_to_show_are_left_out(rows: list[PhaseResult]
     pictures = plots.draw(rows[3:], compared(rows[3:]))
     assert list(pictures) == [plots.SHARE_AND_COST]
     assert pictures[plots.SHARE_AND_COST].startswith(b"\x89PNG")
+
+
+def test_a_pdf_is_the_same_each_time_with_letters_that_publishers_take(
+    rows: list[PhaseResult],
+) -> None:
+    first, second = (plots.pdf(plots.dev_curves(rows)) for _ in range(2))
+    assert first.startswith(b"%PDF-")
+    assert first == second
+    assert b"/FontFile2" in first
+    assert b"/Type3" not in first
