@@ -17,7 +17,8 @@ from typing import Any
 from espnet_topdown import check
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.locks import IN_USE, has_ended, holder, locked, now
+from espnet_topdown.locks import IN_USE, holder, locked, now
+from espnet_topdown.processes import has_ended
 
 __all__ = ["IN_USE", "holder", "locked", "now"]
 # Of `hashing_once`; None outside of it.

@@ -3,6 +3,8 @@
 A lock file says who holds it, on which host, and when that was last so. Where a file system knows
 no flock, or keeps it to each node (BeeGFS and Lustre by default), that lease alone keeps a second
 node away. It needs clocks that agree within a minute.
+
+Of several that see a free lock at once, one gets it: each makes a claim first (see `claims`).
 """
 
 import contextlib
@@ -11,23 +13,26 @@ import errno
 import fcntl
 import json
 import os
-import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.claims import claimed
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.processes import is_dead, is_of_here, is_this_process, this_process
 
 # By these words a runner knows that a training gave way to another.
 IN_USE = "is in use"
 BEAT_S = 15
 LEASE_S = 120  # a lease that was not renewed for so long is void
 POLL_S = 0.2
+GLANCE_S = 2  # whoever looks at a lock has it for a moment: longer than that, it is held
 _NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 _BYTES = 1024  # of a lease, blanks at its end included
+_UNNAMED = "another process"
 
 
 @contextlib.contextmanager
@@ -49,8 +54,9 @@ def locked(path: Path, purpose: str, *, waits: bool = False) -> Iterator[None]:
     # Not truncated: until the lock is ours the file names its holder.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _take(path, descriptor, waits=waits)
-        with _leased(path, descriptor, purpose):
+        lease = {**this_process(), "since": now(), "purpose": purpose}
+        _take(path, descriptor, lease, waits=waits)
+        with _kept_fresh(path, descriptor, lease):
             yield
     finally:
         os.close(descriptor)
@@ -62,30 +68,48 @@ def holder(path: Path) -> str | None:
         return None
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return _other_holder(path, descriptor, fcntl.LOCK_SH)
+        return _other_holder(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
-def _take(path: Path, descriptor: int, *, waits: bool) -> None:
-    owner = _other_holder(path, descriptor, fcntl.LOCK_EX)
-    if owner is not None and not waits:
-        raise TopdownError(f"{path.parent} {IN_USE}: {owner}. Wait for it, or stop it and rerun")
-    if owner is not None:
-        print(f"{path.parent} {IN_USE}: {owner}; waiting for it", file=sys.stderr, flush=True)
-    while owner is not None:
+def _take(path: Path, descriptor: int, lease: Mapping[str, Any], *, waits: bool) -> None:
+    """Write `lease` into the lock file once nobody else holds it.
+
+    Raises:
+        TopdownError: somebody does, and this does not wait.
+    """
+    glance_ends = time.monotonic() + GLANCE_S
+    is_told = False
+    while True:
+        with claimed(path):
+            owner = _other_holder(descriptor, fcntl.LOCK_EX)
+            if owner is None:
+                _write(descriptor, lease)
+                return
+        if owner == _UNNAMED and time.monotonic() < glance_ends:
+            time.sleep(POLL_S / 10)
+            continue
+        if not waits:
+            raise TopdownError(
+                f"{path.parent} {IN_USE}: {owner}. Wait for it, or stop it and rerun"
+            )
+        if not is_told:
+            print(f"{path.parent} {IN_USE}: {owner}; waiting for it", file=sys.stderr, flush=True)
+            is_told = True
         time.sleep(POLL_S)
-        owner = _other_holder(path, descriptor, fcntl.LOCK_EX)
 
 
-def _other_holder(path: Path, descriptor: int, mode: int) -> str | None:
+def _other_holder(descriptor: int, mode: int) -> str | None:
     """Who else holds the file; None where nobody does, and the kernel's lock is then ours."""
     by_kernel = True
     try:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         lease = _read(descriptor)
-        return _words(lease) if lease else "another process"
+        # The lease of one that was killed says nothing of who has the kernel's lock now.
+        is_left = lease is None or (is_of_here(lease) and is_dead(lease))
+        return _UNNAMED if is_left else _words(lease)
     except OSError as error:
         if error.errno not in _NO_FLOCK:
             raise
@@ -95,32 +119,36 @@ def _other_holder(path: Path, descriptor: int, mode: int) -> str | None:
         return None
     if by_kernel:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
-    if lease["host"] == socket.gethostname():
+    if is_of_here(lease):
         return _words(lease)
     return f"{_words(lease)}; if it is dead, the lock is free {LEASE_S} s after its end"
 
 
-def _counts(lease: dict[str, Any], *, by_kernel: bool) -> bool:
+def _counts(lease: Mapping[str, Any], *, by_kernel: bool) -> bool:
     """Whether a lease keeps others away."""
-    if lease["host"] != socket.gethostname():
-        return time.time() - lease["beat_s"] < LEASE_S
-    # On the same host the kernel knows better, where it knows.
-    return not by_kernel and lease["pid"] != os.getpid() and not has_ended(lease["pid"])
+    is_fresh = time.time() - lease["beat_s"] < LEASE_S
+    if not is_of_here(lease):
+        return is_fresh
+    # On the same machine the kernel knows better, where it knows.
+    if by_kernel or is_dead(lease):
+        return False
+    # A process that is stopped renews no lease, and may go on. One without a start may be another
+    # of the same number.
+    return is_fresh or lease.get("started") is not None
 
 
 @contextlib.contextmanager
-def _leased(path: Path, descriptor: int, purpose: str) -> Iterator[None]:
-    """Keep the lease in a lock file fresh, and void it at the end."""
-    lease = {"pid": os.getpid(), "host": socket.gethostname(), "since": now(), "purpose": purpose}
+def _kept_fresh(path: Path, descriptor: int, lease: Mapping[str, Any]) -> Iterator[None]:
+    """Renew the lease in a lock file, and void it at the end."""
     is_over = threading.Event()
 
     def beat() -> None:
         while not is_over.wait(BEAT_S):
             # A full disk must not end the heart of a training.
             with contextlib.suppress(OSError):
-                _write(descriptor, lease)
+                if _is_ours(descriptor):
+                    _write(descriptor, lease)
 
-    _write(descriptor, lease)
     heart = threading.Thread(target=beat, daemon=True, name=f"lease of {path}")
     heart.start()
     try:
@@ -130,13 +158,22 @@ def _leased(path: Path, descriptor: int, purpose: str) -> Iterator[None]:
         # A forked child has no such thread, and no lease to end.
         if os.getpid() == lease["pid"]:
             heart.join()
-            os.ftruncate(descriptor, 0)
+            if _is_ours(descriptor):
+                os.ftruncate(descriptor, 0)
 
 
-def _write(descriptor: int, lease: dict[str, Any]) -> None:
+def _is_ours(descriptor: int) -> bool:
+    """Whether the lease is still this process's; after two minutes of sleep it may be another's."""
+    lease = _read(descriptor)
+    return lease is not None and is_this_process(lease)
+
+
+def _write(descriptor: int, lease: Mapping[str, Any]) -> None:
     """Write in one call and of one length, so that no reader sees half a lease."""
     text = json.dumps({**lease, "beat_s": time.time()})
     os.pwrite(descriptor, text.encode().ljust(_BYTES), 0)
+    # Other nodes see what has left this one's cache.
+    os.fsync(descriptor)
 
 
 def _read(descriptor: int) -> dict[str, Any] | None:
@@ -151,23 +188,8 @@ def _read(descriptor: int) -> dict[str, Any] | None:
     return lease
 
 
-def _words(lease: dict[str, Any]) -> str:
+def _words(lease: Mapping[str, Any]) -> str:
     return f"process {lease['pid']} on {lease['host']} ({lease['purpose']}) since {lease['since']}"
-
-
-def has_ended(pid: int) -> bool:
-    """Whether the process is gone, or dead and only not yet waited for."""
-    try:
-        os.kill(pid, 0)
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except ProcessLookupError:
-        return True
-    except (PermissionError, FileNotFoundError):
-        # Another user's process, or a system without /proc: taken to be alive.
-        return False
-    # The state follows the command's name, which may hold spaces and brackets (man proc_pid_stat).
-    state = status.rpartition(")")[2].split()[0]
-    return state == "Z"
 
 
 def now() -> str:

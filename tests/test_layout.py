@@ -8,7 +8,8 @@ import espnet_topdown
 PACKAGE = Path(espnet_topdown.__file__).parent
 # From the bottom up; what stands on one line may not import one another.
 LEVELS = (
-    ("errors",),
+    ("errors", "processes"),
+    ("claims",),
     ("check", "table", "versions", "locks", "yaml_text"),
     ("files", "text_files"),
     ("plan",),

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,120 @@ def test_a_lock_file_of_an_earlier_version_or_torn_holds_nobody_up(tmp_path: Pat
         assert locks.holder(tmp_path / "lock") is None
         with locks.locked(tmp_path / "lock", "x"):
             pass
+
+
+def at_once(lock: Path, count: int) -> list[str]:
+    """What became of so many processes that take the lock, hold it a while and let go, in turn."""
+    start, go = os.pipe()
+    pids = []
+    for number in range(count):
+        pid = os.fork()
+        if pid == 0:
+            os.close(go)
+            os.read(start, 1)  # until the other end is closed
+            os._exit(alone(lock, lock.with_name(f"seen{number}")))
+        pids.append(pid)
+    os.close(start)
+    os.close(go)
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0
+    return [path.read_text() for path in lock.parent.glob("seen*")]
+
+
+def alone(lock: Path, seen: Path) -> int:
+    """Hold the lock, and note whether anybody else does."""
+    inside = lock.with_name("inside")
+    try:
+        with locks.locked(lock, "x"):
+            is_alone = not inside.exists()
+            inside.touch()
+            time.sleep(0.05)
+            inside.unlink(missing_ok=True)
+            seen.write_text("alone" if is_alone else "beside another")
+    except TopdownError as error:
+        assert "is in use" in str(error)
+        seen.write_text("refused")
+    return 0
+
+
+def test_of_many_that_take_a_lock_at_once_one_gets_it_without_flock_too(
+    flock: str, tmp_path: Path
+) -> None:
+    for turn in range(5):
+        place = tmp_path / str(turn)
+        place.mkdir()
+        seen = at_once(place / "lock", 12)
+        assert len(seen) == 12 and "alone" in seen
+        assert "beside another" not in seen
+        assert not (place / ".lock.claim").exists()
+
+
+def test_the_claim_of_a_process_that_died_with_it_is_removed(tmp_path: Path) -> None:
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    os.waitpid(gone, 0)
+    claim = tmp_path / ".lock.claim"
+    claim.write_text(json.dumps({"pid": gone, "host": socket.gethostname()}))
+    with locks.locked(tmp_path / "lock", "x"):
+        assert not claim.exists()
+    # That of another node: by its age.
+    claim.write_text(json.dumps({"pid": gone, "host": "node2"}))
+    os.utime(claim, (time.time() - 121, time.time() - 121))
+    with locks.locked(tmp_path / "lock", "x"):
+        assert not claim.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def lease_of(lock: Path, **changed: object) -> None:
+    """Leave a lease of a process that lives, this one's parent, but for what is changed."""
+    parent = os.getppid()
+    lease = {"pid": parent, "host": socket.gethostname(), "since": "s", "purpose": "p"}
+    lock.write_text(json.dumps({**lease, "beat_s": time.time(), **changed}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_held"),
+    {
+        "fresh": ({}, True),
+        "not renewed, and no one says that it is the same process": ({"beat_s": 0}, False),
+        "its number went to another process": ({"started": "1"}, False),
+        "of another container or boot": ({"machine": "other", "beat_s": 0}, False),
+    }.values(),
+)
+def test_without_flock_a_number_that_lives_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object], *, is_held: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "no flock")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    lease_of(tmp_path / "lock", **changed)
+    assert (locks.holder(tmp_path / "lock") is not None) is is_held
+
+
+def test_a_node_of_the_same_name_is_another_machine(
+    tmp_path: Path, on_another_node: Callable[[], None]
+) -> None:
+    lease_of(tmp_path / "lock", machine="other")
+    assert locks.holder(tmp_path / "lock") is not None
+
+
+def test_who_looks_at_a_free_lock_refuses_it_to_nobody(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    looking = os.open(lock, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.2, os.close, [looking]).start()
+    with locks.locked(lock, "x"):
+        pass
+
+
+def test_one_that_slept_through_its_lease_leaves_the_next_ones_alone(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with locks.locked(lock, "x"):
+        lease_of(lock)
+    assert json.loads(lock.read_text())["purpose"] == "p"
 
 
 def test_another_fault_of_flock_is_not_hidden(

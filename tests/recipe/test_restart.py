@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import espnet_topdown
-from espnet_topdown.locks import has_ended
+from espnet_topdown.processes import has_ended
 
 ROOT = Path(espnet_topdown.__file__).parents[1]
 COMMON = ROOT / "egs2/TEMPLATE/common.sh"

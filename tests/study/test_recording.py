@@ -13,7 +13,7 @@ from made_records import SET, lm_record, usual
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.lm.trigger import trigger_epoch
-from espnet_topdown.locks import has_ended
+from espnet_topdown.processes import has_ended
 from espnet_topdown.study import recording
 
 
