@@ -108,8 +108,9 @@ def _other_holder(descriptor: int, mode: int) -> str | None:
     except BlockingIOError:
         lease = _read(descriptor)
         # The lease of one that was killed says nothing of who has the kernel's lock now.
-        is_left = lease is None or (is_of_here(lease) and is_dead(lease))
-        return _UNNAMED if is_left else _words(lease)
+        if lease is None or (is_of_here(lease) and is_dead(lease)):
+            return _UNNAMED
+        return _words(lease)
     except OSError as error:
         if error.errno not in _NO_FLOCK:
             raise

@@ -16,7 +16,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import RECORD
+from espnet_topdown.experiment.phase_dir import MACHINE, RECORD
 from espnet_topdown.experiment.train_log import read_progress
 
 
@@ -84,6 +84,14 @@ class Ledger:
             stream.flush()
             os.fsync(stream.fileno())
 
+    def end(self, phase: str, **details: Any) -> None:
+        """End the attempt of `phase` that is under way; its trainer has told on what it trains."""
+        start = self._events_of(phase, "start")[-1]
+        machine = _machine(self.path.parent / phase, start["time"])
+        if machine is not None:
+            details["machine"] = machine
+        self.append("end", phase, **details)
+
     def _ends_whole(self) -> bool:
         with self.path.open("rb") as stream:
             stream.seek(-1, os.SEEK_END)
@@ -103,8 +111,7 @@ class Ledger:
                 dangling.pop(event["phase"], None)
         for phase, start in dangling.items():
             directory = self.path.parent / phase
-            self.append(
-                "end",
+            self.end(
                 phase,
                 attempt=start["attempt"],
                 outcome="done" if (directory / RECORD).exists() else "killed",
@@ -172,6 +179,18 @@ def _is_event(value: object) -> bool:
         needed.append("attempt")
     is_whole = all(value.get(key) is not None for key in needed)
     return is_whole and not check.faults(value, _EVENT)
+
+
+def _machine(directory: Path, start: str) -> dict[str, Any] | None:
+    """GPU and versions of the attempt that began at `start`; None where it did not get so far."""
+    path = directory / MACHINE
+    began = datetime.fromisoformat(start).timestamp()
+    if not path.exists() or path.stat().st_mtime < began:
+        return None
+    try:
+        return files.read_object(path)
+    except TopdownError:
+        return None
 
 
 def _logged_s(log: Path, start: str) -> float:

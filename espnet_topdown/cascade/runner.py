@@ -280,8 +280,7 @@ class _Run:
         """Tell the ledger how an attempt ended; `epochs` None: those that its log tells."""
         if epochs is None:
             epochs = finished_epochs(training.directory)
-        self.ledger.append(
-            "end",
+        self.ledger.end(
             training.phase.name,
             attempt=training.attempt,
             outcome=outcome,

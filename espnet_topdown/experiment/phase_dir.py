@@ -24,6 +24,8 @@ START = "topdown/start.json"
 EPOCHS = "topdown/epochs.json"
 # Fingerprints of frozen tensors and of every model file; written by the trainer as its last.
 PROOF = "topdown/proof.json"
+# On what the latest attempt trains; written before its first epoch.
+MACHINE = "topdown/machine.json"
 # Held by the trainer while it lives.
 LOCK = "topdown/lock"
 # Written by the runner, last of all.

@@ -18,6 +18,7 @@ from espnet2.tasks.mt import MTTask
 from espnet2.tasks.s2t import S2TTask
 from espnet2.tasks.slu import SLUTask
 from espnet2.tasks.st import STTask
+from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.distributed_utils import get_rank
 from espnet2.train.trainer import Trainer
 from torch.multiprocessing.spawn import ProcessExitedException
@@ -29,7 +30,7 @@ from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import checkpoint
+from espnet_topdown.training import checkpoint, ranks
 from espnet_topdown.training.trainer import TopdownTrainer
 from espnet_topdown.warm.groups import told
 
@@ -77,10 +78,22 @@ class TopdownTask(AbsTask):
         if not args.topdown_conf:
             cls._train_without_conf(args)
             return
-        _refuse_deepspeed(args)
         if args.collect_stats or args.dry_run:
             super().main_worker(args)
             return
+        with contextlib.ExitStack() as held:
+            with ranks.together(args):
+                cls._prepare(args)
+                # The runner waits for a phase's trainer itself.
+                held.enter_context(_held(args, waits=False))
+                # Before ESPnet writes its config.yaml over the finished phase's.
+                check_unfinished(Path(args.output_dir))
+            super().main_worker(args)
+
+    @classmethod
+    def _prepare(cls, args: argparse.Namespace) -> None:
+        """Refuse what no phase can be trained with, and untie weights if the phase says so."""
+        _refuse_deepspeed(args)
         _refuse_code(args.init_param)
         # Before ESPnet builds the adapter, which may need a package that is not there.
         if vars(args).get("use_adapter"):
@@ -91,11 +104,14 @@ class TopdownTask(AbsTask):
         conf = TopdownConf.from_conf(args.topdown_conf)
         if conf.unties:
             untie(vars(args))
-        # The runner waits for a phase's trainer itself.
-        with _held(args, waits=False):
-            # Before ESPnet writes its config.yaml over the finished phase's.
-            check_unfinished(Path(args.output_dir))
-            super().main_worker(args)
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
+        """ESPnet's; it is the first that ranks do after they have met."""
+        if getattr(args, "topdown_conf", None):
+            with ranks.together():
+                pass
+        return super().build_model(args)
 
     @classmethod
     def _train_without_conf(cls, args: argparse.Namespace) -> None:

@@ -7,17 +7,19 @@ unchanged.
 import argparse
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
+from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_dir import MACHINE
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import checkpoint, phase_end, phase_start, repair
+from espnet_topdown.training import phase_end, phase_start, ranks, repair
 from espnet_topdown.training.averages import counts_of
 
 
@@ -78,29 +80,27 @@ class TopdownTrainer(Trainer):
             return
         output_dir = Path(options.output_dir)
         counts = counts_of(options.keep_nbest_models)
-        writes = _writes(kwargs["distributed_option"])
-        begun = phase_start.begin(
-            kwargs["model"],
-            TopdownConf.from_conf(options.topdown_conf),
-            config=options.options,
-            output_dir=output_dir,
-            writes=writes,
-        )
-        # All ranks look at the same files.
-        if phase_end.is_proved(output_dir):
+        with ranks.together():
+            begun = phase_start.begin(
+                kwargs["model"],
+                TopdownConf.from_conf(options.topdown_conf),
+                config=options.options,
+                output_dir=output_dir,
+                writes=ranks.is_first(),
+            )
+        if ranks.is_first():
+            files.write_json(output_dir / MACHINE, phase_end.machine())
+        # One rank reads the files of an earlier run, before any resumes from them.
+        last_epoch = ranks.of_first(partial(_last_epoch, options, output_dir))
+        if last_epoch is None:
             return
-        # Before any rank resumes from what a kill left.
-        if writes:
-            repair.repair(output_dir, options.best_model_criterion, max(counts))
-        if kwargs["distributed_option"].distributed:
-            torch.distributed.barrier()
         changes: dict[str, Any] = {
             # ESPnet's averages between epochs would hold rounded frozen tensors.
             "nbest_averaging_interval": 0,
-            "max_epoch": _last_epoch(options, output_dir),
+            "max_epoch": last_epoch,
         }
         super().run(**kwargs | {"trainer_options": dataclasses.replace(options, **changes)})
-        if writes:
+        if ranks.is_first():
             phase_end.finish(begun, output_dir, options.best_model_criterion, counts)
 
     @classmethod
@@ -123,7 +123,9 @@ class TopdownTrainer(Trainer):
         all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
         if all_steps_are_invalid:
             batches = kwargs["reporter"].get_total_count() - before
-            raise TopdownError(_no_step(kwargs["reporter"].get_epoch(), batches, options))
+            # It is so on all ranks, whose gradients are shared.
+            with ranks.together():
+                raise TopdownError(_no_step(kwargs["reporter"].get_epoch(), batches, options))
         return all_steps_are_invalid
 
     @classmethod
@@ -138,8 +140,7 @@ class TopdownTrainer(Trainer):
         """
         super().validate_one_epoch(*args, **kwargs)
         options = kwargs["options"]
-        is_phase = isinstance(options, TopdownOptions)
-        if is_phase and _writes(kwargs["distributed_option"]):
+        if isinstance(options, TopdownOptions) and ranks.is_first():
             repair.put_aside(Path(options.output_dir))
 
 
@@ -157,20 +158,17 @@ def _no_step(epoch: int, batches: int, options: TopdownOptions) -> str:
     )
 
 
-def _writes(distributed: Any) -> bool:
-    """Whether this rank of a training writes files."""
-    return not distributed.distributed or distributed.dist_rank == 0
+def _last_epoch(options: TrainerOptions, output_dir: Path) -> int | None:
+    """The epoch to train to, in a directory that is ready to be resumed; None: all is proved.
 
-
-def _last_epoch(options: TrainerOptions, output_dir: Path) -> int:
-    """`max_epoch`, or the epoch at which an interrupted training had already stopped early.
-
+    It is `max_epoch`, or the epoch at which an interrupted training had already stopped early:
     ESPnet <= 202511 (train/trainer.py, run) would train one epoch more.
     """
-    path = output_dir / checkpoint.CHECKPOINT
-    stops_early = options.patience is not None
-    if not options.resume or not stops_early or not path.exists():
+    if phase_end.is_proved(output_dir):
+        return None
+    nbest = max(counts_of(options.keep_nbest_models))
+    reporter = repair.repair(output_dir, options.best_model_criterion, nbest)
+    if reporter is None or not options.resume or options.patience is None:
         return options.max_epoch
-    reporter = checkpoint.reporter_of(checkpoint.load(path))
     has_stopped = reporter.check_early_stopping(options.patience, *options.early_stopping_criterion)
     return reporter.get_epoch() if has_stopped else options.max_epoch

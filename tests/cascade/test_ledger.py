@@ -3,7 +3,9 @@
 import os
 from datetime import datetime
 
+from espnet_topdown import files
 from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.experiment.phase_dir import MACHINE
 
 
 def test_ledger_closes_attempts_that_were_killed(tmp_path):
@@ -23,6 +25,22 @@ def test_ledger_closes_attempts_that_were_killed(tmp_path):
     assert ledger.attempts("phase2") == 1
     assert (ledger.events()[-1]["epochs"], ledger.hours("phase2")) == (1, 90 / 3600)
     assert ledger.hours("phase1") == 2.0
+
+
+def test_the_end_of_an_attempt_says_on_what_it_trained(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append("start", "phase1", attempt=1)
+    ledger.end("phase1", attempt=1, outcome="failed")
+    ledger.append("start", "phase1", attempt=2)
+    machine = {"torch": "2.12.1", "cuda": "13.0", "gpu": "NVIDIA H100"}
+    files.write_json(tmp_path / "phase1" / MACHINE, machine)
+    ledger.end("phase1", attempt=2, outcome="killed")
+    # This one does not get so far.
+    os.utime(tmp_path / "phase1" / MACHINE, (0, 0))
+    ledger.append("start", "phase1", attempt=3)
+    ledger.close_dangling()
+    ends = [event.get("machine") for event in ledger.events() if event["event"] == "end"]
+    assert ends == [None, machine, None]
 
 
 def test_ledger_goes_on_after_a_torn_line(tmp_path):

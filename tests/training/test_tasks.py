@@ -292,22 +292,66 @@ def test_a_worker_that_is_killed_is_told_by_its_signal(
     assert "of this training was killed by SIGKILL" in capfd.readouterr().err
 
 
-def test_two_nodes_of_one_process_each_train_one_phase(
-    data, train, tmp_path, warm_process, monkeypatch
-):
-    """ESPnet's launcher over stand-ins for slurm.pl and srun; on CPU, so by gloo."""
+@pytest.fixture(scope="module")
+def base(espnet, data, tmp_path_factory):
+    from espnet_topdown.bin.train import main
+
+    directory = tmp_path_factory.mktemp("nodes") / "base"
+    main(tiny.command(data, directory, dict(TRANSFORMER)))
+    return directory
+
+
+@pytest.fixture
+def on_two_nodes(base, tmp_path, warm_process, monkeypatch):
+    """Train a phase by ESPnet's launcher over stand-ins for slurm.pl and srun; on CPU, so by gloo.
+
+    Returns the exit status of both.
+    """
     nodes = Path(__file__).with_name("nodes")
     monkeypatch.setenv("PATH", str(nodes), prepend=":")
-    base = train(tmp_path / "base", dict(TRANSFORMER))
-    config = Experiment.read(base)._passed_on(TRANSFORMER | yaml_of(base))
-    config |= dict(seed=1000, topdown_conf=dict(parent=str(base), cut="encoder.1"))
+    config = Experiment.read(base)._passed_on(TRANSFORMER | yaml_of(base)) | dict(seed=1000)
     phase = tmp_path / "phase1"
-    files.write_text(phase / "phase.yaml", yaml.safe_dump(config))
     launch = Launch(num_nodes=2, cmd=str(nodes / "slurm.pl"), python=str(nodes / "python"))
-    trainer = start_training(launch, "asr", phase, threads=1, variables={})
-    assert trainer.wait(120) == 0, failure(phase)
+
+    def train(**changed):
+        config["topdown_conf"] = dict(parent=str(base), cut="encoder.1")
+        files.write_text(phase / "phase.yaml", yaml.safe_dump(config | changed))
+        return start_training(launch, "asr", phase, threads=1, variables={}).wait(120)
+
+    return train
+
+
+def test_two_nodes_of_one_process_each_train_one_phase(on_two_nodes, tmp_path):
+    phase = tmp_path / "phase1"
+    assert on_two_nodes() == 0, failure(phase)
     assert (phase / "topdown" / "proof.json").exists()
     assert ":0/2] " in (phase / "train.log").read_text()
+    # Nothing is left to do, and both know.
+    last = (phase / "checkpoint.pth").stat().st_mtime_ns
+    assert on_two_nodes() == 0, failure(phase)
+    assert (phase / "checkpoint.pth").stat().st_mtime_ns == last
+
+
+REFUSED = {
+    "before the ranks meet": (dict(init_param=["gone.pth"]), "init_param gone.pth of the base"),
+    "by the first rank, which reads the parent": (dict(seed=0), "seed 0"),
+    "in training": (dict(accum_grad=1000), "accum_grad 1000 makes one step of so many"),
+}
+
+
+@pytest.mark.parametrize(("changed", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_one_rank_refuses_ends_all_with_one_message(on_two_nodes, tmp_path, changed, said):
+    assert on_two_nodes(**changed) == 1
+    log = (tmp_path / "phase1" / "train.log").read_text()
+    assert log.count(": error: ") == 1 and "Traceback" not in log
+    assert said in failure(tmp_path / "phase1")
+
+
+def test_where_another_trains_the_second_rank_ends_with_the_first(on_two_nodes, tmp_path):
+    with files.locked(tmp_path / "phase1" / LOCK, "training"):
+        assert on_two_nodes() == 1
+    log = (tmp_path / "phase1" / "train.log").read_text()
+    assert log.count(f"{files.IN_USE}: process {os.getpid()}") == 1 and "Traceback" not in log
 
 
 def yaml_of(experiment):
