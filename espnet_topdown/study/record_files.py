@@ -35,10 +35,12 @@ ADVICE = "give records that 'study run' wrote"
 FORMAT = 2
 REFERENCES = "references.json"
 RECORDINGS = "recordings.json"
+# Lists of a phase, apart from what it heard.
+LISTS = ("curve", "frozen", "train_loss", "lr", "loaded", "small_texts")
 # Of a phase: what follows from the rest of the file.
 NOT_STORED = ("directory", "dev_name", "hypotheses")
 # What earlier versions did not record.
-LATER = ("train_loss", "lr", "trigger", "loaded", "analysis")
+LATER = ("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis")
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
 
@@ -81,6 +83,7 @@ PHASE = {
     "lr": LIST,
     "trigger": check.whole(0),
     "loaded": LIST,
+    "small_texts": LIST,
 }
 
 
@@ -130,7 +133,7 @@ def read_record(path: Path) -> Record:
     phases = []
     for values, texts in zip(stored["phases"], hypotheses, strict=True):
         fields = {key: value for key, value in values.items() if key != "decoded"}
-        for key in ("curve", "frozen", "train_loss", "lr", "loaded"):
+        for key in LISTS:
             fields[key] = tuple(values.get(key, ()))
         phase = RecordedPhase(
             **fields,
