@@ -54,20 +54,29 @@ def run(study: Study) -> None:
     # One seed after another: what is finished when a machine ends is whole seeds.
     for place, seed in enumerate(to_record):
         began = time.monotonic()
-        run_seed(study, seed)
+        if not has_base(study, seed):
+            # A base has nobody to train beside it but other bases; with GPUs they take turns.
+            together = 1 if study.ngpu else study.jobs
+            next_ones = to_record[place : place + together]
+            new = [each for each in next_ones if not has_base(study, each)]
+            run_all([study.train_command(each) for each in new], together)
+        run_cascade(study, seed)
         hours = (time.monotonic() - began) / 3600
         print(progress(seed, hours, len(to_record) - place - 1), flush=True)
 
 
-def run_seed(study: Study, seed: int) -> None:
-    """Train, decode and record one seed.
+def has_base(study: Study, seed: int) -> bool:
+    """Whether the base of a seed is trained."""
+    # The averaged model is the last file that a training writes.
+    return (study.base(seed) / study.model_file).exists()
+
+
+def run_cascade(study: Study, seed: int) -> None:
+    """Train the phases of one seed, decode and record it.
 
     Raises:
         TopdownError: a command failed.
     """
-    # The averaged model is the last file that a training writes.
-    if not (study.base(seed) / study.model_file).exists():
-        run_all([study.train_command(seed)], 1)
     run_all([study.cascade_command(seed)], 1)
     rows = phase_results(Cascade.reopen(study.cascade(seed)))
     experiments = [row.directory for row in rows if not study.is_decoded(row.directory)]
