@@ -10,7 +10,6 @@ import re
 import struct
 import subprocess
 from pathlib import Path
-from typing import BinaryIO
 
 import kaldiio
 import numpy as np
@@ -19,13 +18,12 @@ import soxr
 
 from espnet_topdown.corpora import sphere
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.recipe.truncated import least_samples
 
 _SPEED = re.compile(
     r"(?:sox (?P<file>\S+)|(?P<pipe>.*\|) *sox -t wav -) -t wav - speed (?P<factor>[\d.]+) \|"
 )
 _IN_ARK = re.compile(r".+:\d+")
-# What programs that write WAV to a pipe put in the place of a length, or more.
-_UNKNOWN_LENGTH = 0x7FFF0000
 _EXACT = ("PCM", "ULAW", "ALAW")  # soundfile's subtypes whose samples are whole numbers
 # What soundfile and kaldiio raise at what they cannot read.
 _UNREADABLE = (
@@ -94,54 +92,33 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
 def _read(source: str) -> tuple[np.ndarray, int]:
     if source.endswith("|"):
         done = subprocess.run(["bash", "-c", source[:-1]], stdout=subprocess.PIPE, check=True)
-        wav = io.BytesIO(done.stdout)
-        _refuse_truncated(wav)
-        wav.seek(0)
-        return _decode(wav)
+        sound = io.BytesIO(done.stdout)
+        least = least_samples(sound)
+        sound.seek(0)
+        return _decode(sound, least)
     if _IN_ARK.fullmatch(source) and not Path(source).exists():
         ark, _, offset = source.rpartition(":")
         with open(ark, "rb") as stream:
-            _refuse_truncated(stream, int(offset))
+            least_samples(stream, int(offset))
         rate, samples = kaldiio.load_mat(source)
         return _int16(np.asarray(samples)), rate
     with open(source, "rb") as stream:
-        _refuse_truncated(stream)
-    return _decode(source)
+        least = least_samples(stream)
+    return _decode(source, least)
 
 
-def _refuse_truncated(stream: BinaryIO, start: int = 0) -> None:
-    """Refuse a WAV file that ends early: libsndfile reads what is there and says nothing.
-
-    Args:
-        stream: the file, or an ark.
-        start: the byte where the WAV file begins.
-
-    Raises:
-        ValueError: it is shorter than its data chunk says.
-    """
-    stream.seek(start)
-    if stream.read(4) != b"RIFF":
-        return
-    size = stream.seek(0, io.SEEK_END)
-    # The chunks begin behind "RIFF", a length and "WAVE".
-    at = start + 12
-    while at + 8 <= size:
-        stream.seek(at)
-        name, length = struct.unpack("<4sI", stream.read(8))
-        at += 8
-        if name == b"data":
-            if at + length > size and length < _UNKNOWN_LENGTH:
-                raise ValueError(f"truncated, {size - at} of {length} bytes of samples")
-            return
-        # Each is padded to an even length.
-        at += length + length % 2
-
-
-def _decode(file: str | io.BytesIO) -> tuple[np.ndarray, int]:
+def _decode(file: str | io.BytesIO, least: int) -> tuple[np.ndarray, int]:
+    """Samples and rate of a file that should hold at least so many."""
     with soundfile.SoundFile(file) as sound:
         # Whole numbers stay as they are; libsndfile does not scale floats to int16.
         is_exact = sound.subtype.startswith(_EXACT)
         samples = sound.read(dtype="int16" if is_exact else "float64")
+        least = max(least, sound.frames)
+        if len(samples) < least:
+            raise ValueError(
+                f"truncated, or no header tells its length: {len(samples)} of {least} samples were"
+                " read; write it anew as WAV (sox, ffmpeg)"
+            )
         if not is_exact:
             _refuse_odd(samples)
         return _int16(samples), sound.samplerate

@@ -9,7 +9,7 @@ import soundfile
 from recipes import RATE, tone
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.recipe import audio
+from espnet_topdown.recipe import audio, truncated
 
 
 def test_resampling_keeps_the_tone_and_its_length(tmp_path: Path) -> None:
@@ -40,6 +40,70 @@ def test_half_a_file_is_named_and_not_half_read(tmp_path: Path) -> None:
     for source in [*files, *commands]:
         with pytest.raises(TopdownError, match="truncated"):
             audio.read_audio(source)
+
+
+FORMATS = {
+    "aiff": ("AIFF", "PCM_16"),
+    "au": ("AU", "PCM_16"),
+    "w64": ("W64", "PCM_16"),
+    "rf64": ("RF64", "PCM_16"),
+    "rifx.wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "svx": ("SVX", "PCM_16"),
+    "caf": ("CAF", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_half_a_file_of_any_format_is_named(tmp_path: Path, kind: str) -> None:
+    container, subtype = FORMATS[kind]
+    path = tmp_path / f"a.{kind}"
+    endian = "BIG" if kind == "rifx.wav" else "FILE"
+    noise = np.random.default_rng(0).integers(-3000, 3000, 4 * RATE).astype(np.int16)
+    soundfile.write(path, noise, RATE, subtype=subtype, format=container, endian=endian)
+    samples, rate = audio.read_audio(str(path))
+    assert (len(samples), rate) == (4 * RATE, RATE)
+    whole = path.read_bytes()
+    for share in (0.4, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(TopdownError, match="cannot be read: .*"):
+            audio.read_audio(str(path))
+
+
+def test_lengths_that_a_pipe_did_not_know_are_taken_as_they_come(tmp_path: Path) -> None:
+    for kind, place, length in (("wav", 40, 0xFFFFFFFF), ("wav", 40, 0x7FFFF000)):
+        path = tmp_path / f"a.{kind}"
+        soundfile.write(path, tone(0.1), RATE, subtype="PCM_16")
+        whole = bytearray(path.read_bytes())
+        whole[place : place + 4] = length.to_bytes(4, "little")
+        path.write_bytes(whole)
+        assert len(audio.read_audio(f"cat {path} |")[0]) == 800
+    soundfile.write(tmp_path / "a.au", tone(0.1), RATE, subtype="PCM_16", format="AU")
+    whole = bytearray((tmp_path / "a.au").read_bytes())
+    whole[8:12] = b"\xff" * 4
+    (tmp_path / "a.au").write_bytes(whole)
+    assert len(audio.read_audio(f"cat {tmp_path}/a.au |")[0]) == 800
+
+
+def test_an_mp3_of_which_libsndfile_would_read_half_is_named(tmp_path: Path) -> None:
+    """Without the frame that tells its length: loud and soft parts have other bit rates."""
+    path = tmp_path / "a.mp3"
+    noise = np.random.default_rng(0).standard_normal(20 * RATE)
+    noise *= np.repeat([0.0005, 0.1, 0.003, 0.25], 5 * RATE)
+    options = dict(format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+    soundfile.write(path, noise, RATE, **options)
+    assert len(audio.read_audio(str(path))[0]) == 20 * RATE
+    whole = path.read_bytes()
+    length, _ = truncated._mp3_frame(whole[:4])
+    path.write_bytes(whole[length:])
+    with pytest.raises(TopdownError, match="of 15.... samples were read; write it anew as WAV"):
+        audio.read_audio(str(path))
+    # Tags stand before and behind the frames.
+    path.write_bytes(b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + whole + b"TAG" + bytes(125))
+    assert len(audio.read_audio(str(path))[0]) == 20 * RATE
 
 
 def test_half_a_recording_of_an_ark_is_named(tmp_path: Path) -> None:
