@@ -64,8 +64,9 @@ def _format_options(step: argparse.ArgumentParser) -> None:
 
 def keep_usable(args: argparse.Namespace) -> None:
     """Stage 4: DUMP/org/SET -> DUMP/SET without long, short and empty utterances; texts -> one."""
-    from espnet_topdown.recipe import text, usable
+    from espnet_topdown.recipe import frames, text, usable
 
+    needed = frames.shortest_of(args.asr_config) if args.asr_config else None
     for name in args.sets:
         kept = usable.keep_usable(
             args.dump / "org" / name,
@@ -73,6 +74,7 @@ def keep_usable(args: argparse.Namespace) -> None:
             rate=parse_rate(args.fs),
             shortest_s=args.min_wav_duration,
             longest_s=args.max_wav_duration,
+            needed=needed,
         )
         logging.info(kept)
     text.join_texts(args.lm_train_text, args.dump / "lm_train.txt")
@@ -85,6 +87,7 @@ def _filter_options(step: argparse.ArgumentParser) -> None:
     step.add_argument("--min_wav_duration", type=float, required=True)
     step.add_argument("--max_wav_duration", type=float, required=True)
     step.add_argument("--lm_train_text", type=_paths, required=True)
+    step.add_argument("--asr_config", type=Path)
 
 
 def write_tokens(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe.datadir import SHOWN, copy_set, write_table
+from espnet_topdown.recipe.frames import Shortest
 from espnet_topdown.text_files import read_table
 
 DROPPED = "dropped"  # file of a set's utterances that were left out
@@ -13,7 +14,13 @@ Reasons = Mapping[str, Mapping[str, float]]  # reason -> utterance -> its second
 
 
 def keep_usable(
-    source: Path, target: Path, *, rate: int, shortest_s: float, longest_s: float
+    source: Path,
+    target: Path,
+    *,
+    rate: int,
+    shortest_s: float,
+    longest_s: float,
+    needed: Shortest | None = None,
 ) -> str:
     """Write the utterances of a formatted set that have text and are neither short nor long.
 
@@ -25,9 +32,11 @@ def keep_usable(
         rate: samples per second.
         shortest_s: what has as many seconds or fewer is left out.
         longest_s: what has as many seconds or more is left out.
+        needed: by the encoder; None where that is not known.
 
     Returns:
-        What was kept and what was not, for the log.
+        What was kept and what was not, for the log; and what was kept and is too short to be
+        trained on.
 
     Raises:
         TopdownError: nothing is left.
@@ -55,7 +64,26 @@ def keep_usable(
     write_table(target / "utt2num_samples", {utterance: samples[utterance] for utterance in kept})
     write_table(target / "wav.scp", {utterance: audio[utterance] for utterance in kept})
     (target / "feats_type").write_text("raw\n")
-    return summary + details
+    lengths = {utterance: samples[utterance] for utterance in kept}
+    return summary + details + _note_on_short(lengths, needed, rate)
+
+
+def _note_on_short(samples: Mapping[str, int], needed: Shortest | None, rate: int) -> str:
+    """A line on utterances that ESPnet's encoder would refuse in training; else nothing."""
+    if needed is None:
+        return ""
+    short = [utterance for utterance, length in samples.items() if length < needed.samples]
+    if not short:
+        return ""
+    named = [f"{utterance} ({samples[utterance] / rate:.2f} s)" for utterance in short]
+    more = ", ..." if len(named) > SHOWN else ""
+    # What is as long as the bound is left out too.
+    bound_s = (needed.samples - 0.5) / rate
+    return (
+        f"\n  note: {len(short)} of those kept have fewer than {needed.frames} frames; a batch of"
+        f" such ends the training with ESPnet's TooShortUttError: {', '.join(named[:SHOWN])}{more};"
+        f" --min_wav_duration {bound_s:.5f} leaves them out"
+    )
 
 
 def _judge(

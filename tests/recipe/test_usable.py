@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.recipe import datadir, usable
+from espnet_topdown.recipe import datadir, frames, usable
 
 
 def write_formatted(directory: Path, samples: dict[str, int], text: dict[str, str]) -> Path:
@@ -61,3 +62,46 @@ def test_nothing_left_out_is_an_empty_list(tmp_path: Path) -> None:
     said = usable.keep_usable(source, tmp_path / "k", rate=8000, shortest_s=0.1, longest_s=9)
     assert said.endswith("0 without text: 1 kept")
     assert (tmp_path / "k" / "dropped").read_text() == ""
+
+
+CONFIGS = {
+    "encoder: transformer": (7, 6 * 128),
+    "encoder: conformer\nfrontend_conf: {hop_length: 160}": (7, 6 * 160),
+    "encoder: e_branchformer\nencoder_conf: {input_layer: conv2d6}": (11, 10 * 128),
+    "encoder: transformer\nencoder_conf: {input_layer: linear}": None,
+    "encoder: vgg_rnn": None,
+    "encoder: transformer\nfrontend: s3prl": None,
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_what_an_encoder_needs_is_in_its_config(tmp_path: Path, config: str) -> None:
+    (tmp_path / "train.yaml").write_text(config)
+    assert frames.shortest_of(tmp_path / "train.yaml") == CONFIGS[config]
+
+
+def test_what_is_kept_and_too_short_for_the_encoder_is_named_with_the_cure(tmp_path: Path) -> None:
+    samples = {"a1": 1279, "a2": 1280, "b1": 2400}
+    source = write_formatted(tmp_path / "f", samples, dict.fromkeys(samples, "A"))
+    bounds = {"rate": 8000, "longest_s": 20.0, "needed": frames.Shortest(11, 1280)}
+    said = usable.keep_usable(source, tmp_path / "k", shortest_s=0.1, **bounds)
+    assert said.splitlines()[1] == (
+        "  note: 1 of those kept have fewer than 11 frames; a batch of such ends the training with"
+        " ESPnet's TooShortUttError: a1 (0.16 s); --min_wav_duration 0.15994 leaves them out"
+    )
+    # As it advises.
+    said = usable.keep_usable(source, tmp_path / "k", shortest_s=0.15994, **bounds)
+    assert "note" not in said
+    assert (tmp_path / "k" / "dropped").read_text() == "a1 too short 0.16 s\n"
+
+
+def test_espnets_encoder_needs_as_many_frames(espnet: None) -> None:
+    from espnet2.asr.encoder.transformer_encoder import TooShortUttError, TransformerEncoder
+
+    for layer, needed in frames._FRAMES.items():
+        if not layer.startswith("conv2d"):
+            continue
+        encoder = TransformerEncoder(40, output_size=4, num_blocks=1, input_layer=layer)
+        encoder(torch.zeros(1, needed, 40), torch.tensor([needed]))
+        with pytest.raises(TooShortUttError):
+            encoder(torch.zeros(1, needed - 1, 40), torch.tensor([needed - 1]))

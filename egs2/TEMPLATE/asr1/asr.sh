@@ -418,6 +418,7 @@ if do_stage 4; then
         --min_wav_duration "${min_wav_duration}"
         --max_wav_duration "${max_wav_duration}"
         --lm_train_text "${lm_train_text}"
+        ${asr_config:+--asr_config "${asr_config}"}
     )
     hold "${train_dir}" "${valid_dir}"
     recipe filter "${dump}" "${options[@]}"
