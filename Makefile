@@ -1,38 +1,46 @@
 # Sets up a virtual environment for the chosen Python (PYTHON=python3.12 make test) and works in it.
-#   make demo        mini_an4: data, base, cascade, WER tables
-#   make test        the fast tests (PYTEST_ARGS="-m recipe" runs the whole recipe as a test)
+#   make demo        digits (FSDD= names them, else fetched) or mini_an4: base, cascade, WER table
+#   make mini_an4    the mini_an4 recipe: data, base, cascade, WER tables
+#   make test        the fast tests (PYTEST_ARGS="-m recipe" runs whole recipes as tests)
 #   make lint        ruff, mypy and shellcheck, in the versions that setup.py names
 #   make install     the environment alone
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV ?= .venv-$(VERSION)
 PYTEST_ARGS ?=
-IN_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
+BIN := $(shell realpath -m "$(VENV)/bin")
+IN_VENV := PATH="$(BIN):$$PATH"
+# Make parts words at blanks: in the name of a target they are escaped.
+blank := $() $()
+STAMPS := $(subst $(blank),\ ,$(VENV))
 
-.PHONY: demo test lint install clean
+.PHONY: demo mini_an4 test lint install clean
 demo: install
+	$(IN_VENV) egs2/demo.sh
+
+mini_an4: install
 	cd egs2/mini_an4/asr1 && $(IN_VENV) ./run.sh
 
 test: install
 	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/.linters
+lint: $(STAMPS)/.linters
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) ruff check .
 	$(IN_VENV) mypy
 	$(IN_VENV) shellcheck $$(git ls-files '*.sh') .ci/run
 
-install: $(VENV)/.installed
+install: $(STAMPS)/.installed
 
-$(VENV)/.installed: setup.py
+$(STAMPS)/.installed: setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed; choose one with PYTHON=")'
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[tested,test]'
-	touch $@
+	$(PYTHON) -m venv "$(VENV)"
+	"$(VENV)/bin/python" -m pip install --quiet --editable '.[tested,test]'
+	touch "$@"
 
-$(VENV)/.linters: $(VENV)/.installed
-	$(VENV)/bin/python -m pip install --quiet --editable '.[lint]'
-	touch $@
+$(STAMPS)/.linters: $(STAMPS)/.installed
+	"$(VENV)/bin/python" -m pip install --quiet --editable '.[lint]'
+	touch "$@"
 
 clean:
 	rm -rf .venv-*

@@ -31,6 +31,7 @@ from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import BASE
+from espnet_topdown.table import Page
 
 LEAST = {"jobs": 1, "threads": 1, "num_nodes": 1, "ngpu": 0, "keep_epochs": 0}  # options of `run`
 
@@ -176,6 +177,9 @@ def _results(args: Namespace) -> None:
     for directory in filter(is_cascade, args.dirs):
         _reopen(directory)
     tables = pages.results_of(args.dirs, case_sensitive=args.case_sensitive, output=args.output)
+    if args.form == "short":
+        _print_summary(args, tables)
+        return
     if not isinstance(tables, str):
         print(getattr(tables, args.form)(), end="")
         return
@@ -185,6 +189,18 @@ def _results(args: Namespace) -> None:
             " RESULTS.md alone"
         )
     print(tables, end="")
+
+
+def _print_summary(args: Namespace, tables: Page | str) -> None:
+    from espnet_topdown.results.summary import summary
+
+    if not all(map(is_cascade, args.dirs)) or isinstance(tables, str):
+        raise TopdownError("--short is for cascades; leave it out for experiments")
+    print(summary(tables.data).terminal())
+    written = args.output or args.dirs[0]
+    for name, what in (("RESULTS.md", "all tables"), ("report.html", "the same with pictures")):
+        if (written / name).exists() and (args.output or len(args.dirs) == 1):
+            print(f"{what}: {written / name}")
 
 
 def _power(args: Namespace) -> None:
@@ -219,7 +235,8 @@ def _decode(args: Namespace) -> None:
     cascade = _reopen(args.dir)
     # argparse.REMAINDER keeps the `--` that may stand before them.
     options = [word for word in args.options if word != "--"]
-    decode(cascade, _finished(cascade, args.decode), options, again=args.again)
+    phases = _finished(cascade, args.decode)
+    decode(cascade, phases, options, again=args.again, script=args.script)
 
 
 def _finished(cascade: Cascade, which: str) -> list[Path]:

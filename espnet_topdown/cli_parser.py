@@ -45,6 +45,7 @@ FORMS = {
     "json": "print JSON instead of tables",
     "latex": "print tables for a paper (booktabs)",
     "csv": "print all tables as one in CSV (RFC 4180), each row with its table's name",
+    "short": "print one table in plain words, and where the others were written (cascades)",
 }
 KEEP_EPOCHS = (
     "epoch files to keep of each, the best on dev, besides averages and what links point to"
@@ -196,6 +197,8 @@ def _add_decode(commands: Commands) -> None:
         ),
     )
     _add_which(decode)
+    script = "what decodes, by asr.sh's options (default run.sh)"
+    decode.add_argument("--script", type=Path, default=Path("run.sh"), help=script)
     again = "decode also what was decoded by the same model and options"
     decode.add_argument("--again", action="store_true", help=again)
     _add_dir(decode)

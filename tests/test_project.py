@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,3 +68,26 @@ def test_files_that_the_contributors_guide_names_exist() -> None:
     places = (ROOT, PACKAGE, ROOT / "egs2/TEMPLATE", ROOT / "egs2/mini_an4/asr1")
     missing = [name for name in names if not any((place / name).exists() for place in places)]
     assert missing == ["corpora/NAME.py", "tests/corpora/fake_NAME.py"]
+
+
+def test_make_takes_an_environment_whose_name_has_a_blank(tmp_path: Path) -> None:
+    venv = tmp_path / "my venv"
+    tools = ("ruff", "mypy", "shellcheck")
+    for name in tools:
+        tool = venv / "bin" / name
+        tool.parent.mkdir(parents=True, exist_ok=True)
+        tool.write_text(f"#!/bin/sh\necho ran {name}\n")
+        tool.chmod(0o755)
+    # What has been installed is newer than setup.py.
+    for stamp in (".installed", ".linters"):
+        (venv / stamp).touch()
+    command = ["make", "lint", f"VENV={venv}", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert [line for line in said if line.startswith("ran ")] == [
+        "ran ruff",
+        "ran ruff",
+        "ran mypy",
+        "ran shellcheck",
+    ]

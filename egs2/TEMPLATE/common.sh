@@ -122,7 +122,7 @@ hold() {
 # Reads the options topdown_plan, topdown_dir, phase, decode and jobs, and from the script
 #   python_cmd       what runs Python
 #   launch_options   how the training of a phase is launched, besides cuda_cmd of cmd.sh
-#   measure DIR      decodes and scores the phase in DIR, or takes its perplexities
+#   measure_phases   decodes and scores the phases in topdown_dir, or takes their perplexities
 
 # check_whole NAME...: these options are whole numbers, without a 0 before them, which would make
 # arithmetic take 08 for an octal number.
@@ -158,7 +158,7 @@ topdown() {
 
 # cascade_stages EXP MEASURED: stages 17 to 20 on the base EXP; MEASURED is what stage 19 logs.
 cascade_stages() {
-    local exp=$1 measured=$2 plan_name phases directory
+    local exp=$1 measured=$2 plan_name
     plan_name=$(basename "${topdown_plan:-none}" .yaml)
     topdown_dir=${topdown_dir:-${exp}_topdown_${plan_name}}
 
@@ -176,11 +176,7 @@ cascade_stages() {
 
     if do_stage 19; then
         log "Stage 19: ${topdown_dir} -> its phases ${measured} (${decode})"
-        phases=$(topdown phases "${topdown_dir}" --decode "${decode}")
-        while read -r directory; do
-            [ -n "${directory}" ] || continue
-            measure "${directory}" < /dev/null
-        done <<< "${phases}"
+        measure_phases
     fi
 
     if do_stage 20; then

@@ -1,4 +1,4 @@
-"""Decodes and scores phases through the recipe's own run.sh, as the base was decoded.
+"""Decodes and scores phases through the recipe's run.sh or another script, as the base was decoded.
 
 So language model, scoring and RESULTS.md are the recipe's. Which phases, and with which further
 options, is for the caller to say.
@@ -20,12 +20,18 @@ from espnet_topdown.warm import groups
 # Of egs2/TEMPLATE/asr1/asr.sh, ESPnet 202301 and later.
 _OPTIONS = ("stage", "stop_stage", "skip_train", "asr_exp", "inference_asr_model")
 MODEL = "inference_asr_model"
+RUN = Path("run.sh")
 # In a phase's directory: by what it was decoded, and what came of it.
 DECODED = "decoded.json"
 
 
 def decode(
-    cascade: Cascade, phases: Sequence[Path], options: Sequence[str], *, again: bool = False
+    cascade: Cascade,
+    phases: Sequence[Path],
+    options: Sequence[str],
+    *,
+    again: bool = False,
+    script: Path = RUN,
 ) -> None:
     """Run stages 12 and 13 of the recipe in the current directory for each phase.
 
@@ -35,8 +41,9 @@ def decode(
     Args:
         cascade: whose phases they are.
         phases: directories of finished phases.
-        options: further options of run.sh.
+        options: further options of the script.
         again: decode what is decoded, too.
+        script: takes asr.sh's options.
 
     Raises:
         TopdownError: no such recipe here, a run.sh that does not hand options on, an asr.sh without
@@ -47,8 +54,8 @@ def decode(
             f"{cascade.base.directory} is of task {cascade.base.task}, and only asr is decoded"
             " through run.sh's stages 12 and 13"
         )
-    _check_recipe()
-    taken = _options_of_base(cascade, options)
+    _check_recipe(script)
+    taken = _options_of_base(cascade, options, script)
     for phase in phases:
         _check_model(phase, taken[MODEL])
     print(f"decoding with {_line(taken)}", flush=True)
@@ -60,19 +67,22 @@ def decode(
             continue
         print(f"{place}: decoding", flush=True)
         began = time.monotonic()
-        _decode_phase(phase, taken)
+        _decode_phase(phase, taken, script)
         files.write_json(phase / DECODED, {**made_by, "results": _results(phase)})
         minutes = (time.monotonic() - began) / 60
         print(f"{place}: decoded and scored in {minutes:.1f} min", flush=True)
 
 
-def _options_of_base(cascade: Cascade, options: Sequence[str]) -> dict[str, str]:
-    """What run.sh does not give by itself: of the base, and what the caller adds."""
-    given = own_options(Path("run.sh"))
+def _options_of_base(cascade: Cascade, options: Sequence[str], script: Path) -> dict[str, str]:
+    """What the script does not give by itself: of the base, and what the caller adds."""
+    given = own_options(script)
     of_base = base_options(cascade.base.directory)
     model = of_base.pop(MODEL, None) or given.get(MODEL) or _default_model(cascade)
     taken = {name: value for name, value in of_base.items() if given.get(name) != value}
-    return {MODEL: model, **taken, **options_in(options)}
+    added = options_in(options)
+    # Which experiment is decoded is for this module to say.
+    added.pop("asr_exp", None)
+    return {MODEL: model, **taken, **added}
 
 
 def _default_model(cascade: Cascade) -> str:
@@ -96,8 +106,9 @@ def _check_model(phase: Path, name: str) -> None:
     )
 
 
-def _decode_phase(phase: Path, options: Mapping[str, str]) -> None:
-    words = ["./run.sh", "--stage", "12", "--stop_stage", "13", "--skip_train", "true"]
+def _decode_phase(phase: Path, options: Mapping[str, str], script: Path) -> None:
+    program = str(script) if len(script.parts) > 1 else f"./{script}"
+    words = [program, "--stage", "12", "--stop_stage", "13", "--skip_train", "true"]
     words += ["--asr_exp", str(phase), *_words(options)]
     # It has no terminal, which a decoder might read, and ends with this process.
     status = groups.run(words)
@@ -138,15 +149,15 @@ def _results(phase: Path) -> list[str]:
     return sorted(str(path.relative_to(phase)) for path in paths)
 
 
-def _check_recipe() -> None:
-    for name in ("run.sh", "path.sh"):
-        if not Path(name).is_file():
+def _check_recipe(run_script: Path) -> None:
+    for path in (run_script, Path("path.sh")):
+        if not path.is_file():
             raise TopdownError(
-                f"found no {name} in {Path.cwd()}; run in the recipe directory of the experiment"
+                f"found no {path} in {Path.cwd()}; run in the recipe directory of the experiment"
             )
-    if not forwards(Path("run.sh")):
+    if not forwards(run_script):
         raise TopdownError(
-            f"{Path('run.sh').resolve()} does not hand its arguments on, so it would run the whole"
+            f"{run_script.resolve()} does not hand its arguments on, so it would run the whole"
             ' recipe instead of decoding a phase; write "$@" at the end of its ./asr.sh command (a'
             " backslash ends each line before), and decode again"
         )

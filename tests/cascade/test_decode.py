@@ -140,6 +140,20 @@ def test_what_is_decoded_by_the_same_model_and_options_is_passed_over(
 
 
 @pytest.mark.usefixtures("recipe")
+def test_another_script_takes_the_place_of_run_sh() -> None:
+    """As stage 19 of our recipes, whose options come from the command line of stages 1 to 20."""
+    Path("shared").mkdir()
+    Path("run.sh").rename("shared/all.sh")
+    # Which experiment is decoded, the phases say.
+    options = ["--asr_exp", "exp/base", "--use_lm", "true"]
+    decode(toy_cascade(), [Path("exp/p1")], options, script=Path("shared/all.sh"))
+    model = "--inference_asr_model valid.acc.ave.pth"
+    assert calls() == [f"{STAGES} --asr_exp exp/p1 {model} --use_lm true"]
+    with pytest.raises(TopdownError, match="found no shared/none.sh in"):
+        decode(toy_cascade(), [Path("exp/p1")], [], script=Path("shared/none.sh"))
+
+
+@pytest.mark.usefixtures("recipe")
 def test_a_run_sh_that_keeps_its_arguments_is_refused_before_anything_runs() -> None:
     Path("run.sh").write_text(RUN.replace(' "$@"', ""))
     refusal = 'does not hand its arguments on, .* write "[$]@" at the end of its ./asr.sh command'

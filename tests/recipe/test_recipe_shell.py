@@ -194,6 +194,20 @@ def test_a_mistyped_option_stops_before_the_cascade(options: list[str], said: st
 
 
 @pytest.mark.usefixtures("recipe")
+def test_stage_19_passes_over_what_is_decoded() -> None:
+    """By the command that does, with the recipe's options."""
+    Path("plan.yaml").write_text("phases: [{cut: decoder}]")
+    Path("show").write_text('#!/usr/bin/env bash\nprintf "[%s]" "$@"\n')
+    Path("show").chmod(0o755)
+    options = ["--topdown_plan", "plan.yaml", "--python", "./show", "--asr_exp", "exp/base"]
+    done = run("topdown.sh", *SETS, *options, "--stage", "19", "--stop_stage", "19")
+    assert done.returncode == 0, done.stderr
+    command = "[-m][espnet_topdown][decode][--decode][best][--script]"
+    command += "[../../TEMPLATE/asr1/topdown.sh][exp/base_topdown_plan][--train_set][train]"
+    assert command in done.stdout
+
+
+@pytest.mark.usefixtures("recipe")
 def test_an_option_of_a_checkout_at_its_default_is_let_through() -> None:
     options = ["--use_ngram", "false", "--skip_upload_hf", "true"]
     done = run("asr.sh", *SETS, *options, "--stop_stage", "1")

@@ -42,8 +42,10 @@ asr() {
     fi
 }
 
-measure() {
-    asr --stage 12 --stop_stage 13 --skip_train true --asr_exp "$1"
+# A phase that was decoded by this model and these options is passed over.
+measure_phases() {
+    local script=${here}/topdown.sh
+    topdown decode --decode "${decode}" --script "${script}" "${topdown_dir}" "${asr_options[@]}"
 }
 
 # link_checkout: ESPnet's asr.sh and what it calls, linked into the recipe directory.

@@ -66,6 +66,15 @@ measure() {
     grep ' perplexity ' "${log}"
 }
 
+measure_phases() {
+    local phases directory
+    phases=$(topdown phases "${topdown_dir}" --decode "${decode}")
+    while read -r directory; do
+        [ -n "${directory}" ] || continue
+        measure "${directory}" < /dev/null
+    done <<< "${phases}"
+}
+
 parse_options "${BASH_SOURCE[0]}" "$@"
 check_stages
 

@@ -1,0 +1,70 @@
+"""A cascade as one small table of plain words: what each model is, and how many words it got wrong.
+
+Takes the data of a page (`espnet_topdown.results.pages`); differences, intervals and tests are left
+to the page's own tables.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, RESTART
+from espnet_topdown.plan.layers import layer_span
+from espnet_topdown.table import Table
+
+Row = Mapping[str, Any]
+
+
+def summary(data: Mapping[str, Any]) -> Table:
+    """The table of a cascade.
+
+    Args:
+        data: of its page, as `results.json` has it.
+    """
+    phases = data["phases"]
+    sets = [one for one in data["sets"] if one["metric"] == "wer"]
+    texts = list(dict.fromkeys(text for row in phases for text in row["perplexity"]))
+    header = ["model", "what it is", *map(_error_title, sets)]
+    header += [*(f"perplexity, {text}" for text in texts), "chosen by dev"]
+    lines = []
+    for place, row in enumerate(phases):
+        errors = [_error(one["cells"][place]["score"]) for one in sets]
+        perplexities = [_perplexity(row["perplexity"].get(text)) for text in texts]
+        chosen = "chosen" if row["best"] else ""
+        lines.append((row["name"], _what(row), *errors, *perplexities, chosen))
+    return Table("In short", header, lines, list(_notes(phases, sets)))
+
+
+def _what(row: Row) -> str:
+    """What a model is, in words."""
+    if row["kind"] == BASE_KIND:
+        return "trained as usual"
+    if row["kind"] == RESTART:
+        return "control: trained as usual once more, from another start"
+    what = f"{row['kind']}, cut {row['cut']}" if row["cut"] else row["kind"]
+    if row["frozen"]:
+        what = f"keeps {layer_span(row['frozen'])} frozen, the rest drawn and trained anew"
+    return f"control: {what}" if row["role"] == CONTROL else what
+
+
+def _error_title(one: Row) -> str:
+    return f"words wrong, {one['dataset']}"
+
+
+def _error(score: Row | None) -> str:
+    return "-" if score is None else f"{score['err_rate']:.1f} %"
+
+
+def _perplexity(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _notes(phases: Sequence[Row], sets: Sequence[Row]) -> Iterator[str]:
+    for one in sets:
+        score = next(cell["score"] for cell in one["cells"] if cell["score"])
+        yield (
+            f"{one['dataset']}: {score['words']} words; wrong are those taken for another, left out"
+            " or put in."
+        )
+    yield "The dev set alone chooses, never a test set."
+    if len(phases) > 1:
+        yield ("One run each: whether a way of training is better, only several seeds can say.")

@@ -1,0 +1,58 @@
+"""A cascade in one table of plain words."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from made_phases import compared, phase
+from transcripts import write_scored
+
+from espnet_topdown.results.pages import cascade_page
+from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.summary import summary
+from espnet_topdown.table import Table
+
+
+def short(rows: list[PhaseResult]) -> Table:
+    return summary(cascade_page(rows, compared(rows)).data)
+
+
+def test_models_by_hand(tmp_path: Path) -> None:
+    kept = {"frozen": ("encoder.1", "decoder.0", "output"), "cut": "encoder.1"}
+    rows = [
+        phase(tmp_path, "phase0", "base", wrong=12),
+        phase(tmp_path, "phase1", "top_down", wrong=6, best=True, **kept),
+        phase(tmp_path, "restart_phase1", "restart", role="control"),
+        phase(tmp_path, "bottom_up_phase1", "bottom_up", cut="decoder", wrong=18, role="control"),
+    ]
+    table = short(rows)
+    assert table.header == ["model", "what it is", "words wrong, test", "chosen by dev"]
+    frozen = "keeps encoder.1, decoder.0, output frozen, the rest drawn and trained anew"
+    again = "control: trained as usual once more, from another start"
+    assert table.rows == [
+        ("phase0", "trained as usual", "10.0 %", ""),
+        ("phase1", frozen, "5.0 %", "chosen"),
+        ("restart_phase1", again, "-", ""),
+        ("bottom_up_phase1", "control: bottom_up, cut decoder", "15.0 %", ""),
+    ]
+    assert table.notes[0].startswith("test: 120 words;")
+    assert "only several seeds can say" in table.notes[-1]
+
+
+def test_every_set_has_a_column(rows: list[PhaseResult]) -> None:
+    write_scored(rows[0].directory, "eval", [("1", "s", ["A", "B"])], [("1", "s", ["A"])])
+    table = short(rows)
+    assert table.header[2:4] == ["words wrong, eval", "words wrong, test"]
+    assert table.rows[0][2:4] == ("50.0 %", "10.0 %")
+
+
+def test_a_language_model_has_perplexities(tmp_path: Path) -> None:
+    base = phase(tmp_path, "phase0", "base")
+    measured = replace(base, perplexity={"test (stream)": 70.253})
+    table = short([measured, phase(tmp_path, "phase1", "top_down", cut="output")])
+    assert table.header[2] == "perplexity, test (stream)"
+    assert [line[2] for line in table.rows] == ["70.25", "-"]
+
+
+def test_a_base_alone_asks_for_no_seeds(tmp_path: Path) -> None:
+    table = short([phase(tmp_path, "phase0", "base", wrong=12)])
+    assert not any("seeds" in note for note in table.notes)
