@@ -3,7 +3,7 @@
 # the cascade and the controls of conf/study/MODEL.yaml, all decoded, and a small record in
 # records/MODEL; then RESULTS.md.
 #   FSDD=free-spoken-digit-dataset.tar.xz ./run_study.sh transformer --seeds 1 2 3 --jobs 2
-#   FSDD=free-spoken-digit-dataset.tar.xz ./run_study.sh transformer_fixed    STUDY.md, all its seeds
+#   FSDD=free-spoken-digit-dataset.tar.xz ./run_study.sh transformer_fixed    STUDY.md, all seeds
 # The same command goes on after any interruption. RESULTS.md is rebuilt from the records alone,
 # without the models:
 #   python3 -m espnet_topdown.study table records/* --output RESULTS.md
