@@ -255,7 +255,7 @@ def effort_table(records: Sequence[Record]) -> Table:
                 "To 95 %, to 100 %: epochs until dev has that share of the best value of the same"
                 " seed's phase 0, over the epochs that phase 0 needed for it; geometric mean, 95 %"
                 " by Student's t over seeds of the log ratio, or how many seeds got there at all."
-                " Not planned before the runs."
+                f"{_if_planned(records)}"
             ),
             (
                 "Trigger: epoch after which weights were averaged (NT-ASGD), seed by seed; - where"
@@ -264,6 +264,12 @@ def effort_table(records: Sequence[Record]) -> Table:
             "Wall time on a machine that other work shared: epochs compare, minutes only roughly.",
         ),
     )
+
+
+def _if_planned(records: Sequence[Record]) -> str:
+    if records[0].analysis is None:
+        return " Not planned before the runs."
+    return " Planned before the runs, without a verdict."
 
 
 def _ratio(found: Ratio) -> str:
