@@ -205,10 +205,10 @@ def _print_summary(args: Namespace, tables: Page | str) -> None:
 
 def _power(args: Namespace) -> None:
     # Tables load scipy.
-    from espnet_topdown.study import pages
+    from espnet_topdown.study import power
     from espnet_topdown.study.record_files import find_records
 
-    print(pages.power_page(find_records(args.records), args.difference).terminal(), end="")
+    print(power.power_page(find_records(args.records), args.difference).terminal(), end="")
 
 
 def _verify(args: Namespace) -> None:

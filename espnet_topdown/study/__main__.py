@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import reported
-from espnet_topdown.study import recording, study
+from espnet_topdown.study import recording, running, study
 from espnet_topdown.study.record_files import find_records
 
 HELP = {
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             options.ngpu,
         )
         if options.command == "run":
-            recording.run(chosen)
+            running.run(chosen)
             return
         for seed in chosen.seeds:
             recording.record_seed(chosen, seed)
@@ -43,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     # Tables load scipy, which run and record do without.
-    from espnet_topdown.study import pages
+    from espnet_topdown.study import pages, power
 
     studies = find_records(options.records)
     if options.command == "power":
-        print(pages.power_page(studies, options.difference).terminal(), end="")
+        print(power.power_page(studies, options.difference).terminal(), end="")
         return
     pages.show(studies, options.records, options.output)
 

@@ -1,16 +1,19 @@
 """How long phases take: epochs until they are as good on dev as phase 0 became.
 
-Dev curves in, ratios out; the table is `espnet_topdown.study.tables`'s.
+Dev curves in, ratios and their table out.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from espnet_topdown.results.questions import base
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.significance import t_interval
-from espnet_topdown.study.records import Record
+from espnet_topdown.study.answers import Interval
+from espnet_topdown.study.records import Record, by_name, phases_of
+from espnet_topdown.table import Table
 
 # Of phase 0's best dev value.
 SHARES = (0.95, 1.0)
@@ -63,3 +66,63 @@ def ratio(records: Sequence[Record], name: str, share: float) -> Ratio:
     if interval is not None:
         interval = (math.exp(interval[0]), math.exp(interval[1]))
     return Ratio(asked=asked, reached=len(logs), mean=mean, interval=interval)
+
+
+def effort_table(records: Sequence[Record]) -> Table:
+    """Epochs and time of each phase, and how soon it is as good on dev as phase 0 became."""
+    rows = []
+    for name, phase in by_name(records).items():
+        runs = [run for run in phases_of(records) if run.name == name]
+        # A base trained elsewhere may have epochs without times.
+        hours = [run.hours for run in runs if run.hours is not None]
+        ratios = [_ratio(ratio(records, name, share)) for share in SHARES]
+        triggers = [str(run.trigger) for run in runs if run.trigger is not None]
+        row = (
+            name,
+            phase.kind,
+            str(len(runs)),
+            f"{fmean(run.epochs for run in runs):.1f}",
+            f"{60 * fmean(hours):.1f}" if hours else "-",
+            *ratios,
+            ", ".join(triggers) or "-",
+        )
+        rows.append(row)
+    shares = [f"to {100 * share:.0f} %" for share in SHARES]
+    return Table(
+        heading="Effort",
+        header=("phase", "kind", "runs", "mean epochs", "mean minutes", *shares, "trigger"),
+        rows=rows,
+        notes=(
+            (
+                "To 95 %, to 100 %: epochs until dev has that share of the best value of the same"
+                " seed's phase 0, over the epochs that phase 0 needed for it; geometric mean, 95 %"
+                " by Student's t over seeds of the log ratio, or how many seeds got there at all."
+                f"{_if_planned(records)}"
+            ),
+            (
+                "Trigger: epoch after which weights were averaged (NT-ASGD), seed by seed; - where"
+                " there was none, or where records of an earlier version do not say."
+            ),
+            "Wall time on a machine that other work shared: epochs compare, minutes only roughly.",
+        ),
+    )
+
+
+def _if_planned(records: Sequence[Record]) -> str:
+    if records[0].analysis is None:
+        return " Not planned before the runs."
+    return " Planned before the runs, without a verdict."
+
+
+def _ratio(found: Ratio) -> str:
+    if found.mean is None:
+        return f"reached in 0 of {found.asked}"
+    text = f"{found.mean:.2f}"
+    if found.reached < found.asked:
+        return f"{text} (reached in {found.reached} of {found.asked})"
+    return text if found.interval is None else f"{text} ({_span(found.interval)})"
+
+
+def _span(interval: Interval) -> str:
+    low, high = interval
+    return f"{low:.2f} to {high:.2f}"

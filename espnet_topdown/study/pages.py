@@ -4,13 +4,11 @@ Every number and every verdict follows from hypotheses and dev curves. Single ta
 `espnet_topdown.study.tables`.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.results import plots, significance
 from espnet_topdown.results.compare import SetComparison, compare_sets
@@ -20,9 +18,15 @@ from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import Key
 from espnet_topdown.results.tables import phases_table, set_table
 from espnet_topdown.study import perplexity, tables
-from espnet_topdown.study.answers import Values, answers, scratch_values, variance_of
+from espnet_topdown.study.answers import answers
 from espnet_topdown.study.contrasts import ErrorRates
-from espnet_topdown.study.records import Record, RecordedPhase, seeds_to_come
+from espnet_topdown.study.effort import effort_table
+from espnet_topdown.study.records import (
+    Record,
+    RecordedPhase,
+    check_one_study,
+    sealed_state,
+)
 from espnet_topdown.table import Page, Table
 
 LATE = 0.9  # of the epochs: a best epoch behind it was perhaps cut short
@@ -82,9 +86,9 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
     Raises:
         TopdownError: the records differ in references, dev criterion or data.
     """
-    _check_one_study(model, records)
+    check_one_study(model, records)
     part = Part()
-    sealed = _sealed(records)
+    sealed = sealed_state(records)
     if sealed:
         part.say("State:", [f"- {sealed}."])
         return part
@@ -99,46 +103,11 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
         part.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [compared])
     _add_perplexities(part, model, records, rows)
     part.say("Cuts and controls:", tables.coverage(records))
-    part.tables += [tables.effort_table(records), phases_table(rows, decoded=bool(sets))]
+    part.tables += [effort_table(records), phases_table(rows, decoded=bool(sets))]
     for record in records:
         name = f"{model}_seed{record.seed}_{plots.DEV_CURVES}"
         part.pictures[name] = partial(_draw, plots.DEV_CURVES, seed_rows([record]), [])
     return part
-
-
-def _sealed(records: Sequence[Record]) -> str:
-    """Why nothing that was measured may be shown yet; "" where it may."""
-    awaited = seeds_to_come(records)
-    if not awaited:
-        return ""
-    planned = (records[0].analysis or {})["seeds"]
-    there = {record.seed for record in records}
-    to_come = []
-    for seed, lacking in awaited.items():
-        only = f" (only {', '.join(lacking)})" if seed in there and lacking else ""
-        to_come.append(f"{seed}{only}")
-    return (
-        f"sealed: {len(planned) - len(awaited)} of the {len(planned)} seeds of the plan of analysis"
-        f" are complete; to come: {', '.join(to_come)}. Nothing measured on test is shown before"
-        " the last of them"
-    )
-
-
-def _check_one_study(model: str, records: Sequence[Record]) -> None:
-    # Seeds may differ in their phases: a study is read while it grows.
-    first = records[0]
-    for record in records:
-        for key in ("references", "dev_name", "data", "analysis"):
-            if getattr(record, key) != getattr(first, key):
-                raise TopdownError(
-                    f"{model}: seeds {first.seed} and {record.seed} differ in '{key}', so they are"
-                    " not one study; give the records of one, or run the older seed again"
-                )
-        if first.analysis is not None and record.seed not in first.analysis["seeds"]:
-            raise TopdownError(
-                f"{model}: seed {record.seed} is none of the plan of analysis (a pilot?); leave its"
-                " record out"
-            )
 
 
 def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
@@ -223,53 +192,6 @@ def markdown(model: str, records: Sequence[Record], part: Part) -> str:
     body = Page(model, known).markdown().partition("\n")[2]
     images = "".join(f"\n![{plots.title(name)}](images/{name})\n" for name in part.pictures)
     return "\n".join(head) + body + images
-
-
-def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Page:
-    """Seeds that a study like each of these needs to show a difference.
-
-    Args:
-        studies: model -> records.
-        difference: in points of WER, or in perplexity.
-
-    Raises:
-        TopdownError: a study has no two runs of one way of training, or `difference` is 0 or not
-            finite.
-    """
-    if not difference or not math.isfinite(difference):
-        raise TopdownError(
-            f"--difference must not be {difference:g}; give the least that matters, such as 0.5"
-        )
-    shown = []
-    for model, records in studies.items():
-        _check_one_study(model, records)
-        sealed = _sealed(records)
-        if sealed:
-            raise TopdownError(f"{model} is {sealed}")
-        measured = {}
-        values_of = {
-            f"WER, {dataset}": ErrorRates(records, dataset).values
-            for dataset in records[0].references
-        }
-        for text in perplexity.texts(records):
-            values_of[f"perplexity, {text}"] = perplexity.values(records, text)
-        for name, values in values_of.items():
-            variance = variance_of(records, values)
-            if variance is not None and variance.value:
-                measured[name] = (_scratch_a_seed(records, values), variance)
-        if not measured:
-            raise TopdownError(
-                f"{model}: no way of training has two runs with different results, so how far runs"
-                " differ is not known; record two seeds at least"
-            )
-        shown.append(tables.power_table(model, measured, difference))
-    return Page("Seeds that a study needs", shown)
-
-
-def _scratch_a_seed(records: Sequence[Record], values: Values) -> int:
-    """Runs from scratch that every seed has."""
-    seeds = [seed for seed, _ in scratch_values(records, values)]
-    return min(seeds.count(record.seed) for record in records)
 
 
 def _facts(records: Sequence[Record]) -> Iterable[str]:

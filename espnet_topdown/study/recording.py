@@ -1,15 +1,12 @@
-"""Run a study and record its seeds: training, decoding, and what the tables need of each phase.
+"""Record what is finished of a seed: all that the tables need of each phase.
 
-Which commands these are is `espnet_topdown.study.study`'s part; what a record holds is said in
+Training and decoding are `espnet_topdown.study.running`'s part; what a record holds is said in
 `espnet_topdown.study.records`.
 """
 
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,71 +29,9 @@ from espnet_topdown.study.study import Study
 from espnet_topdown.table import counted
 from espnet_topdown.text_files import read_table
 from espnet_topdown.versions import versions
-from espnet_topdown.warm.groups import Group, side_by_side, told
 
 # What a corpus command may leave in data/: the options that made the sets.
 OPTIONS = Path("data/options.json")
-# In an experiment: what its decoding printed.
-DECODING_LOG = "study_decoding.log"
-
-
-def run(study: Study) -> None:
-    """Train, decode and record every seed that has no record; go on after an interruption.
-
-    Raises:
-        TopdownError: a command failed; its output stands above, and the same call goes on from
-            there.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    to_record = [seed for seed in study.seeds if not study.is_recorded(seed)]
-    for seed in sorted(set(study.seeds) - set(to_record)):
-        print(f"seed {seed}: recorded in {study.record(seed)}")
-    # One seed after another: what is finished when a machine ends is whole seeds.
-    for place, seed in enumerate(to_record):
-        began = time.monotonic()
-        if not has_base(study, seed):
-            # A base has nobody to train beside it but other bases; with GPUs they take turns.
-            together = 1 if study.ngpu else study.jobs
-            next_ones = to_record[place : place + together]
-            new = [each for each in next_ones if not has_base(study, each)]
-            run_all([study.train_command(each) for each in new], together)
-        run_cascade(study, seed)
-        hours = (time.monotonic() - began) / 3600
-        print(progress(seed, hours, len(to_record) - place - 1), flush=True)
-
-
-def has_base(study: Study, seed: int) -> bool:
-    """Whether the base of a seed is trained."""
-    # The averaged model is the last file that a training writes.
-    return (study.base(seed) / study.model_file).exists()
-
-
-def run_cascade(study: Study, seed: int) -> None:
-    """Train the phases of one seed, decode and record it.
-
-    Raises:
-        TopdownError: a command failed.
-    """
-    run_all([study.cascade_command(seed)], 1)
-    rows = phase_results(Cascade.reopen(study.cascade(seed)))
-    experiments = [row.directory for row in rows if not study.is_decoded(row.directory)]
-    # Not to the terminal: nobody is to see a test value before the last seed.
-    logs = [experiment / DECODING_LOG for experiment in experiments]
-    run_all([study.decode_command(experiment) for experiment in experiments], study.jobs, logs)
-    record_seed(study, seed)
-
-
-def progress(seed: int, hours: float, to_come: int) -> str:
-    """What is said after a seed of `hours`, when `to_come` more are to be trained."""
-    took = f"seed {seed}: took {_duration(hours)}"
-    if not to_come:
-        return f"{took}; it was the last"
-    return f"{took}; {counted(to_come, 'seed')} to come, about {_duration(hours * to_come)}"
-
-
-def _duration(hours: float) -> str:
-    whole, minutes = divmod(round(60 * hours), 60)
-    return f"{whole} h {minutes:02d} min" if whole else f"{minutes} min"
 
 
 def record_seed(study: Study, seed: int) -> None:
@@ -105,39 +40,6 @@ def record_seed(study: Study, seed: int) -> None:
     write_record(study.record(seed), record)
     state = "" if record.complete else ", not complete yet"
     print(f"seed {seed}: wrote {study.record(seed)}{state}", flush=True)
-
-
-def run_all(commands: Sequence[Sequence[str]], jobs: int, logs: Sequence[Path] = ()) -> None:
-    """Run every command, `jobs` at a time; after a failure none is started.
-
-    When this process ends, SIGKILL included, so do the commands and what they started.
-
-    Args:
-        commands: as lists of words.
-        jobs: commands at a time.
-        logs: file of each command's output; none: the terminal.
-
-    Raises:
-        TopdownError: a command failed.
-    """
-    failed: list[str] = []
-    places: Sequence[Path | None] = logs or [None] * len(commands)
-
-    def begin(command: Sequence[str], log: Path | None) -> Group:
-        print(f"{time.strftime('%H:%M:%S')} {' '.join(command)}", flush=True)
-        if log is None:
-            return Group(command, stdin=subprocess.DEVNULL)
-        with log.open("w") as output:
-            return Group(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-
-    def note(number: int, status: int) -> None:
-        where = places[number] or "its output stands above"
-        failed.append(f"({where}): {' '.join(commands[number])} {told(status)}")
-
-    starts = [partial(begin, *each) for each in zip(commands, places, strict=True)]
-    side_by_side(starts, jobs, note)
-    if failed:
-        raise TopdownError(f"a command of the study failed {failed[0]}\nRun again to go on")
 
 
 def make_record(study: Study, seed: int) -> Record:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.study.analysis import Analysis, phases_asked
@@ -78,6 +79,14 @@ def phases_of(records: Iterable[Record]) -> list[RecordedPhase]:
     return [phase for record in records for phase in record.phases]
 
 
+def by_name(records: Sequence[Record]) -> dict[str, PhaseResult]:
+    """Name -> the first phase of that name, which stands for one kind and cut in every seed."""
+    named: dict[str, PhaseResult] = {}
+    for phase in phases_of(records):
+        named.setdefault(phase.name, phase)
+    return named
+
+
 def seeds_to_come(records: Sequence[Record]) -> dict[int, list[str]]:
     """Seeds that the study's plan of analysis still awaits -> phases that it asks about and lacks.
 
@@ -95,3 +104,44 @@ def seeds_to_come(records: Sequence[Record]) -> dict[int, list[str]]:
         if record is None or not record.complete or lacking:
             awaited[seed] = lacking
     return awaited
+
+
+def sealed_state(records: Sequence[Record]) -> str:
+    """Why nothing that was measured may be shown yet; "" where it may."""
+    awaited = seeds_to_come(records)
+    if not awaited:
+        return ""
+    planned = (records[0].analysis or {})["seeds"]
+    there = {record.seed for record in records}
+    to_come = []
+    for seed, lacking in awaited.items():
+        only = f" (only {', '.join(lacking)})" if seed in there and lacking else ""
+        to_come.append(f"{seed}{only}")
+    return (
+        f"sealed: {len(planned) - len(awaited)} of the {len(planned)} seeds of the plan of analysis"
+        f" are complete; to come: {', '.join(to_come)}. Nothing measured on test is shown before"
+        " the last of them"
+    )
+
+
+def check_one_study(model: str, records: Sequence[Record]) -> None:
+    """Refuse records that are not of one study.
+
+    Raises:
+        TopdownError: they differ in references, dev criterion, data or plan of analysis, or a seed
+            is none of that plan.
+    """
+    # Seeds may differ in their phases: a study is read while it grows.
+    first = records[0]
+    for record in records:
+        for key in ("references", "dev_name", "data", "analysis"):
+            if getattr(record, key) != getattr(first, key):
+                raise TopdownError(
+                    f"{model}: seeds {first.seed} and {record.seed} differ in '{key}', so they are"
+                    " not one study; give the records of one, or run the older seed again"
+                )
+        if first.analysis is not None and record.seed not in first.analysis["seeds"]:
+            raise TopdownError(
+                f"{model}: seed {record.seed} is none of the plan of analysis (a pilot?); leave its"
+                " record out"
+            )

@@ -4,14 +4,13 @@ Numbers come from `espnet_topdown.study.answers`, `espnet_topdown.study.contrast
 `espnet_topdown.study.effort`; pages are put together in `espnet_topdown.study.pages`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from espnet_topdown.plan.kinds import CONTROL_KINDS
 from espnet_topdown.results import significance
 from espnet_topdown.results.questions import FROM_SCRATCH, best_phase, candidates
-from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.tables import p_text
 from espnet_topdown.study import inference
 from espnet_topdown.study.answers import (
@@ -23,8 +22,7 @@ from espnet_topdown.study.answers import (
     variance_of,
 )
 from espnet_topdown.study.contrasts import Contrast
-from espnet_topdown.study.effort import SHARES, Ratio, ratio
-from espnet_topdown.study.records import Record, phases_of
+from espnet_topdown.study.records import Record, by_name, phases_of
 from espnet_topdown.table import Table, counted
 
 
@@ -159,7 +157,7 @@ def arm_table(measure: Measure, dataset: str, records: Sequence[Record], values:
     rows = []
     if scratch:
         rows.append((FROM_SCRATCH, "-", "-", *_spread(scratch)))
-    for name, phase in _by_name(records).items():
+    for name, phase in by_name(records).items():
         of_seeds = [values[r.seed, name] for r in records if (r.seed, name) in values]
         if of_seeds:
             rows.append((name, phase.kind, phase.cut or "-", *_spread(of_seeds)))
@@ -180,14 +178,6 @@ def arm_table(measure: Measure, dataset: str, records: Sequence[Record], values:
 
 def _spread(values: Sequence[float]) -> tuple[str, str, str]:
     return str(len(values)), f"{fmean(values):.2f}", f"{min(values):.2f} to {max(values):.2f}"
-
-
-def _by_name(records: Sequence[Record]) -> dict[str, PhaseResult]:
-    """Name -> the first phase of that name, which stands for one kind and cut in every seed."""
-    named: dict[str, PhaseResult] = {}
-    for phase in phases_of(records):
-        named.setdefault(phase.name, phase)
-    return named
 
 
 def null_table(
@@ -226,66 +216,6 @@ def null_table(
     )
 
 
-def effort_table(records: Sequence[Record]) -> Table:
-    """Epochs and time of each phase, and how soon it is as good on dev as phase 0 became."""
-    rows = []
-    for name, phase in _by_name(records).items():
-        runs = [run for run in phases_of(records) if run.name == name]
-        # A base trained elsewhere may have epochs without times.
-        hours = [run.hours for run in runs if run.hours is not None]
-        ratios = [_ratio(ratio(records, name, share)) for share in SHARES]
-        triggers = [str(run.trigger) for run in runs if run.trigger is not None]
-        row = (
-            name,
-            phase.kind,
-            str(len(runs)),
-            f"{fmean(run.epochs for run in runs):.1f}",
-            f"{60 * fmean(hours):.1f}" if hours else "-",
-            *ratios,
-            ", ".join(triggers) or "-",
-        )
-        rows.append(row)
-    shares = [f"to {100 * share:.0f} %" for share in SHARES]
-    return Table(
-        heading="Effort",
-        header=("phase", "kind", "runs", "mean epochs", "mean minutes", *shares, "trigger"),
-        rows=rows,
-        notes=(
-            (
-                "To 95 %, to 100 %: epochs until dev has that share of the best value of the same"
-                " seed's phase 0, over the epochs that phase 0 needed for it; geometric mean, 95 %"
-                " by Student's t over seeds of the log ratio, or how many seeds got there at all."
-                f"{_if_planned(records)}"
-            ),
-            (
-                "Trigger: epoch after which weights were averaged (NT-ASGD), seed by seed; - where"
-                " there was none, or where records of an earlier version do not say."
-            ),
-            "Wall time on a machine that other work shared: epochs compare, minutes only roughly.",
-        ),
-    )
-
-
-def _if_planned(records: Sequence[Record]) -> str:
-    if records[0].analysis is None:
-        return " Not planned before the runs."
-    return " Planned before the runs, without a verdict."
-
-
-def _ratio(found: Ratio) -> str:
-    if found.mean is None:
-        return f"reached in 0 of {found.asked}"
-    text = f"{found.mean:.2f}"
-    if found.reached < found.asked:
-        return f"{text} (reached in {found.reached} of {found.asked})"
-    return text if found.interval is None else f"{text} ({_span(found.interval)})"
-
-
-def _span(interval: Interval) -> str:
-    low, high = interval
-    return f"{low:.2f} to {high:.2f}"
-
-
 def summary(measure: Measure, answers: Sequence[Answer]) -> list[str]:
     """The verdicts as sentences."""
     lines = []
@@ -322,35 +252,3 @@ def _selected_cut(record: Record) -> str:
 
 def _range(interval: Interval | None) -> str:
     return "-" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
-
-
-def power_table(
-    model: str, measured: Mapping[str, tuple[int, inference.Variance]], difference: float
-) -> Table:
-    """Seeds that a study needs to show a difference.
-
-    Args:
-        model: of the records.
-        measured: what was measured on which set -> runs from scratch a seed, variance of a run.
-        difference: to show, in the unit of the measure.
-    """
-    rows = []
-    for name, (scratch, variance) in measured.items():
-        for runs in dict.fromkeys((1, scratch)):
-            label = f"{counted(runs, 'run')} {FROM_SCRATCH} a seed"
-            # Of a difference between one run and the mean of so many others.
-            deviation = variance.deviation * (1 + 1 / runs) ** 0.5
-            needed = [inference.seeds_needed(difference, deviation, share) for share in (0.8, 0.9)]
-            rows.append((name, label, f"{variance.deviation:.3f}", *map(str, needed)))
-    return Table(
-        heading=f"Seeds that show a difference of {difference:g}: {model}",
-        header=("measured", "compared with", "deviation of a run", "80 % power", "90 % power"),
-        rows=rows,
-        notes=(
-            (
-                f"Student's t over seeds, two-sided at {100 * inference.ALPHA:.0f} %, for one"
-                " question; a seed is one pair. Deviation: under other seeds, pooled over all ways"
-                " of training of these records."
-            ),
-        ),
-    )

@@ -11,7 +11,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import read_plan
-from espnet_topdown.study import analysis, pages, study
+from espnet_topdown.study import analysis, pages, power, study
 from espnet_topdown.study.__main__ import main
 from espnet_topdown.study.record_files import read_record
 from espnet_topdown.study.records import Record
@@ -96,7 +96,7 @@ def test_nothing_measured_is_shown_before_the_last_seed(there: list[Record], to_
     assert "points" not in text
     assert "|" not in text
     with pytest.raises(TopdownError, match="tiny is sealed"):
-        pages.power_page({"tiny": there}, 1.0)
+        power.power_page({"tiny": there}, 1.0)
 
 
 def test_records_of_pilots_are_refused() -> None:

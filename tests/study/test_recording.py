@@ -1,10 +1,5 @@
 """Running the commands of a study, and reading what its experiments heard."""
 
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,60 +8,7 @@ from made_records import SET, lm_record, usual
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.lm.trigger import trigger_epoch
-from espnet_topdown.processes import has_ended
 from espnet_topdown.study import recording
-
-
-def test_failed_command_stops_the_study_with_its_words() -> None:
-    with pytest.raises(TopdownError, match="failed .*: false --seed 1"):
-        recording.run_all([["false", "--seed", "1"], ["true"]], 1)
-
-
-def test_what_a_command_prints_goes_to_its_log(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """And a failure names that log."""
-    words = ["sh", "-c", "echo WER 5.0; echo WER 6.0 >&2; exit $0"]
-    recording.run_all([[*words, "0"]], 1, [tmp_path / "log"])
-    assert (tmp_path / "log").read_text() == "WER 5.0\nWER 6.0\n"
-    with pytest.raises(TopdownError, match=r"failed \(.*/log\): sh -c"):
-        recording.run_all([[*words, "1"]], 1, [tmp_path / "log"])
-    told = capfd.readouterr()
-    assert "WER 5.0\n" not in told.out + told.err
-
-
-def test_progress_tells_what_is_to_come() -> None:
-    assert (
-        recording.progress(7, 0.75, 4) == "seed 7: took 45 min; 4 seeds to come, about 3 h 00 min"
-    )
-    assert (
-        recording.progress(7, 1.5, 1) == "seed 7: took 1 h 30 min; 1 seed to come, about 1 h 30 min"
-    )
-    assert recording.progress(7, 0.1, 0) == "seed 7: took 6 min; it was the last"
-
-
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_study_that_is_ended_leaves_none_of_its_commands(
-    sent: signal.Signals, tmp_path: Path
-) -> None:
-    code = "import sys; from espnet_topdown.study import recording\n"
-    code += "recording.run_all([sys.argv[1:]], 1)"
-    # As run.sh: a script whose own child does the work.
-    script = f"sh -c 'echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 60'"
-    words = [sys.executable, "-c", code, "bash", "-c", f"{script}; true"]
-    study = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for((tmp_path / "pid").exists)
-    study.send_signal(sent)
-    study.wait()
-    pid = int((tmp_path / "pid").read_text())
-    wait_for(lambda: has_ended(pid))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 30 s"
-        time.sleep(0.02)
 
 
 def scored(experiment: Path, ref: str, hyp: str) -> Path:

@@ -1,0 +1,94 @@
+"""Seeds that a study needs, from the records of another.
+
+The numbers are `espnet_topdown.study.inference`'s.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.results.questions import FROM_SCRATCH
+from espnet_topdown.study import inference, perplexity
+from espnet_topdown.study.answers import Values, scratch_values, variance_of
+from espnet_topdown.study.contrasts import ErrorRates
+from espnet_topdown.study.records import Record, check_one_study, sealed_state
+from espnet_topdown.table import Page, Table, counted
+
+
+def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Page:
+    """Seeds that a study like each of these needs to show a difference.
+
+    Args:
+        studies: model -> records.
+        difference: in points of WER, or in perplexity.
+
+    Raises:
+        TopdownError: a study has no two runs of one way of training, or `difference` is 0 or not
+            finite.
+    """
+    if not difference or not math.isfinite(difference):
+        raise TopdownError(
+            f"--difference must not be {difference:g}; give the least that matters, such as 0.5"
+        )
+    shown = []
+    for model, records in studies.items():
+        check_one_study(model, records)
+        sealed = sealed_state(records)
+        if sealed:
+            raise TopdownError(f"{model} is {sealed}")
+        measured = {}
+        values_of = {
+            f"WER, {dataset}": ErrorRates(records, dataset).values
+            for dataset in records[0].references
+        }
+        for text in perplexity.texts(records):
+            values_of[f"perplexity, {text}"] = perplexity.values(records, text)
+        for name, values in values_of.items():
+            variance = variance_of(records, values)
+            if variance is not None and variance.value:
+                measured[name] = (_scratch_a_seed(records, values), variance)
+        if not measured:
+            raise TopdownError(
+                f"{model}: no way of training has two runs with different results, so how far runs"
+                " differ is not known; record two seeds at least"
+            )
+        shown.append(power_table(model, measured, difference))
+    return Page("Seeds that a study needs", shown)
+
+
+def _scratch_a_seed(records: Sequence[Record], values: Values) -> int:
+    """Runs from scratch that every seed has."""
+    seeds = [seed for seed, _ in scratch_values(records, values)]
+    return min(seeds.count(record.seed) for record in records)
+
+
+def power_table(
+    model: str, measured: Mapping[str, tuple[int, inference.Variance]], difference: float
+) -> Table:
+    """Seeds that a study needs to show a difference.
+
+    Args:
+        model: of the records.
+        measured: what was measured on which set -> runs from scratch a seed, variance of a run.
+        difference: to show, in the unit of the measure.
+    """
+    rows = []
+    for name, (scratch, variance) in measured.items():
+        for runs in dict.fromkeys((1, scratch)):
+            label = f"{counted(runs, 'run')} {FROM_SCRATCH} a seed"
+            # Of a difference between one run and the mean of so many others.
+            deviation = variance.deviation * (1 + 1 / runs) ** 0.5
+            needed = [inference.seeds_needed(difference, deviation, share) for share in (0.8, 0.9)]
+            rows.append((name, label, f"{variance.deviation:.3f}", *map(str, needed)))
+    return Table(
+        heading=f"Seeds that show a difference of {difference:g}: {model}",
+        header=("measured", "compared with", "deviation of a run", "80 % power", "90 % power"),
+        rows=rows,
+        notes=(
+            (
+                f"Student's t over seeds, two-sided at {100 * inference.ALPHA:.0f} %, for one"
+                " question; a seed is one pair. Deviation: under other seeds, pooled over all ways"
+                " of training of these records."
+            ),
+        ),
+    )
