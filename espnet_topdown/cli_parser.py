@@ -39,7 +39,7 @@ usage: {COMMAND} COMMAND ...; in the recipe directory of a trained experiment:
 {STEPS}
 {COMMAND} --help tells all commands, and {COMMAND} COMMAND --help the options of one
 """
-# Methods of `espnet_topdown.table.Page`.
+# Methods of `espnet_topdown.table.Page`, but for `short`.
 DEFAULT_FORM = "terminal"
 FORMS = {
     "json": "print JSON instead of tables",

@@ -195,9 +195,10 @@ is_warm() {
 # socket that ESPNET_TOPDOWN_WARM names.
 start_warm() {
     [ -z "${ESPNET_TOPDOWN_WARM:-}" ] || return 0
+    local script=${BASHPID}
     warm_dir=$(mktemp -d)
     export ESPNET_TOPDOWN_WARM=${warm_dir}/socket
-    python3 -m espnet_topdown.warm.server "${ESPNET_TOPDOWN_WARM}" &
+    python3 -m espnet_topdown.warm.server "${ESPNET_TOPDOWN_WARM}" "${script}" &
     warm_pid=$!
     # An exit that waits: its children, which may hold directories, end before it does.
     trap 'kill "${warm_pid}" 2>/dev/null || true; wait; rm -rf "${warm_dir}"' EXIT

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 # Under these, importing torch and ESPnet does not start CUDA (torch/cuda/__init__.py, is_available:
 # by NVML, which answers 0 for no visible device without being asked).
 BLIND = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+# Signals that are blocked from the fork until they end the child as they end any process.
+HELD = (signal.SIGTERM, signal.SIGINT)
 
 
 def become(
@@ -43,8 +45,9 @@ def become(
     try:
         with contextlib.suppress(PermissionError):
             os.setpgid(0, 0)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in HELD:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)

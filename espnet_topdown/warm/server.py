@@ -31,17 +31,20 @@ PRELOAD = (
 MOST_BYTES = 1 << 24  # of a request
 
 
-def serve(path: Path, preload: Sequence[str] = PRELOAD) -> None:
+def serve(path: Path, preload: Sequence[str] = PRELOAD, parent: int | None = None) -> None:
     """Listen on a socket and fork a child for each request until our parent is gone.
 
     Args:
         path: the socket to make; it is there only once callers may connect.
         preload: modules to import, while callers may connect and wait already.
+        parent: our parent's process number; None: who it is now, which is another where the one
+            that started us is gone already.
 
     Raises:
         TopdownError: a module of `preload` cannot be imported.
     """
-    parent = os.getppid()
+    if parent is None:
+        parent = os.getppid()
     with _listening(path) as listener:
         try:
             _import(preload)
@@ -141,6 +144,8 @@ class _Server:
         if order is None:
             connection.close()
             return
+        # One that came between the fork and the child's own handlers would act as it does here.
+        signal.pthread_sigmask(signal.SIG_BLOCK, child.HELD)
         pid = os.fork()
         if pid == 0:
             try:
@@ -150,6 +155,7 @@ class _Server:
             # A child must never go on as the server, an order with strange keys included.
             finally:
                 os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, child.HELD)
         # Parent and child both do it: whichever comes first, the group is there before it is
         # needed.
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -204,13 +210,16 @@ def _tell(connection: socket.socket, message: dict[str, int]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """``python3 -m espnet_topdown.warm.server SOCKET``."""
+    """``python3 -m espnet_topdown.warm.server SOCKET [PARENT]``."""
     words = sys.argv[1:] if argv is None else argv
     with reported():
-        if len(words) != 1:
-            raise TopdownError(f"one argument is needed, the socket to listen on; got {len(words)}")
+        if len(words) not in (1, 2) or not all(map(str.isdecimal, words[1:])):
+            raise TopdownError(
+                "the socket to listen on is needed, and the parent's process number may follow;"
+                f" got {words}"
+            )
         os.environ.update(child.BLIND)
-        serve(Path(words[0]))
+        serve(Path(words[0]), parent=int(words[1]) if len(words) > 1 else None)
 
 
 if __name__ == "__main__":

@@ -157,6 +157,8 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
         (["--audio_format", "mp3"], "not 'mp3'"),
         (["--asr_config", "conf/none.yaml"], "found no conf/none.yaml"),
         (["--valid_set", "train"], "both 'train'"),
+        (["--test_sets", "dev sub/test"], "the set 'sub/test' has a / in its name"),
+        (["--train_set", "sub/train"], "the set 'sub/train' has a / in its name"),
         (["--test_sets", "train"], "--test_sets names the training set"),
         (["--stage", "10", "--python", "python3 -X dev"], "stage 10 needs dump/raw/train/wav.scp"),
     ],

@@ -1,10 +1,12 @@
 """The warm process against what callers do to it, and the words when it is not there."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +153,43 @@ def test_one_that_dies_before_it_was_asked_is_told_as_one_that_dies_after(
     monkeypatch.setattr(client, "_connect", lambda: ours)
     with pytest.raises(TopdownError, match="asked the warm process for hello, but it ended"):
         warm.start(warm.Command("hello", [], tmp_path / "a.log"))
+
+
+def test_it_ends_where_the_script_that_started_it_is_gone_already(place: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    code = f"{START}from espnet_topdown.warm import server; server.main()"
+    code = code.replace("server.main()", "server.serve.__defaults__ = ((), None); server.main()")
+    words = [sys.executable, "-c", code, str(place / "s"), str(gone.pid)]
+    assert subprocess.run(words, env=environment(), timeout=60).returncode == 0
+
+
+def test_a_caller_that_is_gone_at_once_leaves_no_traceback(place: Path) -> None:
+    """Its command is ended within the moment that its child takes to set up."""
+    code = f"""{START}
+import time
+from espnet_topdown.warm import child
+set_group = os.setpgid
+def slowly(*ids):
+    if ids == (0, 0):
+        Path("set_up").touch()
+        time.sleep(0.3)
+    set_group(*ids)
+os.setpgid = slowly
+{SERVE}"""
+    words = [sys.executable, "-c", code, str(place / "s")]
+    search = environment() | {"PYTHONPATH": f"{place}:{REPOSITORY}"}
+    process = subprocess.Popen(words, env=search, stderr=subprocess.PIPE, text=True, cwd=place)
+    while not (place / "s").exists():
+        assert process.poll() is None
+    order = {"module": "none", "argv": [], "log": "log", "threads": 0, "cwd": ".", "env": {}}
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(place / "s"))
+        caller.sendall(json.dumps(order).encode() + b"\n")
+        while not (place / "set_up").exists():
+            assert process.poll() is None
+    time.sleep(0.6)
+    process.terminate()
+    assert process.communicate()[1] == ""
+    # Its module was never asked for.
+    assert not (place / "log").exists()

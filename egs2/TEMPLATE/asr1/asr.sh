@@ -268,6 +268,11 @@ done
 [[ "${dumpdir}${train_set}${valid_set}${test_sets}" != *,* ]] ||
     die "--dumpdir '${dumpdir}' and the names of sets become parts of ESPnet's FILE,NAME,TYPE;" \
         "give ones without commas"
+for name in ${train_set} ${valid_set} ${test_sets}; do
+    [[ ${name} != */* ]] ||
+        die "the set '${name}' has a / in its name: a set is a directory of data/ itself;" \
+            "move it there, or link it under a name without"
+done
 [ "${feats_type}" = raw ] ||
     die "--feats_type ${feats_type} needs ESPnet's own asr.sh (set ESPNET_ROOT); valid here: raw"
 [[ ${token_type} =~ ^(bpe|char|word)$ ]] ||
