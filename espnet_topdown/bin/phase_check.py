@@ -6,16 +6,12 @@ in the training, and its optimiser and scheduler are built once. What calls it:
 """
 
 import argparse
-import contextlib
-import io
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from espnet2.tasks.abs_task import scheduler_classes
 
 from espnet_topdown import files
@@ -23,6 +19,7 @@ from espnet_topdown.errors import TopdownError, nearest, reported
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import freeze, model_layers, phase_start
+from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
 
 Config = Mapping[str, Any]
@@ -57,7 +54,7 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
     for phase in phases:
         own = _option_faults(task, phase["config"], phase["changed"])
         if not own:
-            args = _parse(task, phase["config"])
+            args = parsed(task, phase["config"])
             own = _training_faults(task, args, models)
         found += [f"{phase['name']}: {fault}" for fault in own]
     return found
@@ -66,30 +63,12 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
 def _option_faults(task: type[TopdownTask], config: Config, changed: Sequence[str]) -> list[str]:
     """What ESPnet's parser, or the type and choices of an option, say against a config."""
     try:
-        _parse(task, config)
+        parsed(task, config)
     except TopdownError as error:
         return [str(error)]
     actions = {action.dest: action for action in task.get_parser()._actions}
     own = [_value_fault(actions[name], config[name]) for name in changed]
     return [fault for fault in own if fault]
-
-
-def _parse(task: type[TopdownTask], config: Config) -> argparse.Namespace:
-    """The options of a training as its parser gives them.
-
-    Raises:
-        TopdownError: what the parser would end with.
-    """
-    said = io.StringIO()
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "phase.yaml"
-        path.write_text(yaml.safe_dump(config), encoding="utf-8")
-        try:
-            with contextlib.redirect_stderr(said):
-                return task.get_parser().parse_args(["--config", str(path)])
-        except SystemExit:
-            reason = said.getvalue().strip().rpartition("error: ")[2]
-            raise TopdownError(f"ESPnet's parser refuses its options: {reason}") from None
 
 
 def _value_fault(action: argparse.Action, value: object) -> str | None:

@@ -6,7 +6,7 @@ needed.
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.cascade import base_check
 from espnet_topdown.cascade.judgement import Criterion, Judgement, Records, best_value, judge
+from espnet_topdown.cascade.measured import read_measured, values
 from espnet_topdown.cascade.model_facts import ModelFacts, find_model_facts, stored_facts
 from espnet_topdown.cascade.paths import (
     HEADER,
@@ -24,10 +25,11 @@ from espnet_topdown.cascade.paths import (
 )
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.experiment.phase_data import new_shapes, shape_options
 from espnet_topdown.experiment.phase_dir import read_record
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.kinds import KINDS
-from espnet_topdown.plan.plan import Phase, Plan
+from espnet_topdown.plan.plan import BASE, Phase, Plan
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
 
@@ -67,7 +69,6 @@ class Cascade:
         paths = CascadePaths(directory or default_directory(base, plan), base)
         if paths.directory.exists() and not paths.directory.is_dir():
             raise TopdownError(f"{paths.directory} is a file; give a directory")
-        _check_data(experiment)
         # Its fault is told before the model is built, which takes seconds.
         experiment.dev_criterion(read)
         base_check.check_as_judged(paths, experiment.directory / experiment.model_file(read))
@@ -83,6 +84,7 @@ class Cascade:
         facts.check_dropouts(phases)
         facts.check_moving(phases)
         facts.check_freeze_param(phases, experiment.config)
+        _check_data(experiment, phases)
         return cls(
             base=experiment, plan=read, paths=paths, facts=facts, phases=phases, plan_file=plan
         )
@@ -171,7 +173,14 @@ class Cascade:
                 # As the first of them recorded it: the base may have been trained on since.
                 base_value = record["base"]["dev"]
                 break
-        return judge(phases, records, self.plan, base_value=base_value, mode=self.criterion.mode)
+        return judge(
+            phases,
+            records,
+            self.plan,
+            base_value=base_value,
+            mode=self.criterion.mode,
+            measured=self.measured,
+        )
 
     def judged_base(self, records: Records) -> dict[str, Any]:
         """What the next record says of the base that its phase is judged against.
@@ -194,8 +203,18 @@ class Cascade:
         packed model from a validation pass.
         """
         criterion = self.criterion
-        rows = self.facts.epochs or [self.facts.measured]
-        return best_value(criterion.curve(rows), criterion.mode)
+        if self.facts.epochs:
+            return best_value(criterion.curve(self.facts.epochs), criterion.mode)
+        return self.measured.get((BASE, ""))
+
+    @property
+    def measured(self) -> dict[tuple[str, str], float]:
+        """(phase, validation set) -> the criterion there, as far as validation alone measured it.
+
+        Raises:
+            TopdownError: ``measured.json`` is damaged.
+        """
+        return values(read_measured(self.paths.measured), self.criterion)
 
     def parent_dir(self, phase: Phase, records: Records) -> Path:
         """Directory of a phase's parent; ``best`` is the best of the phases before it."""
@@ -227,7 +246,11 @@ class Cascade:
             tied=phase.tied,
         )
         parser_keys = self.facts.data["parser_keys"]
-        return self.base.phase_config(phase, conf, parser_keys, layers=self.plan.layers)
+        config = self.base.phase_config(phase, conf, parser_keys, layers=self.plan.layers)
+        own = new_shapes(self.base.config, phase.data, phase.tokens)
+        # Not by an absolute path: a cascade may be moved between two runs.
+        place = Path(os.path.relpath(self.paths.shapes))
+        return config | shape_options(self.base.config, own, place)
 
     def redo_command(self, names: Iterable[str]) -> str:
         """The command that sets phases aside and trains them anew."""
@@ -261,11 +284,31 @@ def read_header(paths: CascadePaths) -> dict[str, Any]:
     return header
 
 
-def _check_data(base: Experiment) -> None:
-    """Refuse a base whose lists are gone, as seen from where its trainings would run."""
-    missing = base.missing_data()
-    if missing:
-        raise TopdownError(
-            f"{base.directory}/config.yaml names files that are not there, seen from {Path.cwd()}:"
-            f" {', '.join(missing[:4])}. Run in the recipe directory, or prepare the data again"
-        )
+def _check_data(base: Experiment, phases: Sequence[Phase]) -> None:
+    """Refuse phases whose lists are gone, as seen from where their trainings would run."""
+    faults = []
+    own = set(base.missing_data())
+    statistics = str((base.config.get("normalize_conf") or {}).get("stats_file"))
+    for phase in phases:
+        missing = base.missing_data(phase)
+        if statistics in missing:
+            faults.append(
+                f"{phase.name} has no feature statistics: {base.directory}/config.yaml names"
+                f" {statistics}, which is not there; a phase, on other data too, needs its parent's"
+                " and takes no others. Bring that file back"
+            )
+        not_of_base = [path for path in missing if path not in own]
+        if not_of_base:
+            faults.append(
+                f"{phase.name} reads what is not there, seen from {Path.cwd()}:"
+                f" {', '.join(not_of_base[:4])}. Give directories with files of the names that the"
+                " base reads, such as dump/raw/SET after stages 3 and 4 of the recipe"
+            )
+        named = [path for path in missing if path in own and path != statistics]
+        if named:
+            faults.append(
+                f"{base.directory}/config.yaml names files that are not there, seen from"
+                f" {Path.cwd()}: {', '.join(named[:4])}. Run in the recipe directory, or prepare"
+                " the data again"
+            )
+    check.refuse(faults, f"the phases of {base.directory} cannot be trained here")

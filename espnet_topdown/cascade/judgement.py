@@ -49,18 +49,28 @@ class Judgement:
         dev: best value of ``phase0``, where it is known, and of each finished phase.
         accepted: for each finished candidate, whether it was better than the best so far by
             `min_gain`.
-        best: name of the best of ``phase0`` and the candidates.
+        best: name of the best of ``phase0`` and the candidates; where their vocabularies differ,
+            of those that have that of the last candidate judged.
         skipped: names of the phases that the stopping rule leaves out.
+        lacking: (phase, validation set) whose value is needed to judge another phase on that set,
+            and is not known; that phase counts as accepted meanwhile.
     """
 
     dev: Mapping[str, float]
     accepted: Mapping[str, bool]
     best: str
     skipped: frozenset[str]
+    lacking: frozenset[tuple[str, str]] = frozenset()
 
 
 def judge(
-    phases: Sequence[Phase], records: Records, plan: Plan, *, base_value: float | None, mode: str
+    phases: Sequence[Phase],
+    records: Records,
+    plan: Plan,
+    *,
+    base_value: float | None,
+    mode: str,
+    measured: Mapping[tuple[str, str], float] | None = None,
 ) -> Judgement:
     """Apply acceptance and the stopping rule to the finished phases, in the plan's order.
 
@@ -71,8 +81,17 @@ def judge(
         base_value: the dev criterion of phase 0 at its best epoch; None where it is not known, so
             that the first candidate is accepted and judges those after it.
         mode: ``max`` or ``min``, whichever is better.
+        measured: (phase, validation set) -> value of its model on a set that is not that of its own
+            training, "" for the base's.
     """
     dev = {} if base_value is None else {BASE: base_value}
+    # On each set that is not its own too, so that two phases are compared on one set.
+    on_set = dict(measured or {})
+    if base_value is not None:
+        on_set[BASE, ""] = base_value
+    lacking: set[tuple[str, str]] = set()
+    # By vocabulary: accuracies and losses over other tokens are not of one kind.
+    bests: dict[str | None, str] = {None: BASE}
     accepted: dict[str, bool] = {}
     skipped: set[str] = set()
     best = BASE
@@ -88,16 +107,32 @@ def judge(
         value = best_value(records[phase.name]["dev"]["curve"], mode)
         assert value is not None  # no record is written without one
         dev[phase.name] = value
+        valid_set = phase.valid_set or ""
+        on_set[phase.name, valid_set] = value
         if phase.is_control:
             continue
+        best_before = bests.get(phase.tokens)
+        reference = None
+        if best_before is not None:
+            reference = on_set.get((best_before, valid_set))
+            # Phase 0's own may well not be known, and nothing would measure it.
+            if reference is None and (best_before, valid_set) != (BASE, ""):
+                lacking.add((best_before, valid_set))
         # Strictly more, so that an equal phase leaves the earlier one the best.
-        is_better = best not in dev or _gain(value, dev[best], mode) > plan.min_gain
+        is_better = reference is None or _gain(value, reference, mode) > plan.min_gain
         accepted[phase.name] = is_better
         if is_better:
-            best = phase.name
+            bests[phase.tokens] = phase.name
+        best = bests[phase.tokens]
         if not _is_independent(phase):
             rejections = 0 if is_better else rejections + 1
-    return Judgement(dev=dev, accepted=accepted, best=best, skipped=frozenset(skipped))
+    return Judgement(
+        dev=dev,
+        accepted=accepted,
+        best=best,
+        skipped=frozenset(skipped),
+        lacking=frozenset(lacking),
+    )
 
 
 def best_value(curve: Iterable[float | None], mode: str) -> float | None:

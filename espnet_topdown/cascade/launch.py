@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,6 +154,39 @@ def start_training(
         # ESPnet's launcher writes train.log; launch.log tells why it did not get that far.
         command = warm.Command(None, words, directory / "launch.log")
     return warm.start(command, threads=threads, variables=variables)
+
+
+def run_tool(launch: Launch, module: str, argv: Sequence[str], log: Path, *, gpus: int = 0) -> None:
+    """Run a command of this package's that imports ESPnet, where trainings run, to its end.
+
+    Args:
+        launch: how trainings are started.
+        module: of `espnet_topdown.bin`.
+        argv: its arguments.
+        log: all that it prints.
+        gpus: 1 for a GPU.
+
+    Raises:
+        TopdownError: it failed; what it said, or the end of its log.
+    """
+    command = warm.Command(module, list(argv), log, gpus=gpus)
+    if launch.cmd is not None:
+        gpu = ["--gpu", str(gpus)] if gpus else []
+        tool = [*launch.python.split(), "-m", module, *argv]
+        words = [*launch.cmd.split(), *gpu, str(log), *tool]
+        command = warm.Command(None, words, log.with_suffix(".launch.log"))
+    handle = warm.start(command)
+    try:
+        status = handle.wait()
+    finally:
+        handle.terminate()
+    if status == 0:
+        return
+    lines = []
+    if log.exists():
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    end = "\n".join(f"    {line}" for line in lines[-8:])
+    raise TopdownError(reported_in(lines) or f"{module} ended early; the end of {log}:\n{end}")
 
 
 def _launcher(launch: Launch, directory: Path, log: Path) -> list[str]:

@@ -83,11 +83,6 @@ class ModelFacts:
         """The base's epochs, a row each, with ``train`` and ``valid`` metrics."""
         return self.data["epochs"]
 
-    @property
-    def measured(self) -> dict[str, Any]:
-        """One row of metrics as of an epoch, of a base whose training left none; or empty."""
-        return self.data.get("measured") or {}
-
     def held_from_above(self) -> tuple[str, ...]:
         """Layers that are nothing but a matrix tied to a higher layer, lowest first."""
         held = []

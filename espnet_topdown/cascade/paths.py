@@ -60,6 +60,16 @@ class CascadePaths:
         """Phases that were redone, as they were: ``PHASE.1``, ``PHASE.2``."""
         return self.directory / "aside"
 
+    @property
+    def shapes(self) -> Path:
+        """Shape files of lists that phases read instead of the base's, a directory each."""
+        return self.directory / "shapes"
+
+    @property
+    def measured(self) -> Path:
+        """Dev values that were measured by validation alone."""
+        return self.directory / "measured.json"
+
     def phase_dir(self, name: str) -> Path:
         """Directory of a phase; that of ``phase0`` is the base."""
         return self.base if name == BASE else self.directory / name

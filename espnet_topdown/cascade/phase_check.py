@@ -13,6 +13,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.cascade import asked
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.other_data import check_lists
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, UNTIED, Phase
 
@@ -30,6 +31,7 @@ def check_phases(cascade: Cascade) -> str:
     Raises:
         TopdownError: all faults at once.
     """
+    check_lists(cascade)
     cascade.facts.check_dropouts(cascade.phases)
     phases = _as_trained(cascade)
     stamp = _stamp(phases)

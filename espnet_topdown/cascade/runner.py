@@ -26,6 +26,8 @@ from espnet_topdown.cascade.launch import (
     start_training,
 )
 from espnet_topdown.cascade.ledger import Ledger, finished_epochs
+from espnet_topdown.cascade.measuring import judge_all, measure_base
+from espnet_topdown.cascade.other_data import prepare
 from espnet_topdown.cascade.progress import Display
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import (
@@ -91,6 +93,8 @@ def run(
         if first is not None:
             check_first(cascade, records, first)
         cascade.store()
+        prepare(cascade, launch)
+        measure_base(cascade, launch)
         return _Run(cascade, launch, records, keep_epochs).run()
 
 
@@ -300,7 +304,7 @@ class _Run:
 
     def _settle(self) -> Judgement:
         """Judge, link the best phase, and remove what finished phases no longer need."""
-        judgement = self.cascade.judge(self.records)
+        judgement = judge_all(self.cascade, self.records, self.launch)
         self.cascade.paths.link_best(judgement.best)
         if self.keep_epochs is not None:
             prune(self.cascade, self.records, self.keep_epochs)

@@ -16,6 +16,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_data import data_options, new_shapes, without_shapes
 from espnet_topdown.experiment.quality import measures_quality
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
@@ -200,7 +201,8 @@ class Experiment:
         Raises:
             TopdownError: an option that is set here is unknown to this ESPnet.
         """
-        config = self._passed_on(parser_keys)
+        config = self.passed_on(parser_keys)
+        config |= data_options(self.config, phase.data, phase.tokens)
         config |= phase.train
         if phase.init_param == "drop":
             config["init_param"] = []
@@ -211,8 +213,12 @@ class Experiment:
             config["topdown_conf"]["layers"] = lists
         return config
 
-    def _passed_on(self, parser_keys: Collection[str]) -> dict[str, Any]:
-        """This experiment's own options that a phase takes over."""
+    def passed_on(self, parser_keys: Collection[str]) -> dict[str, Any]:
+        """This experiment's own options that a phase takes over.
+
+        Raises:
+            TopdownError: one that is set is unknown to this ESPnet.
+        """
         config = {}
         lost = []
         for key, value in self.config.items():
@@ -238,9 +244,17 @@ class Experiment:
                 dropped.append(key)
         return dropped
 
-    def missing_data(self) -> list[str]:
-        """Lists that the config names and that are not there, seen from the current directory."""
-        return [path for path in list_files(self.config) if not Path(path).exists()]
+    def missing_data(self, phase: Phase | None = None) -> list[str]:
+        """Lists that a phase, or this experiment, reads and that are not there, seen from here.
+
+        Shape files that the run makes are not among them.
+        """
+        config = dict(self.config)
+        if phase is not None:
+            config |= data_options(self.config, phase.data, phase.tokens)
+            for new in new_shapes(self.config, phase.data, phase.tokens):
+                config = without_shapes(config, new)
+        return [path for path in list_files(config) if not Path(path).exists()]
 
 
 def read_config(path: Path) -> dict[str, Any]:

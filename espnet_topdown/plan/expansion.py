@@ -129,19 +129,28 @@ class _Expansion:
         # A sweep's cuts are compared with one another, so they start from one parent.
         default_parent = BASE if in_sweep else self.plan.parent
         default_seed = self.base_seed + SEED_STRIDE * number
+        parent = self._parent(entry.parent or default_parent, name, valid=self._candidates())
         phase = Phase(
             name=name,
             kind=TOP_DOWN,
             cut=cut,
-            parent=self._parent(entry.parent or default_parent, name, valid=self._candidates()),
+            parent=parent,
             seed=default_seed if entry.seed is None else entry.seed,
             dropout=entry.dropout or self.plan.dropout,
             tied=entry.tied or self.plan.tied,
             init_param=entry.init_param or self.plan.init_param,
             train={**self.plan.train, **entry.train},
+            data={**self.plan.data, **entry.data},
+            tokens=entry.tokens or self.plan.tokens or self._tokens_of(parent),
             in_sweep=in_sweep,
         )
         self._add(phase)
+
+    def _tokens_of(self, parent: str) -> str | None:
+        """The vocabulary of a parent, which a phase without one of its own has too."""
+        if parent == "best":
+            parent = next((phase.name for phase in reversed(self._candidates())), BASE)
+        return next((phase.tokens for phase in self.phases if phase.name == parent), None)
 
     def _parent(self, asked: str, name: str, *, valid: Sequence[Phase]) -> str:
         """The parent of the phase `name`: phase 0, ``best``, or one of the phases `valid`."""
@@ -188,6 +197,8 @@ class _Expansion:
                 tied=answered.tied,
                 init_param=entry.init_param or self.plan.init_param,
                 train={**answered.train, **entry.train},
+                data=answered.data,
+                tokens=answered.tokens,
                 answers=asked,
             )
             self._add(control)

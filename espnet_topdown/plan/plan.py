@@ -7,6 +7,7 @@ phases listed in `espnet_topdown.plan.expansion`; nothing that executes is reach
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from espnet_topdown.plan.kinds import CANDIDATE, CONTROL, KINDS, Role
@@ -98,6 +99,8 @@ class Phase:
             frozen at both ends.
         init_param: whether fresh layers take the base's ``init_param``.
         train: training options that differ from the base's.
+        data: ``train`` and ``valid`` -> the data that is read instead of the base's.
+        tokens: token list of another vocabulary than the base's; None: the base's.
         answers: for a control, the phase that it is compared with.
         in_sweep: independent of its neighbours; does not count for stopping.
     """
@@ -111,6 +114,8 @@ class Phase:
     tied: str | None = None
     init_param: str = "keep"
     train: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    tokens: str | None = None
     answers: str | None = None
     in_sweep: bool = False
     role: Role = CANDIDATE
@@ -120,9 +125,27 @@ class Phase:
         """Whether it is never the best phase, never a parent, and never counts for stopping."""
         return self.role == CONTROL
 
+    @property
+    def valid_set(self) -> str | None:
+        """The data that its dev value is of; None: the base's own."""
+        return self.data.get("valid")
+
+    @property
+    def reads(self) -> str:
+        """What it reads instead of the base's, ``train noisy, valid dev_noisy``; or ""."""
+        parts = [f"{part} {_short(place)}" for part, place in self.data.items()]
+        if self.tokens:
+            parts.append(f"tokens {_short(str(Path(self.tokens).parent))}")
+        return ", ".join(parts)
+
     def sides(self, names: Sequence[str]) -> Sides:
         """What the cut makes of the model's layers."""
         return Sides.of(self.kind, self.cut, names)
+
+
+def _short(place: str) -> str:
+    """The last part of a path."""
+    return Path(place).name or place
 
 
 @dataclass(frozen=True)
@@ -139,7 +162,8 @@ class Entry:
         control: kind of a control, one for each phase that it answers.
         answers: names of the phases that `control` answers; None: all.
         name: the phase's name; where there are several, what their names begin with.
-        parent, seed, dropout, tied, init_param, train: as in `Phase`; None: the plan's.
+        parent, seed, dropout, tied, init_param, train, data, tokens: as in `Phase`; None: the
+            plan's. A control's data and tokens are those of the phase that it answers.
     """
 
     cut: str | None = None
@@ -156,6 +180,8 @@ class Entry:
     tied: str | None = None
     init_param: str | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    tokens: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +197,7 @@ class Plan:
         dev_criterion: (``valid``, metric, ``min`` or ``max``); None: chosen from the base's config.
         min_gain: least improvement on dev that counts as accepted, in the metric's unit.
         patience: stop after so many rejections in a row; None: run the whole plan.
-        dropout, tied, init_param, train: of every phase that has none of its own.
+        dropout, tied, init_param, train, data, tokens: of every phase that has none of its own.
         layers: layer order for models outside the table, layer name -> name prefixes, lowest first.
     """
 
@@ -185,4 +211,6 @@ class Plan:
     tied: str | None = None
     init_param: str = "keep"
     train: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    tokens: str | None = None
     layers: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -130,6 +130,12 @@ def _item_faults(item: Any, where: str) -> list[str]:
     values = _given(item, Entry)
     faults = check.unknown_keys(item, _known(Entry))
     faults += _form_faults(values)
+    if "control" in values:
+        for key in rules.NOT_OF_CONTROLS:
+            if key in values:
+                faults.append(
+                    f"a control has the {key} of the phase that it answers; leave {key} out"
+                )
     faults += check.faults(values, rules.ITEM)
     if str(values.get("name")).casefold() in rules.TAKEN_NAMES:
         faults.append(f"the name '{values['name']}' is taken; give another")
@@ -155,8 +161,9 @@ def _phase_faults(values: Mapping[str, Any]) -> list[str]:
     for key in train:
         if key not in rules.OVERRIDES:
             faults.append(
-                f"train.{key} cannot differ from the base (architecture, tokens, data,"
-                " normalisation, seed and output_dir are the base's);"
+                f"train.{key} cannot differ from the base (architecture, normalisation, seed and"
+                " output_dir are the base's; other lists are given as 'data:', another token list"
+                " as 'tokens:');"
                 f" {nearest(key, rules.OVERRIDES)}"
             )
     return faults

@@ -31,10 +31,18 @@ OVERRIDES = (
 TAKEN_NAMES = (
     *(BASE, "base", "best", "previous"),
     *("plan.yaml", "cascade.json", "model.json", "checked.json", "ledger.jsonl", "aside"),
+    *("shapes", "measured.json"),
     *("results.md", "results.json", "report.html", "images"),
 )
+DATA_PARTS = ("train", "valid")
+# What a control has of the phase that it answers, and never of its own.
+NOT_OF_CONTROLS = ("data", "tokens")
 # An item of 'phases' has exactly one of these, or a control with a cut of its own.
 ITEM_FORMS = ("cut", "every", "sweep", "control")
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _is_plain_name(value: object) -> bool:
@@ -53,6 +61,14 @@ def _is_criterion(value: object) -> bool:
         return False
     part, metric, mode = value
     return part == "valid" and isinstance(metric, str) and mode in ("min", "max")
+
+
+def _is_data(value: object) -> bool:
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(
+        part in DATA_PARTS and isinstance(place, str) and place for part, place in value.items()
+    )
 
 
 def _is_empty_list(value: object) -> bool:
@@ -120,6 +136,22 @@ PHASE = {
         "training options that differ from the base's; an option that is a mapping is replaced"
         " whole",
         "train: {max_epoch: 20, optim_conf: {lr: 0.001}}",
+    ),
+    "data": _key(
+        Must(
+            "a mapping of train, valid or both to data directories, such as {train:"
+            " dump/raw/noisy}",
+            _is_data,
+        ),
+        "directories with lists of the base's names and types that are read instead of the base's;"
+        " tokens and feature statistics stay the base's, and controls have the same data",
+        "data: {train: dump/raw/noisy, valid: dump/raw/dev_noisy}",
+    ),
+    "tokens": _key(
+        Must("the path of a token list, such as data/en_token_list/char/tokens.txt", _is_path),
+        "another vocabulary, where no kept tensor depends on it; its type is BPE where bpe.model"
+        " stands beside it, else its directory's name",
+        "tokens: data/en_token_list/bpe_unigram500/tokens.txt",
     ),
 }
 HEADER = {

@@ -4,9 +4,15 @@ For looking at a model before it is trained: what only data give (tokens, statis
 """
 
 import argparse
+import contextlib
+import io
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
@@ -61,6 +67,24 @@ def options_of(
     if vars(options).get("normalize") and not has_statistics:
         options.normalize = None
     return options
+
+
+def parsed(task: type[TopdownTask], config: Mapping[str, Any]) -> argparse.Namespace:
+    """The options of a phase's training config, as its parser gives them.
+
+    Raises:
+        TopdownError: what the parser would end with.
+    """
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "phase.yaml"
+        path.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
+        try:
+            with contextlib.redirect_stderr(said):
+                return task.get_parser().parse_args(["--config", str(path)])
+        except SystemExit:
+            reason = said.getvalue().strip().rpartition("error: ")[2]
+            raise TopdownError(f"ESPnet's parser refuses its options: {reason}") from None
 
 
 def notes(task: type[TopdownTask], config: Path) -> list[str]:

@@ -309,7 +309,7 @@ def on_two_nodes(base, tmp_path, warm_process, monkeypatch):
     """
     nodes = Path(__file__).with_name("nodes")
     monkeypatch.setenv("PATH", str(nodes), prepend=":")
-    config = Experiment.read(base)._passed_on(TRANSFORMER | yaml_of(base)) | dict(seed=1000)
+    config = Experiment.read(base).passed_on(TRANSFORMER | yaml_of(base)) | dict(seed=1000)
     phase = tmp_path / "phase1"
     launch = Launch(num_nodes=2, cmd=str(nodes / "slurm.pl"), python=str(nodes / "python"))
 

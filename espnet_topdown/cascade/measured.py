@@ -1,0 +1,63 @@
+"""Dev values that were measured by validation alone, as ``measured.json`` of a cascade keeps them.
+
+They are measured by `espnet_topdown.cascade.measuring`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import check, files
+from espnet_topdown.cascade.judgement import Criterion, best_value
+from espnet_topdown.check import Must
+
+# What is measured, by the name of a phase and its validation set, "" for its own.
+Measured = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def _are_rows(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(row, Mapping) for row in value)
+
+
+_RULES = {"made_of": check.MAPPING, "rows": Must("a list of mappings", _are_rows)}
+
+
+def read_measured(path: Path) -> Measured:
+    """All that was measured in a cascade; empty where nothing was.
+
+    Raises:
+        TopdownError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    measured = files.read_object(path)
+    for own in measured.values():
+        entries = own.values() if isinstance(own, Mapping) else [None]
+        for entry in entries:
+            if not isinstance(entry, Mapping) or check.lacking(entry, _RULES):
+                raise files.damaged(path, "measurement")
+    return measured
+
+
+def values(measured: Measured, criterion: Criterion) -> dict[tuple[str, str], float]:
+    """(phase, validation set) -> the criterion at the best of the models that were measured."""
+    found = {}
+    for name, own in measured.items():
+        for valid_set, entry in own.items():
+            value = best_value(criterion.curve(entry["rows"]), criterion.mode)
+            if value is not None:
+                found[name, valid_set] = value
+    return found
+
+
+def changed(measured: Measured, name: str, model: Path) -> bool:
+    """Whether the model of a phase is another than the one that was measured.
+
+    Raises:
+        TopdownError: it cannot be read.
+    """
+    entries = measured.get(name, {}).values()
+    if not entries:
+        return False
+    digest = files.sha256(model)
+    return any(entry["made_of"].get("model") != digest for entry in entries)

@@ -1,0 +1,117 @@
+"""Dev values that no training left, measured by ESPnet's validation alone and kept.
+
+Of a base that was packed; and of phase 0, or of the best phase so far, on the validation set of a
+phase that has its own, so that two models are judged on one set. A measured value is that of the
+best of the epochs that are kept, as a training's is; where none are, of the model that phases keep
+layers of.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import files
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.judgement import Judgement, Records
+from espnet_topdown.cascade.launch import Launch, run_tool
+from espnet_topdown.cascade.measured import read_measured
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.experiment.phase_data import DATA, SHAPES
+from espnet_topdown.plan.plan import BASE, Phase
+
+VALIDATOR = "espnet_topdown.bin.validation"
+
+
+def measure_base(cascade: Cascade, launch: Launch) -> None:
+    """Measure phase 0 on every validation set that phases are judged on and its training was not.
+
+    Raises:
+        TopdownError: it cannot be validated.
+    """
+    if not cascade.facts.epochs and not _own_missing(cascade):
+        _measure(cascade, launch, BASE, None)
+    for phase in cascade.phases:
+        if phase.valid_set and phase.tokens is None:
+            _measure(cascade, launch, BASE, phase)
+
+
+def judge_all(cascade: Cascade, records: Records, launch: Launch) -> Judgement:
+    """The judgement of the finished phases, after measuring what it lacks.
+
+    Raises:
+        TopdownError: a model cannot be validated.
+    """
+    while True:
+        judgement = cascade.judge(records)
+        if not judgement.lacking:
+            return judgement
+        name, valid_set = sorted(judgement.lacking)[0]
+        _measure(cascade, launch, name, _phase_on(cascade, name, valid_set))
+
+
+def _phase_on(cascade: Cascade, name: str, valid_set: str) -> Phase:
+    """A phase that is judged on a set, of the vocabulary of the phase `name`."""
+    tokens = None if name == BASE else cascade.phase(name).tokens
+    for phase in cascade.phases:
+        if (phase.valid_set or "", phase.tokens) == (valid_set, tokens):
+            return phase
+    raise AssertionError(f"no phase is judged on {valid_set!r}")
+
+
+def _own_missing(cascade: Cascade) -> list[str]:
+    """Lists of the base's own training that are not here; a packed model may well come alone."""
+    return cascade.base.missing_data()
+
+
+def _measure(cascade: Cascade, launch: Launch, name: str, phase: Phase | None) -> None:
+    """Measure the model of `name` on the validation set of `phase`, None: its own; once."""
+    directory = cascade.paths.phase_dir(name)
+    model = cascade.model_file(directory)
+    config = _config(cascade, directory, phase)
+    lists = [path for path, *_ in config["valid_data_path_and_name_and_type"]]
+    made_of = {str(path): files.sha256(Path(path)) for path in lists}
+    made_of["model"] = files.sha256(model)
+    valid_set = (phase.valid_set if phase else None) or ""
+    kept = read_measured(cascade.paths.measured)
+    if kept.get(name, {}).get(valid_set, {}).get("made_of") == made_of:
+        return
+    epochs = sorted(path.name for path in directory.glob("*epoch.pth"))
+    asked = {
+        "task": cascade.base.task,
+        "config": config,
+        "directory": str(directory),
+        "models": epochs or [model.name],
+    }
+    where = f" on {valid_set}" if valid_set else ""
+    log = cascade.paths.directory / f"measured.{name}.log"
+    print(f"{name}: measuring its dev value{where} by validation alone; log {log}", flush=True)
+    rows = _validate(launch, asked, log)
+    own = {**kept.get(name, {}), valid_set: {"made_of": made_of, "rows": rows}}
+    files.write_json(cascade.paths.measured, {**kept, name: own})
+
+
+def _config(cascade: Cascade, directory: Path, phase: Phase | None) -> dict[str, Any]:
+    """The options of an experiment's training with the validation set of `phase`."""
+    experiment = Experiment.read(directory)
+    config = experiment.passed_on(cascade.facts.data["parser_keys"])
+    if phase is not None:
+        of_phase = cascade.config_under(phase, cascade.base.directory)
+        for key in (DATA, SHAPES):
+            name = key.format(part="valid")
+            config[name] = of_phase[name]
+    return config
+
+
+def _validate(launch: Launch, asked: Mapping[str, Any], log: Path) -> Sequence[Mapping[str, Any]]:
+    # In the cascade, where a machine of a cluster sees it, too.
+    scratch = log.parent / ".measuring"
+    shutil.rmtree(scratch, ignore_errors=True)
+    files.write_json(scratch / "asked.json", asked)
+    output = scratch / "rows.json"
+    gpus = min(1, launch.ngpu)
+    argv = ["--asked", str(scratch / "asked.json"), "--output", str(output), "--ngpu", str(gpus)]
+    run_tool(launch, VALIDATOR, argv, log, gpus=gpus)
+    rows = files.read_json(output)
+    shutil.rmtree(scratch)
+    return rows
