@@ -29,7 +29,7 @@ def measure_base(cascade: Cascade, launch: Launch) -> None:
     Raises:
         TopdownError: it cannot be validated.
     """
-    if not cascade.facts.epochs and not _own_missing(cascade):
+    if not cascade.facts.epochs and cascade.base.has_valid_data:
         _measure(cascade, launch, BASE, None)
     for phase in cascade.phases:
         if phase.valid_set and phase.tokens is None:
@@ -57,11 +57,6 @@ def _phase_on(cascade: Cascade, name: str, valid_set: str) -> Phase:
         if (phase.valid_set or "", phase.tokens) == (valid_set, tokens):
             return phase
     raise AssertionError(f"no phase is judged on {valid_set!r}")
-
-
-def _own_missing(cascade: Cascade) -> list[str]:
-    """Lists of the base's own training that are not here; a packed model may well come alone."""
-    return cascade.base.missing_data()
 
 
 def _measure(cascade: Cascade, launch: Launch, name: str, phase: Phase | None) -> None:

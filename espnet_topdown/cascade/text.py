@@ -52,7 +52,7 @@ def _frozen_note(layer: Mapping[str, Any]) -> str:
 
 def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None = None) -> str:
     """The phases with what they freeze and draw; once judged, the dev criterion and verdict too."""
-    header = ["phase", "kind", "cut", "parent", "seed", "frozen", "fresh"]
+    header = ["phase", "kind", "cut", "parent", *_reads_header(cascade), "seed", "frozen", "fresh"]
     if cascade.facts.loaded_by_base:
         header.append("loaded")
     header.append("epochs")
@@ -75,7 +75,8 @@ def _plan_base_row(cascade: Cascade) -> list[str]:
     frozen = cascade.facts.base_frozen
     trained = cascade.facts.total - frozen
     loaded = _loaded_cells(cascade, cascade.facts.loaded_by_base)
-    return [BASE, BASE_KIND, "-", "-", seed, f"{frozen:,}", f"{trained:,}", *loaded, epochs]
+    reads = ["-" for _ in _reads_header(cascade)]
+    return [BASE, BASE_KIND, "-", "-", *reads, seed, f"{frozen:,}", f"{trained:,}", *loaded, epochs]
 
 
 def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
@@ -83,10 +84,19 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
     epochs = _max_epoch(cascade, phase)
     if phase.name in records:
         epochs = records[phase.name]["epochs"]
-    names = [phase.name, phase.kind, phase.cut or "-", phase.parent]
+    names = [phase.name, phase.kind, phase.cut or "-", phase.parent, *_reads_cells(cascade, phase)]
     loaded = _loaded_cells(cascade, cascade.facts.loaded_layers(phase))
     sizes = [f"{frozen:,}", f"{total - frozen:,}", *loaded]
     return [*names, str(phase.seed), *sizes, str(epochs)]
+
+
+def _reads_header(cascade: Cascade) -> list[str]:
+    """A column for what phases read instead of the base's lists, where any does."""
+    return ["reads"] if any(phase.reads for phase in cascade.phases) else []
+
+
+def _reads_cells(cascade: Cascade, phase: Phase) -> list[str]:
+    return [phase.reads or "-" for _ in _reads_header(cascade)]
 
 
 def _loaded_cells(cascade: Cascade, layers: Sequence[str]) -> list[str]:
@@ -125,12 +135,7 @@ def notes(cascade: Cascade) -> list[str]:
     """What the reader must know before starting: about pre-trained parameters, layers and ties."""
     config = cascade.base.config
     lines = list(cascade.facts.data["notes"])
-    if cascade.base_value is None:
-        lines.append(
-            f"the dev value of {cascade.base.directory} is not known (neither checkpoint.pth nor"
-            f" train.log has {cascade.criterion.name}): phases are not judged against it, but"
-            " against the first of them"
-        )
+    lines += _dev_notes(cascade)
     asked, own = cascade.parent_model, cascade.base.model_file(cascade.plan)
     if own != asked:
         lines.append(
@@ -163,6 +168,36 @@ def notes(cascade: Cascade) -> list[str]:
             lines.append(
                 f"{layer['name']} shares its matrix with {others}; across a cut: tied: {ways}"
             )
+    return lines
+
+
+def _dev_notes(cascade: Cascade) -> list[str]:
+    """What phases are judged against, where that is not the base's own dev value."""
+    lines = []
+    if cascade.base_value is None:
+        fate = "phases are not judged against it, but against the first of them"
+        if not cascade.facts.epochs and cascade.base.has_valid_data:
+            fate = "run measures it first, by validation alone"
+        lines.append(
+            f"the dev value of {cascade.base.directory} is not known (neither checkpoint.pth nor"
+            f" train.log has {cascade.criterion.name}): {fate}"
+        )
+    for valid_set in dict.fromkeys(phase.valid_set for phase in cascade.phases):
+        if valid_set is None:
+            continue
+        value = cascade.measured.get((BASE, valid_set))
+        told = "will be measured by run, by validation alone" if value is None else f"{value:.4f}"
+        lines.append(
+            f"phases with the validation set {valid_set} are judged on it; there {BASE}'s"
+            f" {cascade.criterion.name} {'is ' if value is not None else ''}{told}"
+        )
+    others = list(dict.fromkeys(phase.tokens for phase in cascade.phases if phase.tokens))
+    if others:
+        lines.append(
+            f"phases with another vocabulary ({', '.join(others)}) are judged among themselves:"
+            f" over other tokens {cascade.criterion.metric} is no measure of the same kind, so that"
+            f" the first of them is accepted, and {BASE} is compared by error rates alone"
+        )
     return lines
 
 
@@ -252,9 +287,28 @@ def status(cascade: Cascade, records: Records) -> str:
     """Every phase with its state, epochs, dev criterion and time left."""
     judgement = cascade.judge(records)
     attempts = Ledger(cascade.paths.ledger).last_attempts()
-    header = ["phase", "kind", "cut", "state", "epoch", cascade.criterion.name, "hours", "left"]
+    reads = _reads_header(cascade)
+    header = [
+        "phase",
+        "kind",
+        "cut",
+        *reads,
+        "state",
+        "epoch",
+        cascade.criterion.name,
+        "hours",
+        "left",
+    ]
     base_epochs = str(len(cascade.facts.epochs))
-    rows = [[BASE, BASE_KIND, "-", *_State("finished", base_epochs, _dev(judgement, BASE))]]
+    rows = [
+        [
+            BASE,
+            BASE_KIND,
+            "-",
+            *("-" for _ in reads),
+            *_State("finished", base_epochs, _dev(judgement, BASE)),
+        ]
+    ]
     failures = []
     for phase in cascade.phases:
         if phase.name in records:
@@ -265,7 +319,8 @@ def status(cascade: Cascade, records: Records) -> str:
             state = _open_state(cascade, phase, last, is_skipped=is_skipped)
             if state.state == "failed":
                 failures.append(_failure(cascade, phase, last))
-        rows.append([phase.name, phase.kind, phase.cut or "-", *state])
+        cells = _reads_cells(cascade, phase)
+        rows.append([phase.name, phase.kind, phase.cut or "-", *cells, *state])
     owner = files.holder(cascade.paths.lock)
     running = f"run by {owner}" if owner else "not running"
     return "\n".join([aligned(header, rows), *failures, f"best: {judgement.best}; {running}"])

@@ -16,7 +16,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_data import data_options, new_shapes, without_shapes
+from espnet_topdown.experiment.phase_data import SHAPES, data_options, new_shapes, without_shapes
 from espnet_topdown.experiment.quality import measures_quality
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
@@ -243,6 +243,13 @@ class Experiment:
             if key not in parser_keys and _is_newer_default(key, value):
                 dropped.append(key)
         return dropped
+
+    @property
+    def has_valid_data(self) -> bool:
+        """Whether its own validation lists and their shape files are there, seen from here."""
+        keys = [key.format(part="valid") for key in (_DATA, SHAPES)]
+        named = list_files({key: self.config.get(key) for key in keys})
+        return bool(named) and all(Path(path).exists() for path in named)
 
     def missing_data(self, phase: Phase | None = None) -> list[str]:
         """Lists that a phase, or this experiment, reads and that are not there, seen from here.

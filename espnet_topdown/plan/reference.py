@@ -43,7 +43,8 @@ def reference() -> str:
         _section("In `train`", rules.TRAIN, None),
         _paragraph(
             f"And these of ESPnet's, as its training command takes them: {_other_options()}. What"
-            " else a training has is the base's: architecture, tokens, normalisation and data."
+            " else a training has is the base's: architecture and normalisation; data and tokens"
+            " have keys of their own."
         ),
         _section(
             "In `topdown_conf` of a training config: one phase", rules.TOPDOWN_CONF, TopdownConf()

@@ -135,7 +135,7 @@ def _points(curve: Sequence[float | None]) -> list[tuple[int, float]]:
 
 
 def _label(row: PhaseResult) -> str:
-    what = f"{row.kind}, {row.cut}" if row.cut else row.kind
+    what = ", ".join(filter(None, [row.kind, row.cut, row.reads]))
     star = " *" if row.best else ""
     return f"{row.name} ({what}){star}"
 

@@ -46,9 +46,10 @@ class Runs:
     def best(self, phases: Sequence[PhaseResult]) -> PhaseResult | None:
         """The one of `phases` that is best by the dev criterion, the first of equals; None of none.
 
-        A phase without a value on dev is worse than any other.
+        A phase without a value on dev is worse than any other. Of phases whose dev values are of
+        different data or tokens none is the best.
         """
-        if not phases:
+        if len({phase.dev_set for phase in phases}) != 1:
             return None
         sign = 1 if self.dev_name.endswith("max") else -1
         devs = [float("-inf") if phase.dev is None else sign * phase.dev for phase in phases]
@@ -83,8 +84,8 @@ def over_seeds(several: Sequence[Runs]) -> dict[str, list[Pair]]:
     """
     pairs: dict[str, list[Pair]] = {}
     for runs in several:
-        scratch = tuple(from_scratch(runs))
         for question, first in _against_scratch(runs):
+            scratch = () if first is None else tuple(from_scratch(runs, reads=first.reads))
             if first is not None and scratch:
                 pairs.setdefault(question, []).append(Pair(runs.seed, (first,), scratch))
         for question, first, second in _between_phases(runs):
@@ -134,11 +135,17 @@ def base(runs: Runs) -> PhaseResult | None:
     return runs.best(of_kind(BASE_KIND, runs.phases))
 
 
-def from_scratch(runs: Runs) -> list[PhaseResult]:
-    """Phase 0 and the restarts that were trained as it was."""
+def from_scratch(runs: Runs, *, reads: str = "") -> list[PhaseResult]:
+    """Phase 0 and the restarts that were trained as it was, on the same data.
+
+    Args:
+        runs: of one base.
+        reads: the data, as in `PhaseResult`; of another than the base's, the restarts alone.
+    """
     restarts = of_kind(RESTART, usual(runs))
     alike = [restart for restart in restarts if not _deciding(restart).get("train")]
-    return [*of_kind(BASE_KIND, runs.phases), *alike]
+    from_start = [*of_kind(BASE_KIND, runs.phases), *alike]
+    return [phase for phase in from_start if phase.reads == reads]
 
 
 def candidates(runs: Runs) -> list[PhaseResult]:

@@ -113,7 +113,9 @@ def verdict(rows: Sequence[PhaseResult]) -> str:
     dev = f"{best.dev_name} {log_digits(best.dev)}"
     if best.is_base:
         return f"{trained}: none is better than phase 0 on dev ({dev})."
-    base = rows[0].dev
+    base = best.base_dev if best.dev_set else rows[0].dev
+    if best.dev_set:
+        dev += f" on {best.dev_set}"
     if base is not None:
         dev += f", phase 0 {log_digits(base)}"
     return f"{trained}: dev selects {best.name}, cut {best.cut} ({dev})."

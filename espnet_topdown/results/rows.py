@@ -44,6 +44,10 @@ class PhaseResult:
         role: candidate (phase 0 among them) or control.
         dropout: ``keep`` or ``off``, in its frozen layers.
         small_texts: texts of `perplexity` with too few tokens for differences.
+        reads: what it reads instead of the base's lists and tokens; "" for nothing.
+        dev_set: what its dev value is of; values are compared where it is equal. "" for the base's
+            own validation set and tokens.
+        base_dev: phase 0's dev value on `dev_set`; None where that is "", and over other tokens.
     """
 
     name: str
@@ -67,6 +71,9 @@ class PhaseResult:
     role: Role = CANDIDATE
     dropout: str = "keep"
     small_texts: tuple[str, ...] = ()
+    reads: str = ""
+    dev_set: str = ""
+    base_dev: float | None = None
 
     @property
     def is_base(self) -> bool:
@@ -127,6 +134,9 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             parameters=total,
             role=phase.role,
             dropout=phase.dropout,
+            reads=phase.reads,
+            dev_set=_dev_set(phase),
+            base_dev=cascade.measured.get((BASE, _dev_set(phase))),
         )
         rows.append(row)
     return rows
@@ -154,11 +164,17 @@ def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseRes
     )
 
 
+def _dev_set(phase: Phase) -> str:
+    return " ".join(filter(None, [phase.valid_set, phase.tokens]))
+
+
 def _settings(phase: Phase) -> str:
     """What makes two phases of one kind and cut the same experiment, their seeds apart."""
     names = ["dropout", "tied", "init_param", "train"]
     if KINDS[phase.kind].has_parent:
         names.append("parent")
+    # What records of older versions could not have is named where it is not left out.
+    names += [name for name in ("data", "tokens") if getattr(phase, name)]
     settings = {name: getattr(phase, name) for name in names}
     return json.dumps(settings, sort_keys=True, default=str)
 

@@ -46,15 +46,20 @@ def phases_table(
         unfinished: what the plan asks for and is not there, each with the reason.
     """
     texts = list(dict.fromkeys(text for row in rows for text in row.perplexity or ()))
-    header = ["phase", "kind", "cut", "frozen", "dev", "accepted", "best", "seed", "epochs"]
+    reads = ["reads"] if any(row.reads for row in rows) else []
+    header = ["phase", "kind", "cut", *reads, "frozen", "dev", "accepted", "best", "seed", "epochs"]
     header += ["time", *(f"ppl {text}" for text in texts)]
     body = []
     for row in rows:
         perplexity = row.perplexity or {}
         cells = [_number(perplexity.get(text), ".2f") for text in texts]
-        body.append((*_phase_cells(row), *cells))
+        own = _phase_cells(row)
+        names = len(_names(row))
+        told = [row.reads or "-" for _ in reads]
+        body.append((*own[:names], *told, *own[names:], *cells))
     criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
+    notes += _dev_set_notes(rows)
     if any(row.is_control for row in rows):
         notes.append(f"Controls ({', '.join(CONTROL_KINDS)}) are never accepted or best.")
     if len({row.parameters for row in rows}) > 1:
@@ -68,6 +73,22 @@ def phases_table(
     if not decoded and not texts:
         notes.append("No phase was decoded, so there are no error rates.")
     return Table("Phases", header, body, notes)
+
+
+def _dev_set_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
+    """Which dev values are of other data or tokens, and what phase 0 has there."""
+    by_set: dict[str, list[PhaseResult]] = {}
+    for row in rows:
+        if row.dev_set:
+            by_set.setdefault(row.dev_set, []).append(row)
+    for dev_set, several in by_set.items():
+        names = ", ".join(row.name for row in several)
+        base = several[0].base_dev
+        there = "phase 0 has no value there" if base is None else f"phase 0 has {log_digits(base)}"
+        yield (
+            f"The dev values of {names} are on {dev_set} ({there}), and are compared with no value"
+            " on other data or tokens."
+        )
 
 
 def _loaded_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:

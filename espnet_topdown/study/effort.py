@@ -57,6 +57,9 @@ def ratio(records: Sequence[Record], name: str, share: float) -> Ratio:
         phase, phase0 = record.runs.named(name), base(record.runs)
         if phase is None or phase0 is None or phase0.dev is None:
             continue
+        # On other data phase 0 has no curve to be compared with.
+        if phase.dev_set:
+            continue
         asked += 1
         mine, theirs = (epochs_to(each, phase0.dev, share) for each in (phase, phase0))
         if mine is not None and theirs is not None:

@@ -40,7 +40,10 @@ LISTS = ("curve", "frozen", "train_loss", "lr", "loaded", "small_texts")
 # Of a phase: what follows from the rest of the file.
 NOT_STORED = ("directory", "dev_name", "hypotheses")
 # What earlier versions did not record.
-LATER = ("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis")
+LATER = (
+    *("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis"),
+    *("reads", "dev_set", "base_dev"),
+)
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
 
@@ -84,6 +87,9 @@ PHASE = {
     "trigger": check.whole(0),
     "loaded": LIST,
     "small_texts": LIST,
+    "reads": check.TEXT,
+    "dev_set": check.TEXT,
+    "base_dev": check.NUMBER,
 }
 
 

@@ -21,3 +21,12 @@ def base(warm_process: str, data: Path, tmp_path_factory: pytest.TempPathFactory
 def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished cascade of two phases; its plan is ``plan.yaml`` beside it."""
     return run(base, tmp_path_factory.mktemp("finished"), PLAN)
+
+
+@pytest.fixture(scope="session")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Other training and validation data, without shape files."""
+    directory = tiny.write_data(tmp_path_factory.mktemp("noisy"), utterances=6, seed=1)
+    for shapes in directory.glob("*/*_shape"):
+        shapes.unlink()
+    return directory

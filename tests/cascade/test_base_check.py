@@ -11,6 +11,7 @@ import yaml
 from cascades import copied, fails, run, words
 
 from espnet_topdown.cascade.base_check import check_ready
+from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
@@ -142,15 +143,41 @@ def test_a_packed_model_is_cascaded_from(base, tmp_path, capsys) -> None:
     cascade = run(packed, tmp_path, "phases: [{cut: decoder}, {cut: encoder.1}]")
     said = capsys.readouterr()
     assert "are kept of the valid.acc.ave_1best.pth that it was packed with" in said.err
-    assert "the dev value of " in said.err
-    (line,) = [line for line in said.out.splitlines() if line.startswith("phase1")]
-    assert "accepted" in line
+    assert "run measures it first, by validation alone" in said.err
+    assert "phase0: measuring its dev value by validation alone" in said.out
+    # It is that of the one epoch that the average is of.
+    (measured,) = json.loads((cascade / "measured.json").read_text())["phase0"][""]["rows"]
+    best = f"{Cascade.open(base, tmp_path / 'plan.yaml').base_value:.4f}"
+    assert f"{measured['valid']['acc']:.4f}" == best
+    (line,) = [line for line in said.out.splitlines() if line.startswith("phase0 ")]
+    assert best in line
+    run(packed, tmp_path, "phases: [{cut: decoder}, {cut: encoder.1}]")
+    assert "measuring" not in capsys.readouterr().out
     conf = yaml.safe_load((cascade / "phase1" / "phase.yaml").read_text())["topdown_conf"]
     assert conf["parent_model"] == "valid.acc.ave_1best.pth"
     conf = yaml.safe_load((cascade / "phase2" / "phase.yaml").read_text())["topdown_conf"]
     assert conf["parent_model"] == "valid.acc.ave.pth"
     for command in ("status", "verify", "results"):
         main([command, str(cascade)])
+
+
+def test_a_packed_model_without_its_validation_data_is_judged_from_phase_1_on(
+    base, noisy, tmp_path, capsys
+) -> None:
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    config = yaml.safe_load((base / "config.yaml").read_text())
+    rows = config["valid_data_path_and_name_and_type"]
+    gone = [[f"gone/{Path(path).name}", name, kind] for path, name, kind in rows]
+    config["valid_data_path_and_name_and_type"] = gone
+    (packed / "config.yaml").write_text(yaml.safe_dump(config))
+    shutil.copy(base / "valid.acc.ave.pth", packed / "valid.acc.ave_1best.pth")
+    plan = f"{{data: {{valid: {noisy}/valid}}, phases: [{{cut: decoder}}]}}"
+    (tmp_path / "plan.yaml").write_text(plan)
+    main([*words(packed, tmp_path), "--dry_run"])
+    said = capsys.readouterr().out
+    assert "is not known" in said
+    assert "phases are not judged against it, but against the first of them" in said
 
 
 def test_a_base_with_a_torn_checkpoint_is_used_by_its_average(base, tmp_path, capsys) -> None:

@@ -142,3 +142,36 @@ def test_a_child_of_the_best_waits_until_all_candidates_before_it_have_ended() -
         "restart_phase1",
         "phase2",
     ]
+
+
+def on_data(name: str, valid_set: str | None, tokens: str | None = None) -> Phase:
+    data = {"valid": valid_set} if valid_set else {}
+    return Phase(name, "top_down", "decoder", "phase0", 1, data=data, tokens=tokens)
+
+
+def test_phases_are_compared_on_one_validation_set_alone() -> None:
+    """Phase 1 is worse on noise than phase 0 is on clean speech, and better than it on noise."""
+    phases = [on_data("phase1", "noisy"), on_data("phase2", "noisy"), on_data("phase3", None)]
+    finished = records(phase1=[0.3], phase2=[0.25], phase3=[0.55])
+    measured = {("phase0", "noisy"): 0.2, ("phase1", ""): 0.6}
+    plan = Plan(entries=())
+    judgement = judge(phases, finished, plan, base_value=0.5, mode="max", measured=measured)
+    assert judgement.accepted == {"phase1": True, "phase2": False, "phase3": False}
+    assert judgement.best == "phase1"
+    assert not judgement.lacking
+    del measured["phase1", ""]
+    judgement = judge(phases, finished, plan, base_value=0.5, mode="max", measured=measured)
+    assert judgement.lacking == {("phase1", "")}
+
+
+def test_values_over_other_tokens_are_compared_among_themselves() -> None:
+    phases = [on_data("phase1", None, "bpe"), on_data("phase2", None, "bpe")]
+    phases.append(on_data("phase3", None))
+    finished = records(phase1=[0.3], phase2=[0.4], phase3=[0.45])
+    judgement = judge(phases, finished, Plan(entries=()), base_value=0.5, mode="max")
+    # Phase 3 has phase 0's tokens, and is worse than it.
+    assert judgement.accepted == {"phase1": True, "phase2": True, "phase3": False}
+    assert judgement.best == "phase0"
+    judgement = judge(phases[:2], finished, Plan(entries=()), base_value=0.5, mode="max")
+    assert judgement.best == "phase2"
+    assert not judgement.lacking
