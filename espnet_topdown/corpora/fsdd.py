@@ -32,6 +32,7 @@ PEAK = 0.99
 # Of the 3,000 recordings, by `checksum`: those that the results of this recipe are from.
 SHA256 = "1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959"
 MAX_SNR_DB = 90
+CLEAN = "clean"  # among several levels of babble, the one without
 
 SpokenDigit = tuple[str, int]  # speaker, digit
 Recordings = Mapping[SpokenDigit, Sequence[np.ndarray]]  # of one set
@@ -194,7 +195,8 @@ def make_string(
         recordings: those of one set.
         speaker: who says the digits; babble comes from all speakers of the set.
         snr_db: energy of the digits (pauses left out) over that of the babble, per sample; None: no
-            babble.
+            babble is drawn; infinite: it is drawn, so that the next string is that of other levels,
+            and left out.
         draw: random numbers.
     """
     shortest, longest = LENGTHS
@@ -233,21 +235,30 @@ def _all_but(recordings: Recordings, used: Mapping[SpokenDigit, int]) -> list[np
 
 
 def write_set(
-    name: str, recordings: Recordings, strings: int, snr_db: float | None, seed: int, output: Path
+    of: str,
+    recordings: Recordings,
+    strings: int,
+    snr_db: float | None,
+    seed: int,
+    output: Path,
+    *,
+    suffix: str = "",
 ) -> None:
-    """Write ``output/name`` with as many strings of each speaker.
+    """Write ``output/SET`` with as many strings of each speaker.
 
     Args:
-        name: the set.
+        of: train, dev or test.
         recordings: those of the set.
         strings: how many.
         snr_db: see `make_string`.
         seed: decides everything that is drawn.
-        output: the audio goes to ``output/name/wav``.
+        output: the audio goes to ``output/SET/wav``.
+        suffix: of the set's name, by which sets of one seed with other babble are told apart.
     """
     import soundfile
 
-    draw = np.random.default_rng([seed, list(TAKES).index(name)])
+    name = of + suffix
+    draw = np.random.default_rng([seed, list(TAKES).index(of)])
     names = sorted({speaker for speaker, _ in recordings})
     audio, text, owner, said = {}, {}, {}, {}
     folder = output / name / "wav"
@@ -261,7 +272,7 @@ def write_set(
         audio[utterance] = str(path)
         text[utterance] = " ".join(WORDS[d] for d in digits)
         owner[utterance] = speaker
-        takes = [TAKES[name][place] for place in places]
+        takes = [TAKES[of][place] for place in places]
         said[utterance] = [f"{d}_{speaker}_{t}" for d, t in zip(digits, takes, strict=True)]
     DataDir(audio=audio, text=text, speaker=owner).write(output / name)
     # Strings share recordings, which a study has to know to say how far its test set reaches.
@@ -285,15 +296,39 @@ def prepare(options: argparse.Namespace) -> None:
     # Names, formats and gaps are told first: they say more than a checksum.
     corpus = read_recordings(directory)
     check_recordings(directory, options.checksum)
-    snr_db = _decibels(options.snr_db)
+    levels = _levels(options.snr_db)
     for name, names in speakers_of_sets(speakers(corpus), options.rotation).items():
         own: dict[SpokenDigit, list[np.ndarray]] = {}
         for speaker, digit in itertools.product(names, range(len(WORDS))):
             own[speaker, digit] = [corpus[speaker, digit, number] for number in TAKES[name]]
-        write_set(name, own, sizes[name], snr_db, options.seed, options.output)
+        for suffix, snr_db in levels.items():
+            where = (options.seed, options.output)
+            write_set(name, own, sizes[name], snr_db, *where, suffix=suffix)
     # Where things lie changes nothing in the sets.
     chosen = {key: value for key, value in vars(options).items() if not isinstance(value, Path)}
-    files.write_json(options.output / "options.json", chosen)
+    # Sets of several levels stand beside those of one, and do not change what these were made by.
+    file = "options.json" if "" in levels else "options_levels.json"
+    files.write_json(options.output / file, chosen)
+
+
+def _levels(text: str) -> dict[str, float | None]:
+    """Suffix of the names of sets -> their babble in dB: one of sets called train, or several."""
+    words = text.split(",")
+    if len(words) == 1:
+        return {"": _decibels(text)}
+    levels: dict[str, float | None] = {}
+    for word in words:
+        # With the babble of the others drawn, so that all have the same strings.
+        if word == CLEAN:
+            levels[f"_{CLEAN}"] = math.inf
+        else:
+            levels[f"_{word}dB"] = _decibels(word)
+    if len(levels) < len(words) or None in levels.values():
+        raise TopdownError(
+            f"--snr_db {text}: of several, each is a number of dB or {CLEAN}, and stands once, such"
+            f" as {CLEAN},10,5,0"
+        )
+    return levels
 
 
 def _decibels(text: str) -> float | None:
@@ -306,8 +341,8 @@ def _decibels(text: str) -> float | None:
     # Beyond, one of the two is silence in 16-bit samples.
     if not abs(decibels) <= MAX_SNR_DB:
         raise TopdownError(
-            f"--snr_db {text}: give a number of dB, -{MAX_SNR_DB} to {MAX_SNR_DB}, or none for"
-            " clean strings"
+            f"--snr_db {text}: give a number of dB, -{MAX_SNR_DB} to {MAX_SNR_DB}, none for clean"
+            f" strings, or several with commas such as {CLEAN},10,5,0"
         )
     return decibels
 
@@ -319,6 +354,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     source = "clone of FSDD, directory of its recordings, or an archive"
     rotation = "speaker held out for test, the next one for dev; none: all in all (none)"
+    snr_db = (
+        f"speech over babble in dB, or none; several, such as {CLEAN},10,5,0, make the same strings"
+        f" with each, in sets called train_{CLEAN}, train_10dB, ... (10)"
+    )
     add = parser.add_argument
     add("--fsdd", type=Path, required=True, help=source)
     add("--downloads", type=Path, default="downloads", help="where archives go (downloads)")
@@ -327,7 +366,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--train_strings", type=int, default=1000, help="strings of the training set (1000)")
     add("--dev_strings", type=int, default=180, help="strings of the dev set (180)")
     add("--test_strings", type=int, default=1500, help="strings of the test set (1500)")
-    add("--snr_db", default="10", help="speech over babble in dB, or none (10)")
+    add("--snr_db", default="10", help=snr_db)
     add("--rotation", default="none", help=rotation)
     add("--seed", type=int, default=0, help="of the strings, pauses and babble (0)")
     run_command(prepare, parser.parse_args(argv))

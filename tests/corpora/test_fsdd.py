@@ -76,6 +76,26 @@ def test_strings_say_their_text(clone: Path, tmp_path: Path) -> None:
     assert [line.split()[0] for line in owners] == list(SPEAKERS)
 
 
+def test_several_levels_of_babble_are_sets_of_the_same_strings(clone: Path, tmp_path: Path) -> None:
+    prepare(clone, tmp_path, "--snr_db", "clean,10,-5")
+    assert sorted(path.name for path in tmp_path.glob("t*")) == [
+        *("test_-5dB", "test_10dB", "test_clean"),
+        *("train_-5dB", "train_10dB", "train_clean"),
+    ]
+    clean = read_set(tmp_path / "dev_clean")
+    for words, samples in clean.values():
+        assert heard(samples) == words
+    for level in ("10dB", "-5dB"):
+        noisy = read_set(tmp_path / f"dev_{level}")
+        for utterance, (words, samples) in clean.items():
+            twin, heard_there = noisy[utterance.replace("_clean", f"_{level}")]
+            assert twin == words
+            assert len(heard_there) == len(samples)
+    said = {(tmp_path / f"dev_{level}" / "recordings").read_text() for level in ("10dB", "-5dB")}
+    assert len({text.replace("_10dB", "_-5dB") for text in said}) == 1
+    assert not (tmp_path / "options.json").exists()
+
+
 def test_a_set_says_which_recordings_its_strings_are_of(clone: Path, tmp_path: Path) -> None:
     prepare(clone, tmp_path)
     for name in ("train", "dev", "test"):
@@ -177,6 +197,9 @@ def test_an_archive_is_read_where_another_was_unpacked_before(clone: Path, tmp_p
     [
         (["--rotation", "bo"], "no such speaker; did you mean bob?"),
         (["--snr_db", "loud"], "--snr_db loud: give a number"),
+        (["--snr_db", "clean,10,10"], "--snr_db clean,10,10: of several, each is a number"),
+        (["--snr_db", "none,10"], "--snr_db none,10: of several, each is a number of dB or clean"),
+        (["--snr_db", "clean,loud"], "--snr_db loud: give a number"),
         (["--snr_db", "nan"], "--snr_db nan: give a number"),
         (["--snr_db", "inf"], "--snr_db inf: give a number"),
         (["--snr_db=-4000"], "--snr_db -4000: give a number"),
