@@ -1,13 +1,15 @@
 # Sets up a virtual environment for the chosen Python (PYTHON=python3.12 make test) and works in it.
 #   make demo        digits (FSDD= names them, else fetched) or mini_an4: base, cascade, WER table
 #   make mini_an4    the mini_an4 recipe: data, base, cascade, WER tables
-#   make test        the fast tests (PYTEST_ARGS="-m recipe" runs whole recipes as tests)
+#   make test        the fast tests (PYTEST_ARGS="-m slow": repeats; "-m recipe": whole recipes)
 #   make lint        ruff, mypy and shellcheck, in the versions that setup.py names
 #   make install     the environment alone
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV ?= .venv-$(VERSION)
 PYTEST_ARGS ?=
+# Each imports ESPnet (1 GB); the tests of one file run in one of them, in their order.
+WORKERS ?= 2
 BIN := $(shell realpath -m "$(VENV)/bin")
 IN_VENV := PATH="$(BIN):$$PATH"
 # Make parts words at blanks: in the name of a target they are escaped.
@@ -22,7 +24,7 @@ mini_an4: install
 	cd egs2/mini_an4/asr1 && $(IN_VENV) ./run.sh
 
 test: install
-	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest $(PYTEST_ARGS)
+	$(IN_VENV) OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMPS)/.linters
 	$(IN_VENV) ruff format --check .

@@ -57,7 +57,7 @@ setup(
             "torch>=2.11; python_version >= '3.12'",
         ],
         "sphere": ["desphere"],  # shorten-compressed SPHERE audio, version 2 alone
-        "test": ["pytest>=8", "desphere"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "desphere"],
         # What models of public configs are built of; s3prl does not import with newer transformers.
         "ssl": ["espnet-s3prl", "transformers>=4.57,<4.58"],
         "hf": ["transformers>=4.57,<4.58"],

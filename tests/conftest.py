@@ -56,6 +56,7 @@ def warm_process(espnet: None) -> Iterator[str]:
             logging.root.handlers.clear()
             sys.stdout = os.fdopen(1, "w", closefd=False)
             sys.stderr = os.fdopen(2, "w", closefd=False)
+            _hold_where_asked()
             try:
                 server.serve(Path(socket), preload=())
             finally:
@@ -68,6 +69,19 @@ def warm_process(espnet: None) -> Iterator[str]:
             os.environ[warm.SOCKET] = before
         os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
+
+
+def _hold_where_asked() -> None:
+    import torch
+
+    save = torch.save
+
+    def save_and_hold(state: object, path: object, *args: object, **kwargs: object) -> None:
+        save(state, path, *args, **kwargs)
+        if Path(str(path)).name == os.environ.get(tiny.HOLD):
+            signal.pause()
+
+    torch.save = save_and_hold
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ import yaml
 
 TOKENS = ["<blank>", "<unk>", *"abcdef", "<space>", "<sos/eos>"]
 DIM = 20
+# A training started with this variable waits for its end once it has saved the file of that name.
+HOLD = "TEST_HOLDS_AFTER"
 
 ENCODERS = {
     "transformer": dict(output_size=16, attention_heads=2, linear_units=16, num_blocks=3),

@@ -39,7 +39,7 @@ def gone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [damaged, gone])
-@pytest.mark.parametrize("prunes", [False, True])
+@pytest.mark.parametrize("prunes", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_record_moved_away_is_written_anew_and_no_child_is_changed(
     prunes, harm, cascade, finished, base, tmp_path, capsys
 ):
@@ -56,7 +56,7 @@ def test_a_record_moved_away_is_written_anew_and_no_child_is_changed(
     is_as_before(cascade, finished, before)
 
 
-@pytest.mark.parametrize("harm", [damaged, gone])
+@pytest.mark.parametrize("harm", [damaged, pytest.param(gone, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["proof.json", "epochs.json"])
 def test_a_lost_proof_is_told_and_written_anew(
     name, harm, cascade, finished, base, tmp_path, capsys
@@ -72,7 +72,7 @@ def test_a_lost_proof_is_told_and_written_anew(
     is_as_before(cascade, finished, before)
 
 
-@pytest.mark.parametrize("harm", [damaged, gone])
+@pytest.mark.parametrize("harm", [damaged, pytest.param(gone, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["begun.json", "start.json"])
 def test_what_an_interrupted_phase_was_begun_with_may_be_moved_away(
     name, harm, cascade, finished, base, tmp_path, capsys

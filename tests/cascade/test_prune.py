@@ -72,6 +72,7 @@ def test_what_links_and_averages_stand_for_stays(keep_epochs, cascade, base, cap
     assert "nothing to remove" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_pruned_cascade_goes_on_as_a_whole_one(whole, cascade, base, tmp_path):
     longer = (
         "phases: [{cut: ctc}, {cut: encoder.1}, {cut: encoder.2}, {control: continue, answers:"

@@ -8,6 +8,8 @@ import torch
 from recipe import DROPOUT, TINY, WITHOUT_DROPOUT, Recipe
 
 EPOCHS = 7
+# (tied, lag) beside those of the recipe.
+OTHERS = ((False, False), (True, True), (False, True))
 # As conftest's CONFIG, written out for the second implementation.
 CONF = dict(lr=20.0, weight_decay=1e-4, clip=0.25, nonmono=1, seed=3)
 CONF |= dict(bptt=9, sigma=2.0, min_frames=3, short_probability=0.3, columns=4, valid_columns=2)
@@ -33,8 +35,13 @@ def initial(
     return torch.load(directory / "1epoch.pth", weights_only=True)
 
 
-@pytest.mark.parametrize("lag", [False, True])
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    ("tied", "lag"),
+    [
+        (True, False),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHERS),
+    ],
+)
 def test_every_window_equals_a_second_implementation(
     tmp_path: Path, corpus: Path, train: Callable[..., object], lag: bool, tied: bool
 ) -> None:
@@ -70,7 +77,11 @@ def test_every_window_equals_a_second_implementation(
         )
 
 
-@pytest.mark.parametrize("stop", range(1, 7))
+# Before the average begins and after it, by `straight`; the others are slow.
+@pytest.mark.parametrize(
+    "stop",
+    [2, 6, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (1, 3, 4, 5))],
+)
 def test_resumed_training_is_bit_identical(
     tmp_path: Path, train: Callable[..., object], straight: dict, stop: int
 ) -> None:

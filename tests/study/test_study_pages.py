@@ -73,6 +73,7 @@ def test_a_variant_has_its_own_row_where_seeds_are_read_together() -> None:
     assert "decoder of 2 trained" in text
 
 
+@pytest.mark.slow
 def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     write(tmp_path / "records" / "tiny", usual(1), usual(2))
     words = [sys.executable, "-m", "espnet_topdown.study", "table", "records/tiny"]

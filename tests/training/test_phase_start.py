@@ -3,7 +3,7 @@
 import pytest
 import torch
 import yaml
-from tiny_phases import conformer, frozen_in, lm_phase, phase, start_of
+from tiny_phases import SHORT, conformer, frozen_in, lm_phase, phase, start_of
 
 from espnet_topdown.training.checkpoint import load_state
 
@@ -15,14 +15,14 @@ def test_fresh_layers_differ_from_phase_0s_start_and_between_phases(base, train,
     """
     starts = {}
     for seed in (1000, 2000):
-        directory = train(tmp_path / f"p{seed}", phase(base, seed=seed))
+        directory = train(tmp_path / f"p{seed}", phase(base, seed=seed) | SHORT)
         starts[seed] = start_of(directory)["start"]
     assert starts[1000] != starts[2000]
 
 
 def test_restart_draws_everything(base, train, tmp_path):
     conf = {"parent": str(base), "kind": "restart"}
-    directory = train(tmp_path / "r", conformer(seed=1000, topdown_conf=conf))
+    directory = train(tmp_path / "r", conformer(seed=1000, topdown_conf=conf) | SHORT)
     assert frozen_in(directory) == set()
     assert start_of(directory)["kept"] == []
 
@@ -37,25 +37,25 @@ def test_continue_keeps_everything(base, base_state, train, tmp_path):
 
 
 def test_bottom_up_freezes_below_the_cut_and_draws_ctc_anew(base, base_state, train, tmp_path):
-    directory = train(tmp_path / "b", phase(base, kind="bottom_up", cut="decoder"))
+    directory = train(tmp_path / "b", phase(base, kind="bottom_up", cut="decoder") | SHORT)
     frozen = frozen_in(directory)
     assert {name.split(".")[0] for name in frozen} == {"encoder"}
     output = "ctc.ctc_lo.weight"
-    assert not torch.equal(load_state(directory / "6epoch.pth")[output], base_state[output])
+    assert not torch.equal(load_state(directory / "1epoch.pth")[output], base_state[output])
 
 
 def test_unfrozen_starts_from_the_parents_upper_part_and_trains_it(
     base, base_state, train, tmp_path
 ):
-    directory = train(tmp_path / "u", phase(base, kind="unfrozen"))
+    directory = train(tmp_path / "u", phase(base, kind="unfrozen") | SHORT)
     assert frozen_in(directory) == set()
     output = "decoder.output_layer.weight"
-    assert not torch.equal(load_state(directory / "6epoch.pth")[output], base_state[output])
+    assert not torch.equal(load_state(directory / "1epoch.pth")[output], base_state[output])
 
 
 def test_log_says_once_what_is_frozen(base, train, tmp_path, caplog):
     with caplog.at_level("INFO"):
-        train(tmp_path / "p", phase(base))
+        train(tmp_path / "p", phase(base) | SHORT)
     messages = [record.getMessage() for record in caplog.records]
     (line,) = [message for message in messages if message.startswith("top-down: top_down")]
     frozen = "encoder.1, encoder.2, decoder.0, decoder.1, output (12,244 of 18,788 parameters)"
@@ -114,7 +114,7 @@ def test_phase_that_cannot_work_is_refused_and_writes_no_model(name, base, train
 
 
 def test_directory_of_another_training_is_refused(base, train, tmp_path, capsys):
-    directory = train(tmp_path / "p", conformer(seed=1000))
+    directory = train(tmp_path / "p", conformer(seed=1000) | SHORT)
     with pytest.raises(SystemExit):
         train(directory, phase(base))
     assert "holds a training that is not this phase" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import os
 import pytest
 import tiny
 import torch
-from tiny_phases import conformer, epochs_of, phase, proof_of, start_of
+from tiny_phases import SHORT, conformer, epochs_of, phase, proof_of, start_of
 
 from espnet_topdown.training.checkpoint import load_state
 
@@ -35,12 +35,11 @@ def test_equal_seeds_give_equal_runs(base, train, tmp_path):
 def test_a_training_resumed_with_other_options_or_lists_is_refused(
     base, data, train, tmp_path, capsys
 ):
-    short = {"max_epoch": 2, "keep_nbest_models": 1}
-    directory = train(tmp_path / "p", phase(base) | short)
+    directory = train(tmp_path / "p", phase(base) | SHORT)
     (directory / "topdown" / "proof.json").unlink()
     before = {path.name: path.read_bytes() for path in directory.glob("*.pth")}
     with pytest.raises(SystemExit):
-        train(directory, phase(base) | short | {"optim_conf": {"lr": 0.02}})
+        train(directory, phase(base) | SHORT | {"optim_conf": {"lr": 0.02}})
     error = capsys.readouterr().err
     assert "was begun with something else" in error
     assert "options.optim_conf.lr: 0.01 -> 0.02" in error
@@ -49,14 +48,14 @@ def test_a_training_resumed_with_other_options_or_lists_is_refused(
     try:
         text.write_text(whole.replace("train00 ", "train00 f"))
         with pytest.raises(SystemExit):
-            train(directory, phase(base) | short)
+            train(directory, phase(base) | SHORT)
         assert f"files.{text}: " in capsys.readouterr().err
     finally:
         text.write_text(whole)
     assert {path.name: path.read_bytes() for path in directory.glob("*.pth")} == before
     # Undone, it goes on; workers and logging change nothing.
-    train(directory, phase(base) | short | {"log_interval": 3})
-    assert epochs_of(directory) == 2
+    train(directory, phase(base) | SHORT | {"log_interval": 3})
+    assert epochs_of(directory) == 1
 
 
 def test_more_gradients_to_accumulate_than_batches_is_told_as_that(base, train, tmp_path, capsys):
@@ -83,7 +82,8 @@ def test_diverged_training_is_an_error_that_says_so(base, train, tmp_path, capsy
 def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(
     base, data, train, tmp_path
 ):
-    whole = train(tmp_path / "whole", phase(base))
+    config = phase(base) | dict(max_epoch=3)
+    whole = train(tmp_path / "whole", config)
     directory = tmp_path / "killed"
 
     def victim() -> None:
@@ -93,7 +93,7 @@ def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(
         original = TopdownTrainer.train_one_epoch.__func__
 
         def dies(cls, **kwargs):
-            if kwargs["reporter"].get_epoch() == 4:
+            if kwargs["reporter"].get_epoch() == 2:
                 iterator = iter(kwargs["iterator"])
 
                 def one_step():
@@ -104,14 +104,14 @@ def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(
             return original(cls, **kwargs)
 
         TopdownTrainer.train_one_epoch = classmethod(dies)
-        train.main(tiny.command(data, directory, phase(base)))
+        train.main(tiny.command(data, directory, dict(config)))
 
     process = multiprocessing.get_context("fork").Process(target=victim)
     process.start()
     process.join()
     assert process.exitcode == -9
     assert not (directory / "topdown" / "proof.json").exists()
-    train(directory, phase(base))
+    train(directory, config)
     assert proof_of(directory) == proof_of(whole)
 
 

@@ -11,6 +11,8 @@ SEVERAL = dict(
     best_model_criterion=[["valid", "acc", "max"], ["valid", "loss", "min"]],
     max_epoch=6,
 )
+# Of an epoch alone, where what happens later tells no more.
+SHORT = dict(max_epoch=1, keep_nbest_models=1)
 
 
 def conformer(**changes: object) -> dict[str, object]:

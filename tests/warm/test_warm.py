@@ -50,9 +50,9 @@ def served(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 10 s"
+        assert time.monotonic() < deadline, "it did not happen within two minutes"
         time.sleep(0.02)
 
 
@@ -151,11 +151,13 @@ def test_threads_reach_a_command_that_is_run_as_it_stands(tmp_path: Path) -> Non
 
 
 # slurm.pl passes over a SIGTERM that comes before its job has a number.
-@pytest.mark.parametrize("heeded", [1, 2])
+@pytest.mark.parametrize(
+    ("heeded", "grace_s"), [(1, 120), pytest.param(2, 5, marks=pytest.mark.slow)]
+)
 def test_ending_a_command_lets_what_it_started_cancel_its_job(
-    heeded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    heeded: int, grace_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groups, "GRACE_S", 2)
+    monkeypatch.setattr(groups, "GRACE_S", grace_s)
     log = tmp_path / "a.log"
     submit = (
         f"n=0; trap '((++n < {heeded})) || {{ echo cancelled; exit 2; }}' TERM; echo ready; while"

@@ -39,7 +39,9 @@ def test_the_warm_process_is_blind_before_it_imports(monkeypatch: pytest.MonkeyP
 
 # torch with CUDA counts a fork as bad once it has asked the driver, one that is missing included.
 @pytest.mark.parametrize(
-    ("blind", "module"), [("child.BLIND", "tells_gpus"), ("{}", "__main__")], ids=["blind", "not"]
+    ("blind", "module"),
+    [("child.BLIND", "tells_gpus"), pytest.param("{}", "__main__", marks=pytest.mark.slow)],
+    ids=["blind", "not"],
 )
 def test_a_child_can_use_cuda_forked_from_a_blind_process_and_cold_from_another(
     blind: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
