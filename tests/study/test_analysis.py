@@ -11,7 +11,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import read_plan
-from espnet_topdown.study import analysis, pages, power, study
+from espnet_topdown.study import analysis, answers, pages, power, study
 from espnet_topdown.study.__main__ import main
 from espnet_topdown.study.record_files import read_record
 from espnet_topdown.study.records import Record
@@ -60,13 +60,18 @@ def test_only_planned_questions_are_asked_and_the_primary_one_stands_alone() -> 
 
 
 def test_secondary_questions_are_corrected_for_one_another_alone() -> None:
-    found = {}
-    for question, arms in analysis.pairs(PLANNED, "secondary", [usual(1).runs]).items():
-        found[question] = arms[0].names
-    assert found == {
-        "phase2 - restarts": ("phase2", "restart_phase1, restart_phase2"),
-        "phase2 - bottom_up": ("phase2", "bottom_up_phase1"),
-    }
+    values = {}
+    for seed, gain in zip(SEEDS, (1.0, 2.0, 3.0)):
+        better = dict.fromkeys(("phase1", "phase2", "bottom_up_phase1"), 10.0 - gain)
+        for name, value in (better | dict.fromkeys(RESTARTS, 10.0)).items():
+            values[seed, name] = value
+    primary, first, second = answers.answers(planned(*SEEDS), values)
+    # Differences of -1, -2 and -3: t is 2 sqrt(3), and with two degrees of freedom p is
+    # 1 - t / sqrt(2 + t^2).
+    p = 1 - 12**0.5 / 14**0.5
+    assert (primary.p, primary.p_holm) == (pytest.approx(p), pytest.approx(p))
+    assert (first.p, first.p_holm) == (pytest.approx(p), pytest.approx(2 * p))
+    assert (second.p, second.p_holm) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(
