@@ -14,7 +14,9 @@ into every record. Its answers are `espnet_topdown.study.answers`'s part::
         second: [phase0, restart_phase1, restart_phase2]  # their mean
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,50 @@ Analysis = Mapping[str, Any]
 
 # ESPnet seeds epoch n with seed + n, and phase k of a cascade has its base's seed + 1000 k.
 LEAST_DISTANCE = 100_000
+PARTS = ("primary", "secondary")
 BEST = "best"
-ARMS = ("first", "second")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One arm of a question.
+
+    Args:
+        names: of phases.
+        is_selected: whether dev selects one of them; else their mean counts.
+    """
+
+    names: tuple[str, ...]
+    is_selected: bool
+
+    @classmethod
+    def of(cls, written: Any) -> "Asked":
+        """The arm as it is written: a name, names, or ``{best: names}``."""
+        is_selected = isinstance(written, Mapping)
+        names = written[BEST] if is_selected else written
+        if isinstance(names, str):
+            names = [names]
+        return cls(tuple(names), is_selected)
+
+    def among(self, runs: Runs) -> Arm:
+        """Its runs; none where one of them is not there."""
+        phases = [runs.named(name) for name in self.names]
+        there = tuple(phase for phase in phases if phase is not None)
+        if len(there) < len(phases):
+            return ()
+        if not self.is_selected:
+            return there
+        best = runs.best(there)
+        return () if best is None else (best,)
 
 
 def _are_apart(value: Any) -> bool:
-    if not isinstance(value, list) or not value or not all(check.is_whole(seed) for seed in value):
+    if not isinstance(value, list) or not value:
         return False
-    ordered = sorted(value)
-    return all(upper - lower >= LEAST_DISTANCE for lower, upper in zip(ordered, ordered[1:]))
+    if not all(check.is_whole(seed) for seed in value):
+        return False
+    distances = [upper - lower for lower, upper in pairwise(sorted(value))]
+    return min(distances, default=LEAST_DISTANCE) >= LEAST_DISTANCE
 
 
 def _is_arm(value: Any) -> bool:
@@ -45,29 +82,28 @@ def _is_arm(value: Any) -> bool:
     return check.is_names(value)
 
 
-def _are_questions(value: Any) -> bool:
-    if not isinstance(value, Mapping):
+def _is_question(value: Any) -> bool:
+    if not isinstance(value, Mapping) or set(value) != {"first", "second"}:
         return False
-    return all(_is_question(arms) for arms in value.values())
+    return _is_arm(value["first"]) and _is_arm(value["second"])
 
 
-def _is_question(arms: Any) -> bool:
-    is_pair = isinstance(arms, Mapping) and set(arms) == set(ARMS)
-    return is_pair and all(_is_arm(arm) for arm in arms.values())
+def _are_questions(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_question, value.values()))
 
 
-QUESTIONS = Must(
-    "questions, each with `first` and `second`: a phase, a list of phases (their mean) or"
-    " {best: [...]} (the one that dev selects)",
-    _are_questions,
-)
-SINGLE = Must(
-    f"one question; {QUESTIONS.be}", lambda value: _are_questions(value) and len(value) == 1
+def _is_one_question(value: Any) -> bool:
+    return _are_questions(value) and len(value) == 1
+
+
+ARMS = (
+    "with `first` and `second`: a phase, a list of phases (their mean) or {best: [...]} (the one"
+    " that dev selects)"
 )
 RULES = {
     "seeds": Must(f"a list of seeds at least {LEAST_DISTANCE} apart", _are_apart),
-    "primary": SINGLE,
-    "secondary": QUESTIONS,
+    "primary": Must(f"one question {ARMS}", _is_one_question),
+    "secondary": Must(f"questions, each {ARMS}", _are_questions),
 }
 
 
@@ -98,38 +134,28 @@ def pairs(analysis: Analysis, part: str, several: Iterable[Runs]) -> dict[str, l
 
     Args:
         analysis: of the study.
-        part: ``primary`` or ``secondary``.
+        part: one of `PARTS`.
         several: the runs of each seed.
     """
+    seeds = list(several)
     found: dict[str, list[Pair]] = {}
-    runs_of_seeds = list(several)
-    for question, arms in analysis[part].items():
-        for runs in runs_of_seeds:
-            first, second = (_arm(runs, arms[name]) for name in ARMS)
-            if first and second:
-                found.setdefault(question, []).append(Pair(runs.seed, first, second))
+    for question, first, second in _questions(analysis, part):
+        for runs in seeds:
+            arms = first.among(runs), second.among(runs)
+            if all(arms):
+                found.setdefault(question, []).append(Pair(runs.seed, *arms))
     return found
-
-
-def _arm(runs: Runs, asked: Any) -> Arm:
-    """The runs of an arm; none where one of them is not there."""
-    names = asked[BEST] if isinstance(asked, Mapping) else asked
-    names = [names] if isinstance(names, str) else names
-    phases = [phase for phase in map(runs.named, names) if phase is not None]
-    if len(phases) < len(names):
-        return ()
-    if not isinstance(asked, Mapping):
-        return tuple(phases)
-    best = runs.best(phases)
-    return () if best is None else (best,)
 
 
 def phases_asked(analysis: Analysis) -> list[str]:
     """Names of all phases that its questions compare."""
     names: list[str] = []
-    for part in ("primary", "secondary"):
-        for arms in analysis[part].values():
-            for arm in arms.values():
-                listed = arm[BEST] if isinstance(arm, Mapping) else arm
-                names += [listed] if isinstance(listed, str) else listed
+    for part in PARTS:
+        for _, first, second in _questions(analysis, part):
+            names += [*first.names, *second.names]
     return list(dict.fromkeys(names))
+
+
+def _questions(analysis: Analysis, part: str) -> Iterator[tuple[str, Asked, Asked]]:
+    for question, arms in analysis[part].items():
+        yield question, Asked.of(arms["first"]), Asked.of(arms["second"])
