@@ -209,9 +209,11 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
             f"- not complete: the plan of seeds {', '.join(unfinished)} has phases not trained or"
             " decoded yet"
         )
-    for key in ("espnet", "torch", "python", "machine"):
-        values = dict.fromkeys(record.made[key] for record in records)
-        yield f"- {key}: {', '.join(values)}"
+    for key in ("espnet", "torch", "python", "commit", "machine"):
+        # Earlier records have no commit.
+        values = dict.fromkeys(record.made[key] for record in records if key in record.made)
+        if values:
+            yield f"- {key}: {', '.join(values)}"
     yield from _convergence(records)
     data = records[0].data
     sizes = [

@@ -5,6 +5,7 @@ Training and decoding are `espnet_topdown.study.running`'s part; what a record h
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from espnet_topdown.versions import versions
 
 # What a corpus command may leave in data/: the options that made the sets.
 OPTIONS = Path("data/options.json")
+PACKAGE = Path(__file__).parents[1]
 
 
 def record_seed(study: Study, seed: int) -> None:
@@ -181,10 +183,25 @@ def _texts(trn: Path) -> dict[str, str]:
 
 
 def _made(ngpu: int) -> dict[str, Any]:
-    """Versions and machine; `ngpu` is of one training."""
+    """Versions, commit and machine; `ngpu` is of one training."""
     by = f"{counted(ngpu, 'GPU')} a training" if ngpu else "one thread a training"
     machine = f"{os.cpu_count()}-core CPU, {by}"
-    return {**versions(), "python": sys.version.split()[0], "machine": machine}
+    python = sys.version.split()[0]
+    return {**versions(), "python": python, "commit": commit_of(PACKAGE), "machine": machine}
+
+
+def commit_of(folder: Path) -> str:
+    """The git commit of what is in `folder`, marked where it has changed since; "none" without."""
+    git = ["git", "-C", str(folder)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."])
+    except OSError:
+        # No git here.
+        return "none"
+    if commit.returncode:
+        return "none"
+    return commit.stdout.strip() + (" (changed since)" if changed.returncode else "")
 
 
 def _data() -> dict[str, Any]:

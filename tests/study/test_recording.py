@@ -1,5 +1,7 @@
 """Running the commands of a study, and reading what its experiments heard."""
 
+import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,3 +87,15 @@ def test_averaging_starts_where_the_loss_is_worse_than_before_the_last_epochs() 
     assert trigger_epoch([5.0, 4.0, 3.0, 4.5, 4.4, 3.9], 3) is None
     assert trigger_epoch([3.0, None, float("nan"), 3.1, 3.2], 1) == 5
     assert trigger_epoch([]) is None
+
+
+def test_a_record_names_the_commit_that_it_was_made_with(tmp_path: Path) -> None:
+    assert recording.commit_of(tmp_path) == "none"
+    (tmp_path / "code.py").touch()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=n@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    commit = recording.commit_of(tmp_path)
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    (tmp_path / "code.py").write_text("changed")
+    assert recording.commit_of(tmp_path) == f"{commit} (changed since)"
