@@ -76,8 +76,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """`write_text` of indented JSON."""
-    write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    """`write_text` of `json_text`."""
+    write_text(path, json_text(data))
+
+
+def json_text(data: Any) -> str:
+    """Indented JSON, as our files have it."""
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -18,7 +18,7 @@ from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest, reported
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import freeze, model_layers, phase_start
+from espnet_topdown.training import freeze, model_layers, phase_start, pretrained
 from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
 
@@ -108,10 +108,12 @@ def _training_faults(
         return ["use_adapter cannot be combined with a cascade: an adapter renames the layers"]
     try:
         conf = TopdownConf.from_conf(args.topdown_conf)
+        pretrained.refuse_code(args.init_param)
         if conf.unties:
             untie(vars(args))
         model = _built(task, args, models, is_untied=conf.unties)
         _try_freezing(model, conf)
+        pretrained.refuse_misfits(args.init_param, model, ignore_mismatch=args.ignore_init_mismatch)
     except TopdownError as error:
         return [str(error)]
     fault = _optimiser_fault(task, args, model)

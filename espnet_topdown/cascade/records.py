@@ -20,6 +20,7 @@ from espnet_topdown.experiment.phase_data import new_shapes, without_shapes
 from espnet_topdown.experiment.phase_dir import (
     BEGUN,
     EPOCHS,
+    MACHINE,
     PROOF,
     RECORD,
     START,
@@ -29,7 +30,7 @@ from espnet_topdown.experiment.phase_dir import (
 from espnet_topdown.plan.plan import Phase
 
 # Besides model files: what decoding or a child reads, and what proves the phase.
-_HASHED = ("config.yaml", START, BEGUN, EPOCHS, PROOF)
+_HASHED = ("config.yaml", START, BEGUN, EPOCHS, PROOF, MACHINE)
 # ESPnet's name of an average: part, metric, number of epochs.
 _AVERAGE = re.compile(r"([^.]+)\.(.+)\.ave_(\d+)best\.pth")
 

@@ -12,7 +12,14 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.records import absent_lists, check_finished
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, RECORD, REDO, is_prunable, record_sum
+from espnet_topdown.experiment.phase_dir import (
+    EPOCHS,
+    PROOF,
+    RECORD,
+    REDO,
+    is_as_written,
+    is_prunable,
+)
 from espnet_topdown.training import checkpoint
 
 # What mends texts of a finished phase whose model files are whole: its trainer has nothing to train
@@ -70,7 +77,7 @@ def _model_count(directory: Path, record: Mapping[str, Any]) -> str:
 def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a finished phase."""
     directory = cascade.paths.phase_dir(name)
-    if record_sum(record) != record.get("sha256", record_sum(record)):
+    if not is_as_written(directory, record):
         yield f"{directory / RECORD} is not as it was written; move it away and rerun"
     yield from _byte_faults(directory, record)
     yield from _link_faults(directory, record)

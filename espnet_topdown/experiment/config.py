@@ -254,9 +254,10 @@ class Experiment:
     def missing_data(self, phase: Phase | None = None) -> list[str]:
         """Lists that a phase, or this experiment, reads and that are not there, seen from here.
 
-        Shape files that the run makes are not among them.
+        Shape files that the run makes are not among them, nor pre-trained files, which a phase may
+        leave out (``init_param: drop``).
         """
-        config = dict(self.config)
+        config = {**self.config, "init_param": []}
         if phase is not None:
             config |= data_options(self.config, phase.data, phase.tokens)
             for new in new_shapes(self.config, phase.data, phase.tokens):

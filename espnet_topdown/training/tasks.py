@@ -30,7 +30,7 @@ from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import checkpoint, ranks
+from espnet_topdown.training import pretrained, ranks
 from espnet_topdown.training.trainer import TopdownTrainer
 from espnet_topdown.warm.groups import told
 
@@ -94,7 +94,7 @@ class TopdownTask(AbsTask):
     def _prepare(cls, args: argparse.Namespace) -> None:
         """Refuse what no phase can be trained with, and untie weights if the phase says so."""
         _refuse_deepspeed(args)
-        _refuse_code(args.init_param)
+        pretrained.refuse_code(args.init_param)
         # Before ESPnet builds the adapter, which may need a package that is not there.
         if vars(args).get("use_adapter"):
             raise TopdownError(
@@ -141,25 +141,6 @@ def _is_first_rank(args: argparse.Namespace) -> bool:
     if not args.distributed:
         return True
     return get_rank(args.dist_rank, args.dist_launcher) in (0, None)
-
-
-def _refuse_code(init_params: Sequence[str]) -> None:
-    """Refuse pre-trained files that hold more than tensors.
-
-    ESPnet would run what is in them (espnet2/torch_utils/load_pretrained_model.py, 202511, loads
-    with ``weights_only=False``).
-    """
-    for words in init_params:
-        # FILE:SOURCE:TARGET:EXCLUDED
-        path = words.partition(":")[0]
-        try:
-            checkpoint.load(Path(path))
-        except TopdownError as error:
-            raise TopdownError(
-                f"init_param {words} of the base cannot be loaded as tensors alone: {error}. Save"
-                " its state dict (torch.save(model.state_dict(), FILE)), or give the plan"
-                " 'init_param: drop'"
-            ) from None
 
 
 def _refuse_deepspeed(args: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """What would end a phase later is refused before the first."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,6 +151,59 @@ def test_espnet_is_asked_before_it_trains(name: str, espnet: None) -> None:
     else:
         assert fault in said[0]
         assert said[0].startswith("phase1: ")
+
+
+class RunsCode:
+    """Unpickled, it makes a directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+# What is saved, what init_param asks of it, and what is said against it.
+PRETRAINED = {
+    "a file that is gone": (None, "", "no model file"),
+    "of another model": ({"encoder.nope": 1}, "", "does not fit its model: Error(s) in loading"),
+    "of another size": ({"ctc.ctc_lo.bias": 99}, "", "size mismatch for ctc.ctc_lo.bias"),
+    "a part that it lacks": ({"enc.w": 1}, ":encoder:encoder", "no tensor in it begins with 'enco"),
+    "a part that the model lacks": ({"am.w": 1}, ":am:am", "has no attribute 'am'"),
+    "code": ("code", "", "cannot be loaded as tensors alone"),
+    "no model": ("text", "", "cannot be loaded as tensors alone"),
+    "right": ({"ctc.ctc_lo.bias": len(tiny.TOKENS)}, ":ctc:ctc", None),
+}
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_pretrained_file_that_could_not_be_loaded_is_refused(
+    name: str, espnet: None, tmp_path: Path
+) -> None:
+    import torch
+
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    saved, part, fault = PRETRAINED[name]
+    path = tmp_path / "pre.pth"
+    if saved == "code":
+        torch.save({"w": torch.zeros(1), "x": RunsCode(tmp_path / "ran")}, path)
+    elif saved == "text":
+        path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    elif saved is not None:
+        torch.save({tensor: torch.zeros(size) for tensor, size in saved.items()}, path)
+    config = tiny.asr_config("transformer", "rnn")
+    phase = asked({}, config | {"init_param": [f"{path}{part}"]})
+    said = faults(task_of("asr"), [phase])
+    if fault is None:
+        assert not said
+    else:
+        assert said[0].startswith(f"phase1: init_param {path}{part} of the base ")
+        assert fault in said[0] and "'init_param: drop'" in said[0]
+    assert not (tmp_path / "ran").exists()
+    # As it advises.
+    assert not faults(task_of("asr"), [asked({}, config | {"init_param": []})])
 
 
 def mt_config(**changes: object) -> dict[str, object]:
