@@ -76,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
             "--model_file",
             help="model to decode (valid.acc.ave.pth; valid.loss.ave.pth of a language model)",
         )
-        add("--test_sets", default="test", help='ASR: sets to decode, such as "dev test" (test)')
+        add(
+            "--test_sets",
+            help='ASR: sets to decode, such as "dev test" (those of the analysis, or test)',
+        )
     add = _reading(commands, "power", "seeds that a study needs, from the records of another")
     add(
         "--difference",

@@ -4,6 +4,7 @@ It stands in ``conf/analysis/MODEL.yaml``, is committed before the first seed is
 into every record. Its answers are `espnet_topdown.study.answers`'s part::
 
     seeds: [100000, 200000, 300000]
+    sets: [test]                                          # left out: test
     primary:
       best of the cascade - best of as many restarts:
         first: {best: [phase1, phase2]}                  # the one that dev selects
@@ -12,6 +13,7 @@ into every record. Its answers are `espnet_topdown.study.answers`'s part::
       cut decoder - from scratch:
         first: phase1
         second: [phase0, restart_phase1, restart_phase2]  # their mean
+        sets: [test]                                      # left out: on every set
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +34,8 @@ Analysis = Mapping[str, Any]
 LEAST_DISTANCE = 100_000
 PARTS = ("primary", "secondary")
 BEST = "best"
+SETS = "sets"
+QUESTION = {"first", "second", SETS}
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ def _is_arm(value: Any) -> bool:
 
 
 def _is_question(value: Any) -> bool:
-    if not isinstance(value, Mapping) or set(value) != {"first", "second"}:
+    if not isinstance(value, Mapping) or not {"first", "second"} <= set(value) <= QUESTION:
+        return False
+    if not isinstance(value.get(SETS, []), list):
         return False
     return _is_arm(value["first"]) and _is_arm(value["second"])
 
@@ -98,13 +104,15 @@ def _is_one_question(value: Any) -> bool:
 
 ARMS = (
     "with `first` and `second`: a phase, a list of phases (their mean) or {best: [...]} (the one"
-    " that dev selects)"
+    " that dev selects), and perhaps `sets`, a list"
 )
 RULES = {
     "seeds": Must(f"a list of seeds at least {LEAST_DISTANCE} apart", _are_apart),
     "primary": Must(f"one question {ARMS}", _is_one_question),
     "secondary": Must(f"questions, each {ARMS}", _are_questions),
+    "sets": Must("a list of sets to decode", lambda value: isinstance(value, list)),
 }
+NEEDED = ("seeds", *PARTS)
 
 
 def read_analysis(path: Path) -> Analysis | None:
@@ -125,21 +133,24 @@ def faults(stored: Any) -> list[str]:
     """What keeps `stored` from being an analysis."""
     if not isinstance(stored, Mapping):
         return [f"it must be a mapping with {', '.join(RULES)}, not {stored!r}"]
-    missing = [f"{key} is missing" for key in RULES if key not in stored]
+    missing = [f"{key} is missing" for key in NEEDED if key not in stored]
     return missing + check.unknown_keys(stored, RULES) + check.faults(stored, RULES)
 
 
-def pairs(analysis: Analysis, part: str, several: Iterable[Runs]) -> dict[str, list[Pair]]:
+def pairs(
+    analysis: Analysis, part: str, dataset: str, several: Iterable[Runs]
+) -> dict[str, list[Pair]]:
     """Question -> the pair of each seed that can answer it.
 
     Args:
         analysis: of the study.
         part: one of `PARTS`.
+        dataset: set, or text, on which the questions are asked.
         several: the runs of each seed.
     """
     seeds = list(several)
     found: dict[str, list[Pair]] = {}
-    for question, first, second in _questions(analysis, part):
+    for question, first, second in _questions(analysis, part, dataset):
         for runs in seeds:
             arms = first.among(runs), second.among(runs)
             if all(arms):
@@ -156,6 +167,10 @@ def phases_asked(analysis: Analysis) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _questions(analysis: Analysis, part: str) -> Iterator[tuple[str, Asked, Asked]]:
+def _questions(
+    analysis: Analysis, part: str, dataset: str | None = None
+) -> Iterator[tuple[str, Asked, Asked]]:
     for question, arms in analysis[part].items():
+        if dataset is not None and dataset not in arms.get(SETS, [dataset]):
+            continue
         yield question, Asked.of(arms["first"]), Asked.of(arms["second"])

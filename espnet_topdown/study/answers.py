@@ -76,7 +76,7 @@ class Answer:
         return better if self.mean < 0 else worse
 
 
-def answers(records: Sequence[Record], values: Values) -> list[Answer]:
+def answers(records: Sequence[Record], values: Values, dataset: str) -> list[Answer]:
     """The answers to all questions that have one, each corrected for those of its family.
 
     A study with a plan of analysis is asked that plan's questions and no others: the primary one
@@ -85,6 +85,7 @@ def answers(records: Sequence[Record], values: Values) -> list[Answer]:
     Args:
         records: of the seeds.
         values: of the phases that have one; the others answer nothing.
+        dataset: set, or text, that the values were measured on.
     """
     runs = [record.runs for record in records]
     planned = records[0].analysis
@@ -92,9 +93,9 @@ def answers(records: Sequence[Record], values: Values) -> list[Answer]:
         return _family(over_seeds(runs), records, values)
     primary = {
         f"{PRIMARY}{question}": pairs
-        for question, pairs in analysis.pairs(planned, "primary", runs).items()
+        for question, pairs in analysis.pairs(planned, "primary", dataset, runs).items()
     }
-    secondary = analysis.pairs(planned, "secondary", runs)
+    secondary = analysis.pairs(planned, "secondary", dataset, runs)
     return [*_family(primary, records, values), *_family(secondary, records, values)]
 
 

@@ -114,7 +114,7 @@ class ErrorRates:
 
     def contrasts(self) -> list[Contrast]:
         """The answers to all questions that have one, with what the test data leave open."""
-        found = answers(self.records, self.values)
+        found = answers(self.records, self.values, self.name)
         if not found:
             return []
         columns = [self._difference(answer) for answer in found]

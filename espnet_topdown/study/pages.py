@@ -166,7 +166,7 @@ def _add_perplexities(
         # text that selected epochs and phases.
         selects = text.startswith(records[0].dev_name.split()[0])
         if "stream" in text and not selects:
-            found = answers(records, of_compared)
+            found = answers(records, of_compared, text)
             part.say(f"On {text}:", tables.summary(compared, found))
             part.tables += [
                 tables.answer_table(compared, text, found),

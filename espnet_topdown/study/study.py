@@ -18,6 +18,7 @@ from espnet_topdown.study.analysis import read_analysis
 from espnet_topdown.study.record_files import read_record
 
 USUAL_SEEDS = (1, 2, 3)
+USUAL_SETS = "test"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,10 @@ class AsrStudy(Study):
 
     def recipe(self, *options: str) -> list[str]:
         """The recipe's command with the model's config and statistics."""
-        words = ["./run.sh", "--asr_config", str(self.config)]
+        own = Path(f"run_{self.model}.sh")
+        # A study on other data than the recipe's has a script that names it.
+        script = own.name if own.exists() else "run.sh"
+        words = [f"./{script}", "--asr_config", str(self.config)]
         words += ["--asr_stats_dir", f"exp/asr_stats_{self.model}", "--ngpu", str(self.ngpu)]
         return [*words, "--inference_asr_model", self.model_file, *options]
 
@@ -177,7 +181,7 @@ def choose(
     seeds: Sequence[int] | None,
     jobs: int,
     model_file: str | None,
-    test_sets: str,
+    test_sets: str | None,
     ngpu: int = 0,
 ) -> Study:
     """The study of a model: a language model's where ``conf/train_lm_MODEL.yaml`` is there.
@@ -187,7 +191,7 @@ def choose(
         seeds: of the bases; None: those of the plan of analysis, or 1, 2 and 3.
         jobs: trainings at a time.
         model_file: None: ``valid.loss.ave.pth`` of a language model, else ``valid.acc.ave.pth``.
-        test_sets: sets to decode.
+        test_sets: sets to decode; None: those of the plan of analysis, or test.
         ngpu: GPUs of each training.
     """
     is_lm = Path(f"conf/train_lm_{model}.yaml").exists()
@@ -197,10 +201,16 @@ def choose(
         seeds=tuple(seeds or USUAL_SEEDS),
         jobs=jobs,
         model_file=model_file or usual,
-        test_sets=test_sets,
+        test_sets=test_sets or USUAL_SETS,
         ngpu=ngpu,
     )
     planned = read_analysis(chosen.analysis)
-    if planned is not None and not seeds:
-        chosen = replace(chosen, seeds=tuple(planned["seeds"]))
-    return chosen
+    if planned is None:
+        return chosen
+    # What is asked for counts more than what is planned: a pilot's seed, say, or another set.
+    planned_sets = " ".join(planned.get("sets", [USUAL_SETS]))
+    return replace(
+        chosen,
+        seeds=tuple(seeds or planned["seeds"]),
+        test_sets=test_sets or planned_sets,
+    )

@@ -65,13 +65,24 @@ def test_secondary_questions_are_corrected_for_one_another_alone() -> None:
         better = dict.fromkeys(("phase1", "phase2", "bottom_up_phase1"), 10.0 - gain)
         for name, value in (better | dict.fromkeys(RESTARTS, 10.0)).items():
             values[seed, name] = value
-    primary, first, second = answers.answers(planned(*SEEDS), values)
+    primary, first, second = answers.answers(planned(*SEEDS), values, "test")
     # Differences of -1, -2 and -3: t is 2 sqrt(3), and with two degrees of freedom p is
     # 1 - t / sqrt(2 + t^2).
     p = 1 - 12**0.5 / 14**0.5
     assert (primary.p, primary.p_holm) == (pytest.approx(p), pytest.approx(p))
     assert (first.p, first.p_holm) == (pytest.approx(p), pytest.approx(2 * p))
     assert (second.p, second.p_holm) == (1.0, 1.0)
+
+
+def test_a_question_about_one_set_is_asked_on_that_one_alone() -> None:
+    asked = PLANNED["secondary"] | {
+        "on other": {"first": "phase1", "second": "phase2", "sets": ["other"]}
+    }
+    runs = [usual(1).runs]
+    on_test = analysis.pairs(PLANNED | {"secondary": asked}, "secondary", "test", runs)
+    assert list(on_test) == ["phase2 - restarts", "phase2 - bottom_up"]
+    on_other = analysis.pairs(PLANNED | {"secondary": asked}, "secondary", "other", runs)
+    assert list(on_other) == ["phase2 - restarts", "phase2 - bottom_up", "on other"]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +168,22 @@ def test_a_study_has_the_seeds_of_its_analysis(
     assert study.choose("tiny", [7], 1, None, "test").seeds == (7,)
 
 
+def test_a_study_on_other_data_has_sets_and_a_script_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert study.choose("tiny", None, 1, None, None).train_command(1)[0] == "./run.sh"
+    path = tmp_path / "conf/analysis/tiny.yaml"
+    path.parent.mkdir(parents=True)
+    asked = "primary: {a: {first: x, second: y}}\nsecondary: {}\nsets: [test_5dB, test_0dB]\n"
+    path.write_text(f"seeds: {SEEDS}\n{asked}")
+    (tmp_path / "run_tiny.sh").touch()
+    here = study.choose("tiny", None, 1, None, None)
+    assert here.train_command(1)[0] == "./run_tiny.sh"
+    assert here.datasets == ("test_5dB", "test_0dB")
+    assert study.choose("tiny", None, 1, None, "dev").datasets == ("dev",)
+
+
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_committed_analyses_ask_about_phases_of_their_plan(path: Path) -> None:
     asked = analysis.read_analysis(path)
@@ -165,5 +192,5 @@ def test_committed_analyses_ask_about_phases_of_their_plan(path: Path) -> None:
     plan = read_plan(recipe / "conf/study" / path.name)
     names = [phase.name for phase in expand(plan, LAYERS[recipe.name], SEEDS[0])]
     # Told in STUDY.md: its kind is appended to the plan when plans can say it.
-    to_come = {"slow"}
+    to_come = {"slow", "slow10", "slow5", "slow0"}
     assert {*analysis.phases_asked(asked)} - {BASE, *names} <= to_come

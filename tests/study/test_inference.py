@@ -62,7 +62,7 @@ def simulated(deviation: float, draws: int, *, effect: float = 0.0) -> Studies:
             for name in NAMES:
                 shift = effect if name == "phase2" else 0.0
                 values[seed, name] = 14 + shift + float(draw.normal(0, deviation))
-        studies.append({answer.question: answer for answer in answers(records, values)})
+        studies.append({answer.question: answer for answer in answers(records, values, "test")})
     return studies
 
 

@@ -1,4 +1,4 @@
-"""Running the commands of a study, and reading what its experiments heard."""
+"""Recording a seed: what its experiments heard, what is complete, what it was made with."""
 
 import re
 import subprocess

@@ -11,7 +11,7 @@ VALUES = perplexity.values(RECORDS, "test (stream)")
 
 
 def by_question(records=RECORDS) -> dict[str, Answer]:
-    return {answer.question: answer for answer in answers(records, VALUES)}
+    return {answer.question: answer for answer in answers(records, VALUES, "test")}
 
 
 def test_answers_by_hand() -> None:

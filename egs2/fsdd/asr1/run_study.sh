@@ -25,12 +25,18 @@ done
 # Studies with a plan of analysis have a larger dev set, so that it tells phases apart.
 dev_strings=180
 [ ! -f "conf/analysis/${model}.yaml" ] || dev_strings=1000
+recipe=./run.sh
+[ ! -f "run_${model}.sh" ] || recipe=./run_${model}.sh
 start_warm
 stats=exp/asr_stats_${model}
 if [ ! -s "${stats}/valid/text_shape.word" ]; then
-    [ -s dump/raw/test/wav.scp ] ||
+    if [ "${recipe}" != ./run.sh ]; then
+        # It makes what data dump/raw lacks.
+        STRINGS="--dev_strings ${dev_strings}" "${recipe}" --stop_stage 5
+    elif [ ! -s dump/raw/test/wav.scp ]; then
         ./run.sh --stop_stage 5 --local_data_opts "--dev_strings ${dev_strings}"
-    ./run.sh --stage 10 --stop_stage 10 --asr_stats_dir "${stats}" \
+    fi
+    "${recipe}" --stage 10 --stop_stage 10 --asr_stats_dir "${stats}" \
         --asr_config "conf/train_asr_${model}.yaml"
 fi
 grep -q "\"dev_strings\": ${dev_strings}\b" data/options.json ||
