@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from espnet_topdown import files
-from espnet_topdown.cascade import asked, gpus, text
+from espnet_topdown.cascade import asked, costs, gpus, text
 from espnet_topdown.cascade.base_check import base_change
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import decode
@@ -91,20 +91,25 @@ def _layers(args: Namespace) -> None:
 
 
 def _plan(args: Namespace) -> None:
+    _check_least(args, "jobs")
     cascade = Cascade.open(args.exp, args.plan, args.dir)
     records = cascade.read_records()
     check_finished(cascade, records)
+    check_begun(cascade, records)
     check_phases(cascade)
-    _print_plan(cascade, records)
+    _print_plan(cascade, records, args.jobs)
 
 
-def _print_plan(cascade: Cascade, records: Records) -> None:
+def _print_plan(cascade: Cascade, records: Records, jobs: int) -> None:
     print(text.layer_table(cascade.facts.data["layers"]))
     print()
     print(text.plan_table(cascade, records))
     for note in text.notes(cascade):
         print(f"note: {note}")
-    print(text.estimate(cascade, records))
+    print()
+    print(costs.order_table(cascade))
+    print()
+    print(costs.estimate(cascade, records, jobs=jobs))
 
 
 def _run(args: Namespace) -> None:
@@ -120,11 +125,11 @@ def _run(args: Namespace) -> None:
         check_begun(cascade, records)
     stamp = check_phases(cascade)
     if args.dry_run:
-        _print_plan(cascade, records)
+        _print_plan(cascade, records, args.jobs)
         return
     for note in text.notes(cascade):
         print(f"note: {note}", file=sys.stderr)
-    print(text.estimate(cascade, records), file=sys.stderr)
+    print(costs.estimate(cascade, records, jobs=args.jobs), file=sys.stderr)
     launch = Launch(
         ngpu=ngpu,
         num_nodes=args.num_nodes,
@@ -137,11 +142,15 @@ def _run(args: Namespace) -> None:
     run(cascade, launch, first=args.phase, keep_epochs=args.keep_epochs, redo=args.redo)
 
 
-def _check_launch(args: Namespace) -> None:
-    for option, least in LEAST.items():
+def _check_least(args: Namespace, *options: str) -> None:
+    for option in options:
         value = getattr(args, option)
-        if value is not None and value < least:
-            raise TopdownError(f"--{option} must be at least {least}, not {value}")
+        if value is not None and value < LEAST[option]:
+            raise TopdownError(f"--{option} must be at least {LEAST[option]}, not {value}")
+
+
+def _check_launch(args: Namespace) -> None:
+    _check_least(args, *LEAST)
     if args.num_nodes > 1 and not args.cmd:
         raise TopdownError(
             f"--num_nodes {args.num_nodes} needs --cmd, a command that submits to a cluster, such"

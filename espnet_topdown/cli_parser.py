@@ -107,6 +107,11 @@ def _add_no_cache(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no_cache", action="store_true", help=no_cache)
 
 
+def _add_jobs(command: argparse.ArgumentParser) -> None:
+    jobs = "phases at a time that do not wait for one another (default 1)"
+    command.add_argument("--jobs", type=int, default=1, help=jobs)
+
+
 def _add_which(command: argparse.ArgumentParser) -> None:
     which = "only the dev-selected phase, or all"
     command.add_argument("--decode", choices=("best", "all"), default="all", help=which)
@@ -140,6 +145,7 @@ def _add_plan(commands: Commands) -> None:
     summary = "check a plan against its base and print its phases"
     plan = commands.add_parser("plan", help=summary)
     _add_base(plan)
+    _add_jobs(plan)
     _add_no_cache(plan)
     keys = "print all keys of a plan, each with its meaning and an example, and end"
     plan.add_argument("--keys", action=_PrintKeys, help=keys)
@@ -162,8 +168,7 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--redo", nargs="+", metavar="PHASE", default=[], help=redo)
     dry_run = "print phases, disk and hours; train nothing"
     run.add_argument("--dry_run", action="store_true", help=dry_run)
-    jobs = "independent phases (controls, sweeps) at a time (default 1)"
-    run.add_argument("--jobs", type=int, default=1, help=jobs)
+    _add_jobs(run)
     threads = (
         "torch threads of a training, fixed by the first run (default: OMP_NUM_THREADS, else CPUs /"
         " jobs, 1 with --cmd)"

@@ -6,7 +6,7 @@ needed.
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from espnet_topdown.cascade.paths import (
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_data import new_shapes, shape_options
-from espnet_topdown.experiment.phase_dir import read_record
+from espnet_topdown.experiment.phase_dir import read_begun, read_record
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase, Plan
 from espnet_topdown.plan.plan_file import plan_text, read_plan
+from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
 
 
@@ -233,10 +234,48 @@ class Cascade:
 
     def phase_config(self, phase: Phase, records: Records) -> dict[str, Any]:
         """The training config of a phase; its parent is a path from the current directory."""
-        return self.config_under(phase, self.parent_dir(phase, records))
+        bar = self.bar(phase, records)
+        return self.config_under(phase, self.parent_dir(phase, records), bar=bar)
 
-    def config_under(self, phase: Phase, parent: Path) -> dict[str, Any]:
-        """The training config of a phase whose parent is the experiment in `parent`."""
+    def bar(self, phase: Phase, records: Records) -> Bar | None:
+        """What a phase that may be ended early must reach; None where it is trained in full.
+
+        While one that it is compared with has no record, it is what the phase was begun with.
+        """
+        if phase.stop is None:
+            return None
+        siblings = [records[name] for name in phase.stop.siblings if name in records]
+        if len(siblings) < len(phase.stop.siblings):
+            key = self.begun_key(phase, records) or {"settings": {}}
+            conf = key["settings"].get("topdown_conf", {}).get("stop_early")
+            return Bar.from_conf(conf) if conf else None
+        return Bar.over(
+            [record["dev"]["curve"] for record in siblings],
+            self.criterion,
+            from_epoch=phase.stop.from_epoch,
+            max_epoch=self.max_epoch(phase),
+        )
+
+    def begun_key(self, phase: Phase, records: Records) -> Mapping[str, Any] | None:
+        """The key that a phase was finished or begun with; None before that."""
+        if phase.name in records:
+            key: Mapping[str, Any] = records[phase.name]["key"]
+            return key
+        return read_begun(self.paths.phase_dir(phase.name))
+
+    def max_epoch(self, phase: Phase) -> int:
+        """The epochs that a phase is to be trained, 0 where no config tells."""
+        base = self.base.config.get("max_epoch") or 0
+        return int(phase.train.get("max_epoch", base))
+
+    def config_under(self, phase: Phase, parent: Path, *, bar: Bar | None = None) -> dict[str, Any]:
+        """The training config of a phase whose parent is the experiment in `parent`.
+
+        Args:
+            phase: of this cascade.
+            parent: directory.
+            bar: what the phase must reach in order to go on; None: it is trained in full.
+        """
         conf = TopdownConf(
             parent=os.path.relpath(parent),
             cut=phase.cut,
@@ -244,6 +283,7 @@ class Cascade:
             parent_model=self.model_file(parent).name,
             dropout=phase.dropout,
             tied=phase.tied,
+            stop_early=bar.to_conf() if bar else None,
         )
         parser_keys = self.facts.data["parser_keys"]
         config = self.base.phase_config(phase, conf, parser_keys, layers=self.plan.layers)

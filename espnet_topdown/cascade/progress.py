@@ -34,13 +34,20 @@ class Display:
             f" parameters frozen{resumes}; log {log}"
         )
 
-    def finished(self, phase: Phase, judgement: Judgement) -> None:
-        """Announce a finished phase with its dev criterion and, for a candidate, the verdict."""
+    def finished(self, phase: Phase, judgement: Judgement, stopped: str | None = None) -> None:
+        """Announce a finished phase with its dev criterion and, for a candidate, the verdict.
+
+        Args:
+            phase: just recorded.
+            judgement: with it.
+            stopped: why it ended early; None: it was trained in full.
+        """
         verdict = ""
         if not phase.is_control:
             verdict = ", accepted" if judgement.accepted[phase.name] else ", rejected"
         dev = f"{self.cascade.criterion.name} {judgement.dev[phase.name]:.4f}"
-        self._say(f"{phase.name}: finished, {dev}{verdict}")
+        end = f"; {stopped}" if stopped else ""
+        self._say(f"{phase.name}: finished, {dev}{verdict}{end}")
 
     def failed(self, phase: Phase, reason: str) -> None:
         """Announce a phase that failed."""

@@ -12,8 +12,9 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.cascade.base_check import check_as_judged
 from espnet_topdown.cascade.cascade import Cascade, read_header
-from espnet_topdown.cascade.judgement import Records, ready
+from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.cascade.order import ready, waits_of
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.experiment.config import phase_key
 from espnet_topdown.experiment.phase_data import new_shapes, without_shapes
@@ -66,7 +67,7 @@ def make_record(
         )
     # Not the key of now: what the phase was trained with is what it was begun with.
     check_as_begun(cascade, phase, records)
-    return {
+    record = {
         "phase": phase.name,
         "kind": phase.kind,
         "cut": phase.cut,
@@ -86,6 +87,29 @@ def make_record(
         "machine": proof.get("machine"),
         "finished": files.now(),
     }
+    if phase.stop is not None:
+        record["stop"] = _stop(cascade, phase, records, curve)
+    return record
+
+
+def _stop(
+    cascade: Cascade, phase: Phase, records: Records, curve: Sequence[float | None]
+) -> dict[str, Any]:
+    """What the stopping rule made of a phase: with what it was compared, and whether it ended it.
+
+    Raises:
+        TopdownError: the training went on after the rule ended it, or ended without it.
+    """
+    bar = cascade.bar(phase, records)
+    epoch = bar.stops_at(curve) if bar else None
+    if epoch is not None and epoch < len(curve):
+        raise TopdownError(
+            f"{phase.name}: the median rule ended it after epoch {epoch}, and {len(curve)} epochs"
+            " were trained"
+        )
+    reason = bar.told(curve, epoch) if bar and epoch is not None else None
+    siblings = phase.stop.siblings if phase.stop else ()
+    return {"epoch": epoch, "reason": reason, "compared_with": list(siblings)}
 
 
 def _file_hashes(directory: Path) -> dict[str, str]:
@@ -165,10 +189,7 @@ def changes_of(
     Raises:
         TopdownError: a list or the parent's model file cannot be read.
     """
-    if phase.name in records:
-        before = records[phase.name]["key"]
-    else:
-        before = read_begun(cascade.paths.phase_dir(phase.name))
+    before = cascade.begun_key(phase, records)
     if before is None:
         return []
     now = key(cascade, phase, records, lists=lists)
@@ -200,7 +221,10 @@ def check_begun(cascade: Cascade, records: Records) -> None:
         TopdownError: as `check_as_begun`, for all of them.
     """
     skipped = cascade.judge(records).skipped
-    can_start = ready(cascade.phases, finished=records, failed=(), running=(), skipped=skipped)
+    waits = waits_of(cascade.phases, cascade.plan)
+    can_start = ready(
+        cascade.phases, waits, finished=records, failed=(), running=(), skipped=skipped
+    )
     messages = []
     for phase in can_start:
         try:

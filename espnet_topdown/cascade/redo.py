@@ -35,7 +35,7 @@ def set_aside(cascade: Cascade, records: Records, names: Sequence[str]) -> None:
     phases = [phase for phase in cascade.phases if phase.name in wanted]
     moving: list[Phase] = []
     for phase in phases:
-        follows = _parent_of(cascade, phase, records) in [moved.name for moved in moving]
+        follows = not _made_from(cascade, phase, records).isdisjoint(moved.name for moved in moving)
         if not follows and _is_redone(cascade, phase, records, ledger):
             print(
                 f"{phase.name} was redone already, and nothing that it depends on has changed"
@@ -86,28 +86,30 @@ def _check_begun(cascade: Cascade, phase: Phase) -> None:
 def _check_children(
     cascade: Cascade, records: Records, moving: Collection[str], wanted: Collection[str]
 ) -> None:
-    """Refuse to leave a finished phase behind whose parent is trained anew."""
+    """Refuse to leave a finished phase behind of which something is trained anew."""
     left = []
     lost = set(moving)
     for phase in cascade.phases:
         if phase.name not in records or phase.name in lost:
             continue
-        if _parent_of(cascade, phase, records) in lost:
+        if not _made_from(cascade, phase, records).isdisjoint(lost):
             lost.add(phase.name)
             left.append(phase.name)
     if left:
         every = [phase.name for phase in cascade.phases if phase.name in {*wanted, *left}]
         raise TopdownError(
-            f"finished phases were trained from what --redo names: {', '.join(left)}. Redo them"
+            f"finished phases were trained from what --redo names, or stopped against it:"
+            f" {', '.join(left)}. Redo them"
             f" too:\n  {cascade.redo_command(every)}"
         )
 
 
-def _parent_of(cascade: Cascade, phase: Phase, records: Records) -> str:
-    """Name of the phase that this one was trained from, or will be."""
+def _made_from(cascade: Cascade, phase: Phase, records: Records) -> set[str]:
+    """Names of its parent, and of those that the rule which may end it compares it with."""
+    siblings = phase.stop.siblings if phase.stop else ()
     if phase.name not in records:
-        return phase.parent
-    return Path(records[phase.name]["parent"]).name
+        return {phase.parent, *siblings}
+    return {Path(records[phase.name]["parent"]).name, *siblings}
 
 
 def _move(cascade: Cascade, phase: Phase) -> None:

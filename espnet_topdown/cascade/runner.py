@@ -16,7 +16,7 @@ import yaml
 
 from espnet_topdown import files, warm
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.judgement import Judgement, ready
+from espnet_topdown.cascade.judgement import Judgement
 from espnet_topdown.cascade.launch import (
     Launch,
     check_base,
@@ -28,6 +28,7 @@ from espnet_topdown.cascade.launch import (
 from espnet_topdown.cascade.ledger import Ledger, finished_epochs
 from espnet_topdown.cascade.measuring import judge_all, measure_base
 from espnet_topdown.cascade.other_data import prepare
+from espnet_topdown.cascade.order import ready, waits_of
 from espnet_topdown.cascade.progress import Display
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import (
@@ -146,6 +147,7 @@ class _Run:
         self.launch = launch
         self.keep_epochs = keep_epochs
         self.records = records
+        self.waits = waits_of(cascade.phases, cascade.plan)
         self.trainings: dict[str, _Training] = {}
         self.failures: dict[str, str] = {}
         self.ledger = Ledger(cascade.paths.ledger)
@@ -173,6 +175,7 @@ class _Run:
     def _ready(self) -> list[Phase]:
         return ready(
             self.cascade.phases,
+            self.waits,
             finished=self.records,
             failed=self.failures,
             running=self.trainings,
@@ -254,9 +257,11 @@ class _Run:
         write_record(training.directory, record)
         self.records[phase.name] = record
         # Not those of the log: one that resumed after the last epoch tells none.
-        self._end(training, "done", epochs=record["epochs"])
+        stop = record.get("stop") or {}
+        why = {"stopped": stop["reason"]} if stop.get("reason") else {}
+        self._end(training, "done", epochs=record["epochs"], **why)
         judgement = self._settle()
-        self.display.finished(phase, judgement)
+        self.display.finished(phase, judgement, why.get("stopped"))
 
     def _give_up(self, training: _Training, status: int | None) -> None:
         """Tell why a training ended early; the phase waits again where it only gave way."""

@@ -1,9 +1,10 @@
-"""What a person reads before and during a cascade: its plan as a table, its cost, how far it is.
+"""What a person reads before and during a cascade: its plan as a table, and how far it is.
+
+What it costs is `espnet_topdown.cascade.costs's to say.
 
 Text only; neither torch nor ESPnet is needed.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +14,13 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, Records, best_value
 from espnet_topdown.cascade.launch import failure
 from espnet_topdown.cascade.ledger import Ledger
-from espnet_topdown.experiment.phase_dir import LOCK
-from espnet_topdown.experiment.train_log import read_progress, trained_epochs
+from espnet_topdown.experiment.phase_dir import LOCK, stopped_at
+from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.table import aligned
-
-BYTES_A_PARAMETER = 4  # float32
 
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -64,7 +63,7 @@ def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None =
         is_best = judgement.best == BASE
         rows[0] += [_dev(judgement, BASE), "best" if is_best else ""]
         for phase, row in zip(cascade.phases, rows[1:], strict=True):
-            row += [_dev(judgement, phase.name), _verdict(judgement, phase)]
+            row += [_dev(judgement, phase.name), _verdict(judgement, phase, records)]
     return aligned(header, rows)
 
 
@@ -81,7 +80,7 @@ def _plan_base_row(cascade: Cascade) -> list[str]:
 
 def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
     frozen, total = cascade.facts.frozen_parameters(phase)
-    epochs = _max_epoch(cascade, phase)
+    epochs = cascade.max_epoch(phase)
     if phase.name in records:
         epochs = records[phase.name]["epochs"]
     names = [phase.name, phase.kind, phase.cut or "-", phase.parent, *_reads_cells(cascade, phase)]
@@ -106,11 +105,6 @@ def _loaded_cells(cascade: Cascade, layers: Sequence[str]) -> list[str]:
     return [f"{cascade.facts.loaded_parameters(layers):,}"]
 
 
-def _max_epoch(cascade: Cascade, phase: Phase) -> int:
-    base = cascade.base.config.get("max_epoch") or 0
-    return int(phase.train.get("max_epoch", base))
-
-
 def _dev(judgement: Judgement, name: str) -> str:
     return _decimals(judgement.dev.get(name))
 
@@ -119,16 +113,18 @@ def _decimals(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _verdict(judgement: Judgement, phase: Phase) -> str:
+def _verdict(judgement: Judgement, phase: Phase, records: Records) -> str:
     if phase.name in judgement.skipped:
         return "skipped"
     if phase.name not in judgement.dev:
         return ""
+    stopped = stopped_at(records[phase.name])
+    end = f", stopped at epoch {stopped} by the median rule" if stopped else ""
     if phase.is_control:
-        return "control"
+        return f"control{end}"
     if phase.name == judgement.best:
-        return "accepted, best"
-    return "accepted" if judgement.accepted[phase.name] else "rejected"
+        return f"accepted, best{end}"
+    return f"accepted{end}" if judgement.accepted[phase.name] else f"rejected{end}"
 
 
 def notes(cascade: Cascade) -> list[str]:
@@ -225,54 +221,6 @@ def _init_param_note(cascade: Cascade) -> str:
     return f"THE BASE WAS TRAINED WITH init_param ({sources}): fresh layers {fate}"
 
 
-def estimate(cascade: Cascade, records: Records) -> str:
-    """Epochs, hours and disk that the phases not yet finished may take."""
-    waiting = [phase for phase in cascade.phases if phase.name not in records]
-    if not waiting:
-        return "every phase is finished"
-    epochs = sum(_epochs_left(cascade, phase) for phase in waiting)
-    size = len(waiting) * _phase_bytes(cascade)
-    return (
-        f"{len(waiting)} phase(s) to train, {epochs} epochs at most: {_hours(cascade, epochs)};"
-        f" disk {size / 1e9:.2f} GB at most, {_free_bytes(cascade) / 1e9:.1f} GB free"
-    )
-
-
-def _epochs_left(cascade: Cascade, phase: Phase) -> int:
-    """The most epochs that a phase still takes: one that was begun goes on where it was."""
-    directory = cascade.paths.phase_dir(phase.name)
-    return max(0, _max_epoch(cascade, phase) - trained_epochs(directory))
-
-
-def _hours(cascade: Cascade, epochs: int) -> str:
-    seconds = cascade.facts.seconds_per_epoch()
-    if seconds is None:
-        return "unknown (the base's epoch time is not recorded)"
-    return f"{epochs * seconds / 3600:.2f} h at most"
-
-
-def _phase_bytes(cascade: Cascade) -> int:
-    """The most that one phase leaves on the disk."""
-    config = cascade.base.config
-    model = BYTES_A_PARAMETER * cascade.facts.total
-    # An optimiser such as Adam keeps two more numbers for each parameter.
-    checkpoint = cascade.facts.data["checkpoint_bytes"] or 3 * model
-    kept = config.get("keep_nbest_models") or 1
-    nbest = max(kept) if isinstance(kept, list) else kept
-    criteria = len(config.get("best_model_criterion") or [1])
-    # The best of each criterion, an average and the epoch under way; the checkpoint before the
-    # one that is written stays, in case a kill tears it.
-    models = nbest * criteria + 2
-    return 2 * checkpoint + models * model
-
-
-def _free_bytes(cascade: Cascade) -> int:
-    """Free disk where the cascade is or, before its first run, will be."""
-    directory = cascade.paths.directory
-    existing = next(path for path in [directory, *directory.parents] if path.exists())
-    return shutil.disk_usage(existing).free
-
-
 class _State(NamedTuple):
     """The cells of `status` that tell where a phase stands."""
 
@@ -312,7 +260,7 @@ def status(cascade: Cascade, records: Records) -> str:
     failures = []
     for phase in cascade.phases:
         if phase.name in records:
-            state = _finished_state(judgement, phase, records[phase.name])
+            state = _finished_state(judgement, phase, records)
         else:
             is_skipped = phase.name in judgement.skipped
             last = attempts.get(phase.name, {})
@@ -334,9 +282,10 @@ def _failure(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> str:
     return f"{phase.name} failed: {reason}\n  its log: {directory / 'train.log'}"
 
 
-def _finished_state(judgement: Judgement, phase: Phase, record: Mapping[str, Any]) -> _State:
+def _finished_state(judgement: Judgement, phase: Phase, records: Records) -> _State:
+    record = records[phase.name]
     return _State(
-        state=_verdict(judgement, phase),
+        state=_verdict(judgement, phase, records),
         epoch=str(record["epochs"]),
         dev=_dev(judgement, phase.name),
         hours=f"{record['hours']:.2f}",

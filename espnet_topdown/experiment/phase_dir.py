@@ -145,6 +145,13 @@ def is_as_written(directory: Path, record: Mapping[str, Any]) -> bool:
     return is_whole and record["sha256"] == record_sum(record)
 
 
+def stopped_at(record: Mapping[str, Any]) -> int | None:
+    """The epoch after which the median rule ended a recorded phase; None: it did not."""
+    stop = record.get("stop") or {}
+    epoch: int | None = stop.get("epoch")
+    return epoch
+
+
 def record_sum(record: Mapping[str, Any]) -> str:
     """SHA-256 of what a record says, its own ``sha256`` apart."""
     said = {key: value for key, value in record.items() if key != "sha256"}

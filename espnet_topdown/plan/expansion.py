@@ -5,12 +5,17 @@ neither torch nor ESPnet is needed.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan.kinds import CONTROL, KINDS, TOP_DOWN
 from espnet_topdown.plan.layers import cut_index
 from espnet_topdown.plan.plan import BASE, SEED_STRIDE, UNTIED, Entry, Phase, Plan, seed_fault
+from espnet_topdown.plan.stopping import MedianStop, StopEarly
+
+# Options in which trainings must agree, where their epochs are compared.
+SCHEDULE = ("max_epoch", "patience", "scheduler", "scheduler_conf")
 
 
 def expand(
@@ -41,6 +46,11 @@ def short_of_room(
     return expansion.notes
 
 
+def _schedule(phase: Phase) -> str:
+    """What a phase's training options say of its length and schedule."""
+    return repr([phase.train.get(option) for option in SCHEDULE])
+
+
 class _Expansion:
     """One run over a plan's entries; collects the faults of all of them."""
 
@@ -57,11 +67,15 @@ class _Expansion:
 
     def run(self) -> tuple[Phase, ...]:
         for entry in self.plan.entries:
+            first = len(self.phases)
             try:
                 self._add_entry(entry)
             except TopdownError as error:
                 self.faults.append(str(error))
+            if entry.stop_early:
+                self._let_stop(entry.stop_early, first)
         self._check_names()
+        self._check_stopped_parents()
         self._check_seeds()
         check.refuse(self.faults, "the plan does not fit this model")
         return tuple(self.phases)
@@ -210,6 +224,47 @@ class _Expansion:
         fault = phase.sides(self.names).fault(phase.cut)
         if fault:
             self.faults.append(f"{phase.name}: {fault}")
+
+    def _let_stop(self, asked: StopEarly, first: int) -> None:
+        """Let the phases of an item, from the place `first` on, be ended early; not its first."""
+        phases = self.phases[first:]
+        reference, later = phases[: asked.full], phases[asked.full :]
+        if not phases:
+            return  # whose fault was told
+        names = f"{phases[0].name} to {phases[-1].name}"
+        if not later:
+            self.faults.append(
+                f"{names}: stop_early trains the first {asked.full} in full, and there are"
+                f" {len(phases)}, so none would ever be ended; leave it out"
+            )
+        if phases[0].is_control and self.plan.patience is not None:
+            self.faults.append(
+                f"{names}: stop_early compares with controls that the plan's patience may leave"
+                " out; leave out one of the two"
+            )
+        if len({(phase.valid_set, phase.tokens) for phase in phases}) > 1:
+            self.faults.append(
+                f"{names}: stop_early compares dev values, and theirs are on different data or"
+                " tokens; leave it out, or give each an item of its own"
+            )
+        if len({_schedule(phase) for phase in phases}) > 1:
+            self.faults.append(
+                f"{names}: stop_early compares epochs of one schedule, and the trainings"
+                f" differ in {' or '.join(SCHEDULE)}; leave it out, or give all of them the same"
+            )
+        siblings = tuple(phase.name for phase in reference)
+        stop = MedianStop(from_epoch=asked.from_epoch, siblings=siblings)
+        self.phases[first + asked.full :] = [replace(phase, stop=stop) for phase in later]
+
+    def _check_stopped_parents(self) -> None:
+        stopped = {phase.name for phase in self.phases if phase.stop}
+        for phase in self.phases:
+            if phase.parent in stopped and KINDS[phase.kind].has_parent:
+                self.faults.append(
+                    f"{phase.name}: its parent {phase.parent} may be ended by stop_early, and then"
+                    " this phase would be another; give 'parent: best', which no phase that was"
+                    " ended is, or leave stop_early out"
+                )
 
     def _check_names(self) -> None:
         names = [phase.name for phase in self.phases]

@@ -12,6 +12,7 @@ from typing import Any
 
 from espnet_topdown.plan.kinds import CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.layers import cut_index
+from espnet_topdown.plan.stopping import MedianStop, StopEarly
 
 DROPOUT = ("keep", "off")
 TIED = ("freeze", "untie_draw", "untie_copy")
@@ -103,6 +104,7 @@ class Phase:
         tokens: token list of another vocabulary than the base's; None: the base's.
         answers: for a control, the phase that it is compared with.
         in_sweep: independent of its neighbours; does not count for stopping.
+        stop: what may end it early; None: it is trained in full.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Phase:
     answers: str | None = None
     in_sweep: bool = False
     role: Role = CANDIDATE
+    stop: MedianStop | None = None
 
     @property
     def is_control(self) -> bool:
@@ -161,6 +164,7 @@ class Entry:
         sweep: a phase for each of these cuts, independent of one another.
         control: kind of a control, one for each phase that it answers.
         answers: names of the phases that `control` answers; None: all.
+        stop_early: what may end the phases of a sweep, or the controls, but for the first of them.
         name: the phase's name; where there are several, what their names begin with.
         parent, seed, dropout, tied, init_param, train, data, tokens: as in `Phase`; None: the
             plan's. A control's data and tokens are those of the phase that it answers.
@@ -173,6 +177,7 @@ class Entry:
     sweep: tuple[str, ...] | None = None
     control: str | None = None
     answers: tuple[str, ...] | None = None
+    stop_early: StopEarly | None = None
     name: str | None = None
     parent: str | None = None
     seed: int | None = None

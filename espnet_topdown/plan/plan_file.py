@@ -12,8 +12,9 @@ import yaml
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
-from espnet_topdown.plan import rules
+from espnet_topdown.plan import rules, stopping
 from espnet_topdown.plan.plan import Entry, Plan
+from espnet_topdown.plan.stopping import StopEarly
 from espnet_topdown.yaml_text import load_yaml
 
 
@@ -103,6 +104,8 @@ def _entry(item: Mapping[str, Any]) -> Entry:
             values[key] = (names,)
         elif names is not None:
             values[key] = tuple(names)
+    if "stop_early" in values:
+        values["stop_early"] = StopEarly.read(values["stop_early"])
     return Entry(**values)
 
 
@@ -137,6 +140,7 @@ def _item_faults(item: Any, where: str) -> list[str]:
                     f"a control has the {key} of the phase that it answers; leave {key} out"
                 )
     faults += check.faults(values, rules.ITEM)
+    faults += _stop_faults(values)
     if str(values.get("name")).casefold() in rules.TAKEN_NAMES:
         faults.append(f"the name '{values['name']}' is taken; give another")
     faults += _phase_faults(values)
@@ -149,6 +153,18 @@ def _form_faults(values: Mapping[str, Any]) -> list[str]:
         return []
     asked = ", ".join(forms) or "none"
     return [f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {asked}"]
+
+
+def _stop_faults(values: Mapping[str, Any]) -> list[str]:
+    if "stop_early" not in values:
+        return []
+    if "sweep" in values or "control" in values:
+        return stopping.faults(values["stop_early"])
+    fault = (
+        "stop_early ends variants that do not depend on one another: a sweep's phases, or the"
+        " controls of one item; here it would end a link of a chain, whose child would change"
+    )
+    return [fault]
 
 
 def _phase_faults(values: Mapping[str, Any]) -> list[str]:

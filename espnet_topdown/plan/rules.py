@@ -11,6 +11,7 @@ from espnet_topdown import check
 from espnet_topdown.check import Must
 from espnet_topdown.plan.kinds import CONTROL_KINDS, KINDS
 from espnet_topdown.plan.plan import BASE, DROPOUT, INIT_PARAM, TIED
+from espnet_topdown.plan.stopping import BAR, FORM
 
 # What a phase's training may change: epochs, batch, optimiser, schedule, augmentation and logging.
 OVERRIDES = (
@@ -227,6 +228,12 @@ ITEM = {
         "with control: the phases that it is compared with; without it, all above",
         "{control: continue, answers: [phase1]}",
     ),
+    "stop_early": _key(
+        FORM,
+        "with sweep or control: end its phases, but for the first two, where their best dev value"
+        " is worse than the median of those two; from epoch 10 on unless given",
+        "{sweep: [decoder, encoder.6, encoder.3], stop_early: {from_epoch: 15, full: 2}}",
+    ),
     "seed": _key(
         check.whole(0),
         "ESPnet's seed of the phase; without it, the base's + 1000 for each phase, and that of the"
@@ -270,4 +277,10 @@ TOPDOWN_CONF = {
     "dropout": _key(_DROPOUT, _DROPOUT.means, "{parent: exp/x, cut: decoder, dropout: off}"),
     "tied": _key(_TIED, _TIED.means, "{parent: exp/x, cut: output, tied: untie_draw}"),
     "layers": _key(_LAYERS, _LAYERS.means, f"{{parent: exp/x, cut: output, {_LAYERS.example}}}"),
+    "stop_early": _key(
+        BAR,
+        "dev values below which the training ends, as the runner takes them from its siblings",
+        "{kind: restart, stop_early: {criterion: [valid, acc, max], from_epoch: 9, medians:"
+        " [0.4]}}",
+    ),
 }

@@ -30,6 +30,7 @@ class TopdownConf:
         tied: ``freeze``, ``untie_draw``, ``untie_copy``; None freezes both ends in a language model
             and is refused elsewhere.
         layers: layer name -> name prefixes, lowest first, for a model outside the table.
+        stop_early: dev values below which the training ends (`espnet_topdown.plan.stopping.Bar`).
     """
 
     parent: str | None = None
@@ -39,6 +40,7 @@ class TopdownConf:
     dropout: str = "keep"
     tied: str | None = None
     layers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stop_early: Mapping[str, Any] | None = None
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> "TopdownConf":

@@ -130,6 +130,15 @@ def _is_named_control(phase: PhaseResult) -> bool:
     return phase.role == CONTROL and has_own_name(phase.kind, phase.name)
 
 
+def _in_full(phases: Iterable[PhaseResult]) -> list[PhaseResult]:
+    """Those of `phases` that were to be trained in full, whatever dev said.
+
+    Of those that the median rule could end, the ones that it left are the good ones: none stands
+    for its way of training, but for the question which is the best.
+    """
+    return [phase for phase in phases if phase.stop_from is None]
+
+
 def base(runs: Runs) -> PhaseResult | None:
     """Phase 0."""
     return runs.best(of_kind(BASE_KIND, runs.phases))
@@ -142,7 +151,7 @@ def from_scratch(runs: Runs, *, reads: str = "") -> list[PhaseResult]:
         runs: of one base.
         reads: the data, as in `PhaseResult`; of another than the base's, the restarts alone.
     """
-    restarts = of_kind(RESTART, usual(runs))
+    restarts = _in_full(of_kind(RESTART, usual(runs)))
     alike = [restart for restart in restarts if not _deciding(restart).get("train")]
     from_start = [*of_kind(BASE_KIND, runs.phases), *alike]
     return [phase for phase in from_start if phase.reads == reads]
@@ -215,16 +224,17 @@ def first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult | None:
     """The first top-down phase with the same cut as the top-down `phase`; None for other kinds."""
     if phase.kind != TOP_DOWN:
         return None
-    return next(p for p in of_kind(TOP_DOWN, runs.phases) if p.cut == phase.cut)
+    alike = [other for other in of_kind(TOP_DOWN, runs.phases) if other.cut == phase.cut]
+    return next(iter(_in_full(alike)), alike[0])
 
 
 def _against_scratch(runs: Runs) -> Iterable[tuple[str, PhaseResult | None]]:
     """Every question about a phase against the runs from scratch."""
     yield f"best phase - {FROM_SCRATCH}", best_phase(runs)
     yield f"best phase with dropout off - {FROM_SCRATCH}", best_without_dropout(runs)
-    for phase in candidates(runs):
+    for phase in _in_full(candidates(runs)):
         yield f"{titled(phase)} - {FROM_SCRATCH}", phase
-    for phase in runs.phases:
+    for phase in _in_full(runs.phases):
         if _is_named_control(phase):
             yield f"{phase.name} - {FROM_SCRATCH}", phase
 
@@ -234,7 +244,7 @@ def _between_phases(runs: Runs) -> Iterable[Asked]:
     for question, (first, second) in AT_EQUAL_BUDGET.items():
         yield question, first(runs), second(runs)
     # The order of the tests counts: a control with a name of its own is a control too.
-    for phase in runs.phases:
+    for phase in _in_full(runs.phases):
         if _is_named_control(phase):
             yield from _of_named_control(runs, phase)
         elif phase.role == CONTROL:
@@ -255,7 +265,7 @@ def _of_named_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
 def _of_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
     """The phase that a control answers, against it."""
     answered = runs.named(phase.name.removeprefix(f"{phase.kind}_"))
-    if answered is not None:
+    if answered is not None and _in_full([answered]):
         yield f"{titled(answered)} - {_its(phase.kind)}", answered, phase
 
 

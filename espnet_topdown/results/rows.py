@@ -8,6 +8,7 @@ from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.experiment.phase_dir import stopped_at
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.plan import BASE, Phase
 
@@ -48,6 +49,8 @@ class PhaseResult:
         dev_set: what its dev value is of; values are compared where it is equal. "" for the base's
             own validation set and tokens.
         base_dev: phase 0's dev value on `dev_set`; None where that is "", and over other tokens.
+        stop_from: the first epoch after which the median rule could end it; None: it could not.
+        stopped: the epoch after which it did.
     """
 
     name: str
@@ -74,6 +77,8 @@ class PhaseResult:
     reads: str = ""
     dev_set: str = ""
     base_dev: float | None = None
+    stop_from: int | None = None
+    stopped: int | None = None
 
     @property
     def is_base(self) -> bool:
@@ -137,6 +142,8 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             reads=phase.reads,
             dev_set=_dev_set(phase),
             base_dev=cascade.measured.get((BASE, _dev_set(phase))),
+            stop_from=phase.stop.from_epoch if phase.stop else None,
+            stopped=stopped_at(record),
         )
         rows.append(row)
     return rows

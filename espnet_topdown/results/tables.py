@@ -12,6 +12,7 @@ from typing import Any
 from espnet_topdown.plan.kinds import CONTROL_KINDS
 from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.results.compare import FEWEST, Cell, Change, SetComparison
+from espnet_topdown.results.effort import Effort, effort_to
 from espnet_topdown.results.rows import PhaseResult, bases
 from espnet_topdown.results.scoring import Score
 from espnet_topdown.table import Table, counted
@@ -48,20 +49,28 @@ def phases_table(
     texts = list(dict.fromkeys(text for row in rows for text in row.perplexity or ()))
     reads = ["reads"] if any(row.reads for row in rows) else []
     header = ["phase", "kind", "cut", *reads, "frozen", "dev", "accepted", "best", "seed", "epochs"]
-    header += ["time", *(f"ppl {text}" for text in texts)]
+    header += ["time", "to phase 0's best", *(f"ppl {text}" for text in texts)]
     body = []
-    for row in rows:
+    for row, base in zip(rows, bases(rows), strict=True):
         perplexity = row.perplexity or {}
         cells = [_number(perplexity.get(text), ".2f") for text in texts]
+        effort = effort_to(row, None if base is None else rows[base])
         own = _phase_cells(row)
         names = len(_names(row))
         told = [row.reads or "-" for _ in reads]
-        body.append((*own[:names], *told, *own[names:], *cells))
+        body.append((*own[:names], *told, *own[names:], _effort(effort), *cells))
     criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
     notes += _dev_set_notes(rows)
     if any(row.is_control for row in rows):
         notes.append(f"Controls ({', '.join(CONTROL_KINDS)}) are never accepted or best.")
+    if any(
+        not row.is_base and base is not None for row, base in zip(rows, bases(rows), strict=True)
+    ):
+        notes.append(
+            "To phase 0's best: epochs, and their share of the time, until dev was as good as the"
+            " best of phase 0; - where it never was."
+        )
     if len({row.parameters for row in rows}) > 1:
         notes.append(
             "The models differ in size (untied weights): their results are not those of equal"
@@ -69,6 +78,7 @@ def phases_table(
         )
     if unfinished:
         notes.append(f"Not finished: {', '.join(unfinished)}.")
+    notes += _stop_notes(rows)
     notes += _loaded_notes(rows)
     if not decoded and not texts:
         notes.append("No phase was decoded, so there are no error rates.")
@@ -88,6 +98,18 @@ def _dev_set_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
         yield (
             f"The dev values of {names} are on {dev_set} ({there}), and are compared with no value"
             " on other data or tokens."
+        )
+
+
+def _stop_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
+    """Which phases the median rule ended, and what that means for comparing them."""
+    for row in rows:
+        if row.stopped is not None:
+            yield f"{row.name}: stopped at epoch {row.stopped} by the median rule, on dev."
+    if any(row.stop_from is not None for row in rows):
+        yield (
+            "What the median rule could have stopped is compared with no other phase, but where the"
+            " best is asked for: dev chose which of them were trained in full."
         )
 
 
@@ -115,6 +137,12 @@ def _phase_cells(row: PhaseResult) -> tuple[str, ...]:
         str(row.epochs),
         time_text(row.hours),
     )
+
+
+def _effort(effort: Effort | None) -> str:
+    if effort is None:
+        return "-"
+    return f"{effort.epochs} ({time_text(effort.hours)})"
 
 
 def _names(row: PhaseResult) -> tuple[str, str, str]:

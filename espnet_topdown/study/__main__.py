@@ -1,7 +1,8 @@
 """``python3 -m espnet_topdown.study``: train, decode and record the seeds of a study, and show it.
 
 ``run`` and ``record`` are called in a recipe directory, whose run.sh they drive; ``table`` builds
-RESULTS.md from the records alone, and ``power`` says how many seeds a study like theirs needs.
+RESULTS.md from the records alone, ``power`` says how many seeds a study like theirs needs, and
+``replay`` what the rule that ends variants early would have made of theirs.
 """
 
 import argparse
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import reported
+from espnet_topdown.plan.stopping import StopEarly
 from espnet_topdown.study import recording, running, study
 from espnet_topdown.study.record_files import find_records
+from espnet_topdown.study.replay import FROM_EPOCHS, replay_page
 
 HELP = {
     "run": "train, decode and record every seed; goes on after an interruption",
@@ -20,10 +23,10 @@ HELP = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run ``run MODEL``, ``record MODEL``, ``table RECORDS...`` or ``power RECORDS...``."""
+    """Run ``run MODEL``, ``record MODEL``, or one that reads: ``table``, ``power``, ``replay``."""
     options = _parser().parse_args(argv)
     with reported():
-        if options.command in ("table", "power"):
+        if options.command in ("table", "power", "replay"):
             _show(options)
             return
         chosen = study.choose(
@@ -48,6 +51,10 @@ def _show(options: argparse.Namespace) -> None:
     studies = find_records(options.records)
     if options.command == "power":
         print(power.power_page(studies, options.difference).terminal(), end="")
+        return
+    if options.command == "replay":
+        page = replay_page(studies, options.from_epoch, options.full)
+        print(page.terminal(), end="")
         return
     pages.show(studies, options.records, options.output)
 
@@ -87,9 +94,23 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="least difference that matters: points of WER, or perplexity",
     )
+    add = _reading(
+        commands, "replay", "epochs that 'stop_early: median' would have saved, and lost"
+    )
+    epochs = f"first epochs that can end a phase ({' '.join(map(str, FROM_EPOCHS))})"
+    add("--from_epoch", type=_count, nargs="+", metavar="N", default=FROM_EPOCHS, help=epochs)
+    full = f"phases that are trained in full ({StopEarly.full})"
+    add("--full", type=_count, metavar="N", default=StopEarly.full, help=full)
     add = _reading(commands, "table", "RESULTS.md from records, without the models")
     add("--output", type=Path, help="file to write, with its images/ beside it (default: print)")
     return parser
+
+
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number > 0, not '{text}'")
+    return int(text)
 
 
 def _reading(commands: Any, name: str, text: str) -> Callable[..., Any]:

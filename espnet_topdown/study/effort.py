@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from espnet_topdown.results.effort import epochs_to
 from espnet_topdown.results.questions import base
-from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.significance import t_interval
 from espnet_topdown.study.answers import Interval
 from espnet_topdown.study.records import Record, by_name, phases_of
@@ -35,18 +35,6 @@ class Ratio:
     reached: int
     mean: float | None
     interval: tuple[float, float] | None
-
-
-def epochs_to(phase: PhaseResult, best: float, share: float) -> int | None:
-    """The first epoch with at least `share` of `best` on dev; None where there is none."""
-    is_max = phase.dev_name.endswith("max")
-    enough = best * share if is_max else best / share
-    for epoch, value in enumerate(phase.curve, 1):
-        if value is None:
-            continue
-        if (value >= enough) if is_max else (value <= enough):
-            return epoch
-    return None
 
 
 def ratio(records: Sequence[Record], name: str, share: float) -> Ratio:

@@ -27,6 +27,7 @@ from espnet_topdown.study.records import (
     check_one_study,
     sealed_state,
 )
+from espnet_topdown.study.replay import replay_table
 from espnet_topdown.table import Page, Table
 
 LATE = 0.9  # of the epochs: a best epoch behind it was perhaps cut short
@@ -103,7 +104,8 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
         part.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [compared])
     _add_perplexities(part, model, records, rows)
     part.say("Cuts and controls:", tables.coverage(records))
-    part.tables += [effort_table(records), phases_table(rows, decoded=bool(sets))]
+    part.tables += [effort_table(records), replay_table(records)]
+    part.tables.append(phases_table(rows, decoded=bool(sets)))
     for record in records:
         name = f"{model}_seed{record.seed}_{plots.DEV_CURVES}"
         part.pictures[name] = partial(_draw, plots.DEV_CURVES, seed_rows([record]), [])

@@ -42,7 +42,7 @@ NOT_STORED = ("directory", "dev_name", "hypotheses")
 # What earlier versions did not record.
 LATER = (
     *("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis"),
-    *("reads", "dev_set", "base_dev"),
+    *("reads", "dev_set", "base_dev", "stop_from", "stopped"),
 )
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
@@ -90,6 +90,8 @@ PHASE = {
     "reads": check.TEXT,
     "dev_set": check.TEXT,
     "base_dev": check.NUMBER,
+    "stop_from": check.whole(1),
+    "stopped": check.whole(1),
 }
 
 

@@ -6,11 +6,14 @@ unchanged.
 
 import argparse
 import dataclasses
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from espnet2.train.reporter import aggregate
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
@@ -18,6 +21,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import MACHINE
+from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import phase_end, phase_start, ranks, repair
 from espnet_topdown.training.averages import counts_of
@@ -30,10 +34,18 @@ class TopdownOptions(TrainerOptions):
     Args:
         topdown_conf: the phase.
         options: all options of this training, as ESPnet's parser gave them.
+        bar: what it must reach on dev in order to go on; None: it is trained in full.
+        curve: the dev criterion of each epoch so far, where there is a bar.
     """
 
     topdown_conf: dict[str, Any]
     options: dict[str, Any]
+    bar: Bar | None = None
+    curve: list[float] = dataclasses.field(default_factory=list)
+
+
+class _Stopped(Exception):
+    """The bar ends the training before its last epoch."""
 
 
 class TopdownTrainer(Trainer):
@@ -49,8 +61,8 @@ class TopdownTrainer(Trainer):
             default={},
             help=(
                 "One phase of top-down training: parent (experiment directory), cut (lowest layer"
-                " that is kept and frozen), kind, parent_model, dropout, tied, layers. Empty:"
-                " ordinary training"
+                " that is kept and frozen), kind, parent_model, dropout, tied, layers,"
+                " stop_early. Empty: ordinary training"
             ),
         )
 
@@ -60,7 +72,8 @@ class TopdownTrainer(Trainer):
         if not getattr(args, "topdown_conf", None):
             return super().build_options(args)
         options = dict(vars(args))
-        return build_dataclass(TopdownOptions, argparse.Namespace(**options, options=options))
+        ours: dict[str, Any] = {"options": options, "bar": None, "curve": []}
+        return build_dataclass(TopdownOptions, argparse.Namespace(**options, **ours))
 
     @classmethod
     def run(cls, **kwargs: Any) -> None:
@@ -80,10 +93,12 @@ class TopdownTrainer(Trainer):
             return
         output_dir = Path(options.output_dir)
         counts = counts_of(options.keep_nbest_models)
+        conf = TopdownConf.from_conf(options.topdown_conf)
+        bar = Bar.from_conf(conf.stop_early) if conf.stop_early else None
         with ranks.together():
             begun = phase_start.begin(
                 kwargs["model"],
-                TopdownConf.from_conf(options.topdown_conf),
+                conf,
                 config=options.options,
                 output_dir=output_dir,
                 writes=ranks.is_first(),
@@ -91,15 +106,22 @@ class TopdownTrainer(Trainer):
         if ranks.is_first():
             files.write_json(output_dir / MACHINE, phase_end.machine())
         # One rank reads the files of an earlier run, before any resumes from them.
-        last_epoch = ranks.of_first(partial(_last_epoch, options, output_dir))
-        if last_epoch is None:
+        resumed = ranks.of_first(partial(_resumed, options, output_dir, bar))
+        if resumed is None:
             return
+        last_epoch, curve = resumed
         changes: dict[str, Any] = {
+            "bar": bar,
+            "curve": curve,
             # ESPnet's averages between epochs would hold rounded frozen tensors.
             "nbest_averaging_interval": 0,
             "max_epoch": last_epoch,
         }
-        super().run(**kwargs | {"trainer_options": dataclasses.replace(options, **changes)})
+        try:
+            super().run(**kwargs | {"trainer_options": dataclasses.replace(options, **changes)})
+        except _Stopped as stopped:
+            # ESPnet's averages are left out with it; `phase_end` writes exact ones.
+            logging.info(f"top-down: {stopped}")
         if ranks.is_first():
             phase_end.finish(begun, output_dir, options.best_model_criterion, counts)
 
@@ -118,6 +140,7 @@ class TopdownTrainer(Trainer):
         options = kwargs["options"]
         if not isinstance(options, TopdownOptions):
             return super().train_one_epoch(*args, **kwargs)
+        _check_bar(options)
         before = kwargs["reporter"].get_total_count()
         # ESPnet itself would warn, stop here and count the training as done.
         all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
@@ -140,7 +163,12 @@ class TopdownTrainer(Trainer):
         """
         super().validate_one_epoch(*args, **kwargs)
         options = kwargs["options"]
-        if isinstance(options, TopdownOptions) and ranks.is_first():
+        if not isinstance(options, TopdownOptions):
+            return
+        if options.bar is not None:
+            with ranks.together():
+                options.curve.append(_dev_value(options.bar, kwargs["reporter"].stats))
+        if ranks.is_first():
             repair.put_aside(Path(options.output_dir))
 
 
@@ -158,17 +186,58 @@ def _no_step(epoch: int, batches: int, options: TopdownOptions) -> str:
     )
 
 
-def _last_epoch(options: TrainerOptions, output_dir: Path) -> int | None:
-    """The epoch to train to, in a directory that is ready to be resumed; None: all is proved.
+def _check_bar(options: TopdownOptions) -> None:
+    """End the training where its last epoch did not reach the bar.
 
-    It is `max_epoch`, or the epoch at which an interrupted training had already stopped early:
-    ESPnet <= 202511 (train/trainer.py, run) would train one epoch more.
+    Asked at the start of the next one: by then ESPnet has saved the last. All ranks have the same
+    values, since ESPnet averages them over ranks (train/trainer.py, validate_one_epoch).
+
+    Raises:
+        _Stopped: with the reason.
+    """
+    if options.bar is None:
+        return
+    epoch = options.bar.stops_at(options.curve)
+    if epoch is not None:
+        raise _Stopped(options.bar.told(options.curve, epoch))
+
+
+def _dev_value(bar: Bar, stats: Mapping[str, Any]) -> float:
+    """The dev criterion of an epoch, of which every batch's values are in `stats`.
+
+    As ESPnet's reporter takes it at the end of the epoch (train/reporter.py, finish_epoch).
+    """
+    part, metric, _ = bar.criterion
+    if metric not in stats:
+        reported = ", ".join(sorted(stats))
+        raise TopdownError(
+            f"stop_early: the training reports no {part} {metric}; it reports {reported}"
+        )
+    return float(aggregate(stats[metric]))
+
+
+def _resumed(
+    options: TrainerOptions, output_dir: Path, bar: Bar | None
+) -> tuple[int, list[float]] | None:
+    """The epoch to train to, and the dev criterion of those done where there is a bar.
+
+    The directory is then ready to be resumed; None: all is proved. The epoch is `max_epoch`, or
+    that at which an interrupted training had already stopped early: ESPnet <= 202511
+    (train/trainer.py, run) would train one epoch more.
     """
     if phase_end.is_proved(output_dir):
         return None
     nbest = max(counts_of(options.keep_nbest_models))
     reporter = repair.repair(output_dir, options.best_model_criterion, nbest)
-    if reporter is None or not options.resume or options.patience is None:
-        return options.max_epoch
-    has_stopped = reporter.check_early_stopping(options.patience, *options.early_stopping_criterion)
-    return reporter.get_epoch() if has_stopped else options.max_epoch
+    if reporter is None or not options.resume:
+        return options.max_epoch, []
+    epochs = reporter.get_epoch()
+    curve = []
+    if bar is not None:
+        part, metric, _ = bar.criterion
+        curve = [reporter.get_value(part, metric, epoch) for epoch in range(1, epochs + 1)]
+    is_patient = options.patience is not None
+    criterion = options.early_stopping_criterion
+    if is_patient and reporter.check_early_stopping(options.patience, *criterion):
+        return epochs, curve
+    return options.max_epoch, curve

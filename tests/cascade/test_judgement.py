@@ -1,10 +1,10 @@
-"""Acceptance, the stopping rule and what can start, on records written by hand."""
+"""Acceptance and the plan's patience, on records written by hand."""
 
 from collections.abc import Mapping
 
 import pytest
 
-from espnet_topdown.cascade.judgement import Criterion, best_value, judge, ready
+from espnet_topdown.cascade.judgement import Criterion, best_value, judge
 from espnet_topdown.plan.kinds import CONTROL
 from espnet_topdown.plan.plan import Phase, Plan
 
@@ -106,42 +106,6 @@ def test_a_criterion_is_read_from_rows_of_epochs() -> None:
     rows = [{"epoch": 1, "valid": {"acc": 0.25}}, {"epoch": 2, "valid": {}}, {"epoch": 3}]
     assert criterion.curve(rows) == [0.25, None, None]
     assert criterion.name == "valid acc max"
-
-
-def names_ready(phases: list[Phase], **states: list[str]) -> list[str]:
-    names = {"finished": [], "failed": [], "running": [], "skipped": [], **states}
-    return [phase.name for phase in ready(phases, **names)]
-
-
-def test_of_candidates_one_is_ready_at_a_time() -> None:
-    assert names_ready(chain(3)) == ["phase1"]
-    assert names_ready(chain(3), running=["phase1"]) == []
-    assert names_ready(chain(3), finished=["phase1"]) == ["phase2"]
-    assert names_ready(chain(3), failed=["phase1"]) == ["phase2"]
-    assert names_ready(chain(3), finished=["phase1"], skipped=["phase2", "phase3"]) == []
-
-
-def test_a_phase_waits_for_its_parent_and_for_ever_when_that_failed() -> None:
-    phases = [candidate("phase1"), candidate("phase2", "phase1"), candidate("phase3")]
-    assert names_ready(phases, finished=["phase1"]) == ["phase2"]
-    assert names_ready(phases, failed=["phase1"]) == []
-
-
-def test_a_sweep_and_controls_are_ready_together() -> None:
-    swept = [candidate(f"phase{number}", in_sweep=True) for number in (1, 2)]
-    phases = [*swept, candidate("phase3"), control("phase3")]
-    assert names_ready(phases) == ["phase1", "phase2", "restart_phase3"]
-    assert names_ready(phases, finished=["phase1", "phase2"]) == ["phase3", "restart_phase3"]
-
-
-def test_a_child_of_the_best_waits_until_all_candidates_before_it_have_ended() -> None:
-    phases = [candidate("phase1"), candidate("phase2", "best", in_sweep=True)]
-    assert names_ready(phases, running=["phase1"]) == []
-    assert names_ready(phases, finished=["phase1"]) == ["phase2"]
-    assert names_ready([*chain(1), control("phase1"), phases[1]], finished=["phase1"]) == [
-        "restart_phase1",
-        "phase2",
-    ]
 
 
 def on_data(name: str, valid_set: str | None, tokens: str | None = None) -> Phase:

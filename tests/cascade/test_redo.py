@@ -118,7 +118,10 @@ def test_a_phase_is_not_redone_without_those_that_were_trained_from_it(
     cascade, finished, base, tmp_path, capsys
 ):
     error = fails(capsys, *words(base, tmp_path), "--redo", "1")
-    assert "finished phases were trained from what --redo names: phase2" in error
+    assert (
+        "finished phases were trained from what --redo names, or stopped against it: phase2"
+        in error
+    )
     assert "--redo phase1 phase2" in error
     assert not (cascade / "aside").exists()
     main([*words(base, tmp_path), "--redo", "phase1", "phase2"])

@@ -16,8 +16,10 @@ RESAMPLES = 10_000
 def test_phases_by_hand(rows: list[PhaseResult]) -> None:
     phases = tables.phases_table(rows, decoded=True)
     dev = ("0.500", "yes", "best")
-    assert phases.rows[1] == ("p1", "top_down", "decoder", "25.0 %", *dev, "1000", "3", "30.0 min")
-    (dev_note, controls) = phases.notes
+    effort = ("3", "30.0 min", "3 (30.0 min)")
+    assert phases.rows[1] == ("p1", "top_down", "decoder", "25.0 %", *dev, "1000", *effort)
+    (dev_note, controls, effort_note) = phases.notes
+    assert effort_note.startswith("To phase 0's best: epochs")
     assert dev_note.startswith("dev: valid acc max. It alone decides")
     assert controls.startswith("Controls (restart, ")
 
@@ -26,6 +28,14 @@ def test_candidates_of_every_kind_leave_controls_unmentioned(tmp_path: Path) -> 
     thawed = phase(tmp_path, "p2", "continue", role="candidate")
     (note,) = tables.phases_table([thawed], decoded=True).notes
     assert "Controls" not in note
+
+
+def test_what_the_median_rule_ended_is_told_and_why_it_is_not_compared(tmp_path: Path) -> None:
+    ended = phase(tmp_path, "p3", "top_down", stop_from=2, stopped=3)
+    spared = phase(tmp_path, "p4", "top_down", stop_from=2)
+    (_, told, why) = tables.phases_table([ended, spared], decoded=True).notes
+    assert told == "p3: stopped at epoch 3 by the median rule, on dev."
+    assert "is compared with no other phase, but where the best is asked for" in why
 
 
 def test_set_by_hand(rows: list[PhaseResult]) -> None:

@@ -1,4 +1,4 @@
-"""Epochs until a phase is as good on dev as phase 0 became, by hand."""
+"""Epochs of phases over those of their phase 0, over seeds, by hand."""
 
 from dataclasses import replace
 
@@ -15,21 +15,6 @@ def seed(number: int, base: tuple[float, ...], top: tuple[float | None, ...]) ->
         replace(phase("phase1", "top_down", 0.9, (), cut="decoder"), curve=top),
     ]
     return record(number, phases)
-
-
-def test_first_epoch_with_a_share_of_the_best() -> None:
-    top = replace(phase("p", "top_down", 0.9, ()), curve=(None, 0.7, 0.76, 0.8))
-    # 0.76 is 95 % of 0.8, and 0.8 is all of it.
-    assert [effort.epochs_to(top, 0.8, share) for share in effort.SHARES] == [3, 4]
-    assert effort.epochs_to(top, 0.9, 1.0) is None
-
-
-def test_lower_is_better_where_dev_says_so() -> None:
-    loss = replace(
-        phase("p", "top_down", 0.9, ()), dev_name="valid loss min", curve=(3.0, 2.1, 1.9)
-    )
-    # 2 / 0.95 is 2.105.
-    assert [effort.epochs_to(loss, 2.0, share) for share in effort.SHARES] == [2, 3]
 
 
 def test_ratio_over_seeds_is_that_of_logarithms() -> None:

@@ -120,3 +120,16 @@ def test_a_control_with_a_name_of_its_own_is_compared_by_it() -> None:
     assert pairs["thaw_phase1 - from scratch"] == ("thaw_phase1", SCRATCH)
     assert pairs["thaw_phase1 - best restart"] == ("thaw_phase1", "restart_phase1")
     assert pairs["thaw_phase1 - its parent phase1"] == ("thaw_phase1", "phase1")
+
+
+def test_what_the_median_rule_could_end_answers_for_no_way_of_training_but_the_best() -> None:
+    """Those that it left are the good ones."""
+    ended = replace(phase("phase3", "top_down", 0.8, (), cut="encoder.0"), stop_from=2)
+    restart = replace(phase("restart_phase3", "restart", 0.6, ()), stop_from=2, stopped=2)
+    assert asked(usual(1, ended, restart)) == {
+        "best phase - from scratch": ("phase3", SCRATCH),
+        EQUAL: ("phase3", "restart_phase3"),
+        "phase1 (cut decoder) - from scratch": ("phase1", SCRATCH),
+        "phase2 (cut encoder.1) - from scratch": ("phase2", SCRATCH),
+        "phase1 (cut decoder) - its bottom_up, one run each": ("phase1", "bottom_up_phase1"),
+    }

@@ -1,7 +1,9 @@
 """The trainer: ESPnet's own without a phase; equal runs, kills, early stops and divergence."""
 
+import json
 import multiprocessing
 import os
+from pathlib import Path
 
 import pytest
 import tiny
@@ -9,6 +11,12 @@ import torch
 from tiny_phases import SHORT, conformer, epochs_of, phase, proof_of, start_of
 
 from espnet_topdown.training.checkpoint import load_state
+
+
+def losses_of(directory: Path) -> list[float]:
+    """The loss on dev of each epoch."""
+    rows = json.loads((directory / "topdown" / "epochs.json").read_text())
+    return [row["valid"]["loss"] for row in rows]
 
 
 def test_without_topdown_conf_the_weights_are_those_of_espnets_own_command(train, data, tmp_path):
@@ -79,40 +87,89 @@ def test_diverged_training_is_an_error_that_says_so(base, train, tmp_path, capsy
     assert "training has diverged" in capsys.readouterr().err
 
 
-def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(
-    base, data, train, tmp_path
-):
-    config = phase(base) | dict(max_epoch=3)
-    whole = train(tmp_path / "whole", config)
-    directory = tmp_path / "killed"
+def killed(data, directory, config, epoch: int) -> None:
+    """Train, and die by SIGKILL: after the first step of `epoch`, or before it where none is."""
 
     def victim() -> None:
         from espnet_topdown.bin import train
-        from espnet_topdown.training.trainer import TopdownTrainer
+        from espnet_topdown.training import trainer
 
-        original = TopdownTrainer.train_one_epoch.__func__
+        original = trainer.Trainer.train_one_epoch.__func__
+        ours = trainer.TopdownTrainer.train_one_epoch.__func__
+
+        def one_step(iterator):
+            yield next(iterator)
+            os.kill(os.getpid(), 9)
 
         def dies(cls, **kwargs):
-            if kwargs["reporter"].get_epoch() == 2:
-                iterator = iter(kwargs["iterator"])
-
-                def one_step():
-                    yield next(iterator)
-                    os.kill(os.getpid(), 9)
-
-                kwargs["iterator"] = one_step()
+            if kwargs["reporter"].get_epoch() == epoch:
+                kwargs["iterator"] = one_step(iter(kwargs["iterator"]))
             return original(cls, **kwargs)
 
-        TopdownTrainer.train_one_epoch = classmethod(dies)
-        train.main(tiny.command(data, directory, dict(config)))
+        def dies_before(cls, **kwargs):
+            try:
+                return ours(cls, **kwargs)
+            except trainer._Stopped:
+                os.kill(os.getpid(), 9)
+
+        trainer.Trainer.train_one_epoch = classmethod(dies)
+        trainer.TopdownTrainer.train_one_epoch = classmethod(dies_before)
+        train.main(tiny.command(data, directory, config))
 
     process = multiprocessing.get_context("fork").Process(target=victim)
     process.start()
     process.join()
     assert process.exitcode == -9
     assert not (directory / "topdown" / "proof.json").exists()
+
+
+def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(
+    base, data, train, tmp_path
+):
+    config = phase(base) | dict(max_epoch=3)
+    whole = train(tmp_path / "whole", config)
+    directory = tmp_path / "killed"
+    killed(data, directory, dict(config), 2)
     train(directory, config)
     assert proof_of(directory) == proof_of(whole)
+
+
+# Every loss is worse than these, but no epoch before the fourth asks.
+ENDS_AT_4 = {"criterion": ["valid", "loss", "min"], "from_epoch": 4, "medians": [-1.0, -1.0]}
+
+
+def test_the_median_rule_ends_a_phase_which_is_proved_and_the_same_after_kills(
+    base, data, train, tmp_path
+):
+    config = phase(base, stop_early=ENDS_AT_4)
+    whole = train(tmp_path / "whole", config)
+    assert epochs_of(whole) == 4
+    assert (whole / "latest.pth").readlink() == Path("4epoch.pth")
+    assert "4epoch.pth" in proof_of(whole)["files"]
+    assert {"valid.acc.ave_3best.pth", "valid.loss.ave_3best.pth"} <= set(proof_of(whole)["files"])
+    # As far as it goes, the training is that of a phase without the rule.
+    full = train(tmp_path / "full", phase(base))
+    assert losses_of(whole) == losses_of(full)[:4]
+    for epoch in (3, 5):
+        directory = tmp_path / f"killed{epoch}"
+        killed(data, directory, config, epoch)
+        train(directory, config)
+        assert proof_of(directory) == proof_of(whole)
+
+
+def test_a_phase_above_the_bar_is_trained_as_without_it(base, train, tmp_path):
+    never = ENDS_AT_4 | {"medians": [1e6, 1e6]}
+    one = train(tmp_path / "one", phase(base, stop_early=never))
+    assert proof_of(one) == proof_of(train(tmp_path / "other", phase(base)))
+
+
+def test_a_bar_on_a_metric_that_is_not_reported_is_refused(base, train, tmp_path, capsys):
+    wrong = ENDS_AT_4 | {"criterion": ["valid", "accuracy", "max"]}
+    with pytest.raises(SystemExit):
+        train(tmp_path / "p", phase(base, stop_early=wrong))
+    assert "stop_early: the training reports no valid accuracy; it reports " in (
+        capsys.readouterr().err
+    )
 
 
 def test_early_stopped_phase_is_not_trained_further_when_resumed(base, train, tmp_path):
