@@ -107,7 +107,7 @@ def _print_plan(cascade: Cascade, records: Records, jobs: int) -> None:
     for note in text.notes(cascade):
         print(f"note: {note}")
     print()
-    print(costs.order_table(cascade))
+    print(costs.order(cascade))
     print()
     print(costs.estimate(cascade, records, jobs=jobs))
 

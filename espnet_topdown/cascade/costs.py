@@ -11,7 +11,6 @@ from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.order import makespan, waits_of
 from espnet_topdown.experiment.train_log import trained_epochs
 from espnet_topdown.plan.plan import BASE, Phase
-from espnet_topdown.table import aligned
 
 BYTES_A_PARAMETER = 4  # float32
 # Of the epochs of phases that the median rule could end, the part that it left: the least and the
@@ -20,14 +19,16 @@ EXPERIENCE = (0.33, 0.42)
 SHOWN = 6  # names in one cell
 
 
-def order_table(cascade: Cascade) -> str:
-    """What waits for what: after each phase, or several, those that it alone still holds back."""
+def order(cascade: Cascade) -> str:
+    """What waits for what: a line for each set of phases that others wait for."""
     waits = waits_of(cascade.phases, cascade.plan)
     after: dict[tuple[str, ...], list[str]] = {}
     for phase in cascade.phases:
         after.setdefault(waits[phase.name].names or (BASE,), []).append(phase.name)
-    rows = [[_listed(before), _listed(names)] for before, names in after.items()]
-    return aligned(["after", "can start"], rows)
+    rows = [(_listed(before), _listed(names)) for before, names in after.items()]
+    width = max(len(before) for before, _ in rows)
+    lines = [f"  {before:<{width}} -> {names}" for before, names in rows]
+    return "\n".join(["what waits for what:", *lines])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -21,7 +21,8 @@ from espnet_topdown.results.rows import PhaseResult
 def test_markdown_and_terminal_hold_the_same_cells(rows: list[PhaseResult]) -> None:
     page = cascade_page(rows, compared(rows))
     assert (
-        "|p2|top_down|encoder.1|25.0 %|0.500|no||2000|3|30.0 min|" in page.markdown().splitlines()
+        "|p2|top_down|encoder.1|25.0 %|0.500|no||2000|3|30.0 min|3 (30.0 min)|"
+        in page.markdown().splitlines()
     )
     cells = [line.split()[:4] for line in page.terminal().splitlines()]
     assert ["p2", "top_down", "encoder.1", "2000"] in cells
