@@ -27,8 +27,8 @@ from espnet_topdown.cascade.launch import (
 )
 from espnet_topdown.cascade.ledger import Ledger, finished_epochs
 from espnet_topdown.cascade.measuring import judge_all, measure_base
-from espnet_topdown.cascade.other_data import prepare
 from espnet_topdown.cascade.order import ready, waits_of
+from espnet_topdown.cascade.other_data import prepare
 from espnet_topdown.cascade.progress import Display
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import (

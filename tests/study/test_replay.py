@@ -48,7 +48,7 @@ def with_curves(*curves: tuple[float, ...]) -> Record:
 
 def test_candidates_and_controls_of_one_kind_stand_for_variants() -> None:
     third = replace(phase("phase3", "top_down", 0.5, (), cut="encoder.0"), curve=(0.5,))
-    names = {name: seeds for name, seeds in groups([usual(1, third)], 2)}
+    names = dict(groups([usual(1, third)], 2))
     assert list(names) == [CANDIDATES]
     assert [len(curve) for curve in names[CANDIDATES][0].curves] == [3, 3, 1]
     assert [name for name, _ in groups([usual(1)], 1)] == [CANDIDATES, "restart"]
