@@ -1,4 +1,4 @@
-"""Which of ESPnet's classes the tests build, as the README's table: from the tests' own lists."""
+"""Which of ESPnet's classes the tests build, from their own lists, as a table of our README."""
 
 from collections.abc import Iterator
 

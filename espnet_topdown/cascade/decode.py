@@ -128,10 +128,18 @@ def _made_by(phase: Path, options: Mapping[str, str]) -> dict[str, Any]:
     """The model and the options of a decoding; a config counts by its content too."""
     configs = {}
     for value in options.values():
-        if value and Path(value).is_file():
+        if value and _is_file(value):
             configs[value] = files.sha256(Path(value))
     model = files.sha256(phase / options[MODEL])
     return {"options": dict(options), "configs": configs, "model_sha256": model}
+
+
+def _is_file(value: str) -> bool:
+    try:
+        return Path(value).is_file()
+    except OSError:
+        # Options of the training in one value are too long for a name.
+        return False
 
 
 def _is_decoded(phase: Path, made_by: Mapping[str, Any]) -> bool:

@@ -146,9 +146,12 @@ def test_another_script_takes_the_place_of_run_sh() -> None:
     Path("run.sh").rename("shared/all.sh")
     # Which experiment is decoded, the phases say.
     options = ["--asr_exp", "exp/base", "--use_lm", "true"]
+    # Longer than the name of a file can be.
+    long = " ".join(["--optim_conf lr=0.1"] * 20)
+    options += ["--asr_args", long]
     decode(toy_cascade(), [Path("exp/p1")], options, script=Path("shared/all.sh"))
     model = "--inference_asr_model valid.acc.ave.pth"
-    assert calls() == [f"{STAGES} --asr_exp exp/p1 {model} --use_lm true"]
+    assert calls() == [f"{STAGES} --asr_exp exp/p1 {model} --use_lm true --asr_args {long}"]
     with pytest.raises(TopdownError, match="found no shared/none.sh in"):
         decode(toy_cascade(), [Path("exp/p1")], [], script=Path("shared/none.sh"))
 

@@ -36,7 +36,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     if not os.environ.get("ESPNET_ROOT"):
         pytest.skip(
             "ESPNET_ROOT is not set: give the root of an ESPnet git checkout that fits the"
-            " installed ESPnet (README, In your ESPnet), such as ESPNET_ROOT=/path/to/espnet"
+            " installed ESPnet (espnet_topdown/README.md), such as ESPNET_ROOT=/path/to/espnet"
         )
     root, tmp = Path(os.environ["ESPNET_ROOT"]).resolve(), tmp_path_factory.mktemp("ways")
     ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "logs")

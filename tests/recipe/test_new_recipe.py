@@ -110,13 +110,15 @@ def test_it_runs_from_its_data_to_the_tables_of_a_cascade(own: Path) -> None:
     for name, words in (("train", "GO ON"), ("dev", "NO GO"), ("test", "ON")):
         write_set(own / "data" / name, {f"{name[0]}{k}": 0.5 + 0.1 * k for k in range(4)}, words)
     options = ["--ngpu", "0", "--nj", "1", "--inference_nj", "1", "--fs", "8k"]
-    done = run_sh(own, *options, "--asr_tag", "small", "--asr_args", " ".join(SMALL))
+    # ESPnet's beam has to be narrower than the list of tokens.
+    options += ["--asr_tag", "small", "--inference_args", "--beam_size 2"]
+    done = run_sh(own, *options, "--asr_args", " ".join(SMALL))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     cascade = own / "exp/asr_small_topdown_transformer"
     decoded = sorted(path.parts[-5] for path in cascade.glob("*/*/test/score_wer/result.txt"))
     assert decoded == ["phase1", "phase2", "restart_phase1", "restart_phase2"]
     assert "|phase2|top_down|encoder.0|" in (cascade / "RESULTS.md").read_text()
     # What is decoded is not decoded again.
-    again = run_sh(own, *options, "--asr_tag", "small", "--stage", "19", "--stop_stage", "19")
+    again = run_sh(own, *options, "--stage", "19", "--stop_stage", "19")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("decoded already by this model") == 4
