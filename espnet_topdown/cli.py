@@ -33,6 +33,8 @@ from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.table import Page
 
+# Tests, of which many train, do without the seconds that it takes after each phase.
+WITH_REPORT = True
 LEAST = {"jobs": 1, "threads": 1, "num_nodes": 1, "ngpu": 0, "keep_epochs": 0}  # options of `run`
 
 
@@ -139,7 +141,14 @@ def _run(args: Namespace) -> None:
         threads=args.threads,
     )
     keep(cascade, stamp)
-    run(cascade, launch, first=args.phase, keep_epochs=args.keep_epochs, redo=args.redo)
+    run(
+        cascade,
+        launch,
+        first=args.phase,
+        keep_epochs=args.keep_epochs,
+        redo=args.redo,
+        with_report=WITH_REPORT,
+    )
 
 
 def _check_least(args: Namespace, *options: str) -> None:

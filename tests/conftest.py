@@ -33,6 +33,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_reports() -> None:
+    """Cascades in tests take no seconds for their pages; `tests/cascade/test_fresh_report.py`."""
+    from espnet_topdown import cli
+
+    cli.WITH_REPORT = False
+
+
 @pytest.fixture(scope="session")
 def espnet() -> None:
     """ESPnet imported once for the whole session, torch on one thread."""

@@ -29,7 +29,7 @@ class Display:
         log = self.cascade.paths.phase_dir(phase.name) / "train.log"
         epochs = trained_epochs(log.parent)
         resumes = f", goes on after epoch {epochs}" if epochs else ""
-        self._say(
+        self.say(
             f"{phase.name}: {phase.kind}{cut}, seed {phase.seed}, {frozen:,} of {total:,}"
             f" parameters frozen{resumes}; log {log}"
         )
@@ -47,11 +47,11 @@ class Display:
             verdict = ", accepted" if judgement.accepted[phase.name] else ", rejected"
         dev = f"{self.cascade.criterion.name} {judgement.dev[phase.name]:.4f}"
         end = f"; {stopped}" if stopped else ""
-        self._say(f"{phase.name}: finished, {dev}{verdict}{end}")
+        self.say(f"{phase.name}: finished, {dev}{verdict}{end}")
 
     def failed(self, phase: Phase, reason: str) -> None:
         """Announce a phase that failed."""
-        self._say(f"{phase.name}: FAILED: {reason}")
+        self.say(f"{phase.name}: FAILED: {reason}")
 
     def update(self, phases: Sequence[Phase]) -> None:
         """Redraw the line, at most once a second and only on a terminal."""
@@ -81,6 +81,7 @@ class Display:
             print(file=sys.stderr)
             self.width = 0
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line of its own; the line that rewrites itself goes on below."""
         self.close()
         print(text, file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ import yaml
 
 from espnet_topdown import files, warm
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.fresh_report import FreshReport
 from espnet_topdown.cascade.judgement import Judgement
 from espnet_topdown.cascade.launch import (
     Launch,
@@ -63,6 +64,7 @@ def run(
     first: str | None = None,
     keep_epochs: int | None = None,
     redo: Sequence[str] = (),
+    with_report: bool = False,
 ) -> Judgement:
     """Train every phase that is not finished, in the plan's order, and return the judgement of all.
 
@@ -75,6 +77,7 @@ def run(
         keep_epochs: finished phases are pruned (see `espnet_topdown.cascade.prune`); None keeps
             every file.
         redo: names or numbers of phases that are set aside and trained anew.
+        with_report: the cascade's pages are written after each phase.
 
     Raises:
         TopdownError: another run holds the directory, what a finished or interrupted phase depends
@@ -96,7 +99,11 @@ def run(
         cascade.store()
         prepare(cascade, launch)
         measure_base(cascade, launch)
-        return _Run(cascade, launch, records, keep_epochs).run()
+        this = _Run(cascade, launch, records, keep_epochs, with_report=with_report)
+        # Left by an exception, the pages stay as they are.
+        with this.report:
+            this.train()
+        return this.close()
 
 
 @dataclass
@@ -142,6 +149,8 @@ class _Run:
         launch: Launch,
         records: dict[str, dict[str, Any]],
         keep_epochs: int | None,
+        *,
+        with_report: bool,
     ) -> None:
         self.cascade = cascade
         self.launch = launch
@@ -153,10 +162,11 @@ class _Run:
         self.ledger = Ledger(cascade.paths.ledger)
         self.threads = fixed_threads(cascade, launch.threads, default_threads(launch))
         self.display = Display(cascade)
+        self.report = FreshReport(cascade.paths.directory, self.display.say, is_wanted=with_report)
+        self.finished_before = len(records)
 
-    def run(self) -> Judgement:
+    def train(self) -> None:
         """Start what can start, wait until one training ends, and so on until neither is left."""
-        finished_before = len(self.records)
         try:
             while True:
                 free = self.launch.jobs - len(self.trainings)
@@ -170,7 +180,6 @@ class _Run:
         finally:
             self._interrupt()
             self.display.close()
-        return self._close(finished_before)
 
     def _ready(self) -> list[Phase]:
         return ready(
@@ -234,6 +243,7 @@ class _Run:
             for training in self.trainings.values():
                 if training.handle.poll() is not None:
                     return self.trainings.pop(training.phase.name)
+            self.report.look()
             self.display.update([training.phase for training in self.trainings.values()])
             time.sleep(POLL_S)
 
@@ -262,6 +272,7 @@ class _Run:
         self._end(training, "done", epochs=record["epochs"], **why)
         judgement = self._settle()
         self.display.finished(phase, judgement, why.get("stopped"))
+        self.report.renew()
 
     def _give_up(self, training: _Training, status: int | None) -> None:
         """Tell why a training ended early; the phase waits again where it only gave way."""
@@ -315,7 +326,7 @@ class _Run:
             prune(self.cascade, self.records, self.keep_epochs)
         return judgement
 
-    def _close(self, finished_before: int) -> Judgement:
+    def close(self) -> Judgement:
         """Tell what came out.
 
         Raises:
@@ -325,7 +336,7 @@ class _Run:
         if self.failures:
             lines = "\n".join(f"  {name}: {reason}" for name, reason in self.failures.items())
             raise TopdownError(f"{len(self.failures)} phase(s) failed:\n{lines}")
-        if len(self.records) == finished_before:
+        if len(self.records) == self.finished_before:
             print(f"nothing to do: all phases in {self.cascade.paths.directory} are finished")
         print(plan_table(self.cascade, self.records, judgement))
         return judgement
