@@ -287,6 +287,9 @@ class Cascade:
         )
         parser_keys = self.facts.data["parser_keys"]
         config = self.base.phase_config(phase, conf, parser_keys, layers=self.plan.layers)
+        if config.get("use_wandb"):
+            # The base's own name is not passed on, nor its id, by which its run would go on.
+            config["wandb_name"] = f"{self.paths.directory.resolve().name}/{phase.name}"
         own = new_shapes(self.base.config, phase.data, phase.tokens)
         # Not by an absolute path: a cascade may be moved between two runs.
         place = Path(os.path.relpath(self.paths.shapes))

@@ -7,6 +7,7 @@ them by name; a patched class attribute would be lost there (espnet2/tasks/abs_t
 import argparse
 import contextlib
 import multiprocessing
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,21 @@ class TopdownTask(AbsTask):
             cls._work(args)
 
     @classmethod
+    def _name_as_espnet(cls, args: argparse.Namespace) -> None:
+        """Name the project of Weights & Biases by ESPnet's task, as ESPnet would, and not by ours.
+
+        A phase is a run of its own: what the shell says of a run is of another.
+        """
+        if args.use_wandb and args.wandb_project is None:
+            names = [one.__name__ for one in cls.__mro__ if one.__module__.startswith("espnet2.")]
+            args.wandb_project = f"ESPnet_{names[0]}"
+        if args.topdown_conf:
+            for variable in ("WANDB_RUN_ID", "WANDB_NAME", "WANDB_RESUME"):
+                os.environ.pop(variable, None)
+
+    @classmethod
     def _work(cls, args: argparse.Namespace) -> None:
+        cls._name_as_espnet(args)
         if not args.topdown_conf:
             cls._train_without_conf(args)
             return

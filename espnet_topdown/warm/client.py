@@ -78,6 +78,8 @@ class Handle:
             has_ended, _, _ = select.select([self._connection], [], [], timeout)
             if has_ended:
                 self._code = self._read("code", "before its child did, and the child with it")
+                self._reader.close()
+                self._connection.close()
         return self._code
 
     def terminate(self) -> None:

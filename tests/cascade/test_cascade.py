@@ -9,6 +9,7 @@ import pytest
 import yaml
 from cascades import copied, fails, run, words
 
+from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.cli import main
 from espnet_topdown.results import pages
@@ -35,6 +36,19 @@ def test_config_of_another_espnet_version_passes_only_what_this_one_knows(base, 
     (tmp_path / "plan.yaml").write_text("phases: [{cut: encoder.1}]")
     error = fails(capsys, *words(copy, tmp_path, cascade=tmp_path / "c2"))
     assert "sets options that this ESPnet does not know: gone_but_set=3" in error
+
+
+def test_every_phase_has_a_name_of_its_own_in_weights_and_biases(base, tmp_path):
+    copy = shutil.copytree(base, tmp_path / "asr", symlinks=True)
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    own = {"use_wandb": True, "wandb_project": "digits", "wandb_name": "base", "wandb_id": "b1"}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config | own))
+    (tmp_path / "rnn.yaml").write_text("phases: [{cut: decoder}]")
+    cascade = Cascade.open(copy, tmp_path / "rnn.yaml")
+    options = cascade.phase_config(cascade.phases[0], {})
+    assert options["wandb_project"] == "digits"
+    assert options["wandb_name"] == "asr_topdown_rnn/phase1"
+    assert "wandb_id" not in options
 
 
 def test_results_of_an_undecoded_cascade_are_written(finished, base, tmp_path, capsys):

@@ -5,7 +5,10 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
+import types
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -236,6 +239,52 @@ def test_a_training_without_a_phase_holds_the_lock_too_and_its_config_is_espnets
     ((held, trainer, options),) = espnets_worker
     assert (held, trainer) == (True, "TopdownTrainer")
     assert "topdown_conf" not in options
+
+
+@pytest.fixture
+def wandb(espnet, monkeypatch):
+    """Stands for Weights & Biases: what it was started with, and where it would go on."""
+    from espnet2.tasks import abs_task
+
+    started = []
+
+    def init(**options: object) -> None:
+        started.append(options | {"variable": os.environ.get("WANDB_RUN_ID")})
+
+    module = types.ModuleType("wandb")
+    config = SimpleNamespace(update=lambda args: None)
+    vars(module).update(login=lambda: None, init=init, config=config, run=None)
+    vars(module).update(log=lambda *args, **kwargs: None)
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    monkeypatch.setattr(abs_task, "wandb", module)
+    return started
+
+
+def test_a_phase_is_a_run_of_its_own_in_the_project_that_espnet_names(
+    data, tmp_path, wandb, monkeypatch
+):
+    from espnet_topdown.bin.train import main
+
+    # As a shell that trained the base may have left it.
+    monkeypatch.setenv("WANDB_RUN_ID", "base")
+    main(begin_training(tmp_path, data, use_wandb=True, wandb_name="x"))
+    conf = dict(parent=str(tmp_path / "exp"), cut="decoder", parent_model="1epoch.pth")
+    phase = begin_training(tmp_path / "c", data, use_wandb=True, topdown_conf=conf, seed=9000)
+    main(phase)
+    base, own = wandb
+    assert (base["project"], base["name"], base["variable"]) == ("ESPnet_ASRTask", "x", "base")
+    assert (own["project"], own["id"], own["variable"]) == ("ESPnet_ASRTask", None, None)
+    # Where a phase that was interrupted finds itself again.
+    assert own["dir"] == str(tmp_path / "c" / "exp")
+
+
+def test_the_project_of_a_language_model_is_espnets_too(data, tmp_path, espnets_worker):
+    from espnet_topdown.bin.train import main
+
+    config = tiny.lm_config(use_wandb=True)
+    main(tiny.command(data, tmp_path / "exp", config))
+    ((_, _, options),) = espnets_worker
+    assert options["wandb_project"] == "ESPnet_LMTask"
 
 
 def test_deepspeed_trains_by_espnets_trainer_and_no_phase(data, tmp_path, espnets_worker, capsys):
