@@ -27,7 +27,13 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["espnet_topdown", "espnet_topdown.*"]),
+    # conf/ is the one source of plans; a wheel has it inside the package, for `--plan rnn`.
+    packages=[
+        *find_packages(include=["espnet_topdown", "espnet_topdown.*"]),
+        "espnet_topdown.conf",
+    ],
+    package_dir={"espnet_topdown.conf": "conf"},
+    package_data={"espnet_topdown.conf": ["*.yaml", "*/*.yaml", "*/*.md"]},
     python_requires=">=3.11",
     install_requires=[
         # These three without versions: any that is there is taken, never replaced. What is too
@@ -57,7 +63,8 @@ setup(
             "torch>=2.11; python_version >= '3.12'",
         ],
         "sphere": ["desphere"],  # shorten-compressed SPHERE audio, version 2 alone
-        "test": ["pytest>=8", "pytest-xdist>=3", "desphere"],
+        # wheel: with the setuptools that espnet 202511 allows, to build ours offline.
+        "test": ["pytest>=8", "pytest-xdist>=3", "desphere", "wheel"],
         # What models of public configs are built of; s3prl does not import with newer transformers.
         "ssl": ["espnet-s3prl", "transformers>=4.57,<4.58"],
         "hf": ["transformers>=4.57,<4.58"],

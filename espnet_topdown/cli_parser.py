@@ -11,6 +11,7 @@ from typing import NoReturn, TypeAlias
 from espnet_topdown.errors import COMMAND
 from espnet_topdown.experiment.task import TASKS
 from espnet_topdown.plan.reference import reference
+from espnet_topdown.plan.shipped import plan_path, shipped_plans
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -96,8 +97,9 @@ def _add_dir(command: argparse.ArgumentParser) -> None:
 def _add_base(command: argparse.ArgumentParser) -> None:
     base = "directory of the trained experiment that is the base (phase 0)"
     command.add_argument("exp", type=Path, metavar="EXP", help=base)
-    plan = "YAML plan, such as conf/topdown/rnn.yaml"
-    command.add_argument("--plan", type=Path, required=True, help=plan)
+    shipped = ", ".join(shipped_plans())
+    plan = f"YAML plan, such as conf/topdown/rnn.yaml, or the name of a shipped one ({shipped})"
+    command.add_argument("--plan", type=plan_path, required=True, help=plan)
     directory = "directory of the cascade (default: EXP_topdown_PLAN)"
     command.add_argument("--dir", type=Path, help=directory)
 
@@ -131,7 +133,9 @@ def _add_layers(commands: Commands) -> None:
     )
     model = "experiment directory or training config"
     layers.add_argument("model", type=Path, metavar="EXP_OR_CONFIG", help=model)
-    layers.add_argument("--plan", type=Path, help="plan whose own layer order ('layers:') is used")
+    layers.add_argument(
+        "--plan", type=plan_path, help="plan whose own layer order ('layers:') is used"
+    )
     task = "ESPnet's task, where the config does not tell it"
     layers.add_argument("--task", choices=TASKS, help=task)
     vocab_size = "tokens, for a config without a token list (default 500)"

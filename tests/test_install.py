@@ -1,11 +1,13 @@
 """Installing this package replaces neither the ESPnet nor the torch that are there.
 
 Pip resolves our requirements in an environment of made-up packages, against a folder of made-up
-wheels of which some are newer; nothing is installed or downloaded.
+wheels of which some are newer. Our own wheel is built offline, and its command is run from it.
 """
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -131,3 +133,57 @@ def test_the_tested_versions_are_an_extra(environment: Path, wheels: Path) -> No
 
 def test_the_make_commands_install_the_tested_versions() -> None:
     assert "--editable '.[tested,test]'" in (REPOSITORY / "Makefile").read_text()
+
+
+def can_build() -> bool:
+    """Whether wheels can be built here: by `wheel`, or by a setuptools that has its own."""
+    if importlib.util.find_spec("wheel"):
+        return True
+    import setuptools
+
+    return int(setuptools.__version__.split(".")[0]) >= 71
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our wheel, built offline and installed alone."""
+    if not can_build():
+        pytest.skip("needs wheel, of the extra [test]")
+    source = tmp_path_factory.mktemp("source")
+    for name in ("espnet_topdown", "conf"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, source / name, ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    pip = [sys.executable, "-m", "pip", "--isolated", "--quiet"]
+    offline = ["--no-index", "--no-deps", "--no-build-isolation"]
+    built = source / "dist"
+    subprocess.run([*pip, "wheel", *offline, "--wheel-dir", str(built), str(source)], check=True)
+    (wheel,) = built.glob("*.whl")
+    place = tmp_path_factory.mktemp("place with blanks")
+    subprocess.run([*pip, "install", *offline, "--target", str(place), str(wheel)], check=True)
+    return place
+
+
+def test_the_wheels_command_knows_the_shipped_plans(installed: Path, tmp_path: Path) -> None:
+    def said(*words: str) -> str:
+        environment = os.environ | {"PYTHONPATH": str(installed)}
+        command = [str(installed / "bin" / "espnet-topdown"), *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    (tmp_path / "exp").mkdir()
+    data = "train_data_path_and_name_and_type: [[gone.scp, speech, sound]]"
+    (tmp_path / "exp" / "config.yaml").write_text(f"encoder: rnn\n{data}\n")
+    assert said("plan", "--help").startswith("usage: espnet-topdown plan ")
+    assert said("plan", "--keys").startswith("# Keys of a plan")
+    # The plan is read before the data are looked for.
+    assert "names files that are not there" in said("plan", "exp", "--plan", "rnn")
+    assert "cannot read the plan rn: No such file" in said("plan", "exp", "--plan", "rn")
+    shipped = installed / "espnet_topdown" / "conf" / "topdown"
+    assert {path.read_text() for path in shipped.glob("*.yaml")} == {
+        path.read_text() for path in (REPOSITORY / "conf" / "topdown").glob("*.yaml")
+    }

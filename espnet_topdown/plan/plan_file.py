@@ -14,6 +14,7 @@ from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan import rules, stopping
 from espnet_topdown.plan.plan import Entry, Plan
+from espnet_topdown.plan.shipped import shipped_plans
 from espnet_topdown.plan.stopping import StopEarly
 from espnet_topdown.yaml_text import load_yaml
 
@@ -27,7 +28,11 @@ def read_plan(path: Path | str) -> Plan:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise TopdownError(f"cannot read the plan {path}: {error.strerror}") from None
+        shipped = ", ".join(shipped_plans())
+        raise TopdownError(
+            f"cannot read the plan {path}: {error.strerror}; shipped, and taken by name, are"
+            f" {shipped}"
+        ) from None
     except UnicodeDecodeError:
         raise TopdownError(f"the plan {path} is not UTF-8 text") from None
     return parse_plan(text, str(path))
