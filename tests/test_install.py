@@ -177,7 +177,8 @@ def test_the_wheels_command_knows_the_shipped_plans(installed: Path, tmp_path: P
 
     (tmp_path / "exp").mkdir()
     data = "train_data_path_and_name_and_type: [[gone.scp, speech, sound]]"
-    (tmp_path / "exp" / "config.yaml").write_text(f"encoder: rnn\n{data}\n")
+    criterion = "best_model_criterion: [[valid, acc, max]]"
+    (tmp_path / "exp" / "config.yaml").write_text(f"encoder: rnn\n{data}\n{criterion}\n")
     assert said("plan", "--help").startswith("usage: espnet-topdown plan ")
     assert said("plan", "--keys").startswith("# Keys of a plan")
     # The plan is read before the data are looked for.
