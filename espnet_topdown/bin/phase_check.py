@@ -7,7 +7,7 @@ in the training, and its optimiser and scheduler are built once. What calls it:
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,13 @@ from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest, reported
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import freeze, model_layers, phase_start, pretrained
+from espnet_topdown.training import (
+    freeze,
+    model_layers,
+    phase_start,
+    pretrained,
+    vocabulary,
+)
 from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
 
@@ -46,7 +52,8 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
     Args:
         task: ESPnet's.
         phases: a mapping each: `name`, `config` (the training config), `changed` (names of the
-            options in it that the plan changes).
+            options in it that the plan changes), and `has_own_tokens` where its vocabulary is
+            another than its parent's.
     """
     found = []
     # By what a phase may change of it.
@@ -55,7 +62,8 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
         own = _option_faults(task, phase["config"], phase["changed"])
         if not own:
             args = parsed(task, phase["config"])
-            own = _training_faults(task, args, models)
+            has_own_tokens = phase.get("has_own_tokens", False)
+            own = _training_faults(task, args, models, has_own_tokens=has_own_tokens)
         found += [f"{phase['name']}: {fault}" for fault in own]
     return found
 
@@ -102,6 +110,8 @@ def _training_faults(
     task: type[TopdownTask],
     args: argparse.Namespace,
     models: dict[str, torch.nn.Module],
+    *,
+    has_own_tokens: bool,
 ) -> list[str]:
     """What would stop the training between its parser and its first epoch."""
     if getattr(args, "use_adapter", False):
@@ -112,7 +122,7 @@ def _training_faults(
         if conf.unties:
             untie(vars(args))
         model = _built(task, args, models, is_untied=conf.unties)
-        _try_freezing(model, conf)
+        _try_freezing(model, conf, vocabulary.of_model(model) if has_own_tokens else {})
         pretrained.refuse_misfits(args.init_param, model, ignore_mismatch=args.ignore_init_mismatch)
     except TopdownError as error:
         return [str(error)]
@@ -133,7 +143,7 @@ def _built(
         TopdownError: one of its classes refuses its options.
     """
     specaug = {name: getattr(args, name, None) for name in ("specaug", "specaug_conf")}
-    key = json.dumps([is_untied, specaug])
+    key = json.dumps([is_untied, specaug, args.topdown_conf.get("tokens")])
     if key not in models:
         try:
             models[key] = task.build_model(args)
@@ -145,14 +155,20 @@ def _built(
     return models[key]
 
 
-def _try_freezing(model: torch.nn.Module, conf: TopdownConf) -> None:
+def _try_freezing(model: torch.nn.Module, conf: TopdownConf, foreign: Collection[str]) -> None:
     """Freeze a phase's layers, and let go of them again.
+
+    Args:
+        model: of the phase.
+        conf: the phase.
+        foreign: tensors that depend on the vocabulary, where the parent has another.
 
     Raises:
         TopdownError: as in the training.
     """
     order = model_layers.order_of(model, conf.layers)
     sides, kept = phase_start.sides_and_kept(model, order, conf)
+    vocabulary.check_kept(kept, foreign)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         if sides.frozen:

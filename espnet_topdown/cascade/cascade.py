@@ -284,6 +284,7 @@ class Cascade:
             dropout=phase.dropout,
             tied=phase.tied,
             stop_early=bar.to_conf() if bar else None,
+            tokens=phase.tokens,
         )
         parser_keys = self.facts.data["parser_keys"]
         config = self.base.phase_config(phase, conf, parser_keys, layers=self.plan.layers)

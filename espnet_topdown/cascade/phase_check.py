@@ -62,8 +62,25 @@ def _as_trained(cascade: Cascade) -> list[dict[str, Any]]:
     phases = []
     for phase in cascade.phases:
         config = cascade.config_under(phase, cascade.base.directory)
-        phases.append({"name": phase.name, "config": config, "changed": list(phase.train)})
+        trained: dict[str, Any] = {
+            "name": phase.name,
+            "config": config,
+            "changed": list(phase.train),
+        }
+        if _has_own_tokens(cascade, phase):
+            trained["has_own_tokens"] = True
+        phases.append(trained)
     return phases
+
+
+def _has_own_tokens(cascade: Cascade, phase: Phase) -> bool:
+    """Whether the vocabulary of a phase is another than that of what it keeps layers of."""
+    if not KINDS[phase.kind].has_parent:
+        return False
+    theirs = {parent.tokens for parent in _possible_parents(cascade, phase)}
+    if phase.parent in (BASE, "best"):
+        theirs.add(None)
+    return theirs != {phase.tokens}
 
 
 def _stamp(phases: Sequence[Mapping[str, Any]]) -> str:

@@ -121,6 +121,7 @@ _TIED = _key(
     " and a cut through others is refused",
     "tied: untie_draw",
 )
+_TOKENS = Must("the path of a token list, such as data/en_token_list/char/tokens.txt", _is_path)
 _PARENT_MODEL = "the file that a parent's weights come from; without it, the averaged model"
 # Keys that a plan and its items share.
 PHASE = {
@@ -149,7 +150,7 @@ PHASE = {
         "data: {train: dump/raw/noisy, valid: dump/raw/dev_noisy}",
     ),
     "tokens": _key(
-        Must("the path of a token list, such as data/en_token_list/char/tokens.txt", _is_path),
+        _TOKENS,
         "another vocabulary, where no kept tensor depends on it; its type is BPE where bpe.model"
         " stands beside it, else its directory's name",
         "tokens: data/en_token_list/bpe_unigram500/tokens.txt",
@@ -276,6 +277,12 @@ TOPDOWN_CONF = {
     ),
     "dropout": _key(_DROPOUT, _DROPOUT.means, "{parent: exp/x, cut: decoder, dropout: off}"),
     "tied": _key(_TIED, _TIED.means, "{parent: exp/x, cut: output, tied: untie_draw}"),
+    "tokens": _key(
+        _TOKENS,
+        "the training's own token list, where it is another than the parent's; no kept tensor may"
+        " depend on it",
+        "{parent: exp/x, cut: decoder, kind: bottom_up, tokens: data/token_list/char/tokens.txt}",
+    ),
     "layers": _key(_LAYERS, _LAYERS.means, f"{{parent: exp/x, cut: output, {_LAYERS.example}}}"),
     "stop_early": _key(
         BAR,

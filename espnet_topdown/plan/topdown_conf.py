@@ -31,6 +31,7 @@ class TopdownConf:
             and is refused elsewhere.
         layers: layer name -> name prefixes, lowest first, for a model outside the table.
         stop_early: dev values below which the training ends (`espnet_topdown.plan.stopping.Bar`).
+        tokens: the training's token list, where it may be another than the parent's.
     """
 
     parent: str | None = None
@@ -41,6 +42,7 @@ class TopdownConf:
     tied: str | None = None
     layers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stop_early: Mapping[str, Any] | None = None
+    tokens: str | None = None
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> "TopdownConf":

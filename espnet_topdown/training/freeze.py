@@ -19,7 +19,9 @@ from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.model_layers import dropouts, moving_state, tied_groups
 
 
-def read_parent(model: torch.nn.Module, state: State, source: str) -> State:
+def read_parent(
+    model: torch.nn.Module, state: State, source: str, *, without: Collection[str] = ()
+) -> State:
     """The parent's tensors under this model's names, on the CPU.
 
     The whole state is loaded strictly, so that this ESPnet version's own upgrade of older
@@ -30,15 +32,22 @@ def read_parent(model: torch.nn.Module, state: State, source: str) -> State:
         model: freshly built model, unchanged when this returns.
         state: state dict of the parent.
         source: where it comes from, for the message.
+        without: names of tensors that are not the parent's, and that are left out.
 
     Raises:
         TopdownError: another architecture, or a parent whose tied weights differ from one another.
     """
     _check_ties(model, state, source)
     own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    # Such a tensor of the parent may be of another size; the model's own loads strictly.
+    loaded = {**state, **{name: own[name] for name in without}}
     try:
-        model.load_state_dict(dict(state), strict=True)
-        return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(loaded, strict=True)
+        return {
+            name: tensor.detach().cpu().clone()
+            for name, tensor in model.state_dict().items()
+            if name not in without
+        }
     except RuntimeError as error:
         lacking = _lacking_modules(model, state)
         if lacking:

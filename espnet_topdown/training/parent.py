@@ -13,7 +13,7 @@ from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan import seed_fault
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.text_files import read_tokens
-from espnet_topdown.training import averages, checkpoint, freeze
+from espnet_topdown.training import averages, checkpoint, freeze, vocabulary
 from espnet_topdown.training.checkpoint import State
 
 
@@ -26,12 +26,15 @@ class Parent:
         file: the model file in it.
         state: its tensors under this model's names.
         hash: fingerprint of the file's tensors under their own names.
+        foreign: names of this model's tensors that depend on the vocabulary, where the parent has
+            another: `state` has none of them.
     """
 
     directory: Path
     file: str
     state: State
     hash: str
+    foreign: tuple[str, ...] = ()
 
 
 def read_parent(
@@ -53,7 +56,7 @@ def read_parent(
         return None
     directory = Path(conf.parent)
     parent_config = read_config(directory / "config.yaml")
-    _check_tokens(config, parent_config, directory)
+    has_own_tokens = _has_own_tokens(conf, config, parent_config, directory)
     _check_seeds(conf.kind, config["seed"], parent_config, directory)
     file = conf.parent_model or _default_model(directory)
     saved = averages.exact_state(
@@ -63,11 +66,12 @@ def read_parent(
         averages.counts_of(parent_config.get("keep_nbest_models", 1)),
     )
     source = str(directory / file)
-    state = freeze.read_parent(model, saved, source)
+    foreign = tuple(vocabulary.of_model(model)) if has_own_tokens else ()
+    state = freeze.read_parent(model, saved, source, without=foreign)
     freeze.check_outside(order, model, state, source)
     # Of the file's own names: an upgrade by a later ESPnet does not make it another parent.
     digest = checkpoint.state_fingerprint(checkpoint.fingerprints(saved))
-    return Parent(directory=directory, file=file, state=state, hash=digest)
+    return Parent(directory=directory, file=file, state=state, hash=digest, foreign=foreign)
 
 
 def _default_model(directory: Path) -> str:
@@ -77,19 +81,29 @@ def _default_model(directory: Path) -> str:
     return by_loss if has_loss_alone else by_accuracy
 
 
-def _check_tokens(config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path) -> None:
-    theirs = parent.get("token_list")
-    # A config that names no tokens says nothing against ours.
-    if theirs is None:
-        return
+def _has_own_tokens(
+    conf: TopdownConf, config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path
+) -> bool:
+    """Whether the training has another vocabulary than its parent, as its `conf` then must say."""
     own = config.get("token_list") or []
     if isinstance(own, str):
         own = read_tokens(Path(own))
-    if list(theirs) != list(own):
+    if conf.tokens and read_tokens(Path(conf.tokens)) != list(own):
+        raise TopdownError(
+            f"topdown_conf names the token list {conf.tokens}, and this training has another one"
+            f" ({len(own)} tokens); give both the same"
+        )
+    theirs = parent.get("token_list")
+    # A config that names no tokens says nothing against ours.
+    if theirs is None or list(theirs) == list(own):
+        return False
+    if conf.tokens is None:
         raise TopdownError(
             f"{directory} was trained with another token list ({len(theirs)} tokens, here"
-            f" {len(own)}); a frozen classifier needs its own"
+            f" {len(own)}); a frozen classifier needs its own. Where only layers are kept that do"
+            " not depend on it (kind bottom_up), name the new list as tokens"
         )
+    return True
 
 
 def _check_seeds(kind: str, seed: int, parent: Mapping[str, Any], directory: Path) -> None:

@@ -122,6 +122,9 @@ def _equals_parent(begun: Begun, tensors: Sequence[str], prints: Mapping[str, st
     if begun.parent is None:
         return False
     parent = begun.parent.state
+    # Of another vocabulary, the parent has no tensor that this one could equal.
+    if any(tensor not in parent for tensor in tensors):
+        return False
     return all(prints[tensor] == checkpoint.fingerprint(parent[tensor]) for tensor in tensors)
 
 

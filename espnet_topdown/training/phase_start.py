@@ -21,7 +21,7 @@ from espnet_topdown.plan.layers import LayerOrder, layer_span
 from espnet_topdown.plan.plan import Sides
 from espnet_topdown.plan.ties import tie_of
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import checkpoint, freeze, model_layers
+from espnet_topdown.training import checkpoint, freeze, model_layers, vocabulary
 from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.parent import Parent, read_parent
 from espnet_topdown.versions import versions
@@ -78,6 +78,7 @@ def begin(
     parent = read_parent(model, order, conf, config) if writes else None
     sides, kept = sides_and_kept(model, order, conf)
     if parent is not None:
+        vocabulary.check_kept(kept, parent.foreign)
         freeze.copy_tensors(model, parent.state, kept)
         if conf.tied == "untie_copy":
             _copy_untied(model, config, parent.state, kept)
@@ -160,6 +161,8 @@ def _copy_untied(
 ) -> None:
     """Start the lower end of an untied pair from the parent's one matrix instead of afresh."""
     tie = tie_of(config)
+    if tie is not None and tie.upper not in parent:
+        vocabulary.check_kept([tie.upper], [tie.upper])
     if tie is not None and tie.lower not in kept:
         freeze.copy_tensors(model, {tie.lower: parent[tie.upper]}, [tie.lower])
 

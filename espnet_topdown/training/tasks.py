@@ -31,7 +31,7 @@ from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import pretrained, ranks
+from espnet_topdown.training import pretrained, ranks, vocabulary
 from espnet_topdown.training.trainer import TopdownTrainer
 from espnet_topdown.warm.groups import told
 
@@ -122,11 +122,19 @@ class TopdownTask(AbsTask):
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
-        """ESPnet's; it is the first that ranks do after they have met."""
-        if getattr(args, "topdown_conf", None):
+        """ESPnet's; it is the first that ranks do after they have met.
+
+        The model of a phase with its own tokens knows which of its tensors depend on them.
+        """
+        conf = getattr(args, "topdown_conf", None) or {}
+        if conf:
             with ranks.together():
                 pass
-        return super().build_model(args)
+        model = super().build_model(args)
+        if conf.get("tokens"):
+            larger = vocabulary.grown(super().build_model, args)
+            setattr(model, vocabulary.ATTRIBUTE, vocabulary.dependent(model, larger))
+        return model
 
     @classmethod
     def _train_without_conf(cls, args: argparse.Namespace) -> None:

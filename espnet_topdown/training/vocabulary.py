@@ -1,0 +1,85 @@
+"""Which tensors of a model depend on its vocabulary, so that no phase keeps them over another one.
+
+They are found by building the model once more with one token more: their shapes differ.
+"""
+
+import argparse
+import contextlib
+import copy
+import random
+from collections.abc import Callable, Collection, Iterator
+
+import numpy as np
+import torch
+
+from espnet_topdown.errors import TopdownError
+
+Build = Callable[[argparse.Namespace], torch.nn.Module]
+ONE_MORE = "<one more>"
+# Of a model that was built for a phase with a vocabulary of its own.
+ATTRIBUTE = "topdown_vocabulary"
+
+
+def grown(build: Build, options: argparse.Namespace) -> torch.nn.Module:
+    """The model of `options` with one token more.
+
+    Random numbers are as before when this returns.
+
+    Args:
+        build: ESPnet's ``build_model`` of the task.
+        options: of the training, ``token_list`` as a list; unchanged.
+    """
+    own = copy.deepcopy(vars(options))
+    # The first and the last are symbols that models look for there.
+    own["token_list"] = [*own["token_list"][:-1], ONE_MORE, own["token_list"][-1]]
+    with _random_numbers_kept():
+        return build(argparse.Namespace(**own))
+
+
+def dependent(model: torch.nn.Module, larger: torch.nn.Module) -> dict[str, int]:
+    """Names of the tensors that depend on the vocabulary, with the numbers that a token adds.
+
+    Args:
+        model: as it was built.
+        larger: the same with one token more.
+    """
+    sizes = {name: tensor.numel() for name, tensor in larger.state_dict().items()}
+    added = {}
+    for name, tensor in model.state_dict().items():
+        more = sizes[name] - tensor.numel()
+        if more:
+            added[name] = more
+    return added
+
+
+def of_model(model: torch.nn.Module) -> dict[str, int]:
+    """What `dependent` found when the model was built for a vocabulary of its own."""
+    found: dict[str, int] = getattr(model, ATTRIBUTE, {})
+    return found
+
+
+def check_kept(kept: Collection[str], dependent: Collection[str]) -> None:
+    """Refuse to keep tensors that depend on the vocabulary under another one.
+
+    Raises:
+        TopdownError: their names.
+    """
+    names = [name for name in kept if name in dependent]
+    if names:
+        raise TopdownError(
+            f"of another vocabulary than the parent's, no kept tensor may depend on it, and these"
+            f" do: {', '.join(names)}. Keep layers without them, such as the encoder alone (kind"
+            " bottom_up)"
+        )
+
+
+@contextlib.contextmanager
+def _random_numbers_kept() -> Iterator[None]:
+    """Random numbers of Python, NumPy and torch go on after the block as if it were not there."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
