@@ -27,6 +27,7 @@ from espnet_topdown.training import (
     model_options,
     obstacles,
     phase_end,
+    vocabulary,
 )
 from espnet_topdown.training.tasks import task_of
 from espnet_topdown.versions import versions
@@ -51,6 +52,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--vocab_size", type=int, default=500, help="tokens, where the config has no token list")
     add("--input_size", type=int, help="feature dimension, where the config has no frontend")
     add("--plan", type=Path, help="plan whose layer order is used")
+    per_token = "count the parameters that one more token adds; the model is built twice"
+    add("--per_token", action="store_true", help=per_token)
     add("--output", type=Path, required=True, help="JSON file to write")
     return parser
 
@@ -97,7 +100,7 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
         }
         for layer in order.names
     ]
-    facts = {
+    facts: dict[str, Any] = {
         "model": type(model).__name__,
         "parts": model_layers.model_parts(model),
         "layers": layers,
@@ -108,7 +111,14 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
         "parser_keys": sorted(vars(task.get_parser().parse_args([]))),
         "versions": versions(),
     }
+    if args.per_token:
+        larger = vocabulary.grown(task.build_model, options)
+        facts["per_token"] = _total(larger) - _total(model)
     return facts | _history(args.config.parent)
+
+
+def _total(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _counts(model: torch.nn.Module, order: LayerOrder, names: Collection[str]) -> dict[str, int]:

@@ -33,6 +33,7 @@ from espnet_topdown.plan.plan import BASE, Phase, Plan
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.text_files import read_tokens
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Cascade:
             experiment.task,
             plan=plan if read.layers else None,
             cache=paths.model_facts if paths.directory.exists() else None,
+            per_token=has_own_tokens(read),
         )
         base_check.check_ready(experiment, read, facts.epochs)
         held = facts.held_from_above()
@@ -86,6 +88,8 @@ class Cascade:
         facts.check_moving(phases)
         facts.check_freeze_param(phases, experiment.config)
         _check_data(experiment, phases)
+        if has_own_tokens(read):
+            facts.data["vocabularies"] = _vocabularies(experiment, phases)
         return cls(
             base=experiment, plan=read, paths=paths, facts=facts, phases=phases, plan_file=plan
         )
@@ -326,6 +330,25 @@ def read_header(paths: CascadePaths) -> dict[str, Any]:
             f"{paths.header} is damaged ({'; '.join(faults)}); move it away and rerun"
         )
     return header
+
+
+def has_own_tokens(plan: Plan) -> bool:
+    """Whether any phase of a plan has another vocabulary than the base."""
+    return bool(plan.tokens) or any(entry.tokens for entry in plan.entries)
+
+
+def _vocabularies(base: Experiment, phases: Sequence[Phase]) -> dict[str, int]:
+    """Token list -> the number of its tokens; "" stands for the base's.
+
+    Raises:
+        TopdownError: a list cannot be read.
+    """
+    own = base.config.get("token_list") or []
+    sizes = {"": len(read_tokens(Path(own)) if isinstance(own, str) else own)}
+    for phase in phases:
+        if phase.tokens:
+            sizes[phase.tokens] = len(read_tokens(Path(phase.tokens)))
+    return sizes
 
 
 def _check_data(base: Experiment, phases: Sequence[Phase]) -> None:

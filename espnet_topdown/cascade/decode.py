@@ -61,16 +61,33 @@ def decode(
     print(f"decoding with {_line(taken)}", flush=True)
     for number, phase in enumerate(phases, start=1):
         place = f"{phase} ({number} of {len(phases)})"
-        made_by = _made_by(phase, taken)
+        own = {**taken, **_token_options(cascade, phase), **options_in(options)}
+        if own != taken:
+            print(f"{place}: its vocabulary is its own: {_line(own)}", flush=True)
+        made_by = _made_by(phase, own)
         if not again and _is_decoded(phase, made_by):
             print(f"{place}: decoded already by this model and these options", flush=True)
             continue
         print(f"{place}: decoding", flush=True)
         began = time.monotonic()
-        _decode_phase(phase, taken, script)
+        _decode_phase(phase, own, script)
         files.write_json(phase / DECODED, {**made_by, "results": _results(phase)})
         minutes = (time.monotonic() - began) / 60
         print(f"{place}: decoded and scored in {minutes:.1f} min", flush=True)
+
+
+def _token_options(cascade: Cascade, directory: Path) -> dict[str, str]:
+    """The options by which asr.sh names the token list of a phase that has its own.
+
+    The model's config has its tokens; asr.sh scores by these, and takes the language model of them.
+    """
+    tokens = cascade.phase(directory.name).tokens
+    # data/en_token_list/bpe_unigram30/tokens.txt
+    kind = Path(tokens).parent.name if tokens else ""
+    bpe = re.fullmatch(r"bpe_([a-z]+)(\d+)", kind)
+    if bpe:
+        return {"token_type": "bpe", "bpemode": bpe[1], "nbpe": bpe[2]}
+    return {"token_type": kind} if kind in ("char", "word") else {}
 
 
 def _options_of_base(cascade: Cascade, options: Sequence[str], script: Path) -> dict[str, str]:

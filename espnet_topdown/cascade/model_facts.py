@@ -116,7 +116,7 @@ class ModelFacts:
         for name, count in self._frozen_by_base(phase).items():
             if name not in sides.frozen:
                 frozen += count
-        total = self.total
+        total = self.total + self._added_by_tokens(phase)
         for place, layer in enumerate(self.data["layers"]):
             for frozen_end, count in _held(layer, sides).items():
                 # A tied matrix is counted in its lowest layer: in this fresh one where the frozen
@@ -126,6 +126,14 @@ class ModelFacts:
                 if _unties(phase):
                     total += count
         return frozen, total
+
+    def _added_by_tokens(self, phase: Phase) -> int:
+        """Parameters that a phase has more than the base by a vocabulary of its own."""
+        sizes = self.data.get("vocabularies", {})
+        if phase.tokens not in sizes:
+            return 0
+        added: int = self.data["per_token"] * (sizes[phase.tokens] - sizes[""])
+        return added
 
     @property
     def base_frozen(self) -> int:
@@ -248,6 +256,7 @@ def find_model_facts(
     cache: Path | None = None,
     vocab_size: int | None = None,
     input_size: int | None = None,
+    per_token: bool = False,
 ) -> ModelFacts:
     """The facts of the model that `config` describes, from `cache` when nothing changed since.
 
@@ -258,6 +267,7 @@ def find_model_facts(
         cache: JSON file to keep the facts in.
         vocab_size: tokens, for a config without a token list.
         input_size: feature dimension, for a config without a frontend.
+        per_token: whether what one more token adds must be known.
 
     Raises:
         TopdownError: the model cannot be built, or has layers without an order.
@@ -266,9 +276,11 @@ def find_model_facts(
     stamp = _stamp(config, plan)
     if cache is not None and cache.exists():
         data = files.read_object(cache)
-        if data.get("stamp") == stamp and _is_whole(data, _FACTS):
+        is_enough = not per_token or "per_token" in data
+        if data.get("stamp") == stamp and is_enough and _is_whole(data, _FACTS):
             return ModelFacts(data)
     options = {"plan": plan, "vocab_size": vocab_size, "input_size": input_size}
+    options["per_token"] = per_token or None
     data = {**_find(config, task, options), "stamp": stamp}
     if cache is not None:
         files.write_json(cache, data)
@@ -288,7 +300,7 @@ def _find(config: Path, task: str, options: Mapping[str, Any]) -> dict[str, Any]
     argv = ["--config", str(config), "--task", task]
     for name, value in options.items():
         if value is not None:
-            argv += [f"--{name}", str(value)]
+            argv += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     # The last three tell the epochs.
     trained = [config.parent / name for name in ("checkpoint.pth", EPOCHS, "train.log")]
     question = asked.Question(
