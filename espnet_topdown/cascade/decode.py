@@ -61,7 +61,7 @@ def decode(
     print(f"decoding with {_line(taken)}", flush=True)
     for number, phase in enumerate(phases, start=1):
         place = f"{phase} ({number} of {len(phases)})"
-        own = {**taken, **_token_options(cascade, phase), **options_in(options)}
+        own = {**taken, **_token_options(cascade, phase, options_in(options))}
         if own != taken:
             print(f"{place}: its vocabulary is its own: {_line(own)}", flush=True)
         made_by = _made_by(phase, own)
@@ -76,18 +76,24 @@ def decode(
         print(f"{place}: decoded and scored in {minutes:.1f} min", flush=True)
 
 
-def _token_options(cascade: Cascade, directory: Path) -> dict[str, str]:
+def _token_options(cascade: Cascade, directory: Path, given: Mapping[str, str]) -> dict[str, str]:
     """The options by which asr.sh names the token list of a phase that has its own.
 
     The model's config has its tokens; asr.sh scores by these, and takes the language model of them.
+
+    Args:
+        cascade: of the phase.
+        directory: of the phase.
+        given: options that the caller has chosen, which stand.
     """
     tokens = cascade.phase(directory.name).tokens
     # data/en_token_list/bpe_unigram30/tokens.txt
     kind = Path(tokens).parent.name if tokens else ""
     bpe = re.fullmatch(r"bpe_([a-z]+)(\d+)", kind)
+    options = {"token_type": kind} if kind in ("char", "word") else {}
     if bpe:
-        return {"token_type": "bpe", "bpemode": bpe[1], "nbpe": bpe[2]}
-    return {"token_type": kind} if kind in ("char", "word") else {}
+        options = {"token_type": "bpe", "bpemode": bpe[1], "nbpe": bpe[2]}
+    return {name: value for name, value in options.items() if name not in given}
 
 
 def _options_of_base(cascade: Cascade, options: Sequence[str], script: Path) -> dict[str, str]:

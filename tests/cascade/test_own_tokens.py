@@ -1,0 +1,112 @@
+"""Phases with a vocabulary of their own in a cascade: what is refused, told, judged and decoded."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import tiny
+from cascades import fails, words
+
+from espnet_topdown.cascade.decode import _token_options
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_data import new_shapes, shape_options, token_options
+from espnet_topdown.plan.plan import Phase
+
+
+@pytest.fixture
+def letters(tmp_path: Path) -> Path:
+    """The base's characters and one more."""
+    path = tmp_path / "token_list" / "char" / "tokens.txt"
+    path.parent.mkdir(parents=True)
+    tokens = [*tiny.TOKENS[:-1], "g", tiny.TOKENS[-1]]
+    path.write_text("".join(f"{token}\n" for token in tokens))
+    return path
+
+
+def test_a_classifier_is_not_kept_over_other_tokens(base, letters, tmp_path, capsys):
+    (tmp_path / "plan.yaml").write_text(f"{{tokens: {letters}, phases: [{{cut: decoder}}]}}")
+    for command in (words(base, tmp_path), ["plan", *words(base, tmp_path)[1:-2]]):
+        error = fails(capsys, *command)
+        assert "phase1: of another vocabulary than the parent's, no kept tensor may depend" in error
+        assert "ctc.ctc_lo.weight" in error
+    assert not (tmp_path / "cascade").exists()
+
+
+def test_a_token_list_that_is_gone_is_told(base, tmp_path, capsys):
+    (tmp_path / "plan.yaml").write_text("{tokens: gone/tokens.txt, phases: [{cut: decoder}]}")
+    assert "gone/tokens.txt" in fails(capsys, *words(base, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("base_type", "path", "has_model", "expected"),
+    [
+        ("char", "token_list/bpe_unigram30/tokens.txt", True, "bpe"),
+        ("char", "token_list/char/tokens.txt", False, "char"),
+        ("bpe", "en_token_list/word/tokens.txt", False, "word"),
+        ("char", "mine/tokens.txt", False, "char"),
+        ("bpe", "mine/tokens.txt", False, None),
+        ("whisper_multilingual", "mine/tokens.txt", False, None),
+    ],
+)
+def test_where_a_token_list_is_tells_its_type(tmp_path, base_type, path, has_model, expected):
+    tokens = tmp_path / path
+    tokens.parent.mkdir(parents=True)
+    if has_model:
+        (tokens.parent / "bpe.model").write_bytes(b"model")
+    if expected is None:
+        with pytest.raises(TopdownError, match="the type of its tokens is not known"):
+            token_options({"token_type": base_type}, str(tokens))
+        return
+    options = token_options({"token_type": base_type}, str(tokens))
+    model = str(tokens.parent / "bpe.model") if has_model else None
+    assert options == {"token_list": str(tokens), "token_type": expected, "bpemodel": model}
+
+
+CONFIG = {
+    "train_data_path_and_name_and_type": [
+        ["dump/raw/tr/wav.scp", "speech", "sound"],
+        ["dump/raw/tr/text", "text", "text"],
+    ],
+    "train_shape_file": ["stats/train/speech_shape", "stats/train/text_shape.char"],
+}
+
+
+def test_of_another_vocabulary_the_texts_alone_are_counted_anew():
+    (new,) = new_shapes(CONFIG, {}, "bpe/tokens.txt")
+    assert new.rows == (("dump/raw/tr/text", "text", "text"),)
+    options = shape_options(CONFIG, [new], Path("shapes"))
+    made = f"shapes/{new.directory}/text_shape.char"
+    assert options == {"train_shape_file": ["stats/train/speech_shape", made]}
+
+
+def test_of_other_lists_and_tokens_everything_is():
+    (new,) = new_shapes(CONFIG, {"train": "dump/raw/noisy"}, "bpe/tokens.txt")
+    assert new.files == {"speech": "speech_shape", "text": "text_shape.char"}
+    (same,) = new_shapes(CONFIG, {"train": "dump/raw/noisy"}, "char/tokens.txt")
+    assert new.directory != same.directory
+
+
+def test_shape_files_of_other_names_are_refused():
+    config = {**CONFIG, "train_shape_file": ["stats/a", "stats/b"]}
+    with pytest.raises(TopdownError, match="stats/a is named for none of its data"):
+        new_shapes(config, {"train": "dump/raw/noisy"}, None)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "options"),
+    [
+        (None, {}),
+        (
+            "data/en_token_list/bpe_unigram500/tokens.txt",
+            {"token_type": "bpe", "bpemode": "unigram", "nbpe": "500"},
+        ),
+        ("data/token_list/char/tokens.txt", {"token_type": "char"}),
+        ("mine/tokens.txt", {}),
+    ],
+)
+def test_decoding_names_the_token_list(tokens, options):
+    phase = Phase("phase1", "bottom_up", "decoder", "phase0", 1, tokens=tokens)
+    cascade = SimpleNamespace(phase={"phase1": phase}.get)
+    directory = Path("exp/x_topdown/phase1")
+    assert _token_options(cascade, directory, {}) == options
+    assert "token_type" not in _token_options(cascade, directory, {"token_type": "word"})
