@@ -1,6 +1,5 @@
 """Every shipped plan on every model that it names or that stands beside it: it can be trained."""
 
-import argparse
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +22,9 @@ PLANS = sorted(
     ]
 )
 
+# Plans that are named for what they do, not for their model.
+MODEL_OF = {"clean_to_noisy": "transformer"}
+
 
 def models_of(plan: Path) -> dict[str, dict[str, object]]:
     """Training configs by name: those beside the plan whose name has the plan's."""
@@ -33,7 +35,7 @@ def models_of(plan: Path) -> dict[str, dict[str, object]]:
             "transformer": tiny.lm_config("transformer"),
             "awd_lstm": yaml.safe_load((ROOT / "conf/lm/awd_lstm_small.yaml").read_text()),
         }
-    words = plan.stem.removesuffix("_controls")
+    words = MODEL_OF.get(plan.stem, plan.stem.removesuffix("_controls"))
     # Recipes of language models are called lm1.
     task = "lm" if plan.parents[2].name.startswith("lm") else "asr"
     paths = plan.parent.parent.glob(f"**/train_{task}*{words}*.yaml")
@@ -74,9 +76,8 @@ def test_a_shipped_plan_can_be_trained(plan: Path, name: str, espnet: None, tmp_
     task = "lm" if "lm" in config else "asr"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     # Few tokens and features: neither names of layers nor ties depend on them.
-    asked = argparse.Namespace(
-        config=tmp_path / "config.yaml", task=task, vocab_size=8, input_size=None, plan=None
-    )
+    words = ["--config", str(tmp_path / "config.yaml"), "--task", task, "--vocab_size", "8"]
+    asked = model_facts.get_parser().parse_args([*words, "--output", "none"])
     facts = ModelFacts(model_facts.model_facts(asked))
     read = read_plan(plan)
     phases = expand(read, facts.names, 0, held=facts.held_from_above())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# fsdd, from clean speech to noise: a base on clean strings, then phases that keep its classifier and
-# are trained on the same strings in babble of 10, 5 and 0 dB, with controls on the same data.
+# fsdd, from clean speech to noise: a base on clean strings, then phases that keep its classifier
+# and are trained on the same strings in babble of 10, 5 and 0 dB, with controls on the same data.
 #   FSDD=free-spoken-digit-dataset.tar.xz ./run_clean_to_noisy.sh
 #   ./run_clean_to_noisy.sh --stage 18 --jobs 2    from the cascade on
 # Other options are those of run.sh. The data is made where dump/raw lacks it; remove data/*_clean,
