@@ -1,6 +1,7 @@
 """Imports between the package's folders run one way, from the commands down to the plan."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import espnet_topdown
@@ -56,3 +57,9 @@ def test_imports_between_folders_run_one_way() -> None:
     files = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
     assert len(files) > 50
     assert [line for path in files for line in against_the_order(path)] == []
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """Pytest would import the second under the name of the first."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
