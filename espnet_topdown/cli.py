@@ -18,6 +18,7 @@ from espnet_topdown.cascade import asked, costs, gpus, text
 from espnet_topdown.cascade.base_check import base_change
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import decode
+from espnet_topdown.cascade.follow import follow
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.model_facts import find_model_facts
@@ -186,6 +187,9 @@ def _reopen(directory: Path) -> Cascade:
 
 def _status(args: Namespace) -> None:
     cascade = _reopen(args.dir)
+    if args.follow:
+        follow(cascade)
+        return
     print(text.status(cascade, cascade.read_records()))
 
 

@@ -190,8 +190,11 @@ def _add_run(commands: Commands) -> None:
 
 
 def _add_status(commands: Commands) -> None:
-    status = "where a cascade stands: epochs, dev criterion, time left"
-    _add_dir(commands.add_parser("status", help=status))
+    summary = "where a cascade stands: epochs, dev criterion, time left"
+    status = commands.add_parser("status", help=summary)
+    _add_dir(status)
+    follow = "show it until the cascade ends, with what trains now, on which GPU, and what waits"
+    status.add_argument("--follow", action="store_true", help=follow)
 
 
 def _add_decode(commands: Commands) -> None:

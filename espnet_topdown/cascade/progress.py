@@ -58,22 +58,10 @@ class Display:
         if not self.is_terminal or time.monotonic() - self.drawn < REFRESH_S:
             return
         self.drawn = time.monotonic()
-        line = "; ".join(self._standing(phase) for phase in phases)
+        line = "; ".join(standing(self.cascade, phase) for phase in phases)
         # Blanks cover what is left of a longer line before.
         print("\r" + line.ljust(self.width), end="", file=sys.stderr, flush=True)
         self.width = len(line)
-
-    def _standing(self, phase: Phase) -> str:
-        """``phase1 epoch 3/10 acc 0.8123, 5 minutes left``, as far as its log tells."""
-        progress = read_progress(self.cascade.paths.phase_dir(phase.name) / "train.log")
-        if progress is None:
-            return f"{phase.name} starting"
-        criterion = self.cascade.criterion
-        curve = criterion.curve(progress.results)
-        latest = curve[-1] if curve else None
-        dev = "" if latest is None else f" {criterion.metric} {latest:.4f}"
-        left = f", {progress.time_left} left" if progress.time_left else ""
-        return f"{phase.name} epoch {progress.epoch}/{progress.max_epoch}{dev}{left}"
 
     def close(self) -> None:
         """End the line that rewrites itself."""
@@ -85,3 +73,29 @@ class Display:
         """Print a line of its own; the line that rewrites itself goes on below."""
         self.close()
         print(text, file=sys.stderr, flush=True)
+
+
+def standing(cascade: Cascade, phase: Phase) -> str:
+    """Where a training is, as far as its log tells.
+
+    Returns:
+        such as ``phase1 epoch 3/10 acc 0.8123 (phase 0 then 0.8011), 5 minutes left``.
+    """
+    progress = read_progress(cascade.paths.phase_dir(phase.name) / "train.log")
+    if progress is None:
+        return f"{phase.name} starting"
+    criterion = cascade.criterion
+    curve = criterion.curve(progress.results)
+    dev = ""
+    if curve and curve[-1] is not None:
+        dev = f" {criterion.metric} {curve[-1]:.4f}{_base_then(cascade, phase, len(curve))}"
+    left = f", {progress.time_left} left" if progress.time_left else ""
+    return f"{phase.name} epoch {progress.epoch}/{progress.max_epoch}{dev}{left}"
+
+
+def _base_then(cascade: Cascade, phase: Phase, epochs: int) -> str:
+    """The criterion of phase 0 after as many epochs, where both have one validation set."""
+    base = cascade.criterion.curve(cascade.facts.epochs)[:epochs]
+    if phase.valid_set is not None or len(base) < epochs or base[-1] is None:
+        return ""
+    return f" (phase 0 then {base[-1]:.4f})"

@@ -1,0 +1,133 @@
+"""A cascade watched while it is trained: redrawn in place on a terminal, appended elsewhere.
+
+What a phase and the whole cascade look like is said by `espnet_topdown.cascade.text` and
+`espnet_topdown.cascade.progress`.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+from espnet_topdown import files
+from espnet_topdown.cascade import text
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.judgement import Records
+from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.cascade.order import waits_of
+from espnet_topdown.cascade.progress import standing
+from espnet_topdown.experiment.phase_dir import LOCK
+from espnet_topdown.plan.plan import Phase
+
+REFRESH_S = 2.0
+# ECMA-48: to the beginning of so many lines above, and clear from there on.
+_UP_AND_CLEAR = "\x1b[{}F\x1b[J"
+
+
+def follow(cascade: Cascade) -> None:
+    """Show where a cascade stands until nobody trains it any more, or until Ctrl-C."""
+    shown = _Screen() if _is_terminal() else _Log()
+    try:
+        while True:
+            # Looked at first: what ends between the two is in the view.
+            goes_on = is_trained(cascade)
+            lines = view(cascade)
+            if not goes_on:
+                break
+            shown.show(lines)
+            time.sleep(REFRESH_S)
+    except KeyboardInterrupt:
+        # What is watched is not stopped by looking away.
+        print()
+        return
+    shown.end(lines)
+
+
+def is_trained(cascade: Cascade) -> bool:
+    """Whether a run holds the cascade, or a training that it left goes on."""
+    if files.holder(cascade.paths.lock) is not None:
+        return True
+    return any(_is_training(cascade, phase) for phase in cascade.phases)
+
+
+def view(cascade: Cascade) -> list[str]:
+    """The lines of ``status``, then what trains now, and what waits for what."""
+    records = cascade.read_records()
+    skipped = cascade.judge(records).skipped
+    now, waiting = [], []
+    for phase in cascade.phases:
+        if phase.name in records or phase.name in skipped:
+            continue
+        if _is_training(cascade, phase):
+            now.append(f"{standing(cascade, phase)}{_gpus(cascade, phase)}")
+        else:
+            waiting.append(_waits(cascade, phase, records))
+    lines = text.status(cascade, records).splitlines()
+    for heading, what in (("now:", now), ("waiting:", waiting)):
+        if what:
+            lines += ["", heading, *(f"  {line}" for line in what)]
+    return lines
+
+
+def _is_training(cascade: Cascade, phase: Phase) -> bool:
+    return files.holder(cascade.paths.phase_dir(phase.name) / LOCK) is not None
+
+
+def _waits(cascade: Cascade, phase: Phase, records: Records) -> str:
+    names = waits_of(cascade.phases, cascade.plan)[phase.name].names
+    missing = [name for name in names if name not in records]
+    return f"{phase.name} for {', '.join(missing) or 'a free place (run --jobs)'}"
+
+
+def _gpus(cascade: Cascade, phase: Phase) -> str:
+    """On which GPUs its last attempt was started, as far as the runner handed them out."""
+    start = Ledger(cascade.paths.ledger).last_attempts().get(phase.name, {})
+    count = start.get("ngpu") or 0
+    if not count:
+        return ""
+    names = start.get("CUDA_VISIBLE_DEVICES")
+    return f", on GPU {names}" if names else f", on {count} GPU{'s' if count > 1 else ''}"
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+class _Screen:
+    """Lines of a terminal that are drawn over one another."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def show(self, lines: Sequence[str]) -> None:
+        size = shutil.get_terminal_size()
+        # A line that wraps, or one above the screen, could not be drawn over; the newest are below.
+        fitting = [line[: size.columns - 1] for line in lines[-(size.lines - 1) :]]
+        self._clear()
+        print("\n".join(fitting), flush=True)
+        self.drawn = len(fitting)
+
+    def end(self, lines: Sequence[str]) -> None:
+        self._clear()
+        print("\n".join(lines), flush=True)
+
+    def _clear(self) -> None:
+        if self.drawn:
+            print(_UP_AND_CLEAR.format(self.drawn), end="")
+
+
+class _Log:
+    """A file or a pipe: gets the lines that are new since the last look."""
+
+    def __init__(self) -> None:
+        self.before: Sequence[str] = ()
+
+    def show(self, lines: Sequence[str]) -> None:
+        new = [line for line in lines if line and line not in self.before]
+        if new:
+            print("\n".join(new), flush=True)
+        self.before = lines
+
+    def end(self, lines: Sequence[str]) -> None:
+        self.show(lines)

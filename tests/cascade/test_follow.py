@@ -1,0 +1,177 @@
+"""A cascade is watched to its end: what trains now, what waits, in place or line by line."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_topdown import files
+from espnet_topdown.cascade import follow
+from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.cascade.model_facts import ModelFacts
+from espnet_topdown.cascade.paths import CascadePaths
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.plan.expansion import expand
+from espnet_topdown.plan.plan_file import parse_plan
+
+NAMES = ("encoder.0", "encoder.1", "decoder.0", "output")
+PLAN = "phases: [{cut: decoder}, {cut: encoder.1}, {control: restart, answers: [phase1]}]"
+CONFIG = {
+    "encoder": "rnn",
+    "seed": 0,
+    "max_epoch": 3,
+    "best_model_criterion": [["valid", "acc", "max"]],
+    "token_list": ["a"],
+    "train_data_path_and_name_and_type": [["gone.scp", "speech", "sound"]],
+}
+LOG = """\
+1/3epoch started
+1epoch results: [train] loss=2, [valid] acc=0.6
+2/3epoch started. Estimated time to finish: 5 minutes
+"""
+
+
+@pytest.fixture
+def cascade(tmp_path: Path) -> Cascade:
+    """A cascade of which nothing is trained yet, as its first run would have stored it."""
+    base = tmp_path / "exp"
+    base.mkdir()
+    (base / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    (base / "valid.acc.ave.pth").touch()
+    layers = [{"name": name, "parameters": 2, "notes": "", "tied_to": {}} for name in NAMES]
+    epochs = [{"epoch": number, "valid": {"acc": 0.4 + 0.1 * number}} for number in (1, 2, 3)]
+    empty = {"dropouts": {}, "notes": [], "parser_keys": [], "checkpoint_bytes": 0, "stamp": ""}
+    plan = parse_plan(PLAN)
+    made = Cascade(
+        base=Experiment.read(base),
+        plan=plan,
+        paths=CascadePaths(tmp_path / "cascade", base),
+        facts=ModelFacts({"layers": layers, "epochs": epochs, **empty}),
+        phases=expand(plan, NAMES, 0),
+        plan_file=tmp_path / "plan.yaml",
+    )
+    made.store()
+    return made
+
+
+@pytest.fixture
+def training(cascade: Cascade) -> Path:
+    """The first phase in its second epoch; the directory whose lock its trainer would hold."""
+    directory = cascade.paths.phase_dir("phase1")
+    (directory / "topdown").mkdir(parents=True)
+    (directory / "train.log").write_text(LOG)
+    Ledger(cascade.paths.ledger).append("start", "phase1", attempt=1, ngpu=2, threads=1)
+    return directory
+
+
+def test_the_view_tells_what_trains_and_what_waits_for_what(
+    cascade: Cascade, training: Path
+) -> None:
+    with files.locked(training / follow.LOCK, "training"):
+        lines = follow.view(cascade)
+    assert lines[lines.index("now:") :] == [
+        "now:",
+        "  phase1 epoch 2/3 acc 0.6000 (phase 0 then 0.5000), 5 minutes left, on 2 GPUs",
+        "",
+        "waiting:",
+        "  phase2 for phase1",
+        "  restart_phase1 for a free place (run --jobs)",
+    ]
+    details = {"attempt": 2, "ngpu": 1, "CUDA_VISIBLE_DEVICES": "3"}
+    Ledger(cascade.paths.ledger).append("start", "phase1", **details)
+    with files.locked(training / follow.LOCK, "training"):
+        assert ", 5 minutes left, on GPU 3" in "\n".join(follow.view(cascade))
+
+
+def test_a_pipe_gets_each_line_once_and_the_end(
+    cascade: Cascade,
+    training: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    looks = iter([True, True, True, False])
+    monkeypatch.setattr(follow, "is_trained", lambda _: next(looks))
+    monkeypatch.setattr(follow, "REFRESH_S", 0.0)
+    follow.follow(cascade)
+    out = capsys.readouterr().out
+    assert out.count("phase2 for phase1") == 1
+    assert out.count("phase   ") == 1
+    assert "\x1b" not in out
+    looks = iter([False])
+    follow.follow(cascade)
+    assert capsys.readouterr().out == out
+
+
+def test_a_cascade_is_trained_while_a_run_or_a_training_lives(
+    cascade: Cascade, training: Path
+) -> None:
+    assert not follow.is_trained(cascade)
+    for lock in (cascade.paths.lock, training / follow.LOCK):
+        with files.locked(lock, "training"):
+            assert follow.is_trained(cascade)
+
+
+class Terminal:
+    """``status --follow`` on a terminal of its own, and what it has written there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.ours, theirs = pty.openpty()
+        words = [sys.executable, "-m", "espnet_topdown", "status", str(directory), "--follow"]
+        size = {"TERM": "xterm", "COLUMNS": "60", "LINES": "40"}
+        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        environment = os.environ | size
+        self.process = subprocess.Popen(words, env=environment, start_new_session=True, **streams)
+        os.close(theirs)
+        self.written = ""
+
+    def read_until(self, text: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.written and time.monotonic() < deadline:
+            self.written += self._read()
+        assert text in self.written
+
+    def end(self) -> int:
+        status = self.process.wait(60)
+        while rest := self._read():
+            self.written += rest
+        os.close(self.ours)
+        return status
+
+    def _read(self) -> str:
+        try:
+            return os.read(self.ours, 65536).decode()
+        except OSError:  # nobody has the other side open
+            return ""
+
+
+def test_a_terminal_is_redrawn_in_place_until_the_training_ends(
+    cascade: Cascade, training: Path
+) -> None:
+    with files.locked(training / follow.LOCK, "training"):
+        terminal = Terminal(cascade.paths.directory)
+        terminal.read_until("waiting:")
+        terminal.read_until("\x1b[")
+    assert terminal.end() == 0
+    # Drawn over are as many lines as there were, none longer than the screen is wide.
+    drawn, after = terminal.written.split("\x1b[", 1)
+    lines = drawn.replace("\r\n", "\n").splitlines()
+    assert after.startswith(f"{len(lines)}F\x1b[J")
+    assert max(map(len, lines)) < 60
+    assert terminal.written.rstrip().endswith("restart_phase1 for a free place (run --jobs)")
+
+
+def test_ctrl_c_ends_the_watching_alone(cascade: Cascade, training: Path) -> None:
+    with files.locked(training / follow.LOCK, "training"):
+        terminal = Terminal(cascade.paths.directory)
+        terminal.read_until("waiting:")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 0
+    assert "Traceback" not in terminal.written
+    assert "KeyboardInterrupt" not in terminal.written
