@@ -18,13 +18,8 @@ from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest, reported
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import (
-    freeze,
-    model_layers,
-    phase_start,
-    pretrained,
-    vocabulary,
-)
+from espnet_topdown.training import freeze, learning_rates, model_layers, pretrained, vocabulary
+from espnet_topdown.training.kept import kept_of
 from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
 
@@ -167,12 +162,12 @@ def _try_freezing(model: torch.nn.Module, conf: TopdownConf, foreign: Collection
         TopdownError: as in the training.
     """
     order = model_layers.order_of(model, conf.layers)
-    sides, kept = phase_start.sides_and_kept(model, order, conf)
-    vocabulary.check_kept(kept, foreign)
+    own = kept_of(model, order, conf)
+    vocabulary.check_kept(own.tensors, foreign)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        if sides.frozen:
-            freeze.freeze(model, order, sides.frozen, kept)
+        if own.sides.frozen:
+            freeze.freeze(model, order, own.sides.frozen, own.frozen)
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
@@ -186,6 +181,9 @@ def _optimiser_fault(
     hint = "; give 'train: optim_conf' all that it takes (it replaces the base's whole)"
     try:
         (optimiser,) = task.build_optimizers(args, model)
+        has_factors = any(learning_rates.FACTOR in group for group in optimiser.param_groups)
+        if has_factors and (fault := _ratio_fault(task, args)):
+            return f"optim {args.optim} cannot be combined with kept_lr: {fault}"
         if args.scheduler is not None:
             what = f"scheduler {args.scheduler} with scheduler_conf {args.scheduler_conf}"
             hint = "; give 'train: scheduler_conf' all that it takes (it replaces the base's whole)"
@@ -195,6 +193,13 @@ def _optimiser_fault(
     except Exception as error:  # noqa: BLE001
         return f"{what} cannot be built: {error}{hint}"
     return None
+
+
+def _ratio_fault(task: type[TopdownTask], args: argparse.Namespace) -> str | None:
+    """Why the optimiser does not follow the learning rates of groups."""
+    probe = learning_rates.Probe()
+    plain = argparse.Namespace(**{**vars(args), "topdown_conf": {}})
+    return learning_rates.ratio_fault(probe, task.build_optimizers(plain, probe))
 
 
 if __name__ == "__main__":

@@ -289,6 +289,9 @@ class Cascade:
             tied=phase.tied,
             stop_early=bar.to_conf() if bar else None,
             tokens=phase.tokens,
+            keep=phase.keep,
+            draw=phase.draw,
+            kept_lr=phase.kept_lr,
         )
         parser_keys = self.facts.data["parser_keys"]
         config = self.base.phase_config(phase, conf, parser_keys, layers=self.plan.layers)

@@ -25,13 +25,15 @@ class Display:
         """Announce a training."""
         # The counts come before any epoch, so that they can be held against the plan.
         frozen, total = self.cascade.facts.frozen_parameters(phase)
-        cut = f", cut {phase.cut}" if phase.cut else ""
+        cut = f", cut {phase.parting}" if phase.parting else ""
+        sides = phase.sides(self.cascade.facts.names)
+        rate = f", kept_lr {sides.kept_lr}" if sides.learning else ""
         log = self.cascade.paths.phase_dir(phase.name) / "train.log"
         epochs = trained_epochs(log.parent)
         resumes = f", goes on after epoch {epochs}" if epochs else ""
         self.say(
-            f"{phase.name}: {phase.kind}{cut}, seed {phase.seed}, {frozen:,} of {total:,}"
-            f" parameters frozen{resumes}; log {log}"
+            f"{phase.name}: {phase.kind}{cut}{rate}, seed {phase.seed}, {frozen:,} of"
+            f" {total:,} parameters frozen{resumes}; log {log}"
         )
 
     def finished(self, phase: Phase, judgement: Judgement, stopped: str | None = None) -> None:

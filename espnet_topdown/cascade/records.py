@@ -71,6 +71,7 @@ def make_record(
         "phase": phase.name,
         "kind": phase.kind,
         "cut": phase.cut,
+        **_choices(phase),
         "seed": phase.seed,
         "parent": cascade.paths.relative(cascade.parent_dir(phase, records)),
         "key": read_begun(directory) or key(cascade, phase, records),
@@ -110,6 +111,12 @@ def _stop(
     reason = bar.told(curve, epoch) if bar and epoch is not None else None
     siblings = phase.stop.siblings if phase.stop else ()
     return {"epoch": epoch, "reason": reason, "compared_with": list(siblings)}
+
+
+def _choices(phase: Phase) -> dict[str, Any]:
+    """What a record says of layers by name and of factors; nothing where the plan says nothing."""
+    choices = {"keep": list(phase.keep), "draw": list(phase.draw), "kept_lr": phase.kept_lr}
+    return {key: value for key, value in choices.items() if value not in ([], None)}
 
 
 def _file_hashes(directory: Path) -> dict[str, str]:

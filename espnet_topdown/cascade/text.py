@@ -17,7 +17,7 @@ from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.experiment.phase_dir import LOCK, stopped_at
 from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.expansion import short_of_room
-from espnet_topdown.plan.kinds import BASE_KIND
+from espnet_topdown.plan.kinds import BASE_KIND, PLAIN
 from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.table import aligned
@@ -51,7 +51,8 @@ def _frozen_note(layer: Mapping[str, Any]) -> str:
 
 def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None = None) -> str:
     """The phases with what they freeze and draw; once judged, the dev criterion and verdict too."""
-    header = ["phase", "kind", "cut", "parent", *_reads_header(cascade), "seed", "frozen", "fresh"]
+    header = ["phase", "kind", "cut", *_rate_header(cascade), "parent", *_reads_header(cascade)]
+    header += ["seed", "frozen", "fresh"]
     if cascade.facts.loaded_by_base:
         header.append("loaded")
     header.append("epochs")
@@ -74,8 +75,9 @@ def _plan_base_row(cascade: Cascade) -> list[str]:
     frozen = cascade.facts.base_frozen
     trained = cascade.facts.total - frozen
     loaded = _loaded_cells(cascade, cascade.facts.loaded_by_base)
+    names = [BASE, BASE_KIND, "-", *("-" for _ in _rate_header(cascade)), "-"]
     reads = ["-" for _ in _reads_header(cascade)]
-    return [BASE, BASE_KIND, "-", "-", *reads, seed, f"{frozen:,}", f"{trained:,}", *loaded, epochs]
+    return [*names, *reads, seed, f"{frozen:,}", f"{trained:,}", *loaded, epochs]
 
 
 def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
@@ -83,10 +85,19 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
     epochs = cascade.max_epoch(phase)
     if phase.name in records:
         epochs = records[phase.name]["epochs"]
-    names = [phase.name, phase.kind, phase.cut or "-", phase.parent, *_reads_cells(cascade, phase)]
+    rates = [phase.sides(cascade.facts.names).kept_lr for _ in _rate_header(cascade)]
+    names = [phase.name, phase.kind, phase.parting or "-", *rates, phase.parent]
+    names += _reads_cells(cascade, phase)
     loaded = _loaded_cells(cascade, cascade.facts.loaded_layers(phase))
     sizes = [f"{frozen:,}", f"{total - frozen:,}", *loaded]
     return [*names, str(phase.seed), *sizes, str(epochs)]
+
+
+def _rate_header(cascade: Cascade) -> list[str]:
+    """A column for factors of kept layers, where the kinds of the phases do not tell them."""
+    kinds = {phase.kind for phase in cascade.phases}
+    is_said = any(phase.kept_lr is not None for phase in cascade.phases)
+    return ["kept_lr"] if is_said or not kinds <= set(PLAIN) else []
 
 
 def _reads_header(cascade: Cascade) -> list[str]:
@@ -140,6 +151,7 @@ def notes(cascade: Cascade) -> list[str]:
     if config.get("init_param"):
         lines.append(_init_param_note(cascade))
     lines += _loaded_notes(cascade)
+    lines += _rate_notes(cascade)
     if config.get("freeze_param"):
         frozen = ", ".join(config["freeze_param"])
         fate = "stays frozen in every phase"
@@ -211,6 +223,18 @@ def _loaded_notes(cascade: Cascade) -> list[str]:
     ]
 
 
+def _rate_notes(cascade: Cascade) -> list[str]:
+    """The factors of the phases whose kept layers learn at different ones, or by decay."""
+    lines = []
+    for phase in cascade.phases:
+        sides = phase.sides(cascade.facts.names)
+        rates = {name: sides.factor(name) for name in reversed(sides.kept)}
+        if len(set(rates.values())) > 1:
+            listed = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items())
+            lines.append(f"{phase.name}: factors on the learning rate of kept layers: {listed}")
+    return lines
+
+
 def _init_param_note(cascade: Cascade) -> str:
     """What becomes of the parameters that the base itself had started from, said loudly."""
     sources = ", ".join(map(str, cascade.base.config["init_param"]))
@@ -268,7 +292,7 @@ def status(cascade: Cascade, records: Records) -> str:
             if state.state == "failed":
                 failures.append(_failure(cascade, phase, last))
         cells = _reads_cells(cascade, phase)
-        rows.append([phase.name, phase.kind, phase.cut or "-", *cells, *state])
+        rows.append([phase.name, phase.kind, phase.parting or "-", *cells, *state])
     owner = files.holder(cascade.paths.lock)
     running = f"run by {owner}" if owner else "not running"
     return "\n".join([aligned(header, rows), *failures, f"best: {judgement.best}; {running}"])

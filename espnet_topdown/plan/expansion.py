@@ -4,14 +4,16 @@
 neither torch nor ESPnet is needed.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
-from espnet_topdown.plan.kinds import CONTROL, KINDS, TOP_DOWN
+from espnet_topdown.plan.kinds import CONTROL, KINDS, THAW
 from espnet_topdown.plan.layers import cut_index
 from espnet_topdown.plan.plan import BASE, SEED_STRIDE, UNTIED, Entry, Phase, Plan, seed_fault
+from espnet_topdown.plan.sides import KeptLr, idle_names, kind_of
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
 
 # Options in which trainings must agree, where their epochs are compared.
@@ -84,16 +86,34 @@ class _Expansion:
         if entry.control:
             self._add_controls(entry, entry.control)
         elif entry.sweep:
-            for cut in entry.sweep:
-                self._add_candidate(entry, cut, in_sweep=True)
+            self._add_several(entry, entry.sweep, in_sweep=True)
         elif entry.every:
-            for cut in self._every(entry, entry.every):
-                self._add_candidate(entry, cut)
+            self._add_several(entry, self._every(entry, entry.every))
         else:
-            self._add_candidate(entry, str(entry.cut))
+            self._add_candidate(entry, entry.cut)
+
+    def _add_several(self, entry: Entry, cuts: Sequence[str], *, in_sweep: bool = False) -> None:
+        """A candidate for each cut; each takes of `kept_lr` what names a layer that it keeps."""
+        # The cut decides nothing about the kind; what is left of kept_lr there must not either.
+        entry = replace(entry, kind=_kind(entry))
+        used: set[str] = set()
+        for cut in cuts:
+            kept = Phase("", _kind(entry), cut, BASE, 0).sides(self.names).kept
+            idle = idle_names(entry.kept_lr, self.names, kept)
+            own = _without(entry.kept_lr, idle)
+            used |= set(own) if isinstance(own, Mapping) else set()
+            self._add_candidate(replace(entry, kept_lr=own), cut, in_sweep=in_sweep)
+        if isinstance(entry.kept_lr, Mapping):
+            unused = [name for name in entry.kept_lr if name not in used]
+            if unused and cuts:
+                self.faults.append(
+                    f"kept_lr names {', '.join(unused)}, of which none of the phases keeps anything"
+                )
 
     def _every(self, entry: Entry, every: int) -> list[str]:
         """Cuts from `start` down to `stop`, `every` layers apart."""
+        if _kind(entry) == THAW:
+            return self._every_thaw(entry, every)
         first = self._first_of_every(entry, every)
         last = cut_index(self.names, entry.stop) if entry.stop else self._lowest_cut(entry)
         # A plan is written for models of any depth: one cut at least, where there is room for one.
@@ -110,6 +130,29 @@ class _Expansion:
             self.faults.append(f"every: {every} gives no cut between {between}")
         return cuts
 
+    def _every_thaw(self, entry: Entry, every: int) -> list[str]:
+        """Cuts of a gradual thaw, each of which frees so many layers more, down to the lowest.
+
+        It begins with as many from the top, or below those that the phase before has trained.
+        """
+        last = cut_index(self.names, entry.stop) if entry.stop else 0
+        first = max(self._learned_top() - every, last)
+        if entry.start:
+            first = cut_index(self.names, entry.start)
+        cuts = [self.names[place] for place in range(first, last, -every)]
+        if first < last:
+            between = f"{self.names[max(first, 0)]} and {self.names[last]}"
+            self.faults.append(f"every: {every} gives no cut between {between}")
+            return []
+        return [*cuts, self.names[last]]
+
+    def _learned_top(self) -> int:
+        """Position from which upward the phase before trained all layers, but not all of them."""
+        before = self._candidates()[-1:]
+        frozen = before[0].sides(self.names).frozen if before else ()
+        held = [place for place, name in enumerate(self.names) if name in frozen]
+        return held[-1] + 1 if held else len(self.names)
+
     def _lowest_cut(self, entry: Entry) -> int:
         """Position of the lowest cut that leaves something to be drawn."""
         is_untied = (entry.tied or self.plan.tied) in UNTIED
@@ -122,7 +165,9 @@ class _Expansion:
         """Position of the first cut: as asked, or below the last cut, or the top stack's lowest."""
         if entry.start:
             return cut_index(self.names, entry.start)
-        cuts = [phase.cut for phase in self._candidates() if phase.cut]
+        # That of a thaw parts no kept from fresh layers.
+        parted = [phase for phase in self._candidates() if KINDS[phase.kind].has_cut]
+        cuts = [phase.cut for phase in parted if phase.cut]
         if cuts:
             return cut_index(self.names, cuts[-1]) - every
         if "decoder.0" in self.names:
@@ -132,7 +177,7 @@ class _Expansion:
     def _candidates(self) -> list[Phase]:
         return [phase for phase in self.phases if not phase.is_control]
 
-    def _add_candidate(self, entry: Entry, cut: str, *, in_sweep: bool = False) -> None:
+    def _add_candidate(self, entry: Entry, cut: str | None, *, in_sweep: bool = False) -> None:
         # Controls do not count: adding one changes neither names nor seeds of the candidates.
         number = len(self._candidates()) + 1
         is_one_of_several = entry.every or entry.sweep
@@ -140,13 +185,15 @@ class _Expansion:
             name = entry.name
         else:
             name = f"{entry.name or 'phase'}{number}"
+        kind = _kind(entry)
         # A sweep's cuts are compared with one another, so they start from one parent.
-        default_parent = BASE if in_sweep else self.plan.parent
+        has_own_parent = in_sweep or not KINDS[kind].has_parent
+        default_parent = BASE if has_own_parent else self.plan.parent
         default_seed = self.base_seed + SEED_STRIDE * number
         parent = self._parent(entry.parent or default_parent, name, valid=self._candidates())
         phase = Phase(
             name=name,
-            kind=TOP_DOWN,
+            kind=kind,
             cut=cut,
             parent=parent,
             seed=default_seed if entry.seed is None else entry.seed,
@@ -157,6 +204,9 @@ class _Expansion:
             data={**self.plan.data, **entry.data},
             tokens=entry.tokens or self.plan.tokens or self._tokens_of(parent),
             in_sweep=in_sweep,
+            keep=entry.keep or (),
+            draw=entry.draw or (),
+            kept_lr=_kept_lr(kind, entry),
         )
         self._add(phase)
 
@@ -196,14 +246,12 @@ class _Expansion:
                 continue
             answered = by_name[asked]
             name = f"{entry.name or kind}_{asked}"
-            # Its own cut where the control asks another question, such as a lower bottom_up.
-            cut = entry.cut or answered.cut
             default_parent = answered.parent if KINDS[kind].has_parent else BASE
             control = Phase(
                 name=name,
                 kind=kind,
                 role=CONTROL,
-                cut=cut if KINDS[kind].has_cut else None,
+                **_control_parting(entry, kind, answered),
                 # A control may go on with another control, a candidate may not.
                 parent=self._parent(entry.parent or default_parent, name, valid=self.phases),
                 seed=answered.seed if entry.seed is None else entry.seed,
@@ -214,14 +262,22 @@ class _Expansion:
                 data=answered.data,
                 tokens=answered.tokens,
                 answers=asked,
+                kept_lr=_kept_lr(kind, entry),
             )
             self._add(control)
 
     def _add(self, phase: Phase) -> None:
         self.phases.append(phase)
-        if phase.cut is None:
+        if KINDS[phase.kind].is_parted and not phase.parting:
+            self.faults.append(
+                f"{phase.name}: the phase that it answers, {phase.answers}, has no cut; give the"
+                " control one of its own, or name in 'answers' the phases that have one"
+            )
             return
-        fault = phase.sides(self.names).fault(phase.cut)
+        try:
+            fault = phase.sides(self.names).fault(phase.kind, phase.parting)
+        except TopdownError as error:
+            fault = str(error)
         if fault:
             self.faults.append(f"{phase.name}: {fault}")
 
@@ -288,3 +344,39 @@ class _Expansion:
             line.append(ancestor)
             ancestor = by_name.get(ancestor.parent)
         return {self.base_seed: BASE} | {other.seed: other.name for other in line[1:]}
+
+
+def _kind(entry: Entry) -> str:
+    """The kind of an item's candidates."""
+    return kind_of(asdict(entry))
+
+
+def _kept_lr(kind: str, entry: Entry) -> KeptLr | None:
+    """The factors that are asked for; a kind's own where it is neither frozen nor as the rest.
+
+    Said in the phase, so that its key holds the number.
+    """
+    own = KINDS[kind].kept_lr
+    default = None if own in (0, 1) else own
+    return default if entry.kept_lr is None else entry.kept_lr
+
+
+def _without(kept_lr: KeptLr | None, names: Collection[str]) -> KeptLr | None:
+    """The factors without those of `names`; None where none are left."""
+    if not isinstance(kept_lr, Mapping):
+        return kept_lr
+    left = {name: factor for name, factor in kept_lr.items() if name not in names}
+    return left or None
+
+
+def _control_parting(entry: Entry, kind: str, answered: Phase) -> dict[str, Any]:
+    """What parts the layers of a control: its own cut or names, or those of what it answers."""
+    if entry.cut or entry.keep or entry.draw:
+        return {"cut": entry.cut, "keep": entry.keep or (), "draw": entry.draw or ()}
+    if not KINDS[kind].is_parted:
+        return {"cut": None}
+    keep, draw = answered.keep, answered.draw
+    if KINDS[kind].keeps == "lower":
+        # The other side: what the phase draws is kept.
+        keep, draw = draw, keep
+    return {"cut": answered.cut, "keep": keep, "draw": draw}

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Keeps = Literal["upper", "lower", "all", "none"]
+Keeps = Literal["upper", "lower", "named", "all", "none"]
 Role = Literal["candidate", "control"]
 
 CANDIDATE: Role = "candidate"
 CONTROL: Role = "control"
 TOP_DOWN = "top_down"
+SLOW = "slow"
+NAMED = "named"
+THAW = "thaw"
 RESTART = "restart"
 # Phase 0's kind in tables and plots; no plan asks for it.
 BASE_KIND = "base"
@@ -40,19 +43,30 @@ class Kind:
 
     Args:
         keeps: the layers copied from the parent: those from the cut upward (``upper``), those below
-            it (``lower``), all or none. The others are drawn anew.
-        kept_lr: factor on the learning rate of the kept layers; 0 freezes them.
+            it (``lower``), those that the plan names, all or none. The others are drawn anew.
+        kept_lr: factor on the learning rate of the kept layers, unless the plan gives another; 0
+            freezes them.
         look: how it is drawn.
+        is_fixed: whether its name says the factor, so that a plan can give no other.
+        frees: whether a cut says from which layer upward its kept layers learn; those below are
+            frozen.
     """
 
     keeps: Keeps
     kept_lr: float
     look: Look
+    is_fixed: bool = False
+    frees: bool = False
 
     @property
     def has_cut(self) -> bool:
         """Whether a cut parts kept from fresh layers."""
         return self.keeps in ("upper", "lower")
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether some layers are kept and some fresh, parted by a cut or by their names."""
+        return self.has_cut or self.keeps == "named"
 
     @property
     def has_parent(self) -> bool:
@@ -64,20 +78,21 @@ class Kind:
         """Whether any layer is drawn anew, so that an ancestor's seed would repeat its start."""
         return self.keeps != "all"
 
-    @property
-    def freezes(self) -> bool:
-        """Whether the kept layers are frozen."""
-        return self.has_parent and self.kept_lr == 0
-
 
 KINDS: Mapping[str, Kind] = {
-    TOP_DOWN: Kind("upper", 0.0, Look("#E69F00", "s", "///")),
+    TOP_DOWN: Kind("upper", 0.0, Look("#E69F00", "s", "///"), is_fixed=True),
+    SLOW: Kind("upper", 0.1, Look("#CC79A7", "o", "++")),
+    NAMED: Kind("named", 0.0, Look("#7F7F7F", "p", "oo")),
+    THAW: Kind("all", 1.0, Look("#F0E442", "X", "**"), frees=True),
     RESTART: Kind("none", 1.0, Look("#56B4E9", "^", "...")),
     "continue": Kind("all", 1.0, Look("#009E73", "D", "xxx")),
-    "unfrozen": Kind("upper", 1.0, Look("#0072B2", "v", "\\\\\\")),
+    "unfrozen": Kind("upper", 1.0, Look("#0072B2", "v", "\\\\\\"), is_fixed=True),
     "bottom_up": Kind("lower", 0.0, Look("#D55E00", "P", "---")),
 }
-CONTROL_KINDS = tuple(name for name in KINDS if name != TOP_DOWN)
+# The controls that a study is expected to have.
+USUAL_CONTROLS = (RESTART, "continue", "unfrozen", "bottom_up")
+# Those whose kept layers all are frozen, or all learn as the rest, as the kind's name says.
+PLAIN = (TOP_DOWN, *USUAL_CONTROLS, BASE_KIND)
 BASE_LOOK = Look("#000000", "o", "")
 
 
@@ -96,4 +111,4 @@ def has_own_name(kind: str, name: str) -> bool:
 
     ``finetune_phase1`` is; ``restart_phase1`` is not.
     """
-    return kind in CONTROL_KINDS and not name.startswith(f"{kind}_")
+    return kind in KINDS and not name.startswith(f"{kind}_")

@@ -95,13 +95,42 @@ def cut_index(names: Sequence[str], cut: str) -> int:
         TopdownError: nothing has that name; the message lists the valid ones.
     """
     for position, name in enumerate(names):
-        if name == cut or name.startswith(cut + "."):
+        if _is_called(name, cut):
             return position
-    stacks = dict.fromkeys(name.split(".")[0] for name in names if "." in name)
     hint = ""
     if cut == "decoder" and "ctc" in names:
         hint = "this is a CTC-only model, whose top layer is 'ctc'; "
-    raise TopdownError(f"unknown cut '{cut}': {hint}{nearest(cut, [*reversed(names), *stacks])}")
+    raise TopdownError(f"unknown cut '{cut}': {hint}{nearest(cut, _valid(names))}")
+
+
+def layers_named(names: Sequence[str], asked: Iterable[str], key: str) -> tuple[str, ...]:
+    """The layers called one of `asked`, by their own names or their stacks', lowest first.
+
+    Args:
+        names: layer names, lowest first.
+        asked: names of layers or of stacks (``encoder``).
+        key: of the plan, for the message.
+
+    Raises:
+        TopdownError: nothing has one of the names; the message lists the valid ones.
+    """
+    asked = list(asked)
+    unknown = [word for word in asked if not any(_is_called(name, word) for name in names)]
+    if unknown:
+        listed = ", ".join(f"'{word}'" for word in unknown)
+        raise TopdownError(f"unknown layer {listed} in {key}: {nearest(unknown[0], _valid(names))}")
+    return tuple(name for name in names if any(_is_called(name, word) for word in asked))
+
+
+def _is_called(layer: str, asked: str) -> bool:
+    """Whether `asked` is the layer's name or that of its stack."""
+    return layer == asked or layer.startswith(f"{asked}.")
+
+
+def _valid(names: Sequence[str]) -> list[str]:
+    """What a layer can be asked for by: names from the output to the input, then stacks."""
+    stacks = dict.fromkeys(name.split(".")[0] for name in names if "." in name)
+    return [*reversed(names), *stacks]
 
 
 def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) -> bool:

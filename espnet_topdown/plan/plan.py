@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.plan.kinds import CANDIDATE, CONTROL, KINDS, Role
-from espnet_topdown.plan.layers import cut_index
+from espnet_topdown.plan.sides import KeptLr, Sides, parting
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
 
 DROPOUT = ("keep", "off")
@@ -21,48 +21,6 @@ INIT_PARAM = ("keep", "drop")
 BASE = "phase0"
 # ESPnet seeds epoch n with seed + n (train/trainer.py, run): neighbouring seeds repeat sequences.
 SEED_STRIDE = 1000
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Layer names on the two sides of a cut, lowest first.
-
-    Args:
-        kept: copied from the parent.
-        fresh: drawn anew.
-        frozen: the kept layers that are not updated: all of them, or none where the kind freezes
-            nothing.
-    """
-
-    kept: tuple[str, ...]
-    fresh: tuple[str, ...]
-    frozen: tuple[str, ...]
-
-    @classmethod
-    def of(cls, kind: str, cut: str | None, names: Sequence[str]) -> "Sides":
-        """The sides for a phase of `kind`, cut at `cut`, of a model with layers `names`.
-
-        Raises:
-            TopdownError: no layer or stack of layers is named `cut`.
-        """
-        row = KINDS[kind]
-        names = tuple(names)
-        if row.keeps == "none":
-            return cls(kept=(), fresh=names, frozen=())
-        if row.keeps == "all":
-            return cls(kept=names, fresh=(), frozen=())
-        at = cut_index(names, str(cut))
-        lower, upper = names[:at], names[at:]
-        kept, fresh = (upper, lower) if row.keeps == "upper" else (lower, upper)
-        return cls(kept=kept, fresh=fresh, frozen=kept if row.freezes else ())
-
-    def fault(self, cut: str) -> str | None:
-        """Why a phase cut at `cut` cannot have these sides; None where it can."""
-        if not self.fresh:
-            return f"a cut at '{cut}' keeps every layer, so nothing would be trained"
-        if not self.kept:
-            return f"a cut at '{cut}' keeps nothing; use kind restart for that"
-        return None
 
 
 def seed_fault(kind: str, seed: int, ancestors: Mapping[int, str]) -> str | None:
@@ -91,7 +49,8 @@ class Phase:
         kind: one of `KINDS`.
         role: a candidate can be accepted, be the best and be a parent; a control is compared with
             the phase that it answers and is none of these.
-        cut: lowest layer of the upper part; None for ``restart`` and ``continue``.
+        cut: lowest layer of the upper part; None for a kind without a cut, and where `keep` or
+            `draw` name layers instead.
         parent: name of the phase whose weights are kept, or ``best`` (best on dev when this phase
             starts).
         seed: ESPnet's ``--seed`` of this run.
@@ -105,6 +64,9 @@ class Phase:
         answers: for a control, the phase that it is compared with.
         in_sweep: independent of its neighbours; does not count for stopping.
         stop: what may end it early; None: it is trained in full.
+        keep: layers or stacks that are kept, in the place of a cut.
+        draw: those that are drawn, in the place of a cut.
+        kept_lr: factors on the learning rate of kept layers (see `Sides.of`); None: the kind's.
     """
 
     name: str
@@ -122,6 +84,9 @@ class Phase:
     in_sweep: bool = False
     role: Role = CANDIDATE
     stop: MedianStop | None = None
+    keep: tuple[str, ...] = ()
+    draw: tuple[str, ...] = ()
+    kept_lr: KeptLr | None = None
 
     @property
     def is_control(self) -> bool:
@@ -142,8 +107,19 @@ class Phase:
         return ", ".join(parts)
 
     def sides(self, names: Sequence[str]) -> Sides:
-        """What the cut makes of the model's layers."""
-        return Sides.of(self.kind, self.cut, names)
+        """What the phase makes of the model's layers.
+
+        Raises:
+            TopdownError: as `Sides.of`.
+        """
+        return Sides.of(
+            self.kind, self.cut, names, keep=self.keep, draw=self.draw, kept_lr=self.kept_lr
+        )
+
+    @property
+    def parting(self) -> str | None:
+        """What parts kept from fresh layers, for tables: the cut, or the layers that are named."""
+        return parting(self.cut, self.keep, self.draw)
 
 
 def _short(place: str) -> str:
@@ -153,7 +129,10 @@ def _short(place: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of a plan's ``phases``, with exactly one of `cut`, `every`, `sweep`, `control`.
+    """One item of a plan's ``phases``.
+
+    It has exactly one of `cut`, `every`, `sweep`, `control`, `keep` and `draw`, or a `kind` that
+    needs none.
 
     Args:
         cut: one phase, cut there; beside `control`, the control's cut.
@@ -165,6 +144,12 @@ class Entry:
         control: kind of a control, one for each phase that it answers.
         answers: names of the phases that `control` answers; None: all.
         stop_early: what may end the phases of a sweep, or the controls, but for the first of them.
+        keep: one phase that keeps these layers or stacks; beside `control`, the control's.
+        draw: one phase that draws these anew and keeps the others; beside `control`, the control's.
+        kind: of the phases, one of `KINDS`; None: what `kind_of` says.
+        kept_lr: as in `Phase`; names of which one of several phases keeps nothing are left out
+            there.
+        thaw: the same as `kind` thaw.
         name: the phase's name; where there are several, what their names begin with.
         parent, seed, dropout, tied, init_param, train, data, tokens: as in `Phase`; None: the
             plan's. A control's data and tokens are those of the phase that it answers.
@@ -178,6 +163,11 @@ class Entry:
     control: str | None = None
     answers: tuple[str, ...] | None = None
     stop_early: StopEarly | None = None
+    keep: tuple[str, ...] | None = None
+    draw: tuple[str, ...] | None = None
+    kind: str | None = None
+    kept_lr: KeptLr | None = None
+    thaw: bool | None = None
     name: str | None = None
     parent: str | None = None
     seed: int | None = None

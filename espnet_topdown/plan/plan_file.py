@@ -13,8 +13,10 @@ import yaml
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan import rules, stopping
+from espnet_topdown.plan.kinds import KINDS, THAW
 from espnet_topdown.plan.plan import Entry, Plan
 from espnet_topdown.plan.shipped import shipped_plans
+from espnet_topdown.plan.sides import choice_faults, kind_of
 from espnet_topdown.plan.stopping import StopEarly
 from espnet_topdown.yaml_text import load_yaml
 
@@ -103,7 +105,7 @@ def _plan(data: Mapping[str, Any]) -> Plan:
 
 def _entry(item: Mapping[str, Any]) -> Entry:
     values = _given(item, Entry)
-    for key in ("sweep", "answers"):
+    for key in ("sweep", "answers", "keep", "draw"):
         names = values.get(key)
         if isinstance(names, str):
             values[key] = (names,)
@@ -137,6 +139,8 @@ def _item_faults(item: Any, where: str) -> list[str]:
         return [f"{where} must be a mapping such as 'cut: decoder', not {item!r}"]
     values = _given(item, Entry)
     faults = check.unknown_keys(item, _known(Entry))
+    if values.get("thaw") and values.get("kind", THAW) != THAW:
+        faults.append(f"thaw: true is kind thaw, not {values['kind']}; leave one of them out")
     faults += _form_faults(values)
     if "control" in values:
         for key in rules.NOT_OF_CONTROLS:
@@ -146,6 +150,7 @@ def _item_faults(item: Any, where: str) -> list[str]:
                 )
     faults += check.faults(values, rules.ITEM)
     faults += _stop_faults(values)
+    faults += choice_faults(str(values.get("control") or kind_of(values)), values)
     if str(values.get("name")).casefold() in rules.TAKEN_NAMES:
         faults.append(f"the name '{values['name']}' is taken; give another")
     faults += _phase_faults(values)
@@ -154,10 +159,22 @@ def _item_faults(item: Any, where: str) -> list[str]:
 
 def _form_faults(values: Mapping[str, Any]) -> list[str]:
     forms = [form for form in rules.ITEM_FORMS if form in values]
-    if len(forms) == 1 or forms == ["cut", "control"]:
-        return []
+    if "control" in values:
+        if values.get("kind") or values.get("thaw"):
+            return ["is a control or a candidate: give control or kind, not both"]
+        # A control may have a cut or layers of its own.
+        forms.remove("control")
+        is_whole = len(forms) < 2 and "every" not in forms and "sweep" not in forms
+        return [] if is_whole else [_form_fault(["control", *forms])]
+    kind = kind_of(values)
+    needs_none = kind in KINDS and not KINDS[kind].is_parted
+    is_whole = len(forms) == 1 or (needs_none and not forms)
+    return [] if is_whole else [_form_fault(forms)]
+
+
+def _form_fault(forms: Sequence[str]) -> str:
     asked = ", ".join(forms) or "none"
-    return [f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {asked}"]
+    return f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {asked}"
 
 
 def _stop_faults(values: Mapping[str, Any]) -> list[str]:

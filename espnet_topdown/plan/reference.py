@@ -39,7 +39,10 @@ def reference() -> str:
         _section("In the header", rules.HEADER, Plan(entries=())),
         _section("In the header, for all phases, or in an item", rules.PHASE, Plan(entries=())),
         _section("In an item", rules.ITEM, Entry()),
-        _paragraph(f"An item has exactly one of {item_forms}, or `control` with `cut`."),
+        _paragraph(
+            f"An item has exactly one of {item_forms}; or `control` with `cut`, `keep` or `draw`;"
+            " or none of them, with a `kind` that keeps everything or nothing."
+        ),
         _section("In `train`", rules.TRAIN, None),
         _paragraph(
             f"And these of ESPnet's, as its training command takes them: {_other_options()}. What"

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from espnet_topdown import check
 from espnet_topdown.check import Must
-from espnet_topdown.plan.kinds import CONTROL_KINDS, KINDS
+from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, DROPOUT, INIT_PARAM, TIED
+from espnet_topdown.plan.sides import is_kept_lr
 from espnet_topdown.plan.stopping import BAR, FORM
 
 # What a phase's training may change: epochs, batch, optimiser, schedule, augmentation and logging.
@@ -38,8 +39,9 @@ TAKEN_NAMES = (
 DATA_PARTS = ("train", "valid")
 # What a control has of the phase that it answers, and never of its own.
 NOT_OF_CONTROLS = ("data", "tokens")
-# An item of 'phases' has exactly one of these, or a control with a cut of its own.
-ITEM_FORMS = ("cut", "every", "sweep", "control")
+# An item of 'phases' has exactly one of these, a control with a cut or layers of its own, or a kind
+# that needs none.
+ITEM_FORMS = ("cut", "every", "sweep", "control", "keep", "draw")
 
 
 def _is_path(value: object) -> bool:
@@ -108,6 +110,16 @@ _LAYERS = _key(
     ),
     "the layer order of a model outside the table; every parameter must have a layer",
     "layers: {encoder.0: [encoder.body.0], encoder.1: [encoder.body.1], output: [ctc]}",
+)
+_KEPT_LR = Must(
+    "a number from 0 (frozen) to 1 (as the rest), a mapping from layers or stacks to such numbers,"
+    " or {decay: NUMBER}",
+    is_kept_lr,
+)
+_KEPT_LR_MEANS = (
+    "factor on the learning rate of kept layers, in every step of any scheduler: 0 freezes them, 1"
+    " is the whole rate; one for all, one for each layer or stack, or a decay from each layer to"
+    " the one below it; without it, the kind's"
 )
 _DROPOUT = _key(
     check.one_of(DROPOUT),
@@ -186,8 +198,31 @@ HEADER = {
     "layers": _LAYERS,
 }
 ITEM = {
+    "kind": _key(
+        check.one_of(KINDS),
+        "what is kept and how fast it learns; without it, named with keep or draw, slow where"
+        " kept_lr is not 0, else top_down",
+        "{cut: decoder, kind: slow}",
+    ),
+    "keep": _key(
+        check.NAMES,
+        "one phase that keeps these layers or stacks, in the place of a cut, and draws the others",
+        "keep: [output, decoder.0]",
+    ),
+    "draw": _key(
+        check.NAMES,
+        "one phase that draws these layers or stacks, in the place of a cut, and keeps the others",
+        "draw: [encoder.embed, encoder.0]",
+    ),
+    "kept_lr": _key(_KEPT_LR, _KEPT_LR_MEANS, "{cut: decoder, kept_lr: {output: 0, decoder: 0.1}}"),
+    "thaw": _key(
+        check.SWITCH,
+        "the same as kind: thaw: keep everything and train what is above the cut, or all; with"
+        " every, so many layers more each phase, from the top downward",
+        "{every: 1, thaw: true}",
+    ),
     "control": _key(
-        check.one_of(CONTROL_KINDS),
+        check.one_of(KINDS),
         "a run of the same cost for each phase above, to compare it with; never best, never a"
         " candidate's parent",
         "control: restart",
@@ -270,6 +305,17 @@ TOPDOWN_CONF = {
         "the lowest layer of the upper part; of kinds that keep all or nothing, left out",
         "{parent: exp/asr_train_x, cut: encoder.6}",
     ),
+    "keep": _key(
+        check.NAMES,
+        "the layers or stacks that are kept, in the place of a cut",
+        "{parent: exp/asr_train_x, keep: [output, decoder.0]}",
+    ),
+    "draw": _key(
+        check.NAMES,
+        "the layers or stacks that are drawn, in the place of a cut",
+        "{parent: exp/asr_train_x, draw: [encoder.embed]}",
+    ),
+    "kept_lr": _key(_KEPT_LR, _KEPT_LR_MEANS, "{parent: exp/x, cut: decoder, kept_lr: 0.1}"),
     "parent_model": _key(
         check.NAME,
         f"{_PARENT_MODEL}, valid.acc.ave.pth, else valid.loss.ave.pth",

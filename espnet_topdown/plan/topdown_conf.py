@@ -12,7 +12,7 @@ from espnet_topdown import check
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan import rules
 from espnet_topdown.plan.kinds import KINDS, TOP_DOWN
-from espnet_topdown.plan.plan import Sides
+from espnet_topdown.plan.sides import PARTING, KeptLr, Sides, choice_faults, kind_of, parting
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class TopdownConf:
 
     Args:
         parent: experiment directory of the parent; may be absent for ``restart`` alone.
-        cut: lowest layer of the upper part, by its name or its stack's; absent for ``restart`` and
-            ``continue``.
-        kind: one of `KINDS`: ``top_down``, ``restart``, ``continue``, ``unfrozen``, ``bottom_up``.
+        cut: lowest layer of the upper part, by its name or its stack's; absent for a kind without a
+            cut, and where `keep` or `draw` name layers instead.
+        kind: one of `KINDS`; left out, what `kind_of` says.
         parent_model: model file in `parent`; None: ``valid.acc.ave.pth``, or ``valid.loss.ave.pth``
             where there is none.
         dropout: ``keep`` or ``off``, in the frozen layers.
@@ -32,6 +32,9 @@ class TopdownConf:
         layers: layer name -> name prefixes, lowest first, for a model outside the table.
         stop_early: dev values below which the training ends (`espnet_topdown.plan.stopping.Bar`).
         tokens: the training's token list, where it may be another than the parent's.
+        keep: layers or stacks that are kept, in the place of a cut.
+        draw: those that are drawn, in the place of a cut.
+        kept_lr: factors on the learning rate of kept layers (see `Sides.of`); None: the kind's.
     """
 
     parent: str | None = None
@@ -43,6 +46,9 @@ class TopdownConf:
     layers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stop_early: Mapping[str, Any] | None = None
     tokens: str | None = None
+    keep: Sequence[str] = ()
+    draw: Sequence[str] = ()
+    kept_lr: KeptLr | None = None
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> "TopdownConf":
@@ -57,25 +63,39 @@ class TopdownConf:
         faults += check.faults(values, rules.TOPDOWN_CONF)
         faults += _kind_faults(values)
         check.refuse(faults, "topdown_conf has faults")
-        return cls(**values)
+        for key in ("keep", "draw"):
+            if isinstance(values.get(key), str):
+                values[key] = [values[key]]
+        return cls(**{**values, "kind": kind_of(values)})
 
     def to_conf(self) -> dict[str, Any]:
         """The mapping that `from_conf` reads back, without what is None or empty."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, {})}
+        conf = {}
+        for key, value in asdict(self).items():
+            # Lists, since YAML's safe dumper writes no tuples.
+            plain = list(value) if isinstance(value, tuple) else value
+            if plain not in (None, {}, []):
+                conf[key] = plain
+        return conf
 
     def sides(self, names: Sequence[str]) -> Sides:
         """What the cut makes of the layers `names` (lowest first).
 
         Raises:
-            TopdownError: no layer or stack has the cut's name, or the phase would train nothing or
-                keep nothing.
+            TopdownError: as `Sides.of`, or the phase would train nothing or keep nothing.
         """
-        # A kind without a cut may well keep everything or nothing: its sides have no fault.
-        sides = Sides.of(self.kind, self.cut, names)
-        fault = sides.fault(self.cut) if self.cut else None
+        sides = Sides.of(
+            self.kind, self.cut, names, keep=self.keep, draw=self.draw, kept_lr=self.kept_lr
+        )
+        fault = sides.fault(self.kind, self.parting)
         if fault:
             raise TopdownError(fault)
         return sides
+
+    @property
+    def parting(self) -> str | None:
+        """What parts kept from fresh layers: the cut, or the layers that are named."""
+        return parting(self.cut, self.keep, self.draw)
 
     @property
     def unties(self) -> bool:
@@ -85,16 +105,18 @@ class TopdownConf:
 
 def _kind_faults(values: Mapping[str, Any]) -> list[str]:
     """What the kind needs and does not have, and the other way round."""
-    name = values.get("kind", TOP_DOWN)
-    # In a tuple, because YAML may have given a list, which no dict can look up.
-    if name not in tuple(KINDS):
-        return []
+    name = kind_of(values)
+    faults = choice_faults(name, values)
+    if name not in KINDS:
+        return faults
     kind = KINDS[name]
-    faults = []
-    if kind.has_cut and not values.get("cut"):
+    given = [key for key in PARTING if values.get(key)]
+    if kind.has_cut and not given:
         faults.append(f"kind {name} needs a cut, such as 'cut: decoder'")
-    if values.get("cut") and not kind.has_cut:
-        faults.append(f"kind {name} has no cut")
+    elif kind.is_parted and not given:
+        faults.append(f"kind {name} needs keep or draw, such as 'keep: [output]'")
+    elif kind.is_parted and len(given) > 1:
+        faults.append(f"one of {' and '.join(given)} can part kept from fresh layers, not both")
     if kind.has_parent and not values.get("parent"):
         faults.append(f"kind {name} needs a parent: the directory of a trained experiment")
     return faults

@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from espnet_topdown.plan.kinds import KINDS
-from espnet_topdown.plan.plan import Sides
+from espnet_topdown.plan.kinds import TOP_DOWN
 from espnet_topdown.results import plots
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.tables import log_digits
@@ -21,7 +20,7 @@ PHASE_WIDTH = 96
 GAP = 8
 CHARACTER = 7
 LINE_HEIGHT = 15
-LEGEND_WIDTH = 730
+LEGEND_WIDTH = 900
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem;
   color: #111 }
@@ -45,9 +44,16 @@ summary { font-weight: bold; font-size: 1.3em; margin: 1rem 0 }
   h2 { break-after: avoid }
 }
 """
-FILLS = {"frozen": "#0072B2", "kept": "url(#kept)", "loaded": "#CC79A7", "fresh": "#ffffff"}
+FILLS = {
+    "frozen": "#0072B2",
+    "slow": "#56B4E9",
+    "kept": "url(#kept)",
+    "loaded": "#CC79A7",
+    "fresh": "#ffffff",
+}
 WORDS = {
     "frozen": "kept and frozen",
+    "slow": "kept, trained slowly",
     "kept": "kept and trained",
     "loaded": "loaded, not drawn",
     "fresh": "fresh and trained",
@@ -109,7 +115,8 @@ def verdict(rows: Sequence[PhaseResult]) -> str:
     best = next((row for row in rows if row.best), None)
     if best is None or best.dev is None or not tried:
         return f"Phases finished: {len(tried)}; nothing is selected yet."
-    trained = f"{counted(len(tried), 'top-down phase')}, {counted(len(controls), 'control')}"
+    what = "top-down phase" if all(row.kind == TOP_DOWN for row in tried) else "phase"
+    trained = f"{counted(len(tried), what)}, {counted(len(controls), 'control')}"
     dev = f"{best.dev_name} {log_digits(best.dev)}"
     if best.is_base:
         return f"{trained}: none is better than phase 0 on dev ({dev})."
@@ -118,7 +125,8 @@ def verdict(rows: Sequence[PhaseResult]) -> str:
         dev += f" on {best.dev_set}"
     if base is not None:
         dev += f", phase 0 {log_digits(base)}"
-    return f"{trained}: dev selects {best.name}, cut {best.cut} ({dev})."
+    where = f", cut {best.cut}" if best.cut else f", {best.kind}"
+    return f"{trained}: dev selects {best.name}{where} ({dev})."
 
 
 def _image(file: str, png: bytes) -> str:
@@ -128,25 +136,27 @@ def _image(file: str, png: bytes) -> str:
     return f'<h2>{title.capitalize()}</h2><img alt="{escape(title)}" src="{source}">'
 
 
-def layer_state(row: PhaseResult, layers: Sequence[str], layer: str) -> str:
-    """What a phase did with a layer: "frozen", "kept", "loaded" or "fresh".
+def layer_state(row: PhaseResult, layer: str) -> str:
+    """What a phase did with a layer: "frozen", "slow", "kept", "loaded" or "fresh".
 
-    Kept is copied and trained on, loaded starts from a pre-trained checkpoint, fresh is drawn.
-
-    Args:
-        row: the phase.
-        layers: names of all layers, lowest first.
-        layer: one of them.
+    Kept is copied and trained on, slow the same at a factor of the learning rate, loaded starts
+    from a pre-trained checkpoint, fresh is drawn.
     """
-    # A tied tensor can freeze a layer below the cut, so what was recorded goes before the kind.
+    # A tied tensor can freeze a layer below the cut, so what was recorded goes before the rest.
     if layer in row.frozen:
         return "frozen"
     if layer in row.loaded:
         return "loaded"
-    if row.is_base or KINDS[row.kind].freezes:
+    if layer not in row.factors:
         return "fresh"
-    sides = Sides.of(row.kind, row.cut, layers)
-    return "kept" if layer in sides.kept else "fresh"
+    return "kept" if row.factors[layer] == 1 else "slow"
+
+
+def _layer_words(row: PhaseResult, layer: str) -> str:
+    """What a phase did with a layer, in words, with its factor where it learns at one."""
+    state = layer_state(row, layer)
+    factor = f", {row.factors[layer]:.3g} of the learning rate" if state == "slow" else ""
+    return f"{row.name}: {layer} {WORDS[state]}{factor}"
 
 
 def _layers(rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]]) -> str:
@@ -163,8 +173,11 @@ def _layers(rows: Sequence[PhaseResult], layer_rows: Sequence[tuple[str, int]]) 
         marks.append(_text(left - 8, y + 15, labels[name], anchor="end"))
         for column, row in enumerate(rows):
             x = left + (PHASE_WIDTH + GAP) * column
-            state = layer_state(row, names, name)
-            marks.append(_layer_mark(x, y, state, f"{row.name}: {name} {WORDS[state]}"))
+            state = layer_state(row, name)
+            marks.append(_layer_mark(x, y, state, _layer_words(row, name)))
+            if state == "slow":
+                middle = x + PHASE_WIDTH / 2
+                marks.append(_text(middle, y + 15, f"{row.factors[name]:.3g}", anchor="middle"))
     for column, row in enumerate(rows):
         middle = left + (PHASE_WIDTH + GAP) * column + PHASE_WIDTH / 2
         lines = titles[column]

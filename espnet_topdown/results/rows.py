@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ class PhaseResult:
     Args:
         name: its name in the cascade.
         kind: one of `KINDS`, or `BASE_KIND`.
-        cut: lowest layer of the upper part; None where the kind has none.
+        cut: lowest layer of the upper part, or the layers that are named instead; None where the
+            kind has none.
         frozen_share: frozen part of the parameters, 0 to 1.
         dev: dev criterion at its best epoch; None where training gave none.
         dev_name: name and direction of that criterion, such as "valid acc max".
@@ -51,6 +52,9 @@ class PhaseResult:
         base_dev: phase 0's dev value on `dev_set`; None where that is "", and over other tokens.
         stop_from: the first epoch after which the median rule could end it; None: it could not.
         stopped: the epoch after which it did.
+        kept_lr: the factors on the learning rate of its kept layers as tables have them; empty
+            where that was not recorded, and of phase 0.
+        factors: kept layer -> its factor, of those that learn.
     """
 
     name: str
@@ -79,6 +83,8 @@ class PhaseResult:
     base_dev: float | None = None
     stop_from: int | None = None
     stopped: int | None = None
+    kept_lr: str = ""
+    factors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_base(self) -> bool:
@@ -118,10 +124,11 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             continue
         directory = cascade.paths.phase_dir(phase.name)
         frozen, total = cascade.facts.frozen_parameters(phase)
+        sides = phase.sides(cascade.facts.names)
         row = PhaseResult(
             name=phase.name,
             kind=phase.kind,
-            cut=phase.cut,
+            cut=phase.parting,
             frozen_share=frozen / total,
             dev=judgement.dev[phase.name],
             dev_name=cascade.criterion.name,
@@ -144,6 +151,8 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             base_dev=cascade.measured.get((BASE, _dev_set(phase))),
             stop_from=phase.stop.from_epoch if phase.stop else None,
             stopped=stopped_at(record),
+            kept_lr=sides.kept_lr,
+            factors={name: sides.factor(name) for name in sides.learning},
         )
         rows.append(row)
     return rows
@@ -182,6 +191,8 @@ def _settings(phase: Phase) -> str:
         names.append("parent")
     # What records of older versions could not have is named where it is not left out.
     names += [name for name in ("data", "tokens") if getattr(phase, name)]
+    if phase.kept_lr is not None:
+        names.append("kept_lr")
     settings = {name: getattr(phase, name) for name in names}
     return json.dumps(settings, sort_keys=True, default=str)
 

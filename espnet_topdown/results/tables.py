@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from espnet_topdown.plan.kinds import CONTROL_KINDS
+from espnet_topdown.plan.kinds import PLAIN, USUAL_CONTROLS
 from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.results.compare import FEWEST, Cell, Change, SetComparison
 from espnet_topdown.results.effort import Effort, effort_to
@@ -48,8 +48,9 @@ def phases_table(
     """
     texts = list(dict.fromkeys(text for row in rows for text in row.perplexity or ()))
     reads = ["reads"] if any(row.reads for row in rows) else []
-    header = ["phase", "kind", "cut", *reads, "frozen", "dev", "accepted", "best", "seed", "epochs"]
-    header += ["time", "to phase 0's best", *(f"ppl {text}" for text in texts)]
+    rates = ["kept_lr"] if shows_kept_lr(rows) else []
+    header = ["phase", "kind", "cut", *rates, *reads, "frozen", "dev", "accepted", "best", "seed"]
+    header += ["epochs", "time", "to phase 0's best", *(f"ppl {text}" for text in texts)]
     body = []
     for row, base in zip(rows, bases(rows), strict=True):
         perplexity = row.perplexity or {}
@@ -57,13 +58,13 @@ def phases_table(
         effort = effort_to(row, None if base is None else rows[base])
         own = _phase_cells(row)
         names = len(_names(row))
-        told = [row.reads or "-" for _ in reads]
+        told = [row.kept_lr or "-" for _ in rates] + [row.reads or "-" for _ in reads]
         body.append((*own[:names], *told, *own[names:], _effort(effort), *cells))
     criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
     notes += _dev_set_notes(rows)
     if any(row.is_control for row in rows):
-        notes.append(f"Controls ({', '.join(CONTROL_KINDS)}) are never accepted or best.")
+        notes.append(f"Controls ({', '.join(USUAL_CONTROLS)}) are never accepted or best.")
     if any(
         not row.is_base and base is not None for row, base in zip(rows, bases(rows), strict=True)
     ):
@@ -71,6 +72,8 @@ def phases_table(
             "To phase 0's best: epochs, and their share of the time, until dev was as good as the"
             " best of phase 0; - where it never was."
         )
+    if rates:
+        notes.append("kept_lr: factor on the learning rate of the kept layers; 0 is frozen.")
     if len({row.parameters for row in rows}) > 1:
         notes.append(
             "The models differ in size (untied weights): their results are not those of equal"
@@ -111,6 +114,11 @@ def _stop_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
             "What the median rule could have stopped is compared with no other phase, but where the"
             " best is asked for: dev chose which of them were trained in full."
         )
+
+
+def shows_kept_lr(rows: Iterable[PhaseResult]) -> bool:
+    """Whether a phase's kept layers may learn at factors that its kind does not tell."""
+    return any(row.kind not in PLAIN or "to" in row.kept_lr.split() for row in rows)
 
 
 def _loaded_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:

@@ -42,7 +42,7 @@ NOT_STORED = ("directory", "dev_name", "hypotheses")
 # What earlier versions did not record.
 LATER = (
     *("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis"),
-    *("reads", "dev_set", "base_dev", "stop_from", "stopped"),
+    *("reads", "dev_set", "base_dev", "stop_from", "stopped", "kept_lr", "factors"),
 )
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
@@ -92,6 +92,8 @@ PHASE = {
     "base_dev": check.NUMBER,
     "stop_from": check.whole(1),
     "stopped": check.whole(1),
+    "kept_lr": check.TEXT,
+    "factors": check.MAPPING,
 }
 
 

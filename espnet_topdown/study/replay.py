@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.kinds import CONTROL_KINDS
+from espnet_topdown.plan.kinds import USUAL_CONTROLS
 from espnet_topdown.plan.stopping import Bar, StopEarly
 from espnet_topdown.results.questions import of_kind
 from espnet_topdown.results.rows import PhaseResult
@@ -111,7 +111,7 @@ def groups(records: Sequence[Record], full: int) -> Iterator[tuple[str, list[Var
     Seeds in which the rule was at work are left out: their curves are not whole.
     """
     whole = [record for record in records if not _has_rule(record)]
-    for name in (CANDIDATES, *CONTROL_KINDS):
+    for name in (CANDIDATES, *USUAL_CONTROLS):
         seeds = []
         for record in whole:
             curves = [_curve(phase) for phase in _members(record, name)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from espnet_topdown.plan.kinds import CONTROL_KINDS
+from espnet_topdown.plan.kinds import USUAL_CONTROLS
 from espnet_topdown.results import significance
 from espnet_topdown.results.questions import FROM_SCRATCH, best_phase, candidates
 from espnet_topdown.results.tables import p_text
@@ -236,7 +236,7 @@ def coverage(records: Sequence[Record]) -> list[str]:
     lines = [f"- Cut selected on dev, by seed: {cuts}."]
     phases = phases_of(records)
     kinds = {phase.kind for phase in phases}
-    lines += [f"- Control {kind}: not measured." for kind in CONTROL_KINDS if kind not in kinds]
+    lines += [f"- Control {kind}: not measured." for kind in USUAL_CONTROLS if kind not in kinds]
     if all(phase.dropout != "off" for phase in phases):
         lines.append("- Dropout off in the frozen layers: not measured.")
     return lines

@@ -5,7 +5,7 @@ The epochs are ESPnet's; what follows them is for `espnet_topdown.training.phase
 
 import itertools
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from espnet_topdown.experiment.config import training_key
 from espnet_topdown.experiment.phase_dir import BEGUN, REDO, START, holds_training
 from espnet_topdown.plan.freeze_param import fault, left_random
 from espnet_topdown.plan.layers import LayerOrder, layer_span
-from espnet_topdown.plan.plan import Sides
+from espnet_topdown.plan.sides import Sides
 from espnet_topdown.plan.ties import tie_of
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import checkpoint, freeze, model_layers, vocabulary
 from espnet_topdown.training.checkpoint import State
+from espnet_topdown.training.kept import kept_of
 from espnet_topdown.training.parent import Parent, read_parent
 from espnet_topdown.versions import versions
 
@@ -76,20 +77,21 @@ def begin(
     # The other ranks get the first one's tensors when their model is wrapped (torch/nn/parallel/
     # distributed.py, `_sync_module_states`), frozen ones too.
     parent = read_parent(model, order, conf, config) if writes else None
-    sides, kept = sides_and_kept(model, order, conf)
+    own = kept_of(model, order, conf)
+    sides = own.sides
     if parent is not None:
-        vocabulary.check_kept(kept, parent.foreign)
-        freeze.copy_tensors(model, parent.state, kept)
+        vocabulary.check_kept(own.tensors, parent.foreign)
+        freeze.copy_tensors(model, parent.state, own.tensors)
         if conf.tied == "untie_copy":
-            _copy_untied(model, config, parent.state, kept)
+            _copy_untied(model, config, parent.state, own.tensors)
     frozen: State = {}
     if conf.parent is not None and sides.frozen:
-        freeze.freeze(model, order, sides.frozen, kept)
+        freeze.freeze(model, order, sides.frozen, own.frozen)
         if conf.dropout == "off":
             _switch_dropout_off(model, order, sides.frozen)
     if parent is not None and sides.frozen:
         # The parent's tensors, which no step of this training can reach.
-        frozen = {name: parent.state[name] for name in kept}
+        frozen = {name: parent.state[name] for name in own.frozen}
     _check_freeze_param(model, order, sides, config)
     trainable = _trainable(model, order)
     # Taken before ESPnet resumes, so that a rerun has the start of the first run.
@@ -108,56 +110,8 @@ def begin(
     return begun
 
 
-def sides_and_kept(
-    model: torch.nn.Module, order: LayerOrder, conf: TopdownConf
-) -> tuple[Sides, tuple[str, ...]]:
-    """Kept, fresh and frozen layers of a phase, ties counted, and names of the kept tensors.
-
-    Raises:
-        TopdownError: an unknown cut, nothing to keep or to train, or weights tied across the cut
-            without a word on what to do.
-    """
-    sides = conf.sides(order.names)
-    kept = _kept_tensors(model, order, sides.kept, conf.tied)
-    return _with_ties(sides, order, kept), kept
-
-
-def _kept_tensors(
-    model: torch.nn.Module, order: LayerOrder, layers: Collection[str], tied: str | None
-) -> tuple[str, ...]:
-    """Names of the tensors copied from the parent: those of `layers` and the far ends of ties."""
-    kept = [tensor for layer in order.layers if layer.name in layers for tensor in layer.tensors]
-    crossing = freeze.crossing_ties(model, kept)
-    # Language models are tied by default: their matrix is frozen at both ends without asking.
-    is_lm = hasattr(model, "lm")
-    both_ends = tied == "freeze" or (tied is None and is_lm)
-    if crossing and not both_ends:
-        names = "; ".join(" = ".join(group) for group in crossing)
-        raise TopdownError(
-            f"weights are tied across the cut: {names}. Say what to do: 'tied: freeze' (both ends),"
-            " or for a model that ESPnet ties by an option 'tied: untie_draw' or 'tied:"
-            " untie_copy'"
-        )
-    ends = itertools.chain(*crossing)
-    return (*kept, *(name for name in ends if name not in kept))
-
-
-def _with_ties(sides: Sides, order: LayerOrder, kept: Sequence[str]) -> Sides:
-    """A layer whose tensors are all tied to kept ones is kept with them, and frozen with them."""
-    drawn = {layer.name for layer in order.layers if not set(layer.tensors) <= set(kept)}
-    held = tuple(name for name in sides.fresh if name not in drawn)
-    fresh = tuple(name for name in sides.fresh if name in drawn)
-    if held and not fresh:
-        raise TopdownError(
-            "nothing is left to train: the fresh layers are tied to frozen ones; cut higher, or"
-            " untie"
-        )
-    frozen = held + sides.frozen if sides.frozen else ()
-    return Sides(kept=held + sides.kept, fresh=fresh, frozen=frozen)
-
-
 def _copy_untied(
-    model: torch.nn.Module, config: Mapping[str, Any], parent: State, kept: Sequence[str]
+    model: torch.nn.Module, config: Mapping[str, Any], parent: State, kept: Collection[str]
 ) -> None:
     """Start the lower end of an untied pair from the parent's one matrix instead of afresh."""
     tie = tie_of(config)
@@ -213,6 +167,8 @@ def _start(begun: Begun, conf: TopdownConf, config: Mapping[str, Any]) -> dict[s
         "kept": list(begun.sides.kept),
         "fresh": list(begun.sides.fresh),
         "frozen": list(begun.sides.frozen),
+        # Only where a layer learns at a factor: what was begun before stays as it was.
+        **({"kept_lr": dict(begun.sides.slow)} if begun.sides.slow else {}),
         "start": checkpoint.state_fingerprint(begun.start),
         "versions": versions(),
     }
@@ -263,6 +219,14 @@ def _read_start(output_dir: Path) -> dict[str, Any]:
         ) from None
 
 
+def _slow(sides: Sides) -> str:
+    """The kept layers that learn, with their factors, for the log; empty without any."""
+    if not sides.learning:
+        return ""
+    rates = ", ".join(f"{name} {sides.factor(name):g}" for name in sides.learning)
+    return f" kept and trained, at a factor of the learning rate: {rates};"
+
+
 def _log(
     model: torch.nn.Module, order: LayerOrder, begun: Begun, conf: TopdownConf, seed: Any
 ) -> None:
@@ -275,8 +239,9 @@ def _log(
         path = begun.parent.directory / begun.parent.file
         source = f"{path} sha256 {begun.parent.hash[:16]}"
     logging.info(
-        f"top-down: {conf.kind}, cut {conf.cut or 'none'}, seed {seed}, parent {source};"
+        f"top-down: {conf.kind}, cut {conf.parting or 'none'}, seed {seed}, parent {source};"
         f" frozen: {', '.join(begun.sides.frozen) or 'none'} ({frozen:,} of {total:,} parameters);"
+        f"{_slow(begun.sides)}"
         f" fresh: {', '.join(begun.sides.fresh) or 'none'}{loaded};"
         f" dropout in frozen layers: {conf.dropout}; threads {torch.get_num_threads()}"
     )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.tasks.asr import ASRTask
 from espnet2.tasks.mt import MTTask
@@ -31,7 +32,8 @@ from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import pretrained, ranks, vocabulary
+from espnet_topdown.training import learning_rates, model_layers, pretrained, ranks, vocabulary
+from espnet_topdown.training.kept import kept_of
 from espnet_topdown.training.trainer import TopdownTrainer
 from espnet_topdown.warm.groups import told
 
@@ -86,6 +88,28 @@ class TopdownTask(AbsTask):
         if args.topdown_conf:
             for variable in ("WANDB_RUN_ID", "WANDB_NAME", "WANDB_RESUME"):
                 os.environ.pop(variable, None)
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """ESPnet's optimisers, with parameter groups for kept layers that learn at a factor.
+
+        Args:
+            args: of the training; its `topdown_conf` may be empty, or taken away.
+            model: as ESPnet built it, before its parameters are frozen.
+
+        Raises:
+            TopdownError: as `kept_of`, or an optimiser that can have no such groups.
+        """
+        optimizers = super().build_optimizers(args, model)
+        if vars(args).get("topdown_conf"):
+            conf = TopdownConf.from_conf(args.topdown_conf)
+            own = kept_of(model, model_layers.order_of(model, conf.layers), conf)
+            if own.factors and getattr(args, "sharded_ddp", False):
+                raise TopdownError("kept_lr and sharded_ddp exclude one another; leave one out")
+            learning_rates.split_groups(optimizers, model, own.factors)
+        return optimizers
 
     @classmethod
     def _work(cls, args: argparse.Namespace) -> None:

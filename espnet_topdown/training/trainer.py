@@ -23,7 +23,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import MACHINE
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import phase_end, phase_start, ranks, repair
+from espnet_topdown.training import learning_rates, phase_end, phase_start, ranks, repair
 from espnet_topdown.training.averages import counts_of
 
 
@@ -61,7 +61,8 @@ class TopdownTrainer(Trainer):
             default={},
             help=(
                 "One phase of top-down training: parent (experiment directory), cut (lowest layer"
-                " that is kept and frozen), kind, parent_model, dropout, tied, layers,"
+                " that is kept and frozen) or keep or draw (layers by name), kind, kept_lr (factor"
+                " on the learning rate of what is kept), parent_model, dropout, tied, layers,"
                 " stop_early. Empty: ordinary training"
             ),
         )
@@ -142,6 +143,7 @@ class TopdownTrainer(Trainer):
             return super().train_one_epoch(*args, **kwargs)
         _check_bar(options)
         before = kwargs["reporter"].get_total_count()
+        learning_rates.log_rates_of_steps(kwargs["reporter"], kwargs["optimizers"])
         # ESPnet itself would warn, stop here and count the training as done.
         all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
         if all_steps_are_invalid:

@@ -5,8 +5,8 @@ import pytest
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.expansion import expand as expand_plan
 from espnet_topdown.plan.expansion import short_of_room
-from espnet_topdown.plan.plan import Sides
 from espnet_topdown.plan.plan_file import parse_plan
+from espnet_topdown.plan.sides import Sides
 
 NAMES = ("encoder.embed", "encoder.0", "encoder.1", "encoder.2", "encoder.3", "decoder.0", "output")
 
@@ -110,7 +110,162 @@ def test_controls_answer_the_phases_named_with_their_settings():
     assert control.train == {"max_epoch": 9, "optim_conf": {"lr": 0.1}}
 
 
+def factors(phase) -> list[float]:
+    """Of the layers of `NAMES`, 1 for fresh ones."""
+    sides = phase.sides(NAMES)
+    return [sides.factor(name) for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("item", "kind", "kept", "rates"),
+    [
+        ("cut: decoder, kind: slow", "slow", 2, [1, 1, 1, 1, 1, 0.1, 0.1]),
+        ("cut: decoder, kept_lr: 0.3", "slow", 2, [1, 1, 1, 1, 1, 0.3, 0.3]),
+        ("cut: decoder, kept_lr: 0", "top_down", 2, [1, 1, 1, 1, 1, 0, 0]),
+        ("cut: decoder, kind: unfrozen", "unfrozen", 2, [1] * 7),
+        ("cut: encoder.3, kept_lr: {output: 0, encoder: 1}", "slow", 3, [1, 1, 1, 1, 1, 0.1, 0]),
+        # A layer's own name goes before its stack's, in whatever order they stand.
+        (
+            "kind: thaw, kept_lr: {encoder.2: 0.5, encoder: 0.2}",
+            "thaw",
+            7,
+            [0.2, 0.2, 0.2, 0.5, 0.2, 1, 1],
+        ),
+        ("kind: thaw", "thaw", 7, [1] * 7),
+        ("kind: thaw, cut: decoder", "thaw", 7, [0, 0, 0, 0, 0, 1, 1]),
+        ("cut: decoder, thaw: true", "thaw", 7, [0, 0, 0, 0, 0, 1, 1]),
+        (
+            "kind: thaw, cut: encoder.3, kept_lr: {decay: 0.5}",
+            "thaw",
+            7,
+            [0, 0, 0, 0, 0.25, 0.5, 1],
+        ),
+        ("kind: bottom_up, cut: encoder.1", "bottom_up", 2, [0, 0, 1, 1, 1, 1, 1]),
+        ("kind: bottom_up, cut: encoder.1, kept_lr: 0.2", "bottom_up", 2, [0.2, 0.2, *[1] * 5]),
+        ("kind: restart", "restart", 0, [1] * 7),
+        ("keep: [output, encoder.1]", "named", 2, [1, 1, 0, 1, 1, 1, 0]),
+        ("draw: encoder", "named", 2, [1, 1, 1, 1, 1, 0, 0]),
+        ("draw: [output], kept_lr: 1", "named", 6, [1] * 7),
+        (
+            "draw: [output], kept_lr: {decay: 0.5}",
+            "named",
+            6,
+            [1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1],
+        ),
+    ],
+)
+def test_a_candidate_keeps_what_it_says_at_the_factor_that_it_says(item, kind, kept, rates):
+    (phase,) = expand(f"phases: [{{{item}}}]")
+    assert (phase.kind, len(phase.sides(NAMES).kept)) == (kind, kept)
+    assert factors(phase) == pytest.approx(rates)
+    assert not phase.is_control
+
+
+def test_phases_of_any_kind_follow_one_another():
+    phases = expand("phases: [{cut: decoder}, {kind: thaw}, {cut: encoder.3}, {kind: restart}]")
+    assert [(p.name, p.kind, p.parent, p.seed) for p in phases] == [
+        ("phase1", "top_down", "phase0", 1007),
+        ("phase2", "thaw", "phase1", 2007),
+        ("phase3", "top_down", "phase2", 3007),
+        ("phase4", "restart", "phase0", 4007),
+    ]
+
+
+def test_every_goes_on_below_the_last_cut_whatever_was_thawed_between():
+    cuts = [p.cut for p in expand("phases: [{cut: decoder}, {kind: thaw}, {every: 2}]")]
+    assert cuts == ["decoder", None, "encoder.2", "encoder.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cuts"),
+    [
+        # From the top layer downward; the last frees everything.
+        ("[{every: 1, thaw: true}]", NAMES[::-1]),
+        ("[{every: 4, kind: thaw}]", ("encoder.2", "encoder.embed")),
+        ("[{every: 9, kind: thaw}]", ("encoder.embed",)),
+        ("[{every: 2, thaw: true, start: decoder, stop: encoder.2}]", ("decoder.0", "encoder.2")),
+        # Below what the phase before has trained of the top.
+        ("[{draw: [output]}, {every: 3, thaw: true}]", (None, "encoder.2", "encoder.embed")),
+        ("[{cut: decoder}, {every: 4, thaw: true}]", ("decoder", "encoder.2", "encoder.embed")),
+    ],
+)
+def test_a_gradual_thaw_frees_layers_from_the_top_downward(text, cuts):
+    phases = expand(f"phases: {text}")
+    assert [p.cut for p in phases] == list(cuts)
+    last = phases[-1]
+    assert last.sides(NAMES).frozen == NAMES[: NAMES.index(last.cut)]
+    assert last.sides(NAMES).fresh == ()
+
+
+def test_a_sweep_of_a_kind_takes_of_the_factors_what_each_cut_keeps():
+    text = "phases: [{sweep: [decoder, encoder.2], kept_lr: {encoder: 0.5, output: 0}}]"
+    phases = expand(text)
+    assert [(p.kind, p.in_sweep) for p in phases] == [("slow", True), ("slow", True)]
+    assert [factors(p)[3:] for p in phases] == [[1, 1, 0.1, 0], [0.5, 0.5, 0.1, 0]]
+
+
+def test_controls_of_named_layers_keep_the_same_layers_and_bottom_up_the_others():
+    text = "phases: [{keep: [output, encoder.1]}, {control: unfrozen}, {control: bottom_up}]"
+    _, unfrozen, bottom_up = expand(text)
+    assert unfrozen.sides(NAMES) == Sides(
+        kept=("encoder.1", "output"),
+        fresh=("encoder.embed", "encoder.0", "encoder.2", "encoder.3", "decoder.0"),
+        frozen=(),
+    )
+    assert bottom_up.sides(NAMES).fresh == ("encoder.1", "output")
+    assert bottom_up.parting == "draw output encoder.1"
+
+
+def test_a_control_can_have_factors():
+    text = "phases: [{cut: decoder}, {control: continue, kept_lr: 0.1}, {control: slow}]"
+    _, on, slow = expand(text)
+    assert set(factors(on)) == {0.1}
+    assert factors(slow) == [1, 1, 1, 1, 1, 0.1, 0.1]
+    assert on.is_control
+    assert slow.is_control
+
+
 MISFITS = {
+    "unknown layer to keep": (
+        "phases: [{keep: [output, decoder.1, encodr]}]",
+        "unknown layer 'decoder.1', 'encodr' in keep: did you mean encoder.1",
+    ),
+    "unknown layer with a factor": (
+        "phases: [{cut: decoder, kept_lr: {decodr: 0.5}}]",
+        "phase1: unknown layer 'decodr' in kept_lr",
+    ),
+    "a factor of a fresh layer": (
+        "phases: [{cut: decoder, kept_lr: {encoder: 0.5}}]",
+        "phase1: kept_lr names encoder, of which nothing is kept (kept: decoder.0, output)",
+    ),
+    "a factor that no cut of a sweep needs": (
+        "phases: [{sweep: [decoder, encoder.3], kept_lr: {encoder.0: 0.5, output: 1}}]",
+        "kept_lr names encoder.0, of which none of the phases keeps anything",
+    ),
+    "names of all layers": (
+        "phases: [{keep: [encoder, decoder, output]}]",
+        "phase1: 'keep encoder decoder output' keeps every layer",
+    ),
+    "all drawn": (
+        "phases: [{draw: [encoder, decoder, output]}]",
+        "'draw encoder decoder output' keeps nothing; use kind restart",
+    ),
+    "all frozen": (
+        "phases: [{kind: continue, kept_lr: 0}]",
+        "phase1: kind continue with kept_lr 0 keeps and freezes every layer",
+    ),
+    "a control that needs a cut, of a phase without one": (
+        "phases: [{kind: thaw}, {control: unfrozen}]",
+        "unfrozen_phase1: the phase that it answers, phase1, has no cut",
+    ),
+    "a fault beside that of another item": (
+        "phases: [{cut: decoder, kept_lr: {encoder: 0.5}}, {keep: [x]}]",
+        "phase2: unknown layer 'x' in keep",
+    ),
+    "a thaw without room": (
+        "phases: [{every: 1, thaw: true, start: encoder.1, stop: decoder}]",
+        "every: 1 gives no cut between encoder.1 and decoder.0",
+    ),
     "unknown cut": ("phases: [{cut: encoder.9}]", "unknown cut 'encoder.9'; did you mean"),
     "keeps everything": (
         "phases: [{cut: encoder.embed}]",

@@ -19,6 +19,11 @@ def test_a_plan_round_trips_through_yaml():
     - {every: 2, stop: encoder.0}
     - {sweep: [encoder.3, encoder.1], init_param: drop}
     - {control: restart, answers: [phase1]}
+    - {keep: [output, decoder.0], kept_lr: {output: 0, decoder: 0.1}}
+    - {draw: encoder.embed, kept_lr: {decay: 0.8}}
+    - {cut: decoder, kind: slow, kept_lr: 0.5}
+    - {every: 1, thaw: true}
+    - {control: continue, kept_lr: 0.1}
     """
     plan = parse_plan(text)
     assert plan.dropout == "off"
@@ -26,6 +31,41 @@ def test_a_plan_round_trips_through_yaml():
 
 
 FAULTS = {
+    "a factor above 1": ("phases: [{cut: a, kept_lr: 1.5}]", "kept_lr must be a number from 0"),
+    "a factor below 0": ("phases: [{cut: a, kept_lr: -0.1}]", "kept_lr must be a number from 0"),
+    "a factor that is text": ("phases: [{cut: a, kept_lr: slow}]", "kept_lr must be a number from"),
+    "a factor that is true": ("phases: [{cut: a, kept_lr: true}]", "kept_lr must be a number from"),
+    "a factor that is no number": ("phases: [{cut: a, kept_lr: .nan}]", "kept_lr must be a number"),
+    "a layer's factor above 1": ("phases: [{cut: a, kept_lr: {a: 2}}]", "kept_lr must be a number"),
+    "a decay of 0": ("phases: [{cut: a, kept_lr: {decay: 0}}]", "kept_lr must be a number"),
+    "a decay and more": ("phases: [{cut: a, kept_lr: {decay: 0.5, a: 1}}]", "or {decay: NUMBER}"),
+    "no factors": ("phases: [{cut: a, kept_lr: {}}]", "kept_lr must be a number"),
+    "factors of a kind that says them": (
+        "phases: [{cut: a, kind: top_down, kept_lr: 0.1}]",
+        "kind top_down means kept_lr 0, so no other can be given",
+    ),
+    "factors of a control that says them": (
+        "phases: [{cut: a}, {control: unfrozen, kept_lr: 0.1}]",
+        "kind unfrozen means kept_lr 1",
+    ),
+    "factors of nothing": ("phases: [{kind: restart, kept_lr: 1}]", "kind restart keeps nothing"),
+    "unknown kind": ("phases: [{cut: a, kind: slo}]", "kind 'slo' is unknown; did you mean slow"),
+    "kind a list": ("phases: [{cut: a, kind: [slow]}]", "kind ['slow'] is unknown"),
+    "kind and control": ("phases: [{control: slow, kind: slow}]", "give control or kind, not both"),
+    "thaw of another kind": (
+        "phases: [{cut: a, kind: slow, thaw: true}]",
+        "thaw: true is kind thaw, not slow",
+    ),
+    "thaw a number": ("phases: [{cut: a, thaw: 2}]", "thaw must be true or false, not 2"),
+    "a kind that needs a cut": ("phases: [{kind: slow}]", "exactly one of cut, every, sweep"),
+    "a cut of a kind without": ("phases: [{kind: continue, cut: a}]", "kind continue has no cut"),
+    "names of a kind without": ("phases: [{kind: thaw, keep: [a]}]", "kind thaw has no keep"),
+    "a cut beside names": ("phases: [{cut: a, keep: [b]}]", "it has cut, keep"),
+    "both names": ("phases: [{keep: [a], draw: [b]}]", "it has keep, draw"),
+    "a cut of named layers": ("phases: [{cut: a, kind: named}]", "give keep or draw, not a cut"),
+    "a control with two partings": ("phases: [{control: slow, cut: a, draw: b}]", "cut, draw"),
+    "a control of every": ("phases: [{control: slow, every: 1}]", "it has control, every"),
+    "names a number": ("phases: [{keep: 3}]", "keep must be a list of names, not 3"),
     "not a mapping": ("[1, 2]", "a plan is a mapping with 'phases'"),
     "not YAML": ("{a: [", "is not YAML"),
     "no phases": ("parent: best", "'phases' must be a list with at least one item"),
@@ -35,7 +75,7 @@ FAULTS = {
     "item is text": ("phases: [decoder]", "must be a mapping such as 'cut: decoder'"),
     "item without a choice": (
         "phases: [{seed: 3}]",
-        "exactly one of cut, every, sweep, control; it has none",
+        "exactly one of cut, every, sweep, control, keep, draw; it has none",
     ),
     "item with two choices": ("phases: [{cut: a, every: 2}]", "it has cut, every"),
     "cut is a number": ("phases: [{cut: 3}]", "cut must be a name, not 3"),

@@ -15,7 +15,26 @@ def test_yamls_bare_off_is_the_word():
     assert TopdownConf.from_conf({"kind": "restart", "dropout": False}).dropout == "off"
 
 
+@pytest.mark.parametrize(
+    ("conf", "kind"),
+    [
+        ({"cut": "decoder"}, "top_down"),
+        ({"cut": "decoder", "kept_lr": 0.5}, "slow"),
+        ({"keep": ["output"]}, "named"),
+        ({"draw": ["encoder.0"], "kept_lr": {"decay": 0.8}}, "named"),
+        ({"draw": ["encoder.0"], "kind": "slow", "kept_lr": 0}, "slow"),
+    ],
+)
+def test_layers_by_name_and_factors_are_read_and_written(conf, kind):
+    whole = {"parent": "exp/a", **conf}
+    read = TopdownConf.from_conf(whole)
+    assert read.to_conf() == {"dropout": "keep", **whole, "kind": kind}
+
+
 FAULTS = {
+    "named without names": ({"parent": "a", "kind": "named"}, "kind named needs keep or draw"),
+    "cut and names": ({"parent": "a", "cut": "b", "draw": ["c"]}, "one of cut and draw can part"),
+    "a factor above 1": ({"parent": "a", "cut": "b", "kept_lr": 2}, "kept_lr must be a number"),
     "unknown key": ({"cuts": "decoder"}, "unknown key 'cuts'; did you mean cut"),
     "unknown kind": ({"kind": "topdown"}, "kind 'topdown' is unknown; did you mean top_down"),
     "kind a list": ({"kind": ["restart"]}, "kind ['restart'] is unknown"),

@@ -19,6 +19,7 @@ from espnet_topdown.results.rows import PhaseResult  # noqa: E402
 
 LAYERS = [("embed", 10), ("encoder.0", 2000), ("decoder.0", 300), ("output", 40)]
 NAMES = [name for name, _ in LAYERS]
+UPPER = {"decoder.0": 1.0, "output": 1.0}
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -134,21 +135,27 @@ def test_verdict_counts_in_plurals(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "cut", "frozen", "states"),
+    ("kind", "cut", "frozen", "factors", "states"),
     [
-        ("base", None, (), "fresh fresh fresh fresh"),
-        ("top_down", "decoder", ("decoder.0", "output"), "fresh fresh frozen frozen"),
-        ("unfrozen", "decoder", (), "fresh fresh kept kept"),
-        ("continue", None, (), "kept kept kept kept"),
-        ("restart", None, (), "fresh fresh fresh fresh"),
-        ("bottom_up", "decoder", ("embed", "encoder.0"), "frozen frozen fresh fresh"),
+        ("base", None, (), {}, "fresh fresh fresh fresh"),
+        ("top_down", "decoder", ("decoder.0", "output"), {}, "fresh fresh frozen frozen"),
+        ("unfrozen", "decoder", (), UPPER, "fresh fresh kept kept"),
+        ("continue", None, (), dict.fromkeys(NAMES, 1.0), "kept kept kept kept"),
+        ("restart", None, (), {}, "fresh fresh fresh fresh"),
+        ("bottom_up", "decoder", ("embed", "encoder.0"), {}, "frozen frozen fresh fresh"),
+        ("slow", "decoder", (), {**UPPER, "output": 0.1}, "fresh fresh kept slow"),
     ],
 )
 def test_state_of_each_layer(
-    tmp_path: Path, kind: str, cut: str | None, frozen: tuple[str, ...], states: str
+    tmp_path: Path,
+    kind: str,
+    cut: str | None,
+    frozen: tuple[str, ...],
+    factors: dict[str, float],
+    states: str,
 ) -> None:
-    row = phase(tmp_path, "p1", kind, cut=cut, frozen=frozen)
-    assert " ".join(layer_state(row, NAMES, name) for name in NAMES) == states
+    row = phase(tmp_path, "p1", kind, cut=cut, frozen=frozen, factors=factors)
+    assert " ".join(layer_state(row, name) for name in NAMES) == states
 
 
 @pytest.mark.parametrize(
@@ -169,5 +176,5 @@ def test_a_fresh_layer_from_a_checkpoint_is_loaded_and_a_frozen_one_frozen(tmp_p
     row = phase(
         tmp_path, "p1", "top_down", cut="decoder", frozen=frozen, loaded=("embed", "encoder.0")
     )
-    states = [layer_state(row, NAMES, name) for name in NAMES]
+    states = [layer_state(row, name) for name in NAMES]
     assert states == ["frozen", "loaded", "frozen", "frozen"]

@@ -11,7 +11,7 @@ from epochs import CRITERIA, write_epochs
 from tiny_phases import frozen_in, phase, proof_of
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.plan import Sides
+from espnet_topdown.plan.sides import Sides
 from espnet_topdown.training import checkpoint
 from espnet_topdown.training.checkpoint import load_state
 from espnet_topdown.training.parent import Parent

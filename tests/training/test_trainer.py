@@ -1,14 +1,12 @@
 """The trainer: ESPnet's own without a phase; equal runs, kills, early stops and divergence."""
 
 import json
-import multiprocessing
-import os
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
-from tiny_phases import SHORT, conformer, epochs_of, phase, proof_of, start_of
+from tiny_phases import SHORT, conformer, epochs_of, killed, phase, proof_of, start_of
 
 from espnet_topdown.training.checkpoint import load_state
 
@@ -85,42 +83,6 @@ def test_diverged_training_is_an_error_that_says_so(base, train, tmp_path, capsy
     with pytest.raises(SystemExit):
         train(tmp_path / "p", config)
     assert "training has diverged" in capsys.readouterr().err
-
-
-def killed(data, directory, config, epoch: int) -> None:
-    """Train, and die by SIGKILL: after the first step of `epoch`, or before it where none is."""
-
-    def victim() -> None:
-        from espnet_topdown.bin import train
-        from espnet_topdown.training import trainer
-
-        original = trainer.Trainer.train_one_epoch.__func__
-        ours = trainer.TopdownTrainer.train_one_epoch.__func__
-
-        def one_step(iterator):
-            yield next(iterator)
-            os.kill(os.getpid(), 9)
-
-        def dies(cls, **kwargs):
-            if kwargs["reporter"].get_epoch() == epoch:
-                kwargs["iterator"] = one_step(iter(kwargs["iterator"]))
-            return original(cls, **kwargs)
-
-        def dies_before(cls, **kwargs):
-            try:
-                return ours(cls, **kwargs)
-            except trainer._Stopped:
-                os.kill(os.getpid(), 9)
-
-        trainer.Trainer.train_one_epoch = classmethod(dies)
-        trainer.TopdownTrainer.train_one_epoch = classmethod(dies_before)
-        train.main(tiny.command(data, directory, config))
-
-    process = multiprocessing.get_context("fork").Process(target=victim)
-    process.start()
-    process.join()
-    assert process.exitcode == -9
-    assert not (directory / "topdown" / "proof.json").exists()
 
 
 def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(

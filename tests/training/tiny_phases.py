@@ -1,6 +1,8 @@
 """Phases of a tiny conformer with BatchNorm: configs, and what a phase leaves in its directory."""
 
 import json
+import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,39 @@ def frozen_in(directory: Path) -> set[str]:
 def epochs_of(directory: Path) -> int:
     """How many epochs a phase was trained for."""
     return len(json.loads((directory / "topdown" / "epochs.json").read_text()))
+
+
+def killed(data: Path, directory: Path, config: dict[str, object], epoch: int) -> None:
+    """Train, and die by SIGKILL: after the first step of `epoch`, or before it where none is."""
+
+    def victim() -> None:
+        from espnet_topdown.bin import train
+        from espnet_topdown.training import trainer
+
+        original = trainer.Trainer.train_one_epoch.__func__
+        ours = trainer.TopdownTrainer.train_one_epoch.__func__
+
+        def one_step(iterator):
+            yield next(iterator)
+            os.kill(os.getpid(), 9)
+
+        def dies(cls, **kwargs):
+            if kwargs["reporter"].get_epoch() == epoch:
+                kwargs["iterator"] = one_step(iter(kwargs["iterator"]))
+            return original(cls, **kwargs)
+
+        def dies_before(cls, **kwargs):
+            try:
+                return ours(cls, **kwargs)
+            except trainer._Stopped:
+                os.kill(os.getpid(), 9)
+
+        trainer.Trainer.train_one_epoch = classmethod(dies)
+        trainer.TopdownTrainer.train_one_epoch = classmethod(dies_before)
+        train.main(tiny.command(data, directory, config))
+
+    process = multiprocessing.get_context("fork").Process(target=victim)
+    process.start()
+    process.join()
+    assert process.exitcode == -9
+    assert not (directory / "topdown" / "proof.json").exists()

@@ -1,0 +1,120 @@
+"""Which tensors of a built model a phase keeps, freezes and slows down, its ties counted.
+
+Layers come from the plan's words (`espnet_topdown.plan.sides`); a tensor that is one in memory with
+another goes with it. Nothing is changed here.
+"""
+
+import itertools
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.layers import LayerOrder
+from espnet_topdown.plan.sides import Sides
+from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.training import freeze
+from espnet_topdown.training.model_layers import tied_groups
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What becomes of a model's layers and tensors in a phase.
+
+    Args:
+        sides: kept, fresh, frozen and slow layers, ties counted.
+        tensors: names of the tensors that are copied from the parent.
+        frozen: names of those that are not updated.
+        factors: tensor -> factor on its learning rate, of those between 0 and 1.
+    """
+
+    sides: Sides
+    tensors: tuple[str, ...]
+    frozen: tuple[str, ...]
+    factors: Mapping[str, float]
+
+
+def kept_of(model: torch.nn.Module, order: LayerOrder, conf: TopdownConf) -> Kept:
+    """What a phase keeps of a model.
+
+    Raises:
+        TopdownError: an unknown cut or layer, nothing to keep or to train, or weights tied across
+            the cut, or between layers of different factors, without a word on what to do.
+    """
+    sides = conf.sides(order.names)
+    tensors = _kept_tensors(model, order, sides.kept, conf.tied)
+    factors = _factors(model, order, sides, tensors)
+    return Kept(
+        sides=_with_ties(sides, order, factors),
+        tensors=tensors,
+        frozen=tuple(name for name in tensors if factors[name] == 0),
+        factors={name: factor for name, factor in factors.items() if 0 < factor < 1},
+    )
+
+
+def _kept_tensors(
+    model: torch.nn.Module, order: LayerOrder, layers: Collection[str], tied: str | None
+) -> tuple[str, ...]:
+    """Names of the tensors copied from the parent: those of `layers` and the far ends of ties."""
+    kept = [tensor for layer in order.layers if layer.name in layers for tensor in layer.tensors]
+    crossing = freeze.crossing_ties(model, kept)
+    # Language models are tied by default: their matrix is frozen at both ends without asking.
+    is_lm = hasattr(model, "lm")
+    both_ends = tied == "freeze" or (tied is None and is_lm)
+    if crossing and not both_ends:
+        names = "; ".join(" = ".join(group) for group in crossing)
+        raise TopdownError(
+            f"weights are tied across the cut: {names}. Say what to do: 'tied: freeze' (both ends),"
+            " or for a model that ESPnet ties by an option 'tied: untie_draw' or 'tied:"
+            " untie_copy'"
+        )
+    ends = itertools.chain(*crossing)
+    return (*kept, *(name for name in ends if name not in kept))
+
+
+def _factors(
+    model: torch.nn.Module, order: LayerOrder, sides: Sides, tensors: Collection[str]
+) -> dict[str, float]:
+    """The factor of each kept tensor; the far end of a tie has the kept end's.
+
+    Raises:
+        TopdownError: one matrix is in kept layers of different factors.
+    """
+    factors: dict[str, float] = {}
+    for layer in order.layers:
+        if layer.name in sides.kept:
+            factors |= dict.fromkeys(layer.tensors, sides.factor(layer.name))
+    for group in tied_groups(model):
+        own = {name: factors[name] for name in group if name in factors}
+        if len(set(own.values())) > 1:
+            listed = ", ".join(f"{name} {factor:g}" for name, factor in own.items())
+            raise TopdownError(
+                f"one matrix cannot learn at different rates: {listed} are tied; give their layers"
+                " the same kept_lr, or 'tied: untie_copy' where ESPnet ties them by an option"
+            )
+        for factor in own.values():
+            factors |= {name: factor for name in group if name in tensors}
+    return factors
+
+
+def _with_ties(sides: Sides, order: LayerOrder, factors: Mapping[str, float]) -> Sides:
+    """A layer whose tensors are all tied to kept ones is kept with them, and learns as they do."""
+    held = {}
+    for layer in order.layers:
+        if layer.name in sides.fresh and factors.keys() >= set(layer.tensors):
+            held[layer.name] = max(factors[tensor] for tensor in layer.tensors)
+    fresh = tuple(name for name in sides.fresh if name not in held)
+    if held and not fresh:
+        raise TopdownError(
+            "nothing is left to train: the fresh layers are tied to frozen ones; cut higher, or"
+            " untie"
+        )
+    frozen = tuple(name for name, factor in held.items() if factor == 0)
+    slow = {name: factor for name, factor in held.items() if 0 < factor < 1}
+    return Sides(
+        kept=(*held, *sides.kept),
+        fresh=fresh,
+        frozen=(*frozen, *sides.frozen),
+        slow=slow | dict(sides.slow),
+    )
