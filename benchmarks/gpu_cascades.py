@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,13 +87,27 @@ def _cascade(options: argparse.Namespace, name: str, work: Path, data: Path) -> 
     for other in others:
         gaps = [_difference(work / "first" / p, work / other / p) for p in ("phase1", "phase2")]
         differences[other] = max(gaps)
-    is_same = not any(differences.values())
-    # A GPU may sum in another order; on a CPU with as many threads the promise is bit-identity.
     return {
-        "ok": killed and (is_same or options.device == "cuda"),
+        "ok": killed and is_as_promised(differences, options.device),
         "killed_in_time": killed,
         "largest_difference": differences,
     }
+
+
+def is_as_promised(differences: Mapping[str, float], device: str) -> bool:
+    """Whether killed and repeated cascades differ from the first no more than they may.
+
+    On a CPU with as many threads not at all. On a GPU a resumed training may differ only where one
+    that nobody disturbed does: then the kernels add in another order each time.
+
+    Args:
+        differences: the largest of any weight, by run: ``killed``, and ``again`` where it was run.
+        device: ``cpu`` or ``cuda``.
+    """
+    if not any(differences.values()):
+        return True
+    is_gpu = device == "cuda"
+    return is_gpu and differences.get("again", 0.0) > 0.0
 
 
 def _call(command: Sequence[str]) -> None:

@@ -21,6 +21,40 @@ def results(out: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory of the scripts on the path."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+
+
+@pytest.mark.usefixtures("benchmarks")
+def test_the_limits_of_all_sections_fit_in_the_budget_and_that_in_8_minutes() -> None:
+    import gpu as script
+
+    assert sum(script.LIMITS.values()) <= script.BUDGET_S < 480
+
+
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize(
+    ("device", "killed", "again", "is_right"),
+    [
+        ("cpu", 0.0, 0.0, True),
+        ("cpu", 1e-9, 1e-9, False),
+        ("cuda", 0.0, 0.0, True),
+        ("cuda", 1e-9, 0.0, False),
+        ("cuda", 1e-9, 1e-9, True),
+        ("cuda", 1e-9, None, False),
+    ],
+)
+def test_a_resumed_training_that_differs_fails_unless_a_repetition_does_too(
+    device: str, killed: float, again: float | None, *, is_right: bool
+) -> None:
+    import gpu_cascades
+
+    differences = {"killed": killed} | ({} if again is None else {"again": again})
+    assert gpu_cascades.is_as_promised(differences, device) is is_right
+
+
 @pytest.mark.recipe
 def test_all_sections_end_well_and_a_killed_cascade_is_bit_identical(tmp_path: Path) -> None:
     done = gpu(tmp_path / "out")
