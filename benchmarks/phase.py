@@ -115,6 +115,8 @@ def costs(millions: int, turns: int, directory: Path) -> Table:
         "(a copy of it instead)": partial(shutil.copyfile, directory / repair.SAFE, path),
         "once: the checkpoint loaded": partial(checkpoint.load, path),
         "(without a map)": partial(torch.load, path, map_location="cpu", weights_only=True),
+        "(again, in the same process)": partial(checkpoint.load, path),
+        "once: the base's epochs read from it": partial(checkpoint.load, path, tensors=False),
         "once: the model hashed": lambda: checkpoint.fingerprints(checkpoint.load(epoch)),
     }
     seconds: dict[str, list[float]] = {name: [] for name in parts}

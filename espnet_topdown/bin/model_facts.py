@@ -147,7 +147,7 @@ def _epochs_in(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return phase_end.epochs(checkpoint.reporter_of(checkpoint.load(path)))
+        return phase_end.epochs(checkpoint.read_reporter(path))
     except TopdownError as error:
         logging.warning(f"top-down: {error}; the epochs are read from train.log")
         return []

@@ -18,9 +18,8 @@ from espnet_topdown.experiment.phase_dir import PROOF
 from espnet_topdown.training.checkpoint import (
     CHECKPOINT,
     State,
-    load,
     load_state,
-    reporter_of,
+    read_reporter,
     save,
 )
 
@@ -134,7 +133,7 @@ def _sources(directory: Path, average: Average) -> list[Path]:
     if not (directory / CHECKPOINT).exists():
         return []
     try:
-        reporter = reporter_of(load(directory / CHECKPOINT))
+        reporter = read_reporter(directory / CHECKPOINT)
     except TopdownError as error:
         # Torn by a kill: the average may be whole all the same.
         logging.warning(f"top-down: {error}; averages are not recomputed")

@@ -5,6 +5,7 @@ through the reporter state that its checkpoints carry.
 """
 
 import hashlib
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +18,12 @@ from espnet_topdown.errors import TopdownError
 
 State = dict[str, torch.Tensor]
 CHECKPOINT = "checkpoint.pth"  # a whole training: model, optimisers, reporter
+# Contents whose checksums were found right by this process.
+_checked: set[tuple[int, ...]] = set()
+_TICK_NS = 100_000_000  # longer than any file system's that trainings write to
 
 
-def load(path: Path, *, mapped: bool = True) -> Any:
+def load(path: Path, *, mapped: bool = True, tensors: bool = True) -> Any:
     """What the torch file `path` holds, on the CPU.
 
     Args:
@@ -27,6 +31,7 @@ def load(path: Path, *, mapped: bool = True) -> Any:
         mapped: whether tensors are read from it when they are used. It must not be written in place
             meanwhile (the process would die of SIGBUS): our own are replaced by a rename, and
             ESPnet's are put aside before they are written again.
+        tensors: whether they are used; else their bytes are not checked, which are nearly all.
 
     Raises:
         TopdownError: the file is missing, torn, changed since it was written, or holds more than
@@ -34,7 +39,7 @@ def load(path: Path, *, mapped: bool = True) -> Any:
     """
     if not path.exists():
         raise TopdownError(f"no model file {path}")
-    _check_sums(path)
+    _check_sums(path, tensors=tensors)
     try:
         # A file of torch < 1.6 is no archive and cannot be mapped.
         is_mapped = mapped and zipfile.is_zipfile(path)
@@ -48,16 +53,20 @@ def load(path: Path, *, mapped: bool = True) -> Any:
         ) from None
 
 
-def _check_sums(path: Path) -> None:
+def _check_sums(path: Path, *, tensors: bool) -> None:
     """Refuse an archive in which a byte changed, which torch.load itself would take for a weight.
 
-    Its checksums are read at 1 GB/s and more. A file of torch < 1.6 has none.
+    Its checksums are read at 1 GB/s and more, once in a process for what does not change. A file of
+    torch < 1.6 has none.
     """
+    content = _content(path)
+    if content in _checked:
+        return
     try:
         if not zipfile.is_zipfile(path):
             return
         with zipfile.ZipFile(path) as archive:
-            changed = archive.testzip()
+            changed = archive.testzip() if tensors else _changed_pickle(archive)
     # Damaged headers end in errors of many kinds, NotImplementedError among them.
     except Exception as error:
         changed = str(error)
@@ -66,6 +75,26 @@ def _check_sums(path: Path) -> None:
             f"{path} has changed since it was written (a checksum is wrong: {changed}); restore it"
             " or name another"
         )
+    # What has just been written could be written again in the same tick of the file system's clock.
+    if tensors and time.time_ns() - content[-1] > _TICK_NS:
+        _checked.add(content)
+
+
+def _content(path: Path) -> tuple[int, ...]:
+    """What tells that a file still holds the same: its place on disk, its size, its last change."""
+    status = path.stat()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _changed_pickle(archive: zipfile.ZipFile) -> str | None:
+    """The name of the part beside the tensors if its checksum is wrong."""
+    for name in archive.namelist():
+        if name.endswith("/data.pkl"):
+            try:
+                archive.read(name)
+            except zipfile.BadZipFile:
+                return name
+    return None
 
 
 def save(data: Any, path: Path) -> None:
@@ -120,6 +149,18 @@ def reporter_of(checkpoint: Mapping[str, Any]) -> Any:
     reporter = Reporter()
     reporter.load_state_dict(checkpoint["reporter"])
     return reporter
+
+
+def read_reporter(path: Path) -> Any:
+    """ESPnet's `Reporter` in a whole checkpoint, of which the tensors are not looked at.
+
+    Raises:
+        TopdownError: as `load`; or the file holds no reporter.
+    """
+    data = load(path, tensors=False)
+    if not isinstance(data, dict) or "reporter" not in data:
+        raise TopdownError(f"{path} holds no epochs of a training")
+    return reporter_of(data)
 
 
 def fingerprint(tensor: torch.Tensor) -> str:

@@ -1,7 +1,9 @@
 """Model files: torn ones are named, and a fingerprint tells one bit."""
 
 import hashlib
+import os
 import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,61 @@ def test_a_flipped_bit_of_a_weight_is_found(seed, tmp_path):
     assert not torch.equal(torch.load(path)["w"], weights)
     with pytest.raises(TopdownError, match="3epoch.pth has changed since it was written"):
         checkpoint.load(path)
+
+
+@pytest.fixture
+def sums(monkeypatch):
+    """The archives whose checksums were read, in turn."""
+    read = []
+    testzip = zipfile.ZipFile.testzip
+
+    def recorded(archive):
+        read.append(Path(archive.filename).name)
+        return testzip(archive)
+
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", recorded)
+    return read
+
+
+def test_the_checksums_of_a_file_are_read_once_and_again_when_it_changed(
+    tmp_path, sums, monkeypatch
+):
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.ones(3)}, path)
+    checkpoint.load(path)
+    # It could be written again in the same tick.
+    checkpoint.load(path)
+    assert sums == ["a.pth"] * 2
+    monkeypatch.setattr(checkpoint, "_TICK_NS", 0)
+    for _ in range(3):
+        checkpoint.load(path)
+        checkpoint.load_state(path)
+    assert sums == ["a.pth"] * 3
+    os.utime(path)
+    checkpoint.load(path)
+    # Another file in its place, of the same size and with the same time.
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    torch.save({"w": torch.zeros(3)}, tmp_path / "b.pth")
+    os.utime(tmp_path / "b.pth", ns=times)
+    (tmp_path / "b.pth").rename(path)
+    assert checkpoint.load_state(path)["w"].tolist() == [0.0] * 3
+    assert sums == ["a.pth"] * 5
+
+
+def test_the_epochs_of_a_checkpoint_are_read_without_its_weights(train, tmp_path, sums):
+    path = train(tmp_path / "base", tiny.asr_config("rnn")) / "checkpoint.pth"
+    sums.clear()
+    assert checkpoint.read_reporter(path).get_epoch() == 2
+    assert sums == []
+    whole = path.read_bytes()
+    # The pickle, in which the epochs stand, is checked all the same.
+    place = whole.index(b"reporter")
+    path.write_bytes(whole[:place] + b"R" + whole[place + 1 :])
+    with pytest.raises(TopdownError, match="has changed since it was written"):
+        checkpoint.read_reporter(path)
+    torch.save({"w": torch.ones(1)}, path)
+    with pytest.raises(TopdownError, match="holds no epochs of a training"):
+        checkpoint.read_reporter(path)
 
 
 def test_equal_data_are_saved_as_equal_bytes(tmp_path):
