@@ -33,5 +33,7 @@ def test_plan_expands_to_phases_whose_cuts_go_down(path: Path) -> None:
 def test_config_opens_with_its_purpose_and_launch_line(path: Path) -> None:
     head = path.read_text().splitlines()[:12]
     assert head[0].startswith("# Purpose:")
-    assert any(line.startswith("# Launch:") for line in head)
+    # What a study is asked is read by the study's own launch.
+    if path.parent.name != "analysis":
+        assert any(line.startswith("# Launch:") for line in head)
     assert yaml.safe_load(path.read_text())
