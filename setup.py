@@ -50,6 +50,7 @@ setup(
         "kaldialign>=0.9",
         "matplotlib",
         "scipy",
+        "shtab",  # writes the completion of bash
         "soundfile",
         "soxr",
     ],

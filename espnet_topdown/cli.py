@@ -28,6 +28,7 @@ from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import check_begun, check_finished
 from espnet_topdown.cascade.runner import run
 from espnet_topdown.cli_parser import DEFAULT_FORM, FIRST_STEPS, parser
+from espnet_topdown.completion import bash_completion
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.task import task_of_config
@@ -268,6 +269,10 @@ def _finished(cascade: Cascade, which: str) -> list[Path]:
     return [cascade.paths.phase_dir(name) for name in names if name != BASE]
 
 
+def _completion(_: Namespace) -> None:
+    print(bash_completion())
+
+
 ACTIONS = {
     "layers": _layers,
     "plan": _plan,
@@ -279,6 +284,7 @@ ACTIONS = {
     "verify": _verify,
     "prune": _prune,
     "phases": _phases,
+    "completion": _completion,
 }
 
 

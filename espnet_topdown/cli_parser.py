@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_prune(commands)
     _add_phases(commands)
+    _add_completion(commands)
     return top
 
 
@@ -273,3 +274,11 @@ def _add_phases(commands: Commands) -> None:
     phases = commands.add_parser("phases", help=summary)
     _add_dir(phases)
     _add_which(phases)
+
+
+def _add_completion(commands: Commands) -> None:
+    commands.add_parser(
+        "completion",
+        help="what bash needs to complete this command line",
+        description=f'In ~/.bashrc, or for this shell alone: eval "$({COMMAND} completion)"',
+    )

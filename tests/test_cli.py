@@ -40,7 +40,8 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command():
     out = command("--help").stdout
     for name in ACTIONS:
-        assert f"\n    {name} " in out
+        # A long name has a line of its own.
+        assert f"\n    {name} " in out or f"\n    {name}\n" in out
 
 
 def test_without_a_command_the_five_usual_ones_are_shown():

@@ -23,6 +23,7 @@ LEVELS = (
     ("study", "corpora"),
     ("bin", "recipe"),
     ("cli_parser",),
+    ("completion",),
     ("cli",),
     ("__main__",),
 )
