@@ -120,14 +120,17 @@ def _refuse_torn_ogg(stream: BinaryIO, size: int) -> None:
 def _mp3_samples(stream: BinaryIO, at: int, size: int) -> int:
     """Samples of an MP3 file, but for those at its ends that its encoder added.
 
-    Where no header tells them, libsndfile estimates them by the first frames, and reads no more.
+    Where its first frame does not tell how many frames there are, libsndfile estimates that by the
+    size of the file and of its first frames, and reads no more.
     """
     stream.seek(at)
     head = stream.read(10)
     if head[:3] == b"ID3":
         high, upper, lower, low = head[6:10]
         at += 10 + (high << 21 | upper << 14 | lower << 7 | low)
-    samples = 0
+    stream.seek(at)
+    declared = _told_frames(stream.read(200))
+    frames = samples = 0
     while at + 4 <= size:
         stream.seek(at)
         frame = _mp3_frame(stream.read(4))
@@ -135,10 +138,25 @@ def _mp3_samples(stream: BinaryIO, at: int, size: int) -> int:
             break  # tags, or what only a decoder understands
         length, in_frame = frame
         at += length
+        frames += 1
         samples += in_frame
     if at > size:
         raise ValueError(f"truncated, its last frame lacks {at - size} bytes")
+    # The one that tells is not counted.
+    if frames - 1 < declared:
+        raise ValueError(f"truncated, {frames - 1} of {declared} frames")
     return max(0, samples - 5 * 1152)
+
+
+def _told_frames(first: bytes) -> int:
+    """Frames of an MP3 file by its first one, as LAME and others write it; 0 where it is silent."""
+    for name in (b"Xing", b"Info"):
+        place = first.find(name)
+        if place < 0 or len(first) < place + 12:
+            continue
+        flags, frames = struct.unpack(">II", first[place + 4 : place + 12])
+        return int(frames) if flags & 1 else 0
+    return 0
 
 
 def _mp3_frame(header: bytes) -> tuple[int, int] | None:

@@ -101,6 +101,18 @@ def test_an_mp3_of_which_libsndfile_would_read_half_is_named(tmp_path: Path) -> 
     path.write_bytes(whole[length:])
     with pytest.raises(TopdownError, match="of 15.... samples were read; write it anew as WAV"):
         audio.read_audio(str(path))
+    # Its size tells nothing where tags are as large as the sound.
+    tag = b"ID3\x04\0\0\0\x03\0\0"
+    softer = dict(options, bitrate_mode="CONSTANT")
+    soundfile.write(path, noise, RATE, **softer)
+    constant = path.read_bytes()
+    length, _ = truncated._mp3_frame(constant[:4])
+    path.write_bytes(tag + bytes(3 << 14) + constant[length:])
+    assert len(audio.read_audio(str(path))[0]) > 20 * RATE
+    # Whole frames that are missing.
+    path.write_bytes(constant[: 100 * length])
+    with pytest.raises(TopdownError, match="truncated, 99 of 2.. frames"):
+        audio.read_audio(str(path))
     # Tags stand before and behind the frames.
     path.write_bytes(b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + whole + b"TAG" + bytes(125))
     assert len(audio.read_audio(str(path))[0]) == 20 * RATE
