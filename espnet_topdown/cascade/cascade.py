@@ -134,6 +134,11 @@ class Cascade:
         """The dev criterion that judges the cascade."""
         return Criterion(*self.base.dev_criterion(self.plan))
 
+    def valid_sets(self) -> set[str]:
+        """Names of all data sets that select epochs or phases, the base's and the phases' own."""
+        own = {Path(phase.valid_set).name for phase in self.phases if phase.valid_set}
+        return self.base.valid_sets() | own
+
     @property
     def parent_model(self) -> str:
         """Name of each phase's model file that parents are taken from, and that decoding uses."""
@@ -184,7 +189,7 @@ class Cascade:
             self.plan,
             base_value=base_value,
             mode=self.criterion.mode,
-            measured=self.measured,
+            measured=self.measured(records),
         )
 
     def judged_base(self, records: Records) -> dict[str, Any]:
@@ -210,16 +215,19 @@ class Cascade:
         criterion = self.criterion
         if self.facts.epochs:
             return best_value(criterion.curve(self.facts.epochs), criterion.mode)
-        return self.measured.get((BASE, ""))
+        return self.measured({}).get((BASE, ""))
 
-    @property
-    def measured(self) -> dict[tuple[str, str], float]:
+    def measured(self, records: Records) -> dict[tuple[str, str], float]:
         """(phase, validation set) -> the criterion there, as far as validation alone measured it.
+
+        Args:
+            records: of the finished phases; one that was redone since was not measured.
 
         Raises:
             TopdownError: ``measured.json`` is damaged.
         """
-        return values(read_measured(self.paths.measured), self.criterion)
+        models = {name: record.get("model_sha256", "") for name, record in records.items()}
+        return values(read_measured(self.paths.measured), self.criterion, models)
 
     def parent_dir(self, phase: Phase, records: Records) -> Path:
         """Directory of a phase's parent; ``best`` is the best of the phases before it."""

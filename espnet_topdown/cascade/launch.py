@@ -156,7 +156,15 @@ def start_training(
     return warm.start(command, threads=threads, variables=variables)
 
 
-def run_tool(launch: Launch, module: str, argv: Sequence[str], log: Path, *, gpus: int = 0) -> None:
+def run_tool(
+    launch: Launch,
+    module: str,
+    argv: Sequence[str],
+    log: Path,
+    *,
+    gpus: int = 0,
+    slot: int = 0,
+) -> None:
     """Run a command of this package's that imports ESPnet, where trainings run, to its end.
 
     Args:
@@ -165,6 +173,7 @@ def run_tool(launch: Launch, module: str, argv: Sequence[str], log: Path, *, gpu
         argv: its arguments.
         log: all that it prints.
         gpus: 1 for a GPU.
+        slot: which of the `launch.jobs` places is free for it, from 0.
 
     Raises:
         TopdownError: it failed; what it said, or the end of its log.
@@ -175,7 +184,8 @@ def run_tool(launch: Launch, module: str, argv: Sequence[str], log: Path, *, gpu
         tool = [*launch.python.split(), "-m", module, *argv]
         words = [*launch.cmd.split(), *gpu, str(log), *tool]
         command = warm.Command(None, words, log.with_suffix(".launch.log"))
-    handle = warm.start(command)
+    variables = gpu_share(launch, slot, os.environ.get("CUDA_VISIBLE_DEVICES")) if gpus else {}
+    handle = warm.start(command, variables=variables)
     try:
         status = handle.wait()
     finally:

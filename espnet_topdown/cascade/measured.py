@@ -39,11 +39,21 @@ def read_measured(path: Path) -> Measured:
     return measured
 
 
-def values(measured: Measured, criterion: Criterion) -> dict[tuple[str, str], float]:
-    """(phase, validation set) -> the criterion at the best of the models that were measured."""
+def values(
+    measured: Measured, criterion: Criterion, models: Mapping[str, str]
+) -> dict[tuple[str, str], float]:
+    """(phase, validation set) -> the criterion at the best of the models that were measured.
+
+    Args:
+        measured: all that was measured.
+        criterion: of the cascade.
+        models: hashes of phases' model files; what was measured of another does not count.
+    """
     found = {}
     for name, own in measured.items():
         for valid_set, entry in own.items():
+            if entry["made_of"].get("model") != models.get(name, entry["made_of"].get("model")):
+                continue  # the phase was redone since
             value = best_value(criterion.curve(entry["rows"]), criterion.mode)
             if value is not None:
                 found[name, valid_set] = value

@@ -16,6 +16,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, Records
 from espnet_topdown.cascade.launch import Launch, run_tool
 from espnet_topdown.cascade.measured import read_measured
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_data import DATA, SHAPES
 from espnet_topdown.plan.plan import BASE, Phase
@@ -23,31 +24,51 @@ from espnet_topdown.plan.plan import BASE, Phase
 VALIDATOR = "espnet_topdown.bin.validation"
 
 
-def measure_base(cascade: Cascade, launch: Launch) -> None:
+def measure_base(cascade: Cascade, launch: Launch, *, slot: int) -> None:
     """Measure phase 0 on every validation set that phases are judged on and its training was not.
+
+    Args:
+        cascade: whose phases these are.
+        launch: how trainings are started.
+        slot: which of the `launch.jobs` places is free for it, from 0.
 
     Raises:
         TopdownError: it cannot be validated.
     """
     if not cascade.facts.epochs and cascade.base.has_valid_data:
-        _measure(cascade, launch, BASE, None)
+        _measure(cascade, launch, BASE, None, slot)
     for phase in cascade.phases:
         if phase.valid_set and phase.tokens is None:
-            _measure(cascade, launch, BASE, phase)
+            _measure(cascade, launch, BASE, phase, slot)
 
 
-def judge_all(cascade: Cascade, records: Records, launch: Launch) -> Judgement:
+def judge_all(cascade: Cascade, records: Records, launch: Launch, *, slot: int) -> Judgement:
     """The judgement of the finished phases, after measuring what it lacks.
 
+    Args:
+        cascade: whose phases these are.
+        records: of the finished phases.
+        launch: how trainings are started.
+        slot: which of the `launch.jobs` places is free for it, from 0.
+
     Raises:
-        TopdownError: a model cannot be validated.
+        TopdownError: a model cannot be validated, or its value is not finite.
     """
+    tried = set()
     while True:
         judgement = cascade.judge(records)
         if not judgement.lacking:
             return judgement
         name, valid_set = sorted(judgement.lacking)[0]
-        _measure(cascade, launch, name, _phase_on(cascade, name, valid_set))
+        if (name, valid_set) in tried:
+            where = f" on {valid_set}" if valid_set else ""
+            raise TopdownError(
+                f"validation of {name}{where} gave no finite {cascade.criterion.name}, so that no"
+                " phase can be judged against it there; give that phase the validation set of"
+                f" {name}, or another dev_criterion (see {cascade.paths.measured})"
+            )
+        tried.add((name, valid_set))
+        _measure(cascade, launch, name, _phase_on(cascade, name, valid_set), slot)
 
 
 def _phase_on(cascade: Cascade, name: str, valid_set: str) -> Phase:
@@ -59,7 +80,13 @@ def _phase_on(cascade: Cascade, name: str, valid_set: str) -> Phase:
     raise AssertionError(f"no phase is judged on {valid_set!r}")
 
 
-def _measure(cascade: Cascade, launch: Launch, name: str, phase: Phase | None) -> None:
+def _measure(
+    cascade: Cascade,
+    launch: Launch,
+    name: str,
+    phase: Phase | None,
+    slot: int,
+) -> None:
     """Measure the model of `name` on the validation set of `phase`, None: its own; once."""
     directory = cascade.paths.phase_dir(name)
     model = cascade.model_file(directory)
@@ -81,7 +108,7 @@ def _measure(cascade: Cascade, launch: Launch, name: str, phase: Phase | None) -
     where = f" on {valid_set}" if valid_set else ""
     log = cascade.paths.directory / f"measured.{name}.log"
     print(f"{name}: measuring its dev value{where} by validation alone; log {log}", flush=True)
-    rows = _validate(launch, asked, log)
+    rows = _validate(launch, asked, log, slot)
     own = {**kept.get(name, {}), valid_set: {"made_of": made_of, "rows": rows}}
     files.write_json(cascade.paths.measured, {**kept, name: own})
 
@@ -98,7 +125,9 @@ def _config(cascade: Cascade, directory: Path, phase: Phase | None) -> dict[str,
     return config
 
 
-def _validate(launch: Launch, asked: Mapping[str, Any], log: Path) -> Sequence[Mapping[str, Any]]:
+def _validate(
+    launch: Launch, asked: Mapping[str, Any], log: Path, slot: int
+) -> Sequence[Mapping[str, Any]]:
     # In the cascade, where a machine of a cluster sees it, too.
     scratch = log.parent / ".measuring"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -106,7 +135,7 @@ def _validate(launch: Launch, asked: Mapping[str, Any], log: Path) -> Sequence[M
     output = scratch / "rows.json"
     gpus = min(1, launch.ngpu)
     argv = ["--asked", str(scratch / "asked.json"), "--output", str(output), "--ngpu", str(gpus)]
-    run_tool(launch, VALIDATOR, argv, log, gpus=gpus)
+    run_tool(launch, VALIDATOR, argv, log, gpus=gpus, slot=slot)
     rows = files.read_json(output)
     shutil.rmtree(scratch)
     return rows

@@ -98,7 +98,7 @@ def run(
             check_first(cascade, records, first)
         cascade.store()
         prepare(cascade, launch)
-        measure_base(cascade, launch)
+        measure_base(cascade, launch, slot=0)
         this = _Run(cascade, launch, records, keep_epochs, with_report=with_report)
         # Left by an exception, the pages stay as they are.
         with this.report:
@@ -320,7 +320,7 @@ class _Run:
 
     def _settle(self) -> Judgement:
         """Judge, link the best phase, and remove what finished phases no longer need."""
-        judgement = judge_all(self.cascade, self.records, self.launch)
+        judgement = judge_all(self.cascade, self.records, self.launch, slot=self._free_slot())
         self.cascade.paths.link_best(judgement.best)
         if self.keep_epochs is not None:
             prune(self.cascade, self.records, self.keep_epochs)

@@ -193,7 +193,7 @@ def _dev_notes(cascade: Cascade) -> list[str]:
     for valid_set in dict.fromkeys(phase.valid_set for phase in cascade.phases):
         if valid_set is None:
             continue
-        value = cascade.measured.get((BASE, valid_set))
+        value = cascade.measured({}).get((BASE, valid_set))
         told = "will be measured by run, by validation alone" if value is None else f"{value:.4f}"
         lines.append(
             f"phases with the validation set {valid_set} are judged on it; there {BASE}'s"

@@ -10,6 +10,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
+from espnet_topdown.cascade.measured import changed, read_measured
 from espnet_topdown.cascade.records import absent_lists, check_finished
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
@@ -43,6 +44,7 @@ def verify(cascade: Cascade, records: Records) -> list[str]:
         check_finished(cascade, records, lists=False)
     except TopdownError as error:
         faults.append(str(error))
+    faults += _measurement_faults(cascade)
     for name, record in records.items():
         own = [f"{name}: {fault}" for fault in _faults(cascade, name, record)]
         faults += own
@@ -65,6 +67,15 @@ def verify(cascade: Cascade, records: Records) -> list[str]:
             f" {', '.join(absent[:3])}; run in the recipe directory to compare them"
         )
     return passed
+
+
+def _measurement_faults(cascade: Cascade) -> Iterator[str]:
+    """Dev values that were measured of a model that is another one now."""
+    path = cascade.paths.measured
+    for name in read_measured(path):
+        model = cascade.model_file(cascade.paths.phase_dir(name))
+        if model.exists() and changed(read_measured(path), name, model):
+            yield f"{path} was measured of another {model} than is there"
 
 
 def _model_count(directory: Path, record: Mapping[str, Any]) -> str:

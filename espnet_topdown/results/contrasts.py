@@ -125,6 +125,8 @@ def error_table(
 
 def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult]) -> Table | None:
     """The same by dev, and by perplexity where that was measured; None of no question."""
+    # Values of different data or tokens do not stand side by side.
+    asked = [each for each in asked if rows[each.first].dev_set == rows[each.second].dev_set]
     if not asked:
         return None
     pairs = [(rows[each.first], rows[each.second]) for each in asked]

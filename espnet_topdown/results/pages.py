@@ -93,7 +93,7 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
         if kept is not None:
             return kept
     decoded, notes = matched(rows, [reader.decoded(row.directory) for row in rows])
-    selected_on = {name for cascade in cascades for name in cascade.base.valid_sets()}
+    selected_on = {name for cascade in cascades for name in cascade.valid_sets()}
     sets = compare_sets(rows, decoded, selected_on=selected_on)
     dated = [
         *facts,

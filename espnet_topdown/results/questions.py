@@ -221,10 +221,11 @@ def variant(runs: Runs, phase: PhaseResult) -> str:
 
 
 def first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult | None:
-    """The first top-down phase with the same cut as the top-down `phase`; None for other kinds."""
+    """The first top-down phase with the cut and data of the top-down `phase`; None for others."""
     if phase.kind != TOP_DOWN:
         return None
-    alike = [other for other in of_kind(TOP_DOWN, runs.phases) if other.cut == phase.cut]
+    same_data = [other for other in of_kind(TOP_DOWN, runs.phases) if other.reads == phase.reads]
+    alike = [other for other in same_data if other.cut == phase.cut]
     return next(iter(_in_full(alike)), alike[0])
 
 

@@ -148,7 +148,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             dropout=phase.dropout,
             reads=phase.reads,
             dev_set=_dev_set(phase),
-            base_dev=cascade.measured.get((BASE, _dev_set(phase))),
+            base_dev=cascade.measured(records).get((BASE, _dev_set(phase))),
             stop_from=phase.stop.from_epoch if phase.stop else None,
             stopped=stopped_at(record),
             kept_lr=sides.kept_lr,

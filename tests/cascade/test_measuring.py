@@ -3,12 +3,16 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from cascades import run
+from cascades import fails, run
 
+from espnet_topdown.cascade import measuring
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.measured import read_measured
+from espnet_topdown.cascade.judgement import Criterion
+from espnet_topdown.cascade.launch import Launch
+from espnet_topdown.cascade.measured import read_measured, values
 from espnet_topdown.errors import TopdownError
 
 
@@ -17,7 +21,7 @@ def rows_of(cascade: Path, name: str, valid_set: str) -> dict[str, dict[str, flo
     return {row["model"]: row["valid"] for row in measured[name][valid_set]["rows"]}
 
 
-def test_a_measured_value_is_the_one_that_training_has_logged(base, data, tmp_path):
+def test_a_measured_value_is_the_one_that_training_has_logged(base, data, tmp_path, capsys):
     """On a copy of the base's own validation set."""
     own = shutil.copytree(data / "valid", tmp_path / "own")
     plan = f"phases: [{{cut: decoder, data: {{valid: {own}}}}}]"
@@ -28,6 +32,11 @@ def test_a_measured_value_is_the_one_that_training_has_logged(base, data, tmp_pa
         row = measured.get(f"{epoch['epoch']}epoch.pth", epoch["valid"])
         for metric in ("acc", "loss", "cer", "wer"):
             assert row[metric] == epoch["valid"][metric]
+    text = (cascade / "measured.json").read_text()
+    digest = json.loads(text)["phase0"][str(own)]["made_of"]["model"]
+    (cascade / "measured.json").write_text(text.replace(digest, 64 * "0"))
+    error = fails(capsys, "verify", str(cascade))
+    assert "measured.json was measured of another" in error
 
 
 def test_the_best_so_far_is_measured_on_the_set_of_the_next(base, noisy, tmp_path, capsys):
@@ -51,6 +60,30 @@ def test_the_best_so_far_is_measured_on_the_set_of_the_next(base, noisy, tmp_pat
     run(base, tmp_path, plan)
     assert "phase1: measuring its dev value by validation alone" in capsys.readouterr().out
     assert not cascade.judge(cascade.read_records()).lacking
+
+
+def test_a_value_that_is_not_finite_is_told_and_not_measured_for_ever(monkeypatch):
+    judgement = SimpleNamespace(lacking={("phase1", "noisy")})
+    cascade = SimpleNamespace(
+        judge=lambda _: judgement,
+        criterion=SimpleNamespace(name="valid acc max"),
+        paths=SimpleNamespace(measured=Path("measured.json")),
+    )
+    calls = []
+    monkeypatch.setattr(measuring, "_phase_on", lambda *_: None)
+    monkeypatch.setattr(measuring, "_measure", lambda *args: calls.append(args))
+    with pytest.raises(TopdownError, match="phase1 on noisy gave no finite valid acc max"):
+        measuring.judge_all(cascade, {}, Launch(), slot=0)
+    assert len(calls) == 1
+
+
+def test_what_was_measured_of_a_phase_that_was_redone_does_not_count() -> None:
+    rows = [{"model": "1epoch.pth", "valid": {"acc": 0.5}}]
+    measured = {"phase1": {"noisy": {"made_of": {"model": "old"}, "rows": rows}}}
+    criterion = Criterion("valid", "acc", "max")
+    assert values(measured, criterion, {"phase1": "old"}) == {("phase1", "noisy"): 0.5}
+    assert values(measured, criterion, {}) == {("phase1", "noisy"): 0.5}
+    assert values(measured, criterion, {"phase1": "new"}) == {}
 
 
 @pytest.mark.parametrize("spoil", ["[]", '{"phase0": {"": {"rows": 3}}}', "{torn"])

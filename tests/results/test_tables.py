@@ -38,6 +38,26 @@ def test_what_the_median_rule_ended_is_told_and_why_it_is_not_compared(tmp_path:
     assert "is compared with no other phase, but where the best is asked for" in why
 
 
+def test_what_phases_read_and_what_their_dev_values_are_of_is_told(tmp_path: Path) -> None:
+    noisy = {"reads": "train noisy, valid dev_noisy", "dev_set": "dump/raw/dev_noisy"}
+    base = phase(tmp_path, "phase0", "base", dev=0.9)
+    first = phase(tmp_path, "p1", "top_down", cut="decoder", dev=0.6, base_dev=0.4, **noisy)
+    other = phase(tmp_path, "p2", "bottom_up", dev=0.3, reads="tokens char", dev_set="c/tokens.txt")
+    table = tables.phases_table([base, first, other], decoded=True)
+    place = table.header.index("reads")
+    assert [row[place] for row in table.rows] == [
+        "-",
+        "train noisy, valid dev_noisy",
+        "tokens char",
+    ]
+    assert (
+        "The dev values of p1 are on dump/raw/dev_noisy (phase 0 has 0.400), and are compared with"
+        " no value on other data or tokens."
+    ) in table.notes
+    assert any("c/tokens.txt (phase 0 has no value there)" in note for note in table.notes)
+    assert "reads" not in tables.phases_table([base], decoded=True).header
+
+
 def test_set_by_hand(rows: list[PhaseResult]) -> None:
     words, characters = (tables.set_table(rows, one, RESAMPLES) for one in compared(rows))
     counts = ("24", "120", "95.0", "5.0", "0.0", "0.0", "5.0", "25.0")

@@ -133,3 +133,21 @@ def test_what_the_median_rule_could_end_answers_for_no_way_of_training_but_the_b
         "phase2 (cut encoder.1) - from scratch": ("phase2", SCRATCH),
         "phase1 (cut decoder) - its bottom_up, one run each": ("phase1", "bottom_up_phase1"),
     }
+
+
+def test_of_phases_on_other_data_none_is_the_best_and_each_has_its_own_scratch() -> None:
+    """Two phases and restarts on noise of two levels, beside phase 0 on clean speech."""
+    rows = [phase("phase0", "base", 0.9, ())]
+    for level in ("10", "0"):
+        own = {"reads": f"valid {level}", "dev_set": f"dev_{level}"}
+        snr = phase(f"snr{level}", "top_down", 0.5, (), cut="decoder")
+        restart = phase(f"restart_snr{level}", "restart", 0.6, ())
+        rows += [replace(snr, **own), replace(restart, **own)]
+    runs = record(1, rows).runs
+    assert questions.best_phase(runs) is None
+    assert [row.name for row in questions.candidates(runs)] == ["snr10", "snr0"]
+    pairs = {name: pair[0].names for name, pair in questions.over_seeds([runs]).items()}
+    assert pairs == {
+        "snr10 (cut decoder) - from scratch": ("snr10", "restart_snr10"),
+        "snr0 (cut decoder) - from scratch": ("snr0", "restart_snr0"),
+    }
