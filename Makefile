@@ -8,6 +8,8 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV ?= .venv-$(VERSION)
 PYTEST_ARGS ?=
+# no: install where it may not fit.
+CHECK_SPACE ?= yes
 # Each imports ESPnet (1 GB); the tests of one file run in one of them, in their order.
 WORKERS ?= 2
 BIN := $(shell realpath -m "$(VENV)/bin")
@@ -36,6 +38,7 @@ install: $(STAMPS)/.installed
 
 $(STAMPS)/.installed: setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed; choose one with PYTHON=")'
+	[ "$(CHECK_SPACE)" = no ] || $(PYTHON) .ci/free_space.py "$(VENV)"
 	$(PYTHON) -m venv "$(VENV)"
 	"$(VENV)/bin/python" -m pip install --quiet --editable '.[tested,test]'
 	touch "$@"
