@@ -12,7 +12,7 @@ if [ -n "${FSDD:-}" ]; then
     FSDD=$(realpath -m "${FSDD}")
     export FSDD
 fi
-cd "$(dirname "${BASH_SOURCE[0]}")"
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # told: what mini_an4 can show.
 told() {
@@ -26,16 +26,17 @@ about error rates. Real numbers, in minutes: with network 'make demo', or anywhe
 END
 }
 
-if [ -n "${FSDD:-}" ] || (cd fsdd_clean/asr1 && local/download.sh); then
-    cd fsdd_clean/asr1
-    ./run.sh
+# shown RECIPE CASCADE: runs the recipe, and tells what came out by paths from here.
+shown() {
+    (cd "$1" && ./run.sh)
     echo
-    python3 -m espnet_topdown results --short exp/asr_train_asr_ctc_raw_en_word_topdown_ctc
+    python3 -m espnet_topdown results --short "$1/exp/$2"
+}
+
+if [ -n "${FSDD:-}" ] || (cd egs2/fsdd_clean/asr1 && local/download.sh); then
+    shown egs2/fsdd_clean/asr1 asr_train_asr_ctc_raw_en_word_topdown_ctc
 else
     told
-    cd mini_an4/asr1
-    ./run.sh
-    echo
-    python3 -m espnet_topdown results --short exp/asr_train_asr_rnn_raw_en_char_topdown_rnn
+    shown egs2/mini_an4/asr1 asr_train_asr_rnn_raw_en_char_topdown_rnn
     told
 fi

@@ -11,7 +11,7 @@ PACKAGE = Path(espnet_topdown.__file__).parent
 LEVELS = (
     ("errors", "processes"),
     ("claims",),
-    ("check", "table", "versions", "locks", "yaml_text"),
+    ("archives", "check", "table", "versions", "locks", "yaml_text"),
     ("files", "text_files"),
     ("plan",),
     ("experiment",),

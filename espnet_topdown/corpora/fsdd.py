@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_topdown import files
+from espnet_topdown.archives import unpack
 from espnet_topdown.corpora.command import run_command
 from espnet_topdown.corpora.kaldi_dir import DataDir
 from espnet_topdown.errors import TopdownError, nearest
@@ -52,7 +53,7 @@ def recordings_dir(source: Path, downloads: Path) -> Path:
     if source.is_file():
         try:
             with tarfile.open(source) as archive:
-                archive.extractall(downloads, filter="data")
+                unpack(archive, downloads)
                 # Recordings of another archive may be there too.
                 folders = {(downloads / name).parent for name in archive.getnames()}
         except (tarfile.TarError, OSError) as error:

@@ -15,7 +15,7 @@ case "$*" in
     *init*) mkdir -p "${@: -1}/recordings" ;;
 esac
 """
-DIGITS = "exp/asr_train_asr_ctc_raw_en_word_topdown_ctc"
+DIGITS = "egs2/fsdd_clean/asr1/exp/asr_train_asr_ctc_raw_en_word_topdown_ctc"
 
 
 def write(path: Path, text: str) -> None:
@@ -72,7 +72,8 @@ def test_without_network_mini_an4_says_first_and_last_what_it_shows(egs2: Path) 
     assert "it proves that the commands work, and nothing" in told[0]
     assert told[2].endswith("free-spoken-digit-dataset make demo")
     assert said[4] == "mini_an4: none"
-    assert said[5].startswith("python3 -m espnet_topdown results --short exp/asr_train_asr_rnn")
+    table = "python3 -m espnet_topdown results --short egs2/mini_an4/asr1/exp/asr_train_asr_rnn"
+    assert said[5].startswith(table)
     assert said[6:] == told
 
 

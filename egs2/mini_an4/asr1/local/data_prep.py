@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import soundfile
 
+from espnet_topdown import archives
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.recipe import datadir
 from espnet_topdown.text_files import read_lines, read_table
@@ -93,7 +94,7 @@ def unpack(archive: Path, downloads: Path) -> Path:
         )
     with tarfile.open(archive) as tar:
         # Its members begin with downloads/.
-        tar.extractall(downloads.parent, filter="data")
+        archives.unpack(tar, downloads.parent)
     return downloads / "an4"
 
 
