@@ -71,7 +71,9 @@ class Cascade:
         paths = CascadePaths(directory or default_directory(base, plan), base)
         if paths.directory.exists() and not paths.directory.is_dir():
             raise TopdownError(f"{paths.directory} is a file; give a directory")
-        # Its fault is told before the model is built, which takes seconds.
+        # Their faults are told before the model is built, which takes seconds.
+        if not _reads_other_data(read):
+            check.refuse(_gone(experiment, experiment.missing_data()), f"{base} has no data here")
         experiment.dev_criterion(read)
         base_check.check_as_judged(paths, experiment.directory / experiment.model_file(read))
         facts = find_model_facts(
@@ -362,6 +364,24 @@ def _vocabularies(base: Experiment, phases: Sequence[Phase]) -> dict[str, int]:
     return sizes
 
 
+def _reads_other_data(plan: Plan) -> bool:
+    """Whether any phase of a plan reads anything instead of what the base reads."""
+    if plan.data or plan.tokens:
+        return True
+    return any(entry.data or entry.tokens for entry in plan.entries)
+
+
+def _gone(base: Experiment, named: Sequence[str]) -> list[str]:
+    """The message about files that the base's config names and that are not there, if any."""
+    if not named:
+        return []
+    message = (
+        f"{base.directory}/config.yaml names files that are not there, seen from {Path.cwd()}:"
+        f" {', '.join(named[:4])}. Run in the recipe directory, or prepare the data again"
+    )
+    return [message]
+
+
 def _check_data(base: Experiment, phases: Sequence[Phase]) -> None:
     """Refuse phases whose lists are gone, as seen from where their trainings would run."""
     faults = []
@@ -382,11 +402,5 @@ def _check_data(base: Experiment, phases: Sequence[Phase]) -> None:
                 f" {', '.join(not_of_base[:4])}. Give directories with files of the names that the"
                 " base reads, such as dump/raw/SET after stages 3 and 4 of the recipe"
             )
-        named = [path for path in missing if path in own and path != statistics]
-        if named:
-            faults.append(
-                f"{base.directory}/config.yaml names files that are not there, seen from"
-                f" {Path.cwd()}: {', '.join(named[:4])}. Run in the recipe directory, or prepare"
-                " the data again"
-            )
+        faults += _gone(base, [path for path in missing if path in own and path != statistics])
     check.refuse(faults, f"the phases of {base.directory} cannot be trained here")
