@@ -23,7 +23,14 @@ PLANS = sorted(
 )
 
 # Plans that are named for what they do, not for their model.
-MODEL_OF = {"clean_to_noisy": "transformer"}
+_ALL = ("transformer", "conformer", "rnn")
+MODELS_OF = {
+    "clean_to_noisy": ("transformer",),
+    "gradual_unfreezing": _ALL,
+    "layerwise_decay": _ALL,
+    "later_layer_forgetting": _ALL,
+    "rifle": _ALL,
+}
 
 
 def models_of(plan: Path) -> dict[str, dict[str, object]]:
@@ -35,10 +42,11 @@ def models_of(plan: Path) -> dict[str, dict[str, object]]:
             "transformer": tiny.lm_config("transformer"),
             "awd_lstm": yaml.safe_load((ROOT / "conf/lm/awd_lstm_small.yaml").read_text()),
         }
-    words = MODEL_OF.get(plan.stem, plan.stem.removesuffix("_controls"))
     # Recipes of language models are called lm1.
     task = "lm" if plan.parents[2].name.startswith("lm") else "asr"
-    paths = plan.parent.parent.glob(f"**/train_{task}*{words}*.yaml")
+    paths: list[Path] = []
+    for words in MODELS_OF.get(plan.stem, (plan.stem.removesuffix("_controls"),)):
+        paths += plan.parent.parent.glob(f"**/train_{task}*{words}*.yaml")
     return {path.name: _narrow(yaml.safe_load(path.read_text())) for path in sorted(paths)}
 
 
@@ -90,7 +98,14 @@ def test_a_shipped_plan_can_be_trained(plan: Path, name: str, espnet: None, tmp_
     trained = []
     for phase in phases:
         conf = TopdownConf(
-            parent="exp", cut=phase.cut, kind=phase.kind, dropout=phase.dropout, tied=phase.tied
+            parent="exp",
+            cut=phase.cut,
+            kind=phase.kind,
+            dropout=phase.dropout,
+            tied=phase.tied,
+            keep=phase.keep,
+            draw=phase.draw,
+            kept_lr=phase.kept_lr,
         )
         options = whole | phase.train | {"topdown_conf": conf.to_conf()}
         trained.append({"name": phase.name, "config": options, "changed": [*phase.train]})
