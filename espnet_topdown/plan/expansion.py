@@ -10,8 +10,8 @@ from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
-from espnet_topdown.plan.kinds import CONTROL, KINDS, THAW
-from espnet_topdown.plan.layers import cut_index
+from espnet_topdown.plan.every import Walk, cuts_of
+from espnet_topdown.plan.kinds import CONTROL, KINDS
 from espnet_topdown.plan.plan import BASE, SEED_STRIDE, UNTIED, Entry, Phase, Plan, seed_fault
 from espnet_topdown.plan.sides import KeptLr, idle_names, kind_of
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
@@ -112,67 +112,13 @@ class _Expansion:
 
     def _every(self, entry: Entry, every: int) -> list[str]:
         """Cuts from `start` down to `stop`, `every` layers apart."""
-        if _kind(entry) == THAW:
-            return self._every_thaw(entry, every)
-        first = self._first_of_every(entry, every)
-        last = cut_index(self.names, entry.stop) if entry.stop else self._lowest_cut(entry)
-        # A plan is written for models of any depth: one cut at least, where there is room for one.
-        is_first_free = entry.start is None
-        if is_first_free and first < last < first + every:
-            first = last
-            self.notes.append(
-                f"every: {every} does not fit between the cut above and {self.names[last]}; cut"
-                f" there instead, at {self.names[last]}"
-            )
-        cuts = [self.names[place] for place in range(first, last - 1, -every)]
-        if not cuts:
-            between = f"{self.names[max(first, 0)]} and {self.names[last]}"
-            self.faults.append(f"every: {every} gives no cut between {between}")
-        return cuts
-
-    def _every_thaw(self, entry: Entry, every: int) -> list[str]:
-        """Cuts of a gradual thaw, each of which frees so many layers more, down to the lowest.
-
-        It begins with as many from the top, or below those that the phase before has trained.
-        """
-        last = cut_index(self.names, entry.stop) if entry.stop else 0
-        first = max(self._learned_top() - every, last)
-        if entry.start:
-            first = cut_index(self.names, entry.start)
-        cuts = [self.names[place] for place in range(first, last, -every)]
-        if first < last:
-            between = f"{self.names[max(first, 0)]} and {self.names[last]}"
-            self.faults.append(f"every: {every} gives no cut between {between}")
-            return []
-        return [*cuts, self.names[last]]
-
-    def _learned_top(self) -> int:
-        """Position from which upward the phase before trained all layers, but not all of them."""
-        before = self._candidates()[-1:]
-        frozen = before[0].sides(self.names).frozen if before else ()
-        held = [place for place, name in enumerate(self.names) if name in frozen]
-        return held[-1] + 1 if held else len(self.names)
-
-    def _lowest_cut(self, entry: Entry) -> int:
-        """Position of the lowest cut that leaves something to be drawn."""
         is_untied = (entry.tied or self.plan.tied) in UNTIED
-        for place, name in enumerate(self.names):
-            if is_untied or name not in self.held:
-                return place + 1
-        return len(self.names)
-
-    def _first_of_every(self, entry: Entry, every: int) -> int:
-        """Position of the first cut: as asked, or below the last cut, or the top stack's lowest."""
-        if entry.start:
-            return cut_index(self.names, entry.start)
-        # That of a thaw parts no kept from fresh layers.
-        parted = [phase for phase in self._candidates() if KINDS[phase.kind].has_cut]
-        cuts = [phase.cut for phase in parted if phase.cut]
-        if cuts:
-            return cut_index(self.names, cuts[-1]) - every
-        if "decoder.0" in self.names:
-            return cut_index(self.names, "decoder")
-        return len(self.names) - 1
+        held = () if is_untied else self.held
+        walk = Walk(every=every, start=entry.start, stop=entry.stop, held=held)
+        cuts, note, fault = cuts_of(walk, _kind(entry), self.names, self._candidates())
+        self.notes += [note] if note else []
+        self.faults += [fault] if fault else []
+        return cuts
 
     def _candidates(self) -> list[Phase]:
         return [phase for phase in self.phases if not phase.is_control]
