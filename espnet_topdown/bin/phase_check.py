@@ -189,6 +189,8 @@ def _optimiser_fault(
             hint = "; give 'train: scheduler_conf' all that it takes (it replaces the base's whole)"
             # As ESPnet does (espnet2/tasks/abs_task.py, main_worker).
             scheduler_classes[args.scheduler](optimiser, **args.scheduler_conf)
+    except TopdownError as error:
+        return str(error)
     # Whatever a class says against its arguments: they raise what they like.
     except Exception as error:  # noqa: BLE001
         return f"{what} cannot be built: {error}{hint}"

@@ -52,7 +52,8 @@ def _frozen_note(layer: Mapping[str, Any]) -> str:
 def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None = None) -> str:
     """The phases with what they freeze and draw; once judged, the dev criterion and verdict too."""
     header = ["phase", "kind", "cut", *_rate_header(cascade), "parent", *_reads_header(cascade)]
-    header += ["seed", "frozen", "fresh"]
+    # Kept layers that learn are no fresh ones.
+    header += ["seed", "frozen", "trained" if _rate_header(cascade) else "fresh"]
     if cascade.facts.loaded_by_base:
         header.append("loaded")
     header.append("epochs")
@@ -228,10 +229,16 @@ def _rate_notes(cascade: Cascade) -> list[str]:
     lines = []
     for phase in cascade.phases:
         sides = phase.sides(cascade.facts.names)
-        rates = {name: sides.factor(name) for name in reversed(sides.kept)}
-        if len(set(rates.values())) > 1:
-            listed = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items())
-            lines.append(f"{phase.name}: factors on the learning rate of kept layers: {listed}")
+        if not sides.slow:
+            continue  # the cut says what is frozen
+        by_factor: dict[float, list[str]] = {}
+        for name in reversed(sides.kept):
+            by_factor.setdefault(sides.factor(name), []).append(name)
+        if len(by_factor) > 1:
+            listed = [f"{layer_span(names)} {rate:.3g}" for rate, names in by_factor.items()]
+            lines.append(
+                f"{phase.name}: factors on the learning rate of kept layers: {'; '.join(listed)}"
+            )
     return lines
 
 

@@ -17,6 +17,8 @@ from espnet_topdown.plan.layers import cut_index, layers_named
 # the one below it.
 KeptLr = float | Mapping[str, float]
 DECAY = "decay"
+# Smaller ones leave float32 weights where they are: what is added to them is rounded away.
+LEAST = 1e-6
 # What may part kept from fresh layers.
 PARTING = ("cut", "keep", "draw")
 
@@ -59,12 +61,13 @@ class Sides:
             kept_lr: factors on the learning rate of kept layers; None: the kind's.
 
         Raises:
-            TopdownError: no layer or stack has one of the names, or `kept_lr` names a layer that is
-                not kept.
+            TopdownError: no layer or stack has one of the names, `kept_lr` names a layer that is
+                not kept, or a factor is below `LEAST` and not 0.
         """
         names = tuple(names)
         kept = _kept(KINDS[kind], cut, names, keep, draw)
         factors = _factors(KINDS[kind], names, kept, kept_lr)
+        _check_least(factors)
         if cut and KINDS[kind].frees:
             factors |= dict.fromkeys(names[: cut_index(names, cut)], 0.0)
         return cls(
@@ -162,6 +165,15 @@ def _factors(
     return factors
 
 
+def _check_least(factors: Mapping[str, float]) -> None:
+    still = [name for name, factor in factors.items() if 0 < factor < LEAST]
+    if still:
+        raise TopdownError(
+            f"kept_lr is below {LEAST:g} for {', '.join(still)}, which would move no weight: give"
+            " 0, which freezes, or a larger factor or decay"
+        )
+
+
 def idle_names(
     kept_lr: KeptLr | None, names: Sequence[str], kept: Sequence[str]
 ) -> tuple[str, ...]:
@@ -222,12 +234,14 @@ def choice_faults(name: str, values: Mapping[str, Any]) -> list[str]:
         return []
     kind = KINDS[name]
     faults = []
-    for key in PARTING:
-        is_taken = kind.is_parted or (key == "cut" and kind.frees)
-        if values.get(key) and not is_taken:
+    for key in ("keep", "draw"):
+        if values.get(key) and not kind.is_parted:
             faults.append(f"kind {name} has no {key}")
-    if name == NAMED and values.get("cut"):
-        faults.append("kind named keeps or draws layers by name: give keep or draw, not a cut")
+    for key in ("cut", "sweep", "every"):
+        if not values.get(key) or kind.has_cut or kind.frees:
+            continue
+        hint = ": give keep or draw" if name == NAMED else ""
+        faults.append(f"kind {name} has no {'cut' if key == 'cut' else f'cuts for {key}'}{hint}")
     if values.get("kept_lr") is not None and not kind.has_parent:
         faults.append(f"kind {name} keeps nothing, so there is no kept_lr")
     others = [factor for factor in _given_factors(values) if factor != kind.kept_lr]

@@ -15,6 +15,8 @@ from espnet_topdown.errors import TopdownError
 
 # The key of a group.
 FACTOR = "kept_lr"
+# Options of schedulers that may be lists, a rate for each group.
+_RATES = ("max_lr", "min_lr", "base_lr")
 # Of the steps of a test; of what two equal parameters have moved, apart from rounding.
 _STEPS = 3
 _TOLERANCE = 0.01
@@ -55,6 +57,21 @@ def split_groups(
     scaled = _Scaled()
     optimizer.register_step_pre_hook(scaled.scale)
     optimizer.register_step_post_hook(scaled.put_back)
+
+
+def schedule_fault(conf: Mapping[str, Any]) -> str | None:
+    """Why options of a scheduler would change the ratio between groups; None where they do not.
+
+    Args:
+        conf: ``scheduler_conf``.
+    """
+    own = [key for key in _RATES if isinstance(conf.get(key), list | tuple)]
+    if not own:
+        return None
+    return (
+        f"scheduler_conf gives each group its own {', '.join(own)}, and kept_lr is a factor on one"
+        " rate for all; give one number"
+    )
 
 
 def _split(

@@ -108,6 +108,9 @@ class TopdownTask(AbsTask):
             own = kept_of(model, model_layers.order_of(model, conf.layers), conf)
             if own.factors and getattr(args, "sharded_ddp", False):
                 raise TopdownError("kept_lr and sharded_ddp exclude one another; leave one out")
+            fault = learning_rates.schedule_fault(vars(args).get("scheduler_conf") or {})
+            if own.factors and fault:
+                raise TopdownError(fault)
             learning_rates.split_groups(optimizers, model, own.factors)
         return optimizers
 

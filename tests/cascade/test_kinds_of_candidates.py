@@ -20,6 +20,9 @@ phases:
 """
 
 
+RATES_OF_GROUPS = "{scheduler: onecyclelr, scheduler_conf: {max_lr: [0.1, 0.2], total_steps: 9}}"
+
+
 @pytest.fixture(scope="module")
 def mixed(base: Path, warm_process: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cascade of candidates of four kinds."""
@@ -59,7 +62,7 @@ def test_plan_shows_the_factors(mixed, base, capsys):
     assert cells["phase"] == ["kind", "cut", "kept_lr"]
     assert cells["phase1"][:2] == ["slow", "decoder"]
     (note,) = [line for line in lines if "phase1: factors on the learning rate" in line]
-    assert note.endswith("kept layers: output 0, decoder.1 0.1, decoder.0 0.1")
+    assert note.endswith("kept layers: output 0; decoder.1, decoder.0 0.1")
 
 
 def test_status_says_what_is_drawn_where_there_is_no_cut(mixed, capsys):
@@ -90,6 +93,10 @@ def test_another_factor_of_a_finished_phase_stops_with_a_diff(mixed, base, tmp_p
 @pytest.mark.parametrize(
     ("item", "fault"),
     [
+        (
+            f"{{cut: decoder, kind: slow, train: {RATES_OF_GROUPS}}}",
+            "scheduler_conf gives each group its own max_lr, and kept_lr is a factor on one rate",
+        ),
         (
             "{cut: decoder, kind: slow, train: {optim: lbfgs, optim_conf: {}}}",
             "optim lbfgs cannot be combined with kept_lr: it cannot have parameter groups",

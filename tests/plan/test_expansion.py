@@ -262,6 +262,10 @@ MISFITS = {
         "phases: [{cut: decoder, kept_lr: {encoder: 0.5}}, {keep: [x]}]",
         "phase2: unknown layer 'x' in keep",
     ),
+    "a decay that reaches no layer below": (
+        "phases: [{kind: thaw, kept_lr: {decay: 0.05}}]",
+        "phase1: kept_lr is below 1e-06 for encoder.embed, encoder.0, which would move no weight",
+    ),
     "a thaw without room": (
         "phases: [{every: 1, thaw: true, start: encoder.1, stop: decoder}]",
         "every: 1 gives no cut between encoder.1 and decoder.0",

@@ -62,9 +62,20 @@ FAULTS = {
     "names of a kind without": ("phases: [{kind: thaw, keep: [a]}]", "kind thaw has no keep"),
     "a cut beside names": ("phases: [{cut: a, keep: [b]}]", "it has cut, keep"),
     "both names": ("phases: [{keep: [a], draw: [b]}]", "it has keep, draw"),
-    "a cut of named layers": ("phases: [{cut: a, kind: named}]", "give keep or draw, not a cut"),
+    "a cut of named layers": (
+        "phases: [{cut: a, kind: named}]",
+        "kind named has no cut: give keep or draw",
+    ),
     "a control with two partings": ("phases: [{control: slow, cut: a, draw: b}]", "cut, draw"),
     "a control of every": ("phases: [{control: slow, every: 1}]", "it has control, every"),
+    "a sweep of named layers": (
+        "phases: [{sweep: [a], kind: named}]",
+        "kind named has no cuts for sweep: give keep or draw",
+    ),
+    "cuts of a kind without": (
+        "phases: [{every: 1, kind: restart}]",
+        "restart has no cuts for every",
+    ),
     "names a number": ("phases: [{keep: 3}]", "keep must be a list of names, not 3"),
     "not a mapping": ("[1, 2]", "a plan is a mapping with 'phases'"),
     "not YAML": ("{a: [", "is not YAML"),

@@ -25,5 +25,5 @@ def test_a_file_goes_before_a_shipped_plan(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_name_that_is_none_is_told_the_shipped_ones() -> None:
     assert plan_path("conf/rn.yaml") == Path("conf/rn.yaml")
-    with pytest.raises(TopdownError, match="cannot read the plan rn: No such.*lm, rifle, rnn, transf"):
+    with pytest.raises(TopdownError, match="cannot read the plan rn: No such.*lm, rifle, rnn, tr"):
         read_plan(plan_path("rn"))
