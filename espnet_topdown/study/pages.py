@@ -237,8 +237,24 @@ def _convergence(records: Sequence[Record]) -> Iterable[str]:
             last.append((phase0.curve.index(phase0.dev) + 1, len(phase0.curve)))
     listed = ", ".join(f"{best} of {epochs}" for best, epochs in last)
     yield f"- best epoch of phase 0 on dev: {listed}"
-    if any(best > LATE * epochs for best, epochs in last):
+    if records[0].analysis is not None:
+        # A rate that falls to zero has its best epoch at the end, whatever more epochs would bring.
+        yield f"- gain of phase 0 on dev in its last tenth of epochs: {_late_gains(records)}"
+    elif any(best > LATE * epochs for best, epochs in last):
         yield (
             "- phase 0 was still getting better when its epochs ended: longer training may be part"
             " of any difference"
         )
+
+
+def _late_gains(records: Sequence[Record]) -> str:
+    """How much the base of each seed gained at the end, in the unit of the dev criterion."""
+    gains = []
+    for record in records:
+        phase0 = base(record.runs)
+        curve = [] if phase0 is None else [value for value in phase0.curve if value is not None]
+        early = curve[: round(LATE * len(curve))]
+        if early:
+            choose = max if record.dev_name.endswith("max") else min
+            gains.append(f"{abs(choose(curve) - choose(early)):.4f}")
+    return ", ".join(gains)

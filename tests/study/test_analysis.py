@@ -115,6 +115,16 @@ def test_nothing_measured_is_shown_before_the_last_seed(there: list[Record], to_
         power.power_page({"tiny": there}, 1.0)
 
 
+def test_what_a_base_gained_at_the_end_is_told() -> None:
+    """Of a schedule of fixed length the best epoch is the last one, which says nothing."""
+    base, *others = usual(SEEDS[0]).phases
+    curve = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.48, 0.55, 0.56, 0.5625)
+    late = replace(base, curve=curve, dev=0.5625)
+    text = page([replace(usual(SEEDS[0]), analysis=PLANNED, phases=(late, *others))])
+    assert "- gain of phase 0 on dev in its last tenth of epochs: 0.0025\n" in text
+    assert "still getting better" not in text
+
+
 def test_records_of_pilots_are_refused() -> None:
     with pytest.raises(TopdownError, match="seed 900000001 is none of the plan of analysis"):
         page(planned(*SEEDS, 900000001))
