@@ -120,7 +120,13 @@ def _run(args: Namespace) -> None:
     _check_launch(args)
     cascade = Cascade.open(args.exp, args.plan, args.dir)
     records = cascade.read_records()
-    ngpu, gpu_note = gpus.choose(args.ngpu, cascade.base.config, is_here=not args.cmd)
+    ngpu, gpu_note = gpus.choose(
+        args.ngpu,
+        cascade.base.config,
+        is_here=not args.cmd,
+        jobs=args.jobs,
+        num_nodes=args.num_nodes,
+    )
     if gpu_note:
         print(f"note: {gpu_note}", file=sys.stderr)
     # What is set aside need not be as it was: `run` compares the rest.

@@ -1,6 +1,10 @@
-"""On how many GPUs a cascade trains: as its base did, where they are."""
+"""On how many GPUs a cascade trains: as its base did, where they are; and which each gets."""
 
+import functools
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +12,16 @@ from typing import Any
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.table import counted
 
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+# A number, GPU-UUID, or MIG-...; -1 and Slurm's NoDevFiles are none.
+_GPU = re.compile(r"\d+|GPU-[\w-]+|MIG-[\w/-]+")
+
 
 def of_base(config: Mapping[str, Any]) -> int:
-    """GPUs that a base was trained on, by its config.
+    """GPUs that a base was trained on, those of all its nodes together, by its config.
 
-    With several, ESPnet writes the config of one worker, whose ngpu is 1 (tasks/abs_task.py, main).
+    With several, ESPnet writes the config of one worker, whose ngpu is 1 and whose dist_world_size
+    is GPUs times nodes (tasks/abs_task.py, main); how many nodes these were, it does not tell.
     """
     if not config.get("ngpu"):
         return 0
@@ -20,48 +29,137 @@ def of_base(config: Mapping[str, Any]) -> int:
 
 
 def devices() -> int:
-    """GPUs of this machine, by their files; torch, which would know, takes seconds."""
+    """GPUs of this machine, by their files; torch, which takes seconds, is asked where none is."""
     count = len(list(Path("/dev").glob("nvidia[0-9]*")))
     # AMD's: one node for all computing, one for each GPU.
     if Path("/dev/kfd").exists():
         count += len(list(Path("/dev/dri").glob("renderD*")))
-    return count
+    return count or _by_torch()
 
 
-def visible() -> int:
-    """GPUs that a training on this machine would see."""
+@functools.cache
+def _by_torch() -> int:
+    """GPUs that torch sees: those of WSL2 and of Jetson have no file of a known name."""
+    words = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    # The whole machine's, whatever is allowed here.
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    asked = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    answer = asked.stdout.strip()
+    return int(answer) if answer.isdecimal() else 0
+
+
+def seen(variable: str | None) -> list[str]:
+    """The GPUs that a training on this machine sees, by number, UUID or MIG name.
+
+    Args:
+        variable: CUDA_VISIBLE_DEVICES; None: it is not set, and all are seen. A GPU that it names
+            twice counts twice: it is meant to be shared by two trainings.
+
+    Source: CUDA's programming guide: what follows the first name that is none is not seen.
+    """
     count = devices()
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is None or count == 0:
-        return count
-    return len([name for name in allowed.split(",") if name.strip() not in ("", "-1")])
+    if variable is None:
+        return [str(number) for number in range(count)]
+    names = []
+    for word in variable.split(","):
+        name = word.strip()
+        is_there = _GPU.fullmatch(name) and not (name.isdecimal() and int(name) >= count)
+        if not is_there:
+            break
+        names.append(name)
+    return names if count else []
 
 
-def choose(asked: int | None, config: Mapping[str, Any], *, is_here: bool) -> tuple[int, str]:
-    """GPUs of one training, and a note on where they come from ("" where nothing is to be said).
+def check_enough(ngpu: int, jobs: int, variable: str | None) -> list[str]:
+    """The GPUs that are seen here, where they are enough for `jobs` trainings of `ngpu`.
+
+    Raises:
+        TopdownError: they are too few, or one training would have a GPU twice.
+    """
+    names = seen(variable)
+    needed = jobs * ngpu
+    if len(names) < needed:
+        cure = "give fewer jobs" if len(names) >= ngpu else "give --ngpu 0, or --cmd for a cluster"
+        there = f"this machine has {devices()}"
+        if variable is not None:
+            there += f", of which {VARIABLE}={variable} names {len(names)}"
+        raise TopdownError(
+            f"--jobs {jobs} with --ngpu {ngpu} needs {counted(needed, 'GPU')}, and {there}; {cure}"
+        )
+    for first in range(0, needed, max(ngpu, 1)):
+        share = names[first : first + ngpu]
+        if len(set(share)) < len(share):
+            raise TopdownError(
+                f"{VARIABLE}={variable} gives one training of --ngpu {ngpu} the GPUs"
+                f" {','.join(share)}, one of them twice; a training needs different ones"
+            )
+    return names
+
+
+def choose(
+    asked: int | None,
+    config: Mapping[str, Any],
+    *,
+    is_here: bool,
+    jobs: int = 1,
+    num_nodes: int = 1,
+) -> tuple[int, str]:
+    """GPUs of one training on each node, and a note on where they come from ("" for none).
 
     Args:
         asked: ``--ngpu``, None where it was not given.
         config: the base's.
         is_here: whether trainings run on this machine, and not through ``--cmd``.
+        jobs: trainings side by side.
+        num_nodes: nodes of one training.
 
     Raises:
-        TopdownError: the base was trained on GPUs and none is here, which would be slow in silence.
+        TopdownError: the GPUs are not here, and training on the CPU would be slow in silence.
     """
-    base = of_base(config)
+    variable = os.environ.get(VARIABLE)
     if asked is not None:
+        if is_here and asked:
+            check_enough(asked, jobs, variable)
         return asked, ""
+    base = of_base(config)
     if base == 0:
         return 0, ""
-    gpus = counted(base, "GPU")
     if not is_here:
-        return base, f"phases train on {gpus}, as the base did; --ngpu changes that"
-    there = visible()
+        return _on_nodes(base, num_nodes)
+    gpus = counted(base, "GPU")
+    there = len(seen(variable))
     if there == 0:
         raise TopdownError(
             f"base: {gpus}; none visible here; --ngpu 0 trains on the CPU, which is much slower,"
             " and --cmd submits to a cluster"
         )
-    if there < base:
-        return there, f"base: {gpus}; {there} visible here, so phases train on {there}"
-    return base, f"phases train on {gpus}, as the base did; --ngpu changes that"
+    each = there // jobs
+    if each == 0:
+        raise TopdownError(
+            f"base: {gpus}; {there} visible here are too few for --jobs {jobs}; give --jobs {there}"
+        )
+    if each < base:
+        side_by_side = f" for {jobs} jobs" if jobs > 1 else ""
+        base, note = each, f"{there} visible here{side_by_side}, so phases train on {each}"
+        note = f"base: {gpus}; {note}"
+    else:
+        note = f"phases train on {gpus}, as the base did; --ngpu changes that"
+    check_enough(base, jobs, variable)
+    return base, note
+
+
+def _on_nodes(base: int, num_nodes: int) -> tuple[int, str]:
+    """The base's GPUs in equal parts on each node of a cluster."""
+    gpus = counted(base, "GPU")
+    each, rest = divmod(base, num_nodes)
+    if rest:
+        raise TopdownError(
+            f"base: {gpus}, which --num_nodes {num_nodes} does not divide; give --ngpu, the GPUs on"
+            " each node"
+        )
+    note = f"phases train on {gpus}, as the base did; --ngpu changes that"
+    if num_nodes > 1:
+        note = f"phases train on {gpus} as the base did, {each} on each of {num_nodes} nodes"
+    elif base > 1:
+        note += ", and --num_nodes, where these are of several nodes, splits them"
+    return each, note

@@ -4,7 +4,6 @@ Which phase to train, and when, is the runner's to say.
 """
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,6 @@ from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.warm.groups import told
 
-# A number, GPU-UUID, or MIG-...; -1 and Slurm's NoDevFiles are none.
-_GPU = re.compile(r"\d+|GPU-[\w-]+|MIG-[\w/-]+")
 FULL_BYTES = 1_000_000  # less is left where a training has just died of a full disk
 
 
@@ -87,45 +84,11 @@ def gpu_share(launch: Launch, slot: int, visible: str | None) -> dict[str, str]:
     """
     if launch.cmd is not None or launch.ngpu == 0:
         return {}
-    needed = launch.jobs * launch.ngpu
-    if visible is None:
-        # Where no device has a file (WSL2), what is asked for is taken to be there.
-        names = [str(number) for number in range(gpus.devices() or needed)]
-    else:
-        names = visible_gpus(visible)
-    if len(names) < needed:
-        cure = "give fewer jobs" if len(names) >= launch.ngpu else "name more, or give --ngpu 0"
-        there = f"CUDA_VISIBLE_DEVICES={visible} names {len(names)}"
-        if visible is None:
-            there = f"this machine has {len(names)}"
-        raise TopdownError(
-            f"--jobs {launch.jobs} with --ngpu {launch.ngpu} needs {needed} GPUs, and {there};"
-            f" {cure}"
-        )
+    names = gpus.check_enough(launch.ngpu, launch.jobs, visible)
     if launch.jobs == 1:
         return {}
     first = slot * launch.ngpu
-    share = names[first : first + launch.ngpu]
-    if len(set(share)) < len(share):
-        raise TopdownError(
-            f"CUDA_VISIBLE_DEVICES={visible} gives one training of --ngpu {launch.ngpu} the GPUs"
-            f" {','.join(share)}, one of them twice; a training needs different ones"
-        )
-    return {"CUDA_VISIBLE_DEVICES": ",".join(share)}
-
-
-def visible_gpus(variable: str) -> list[str]:
-    """The GPUs that CUDA_VISIBLE_DEVICES names, by number, UUID or MIG name.
-
-    Source: CUDA's programming guide: what follows the first name that is none is not seen.
-    """
-    names = []
-    for word in variable.split(","):
-        name = word.strip()
-        if not _GPU.fullmatch(name):
-            break
-        names.append(name)
-    return names
+    return {gpus.VARIABLE: ",".join(names[first : first + launch.ngpu])}
 
 
 def start_training(

@@ -6,6 +6,7 @@ from espnet_topdown.cascade import gpus
 from espnet_topdown.errors import TopdownError
 
 AS_BASE = "phases train on {}, as the base did; --ngpu changes that"
+NODES = ", and --num_nodes, where these are of several nodes, splits them"
 
 
 @pytest.mark.parametrize(
@@ -18,9 +19,11 @@ AS_BASE = "phases train on {}, as the base did; --ngpu changes that"
         (None, {"ngpu": 1, "dist_world_size": 4}, 8, True, (4, AS_BASE.format("4 GPUs"))),
         (None, {"ngpu": 4}, 1, True, (1, "base: 4 GPUs; 1 visible here, so phases train on 1")),
         (0, {"ngpu": 1}, 0, True, (0, "")),
-        (2, {"ngpu": 0}, 0, True, (2, "")),
+        (2, {"ngpu": 0}, 2, True, (2, "")),
         # A cluster's GPUs are not seen from here.
-        (None, {"ngpu": 2}, 0, False, (2, AS_BASE.format("2 GPUs"))),
+        (2, {"ngpu": 0}, 0, False, (2, "")),
+        (None, {"ngpu": 1}, 0, False, (1, AS_BASE.format("1 GPU"))),
+        (None, {"ngpu": 2}, 0, False, (2, AS_BASE.format("2 GPUs") + NODES)),
     ],
 )
 def test_gpus_are_those_asked_for_and_else_the_bases(
@@ -31,21 +34,88 @@ def test_gpus_are_those_asked_for_and_else_the_bases(
     expected: tuple[int, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gpus, "visible", lambda: there)
+    monkeypatch.setattr(gpus, "devices", lambda: there)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert gpus.choose(asked, base, is_here=is_here) == expected
 
 
 def test_a_base_of_a_gpu_is_not_followed_on_the_cpu_in_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gpus, "visible", lambda: 0)
+    monkeypatch.setattr(gpus, "devices", lambda: 0)
     said = "base: 1 GPU; none visible here; --ngpu 0 trains on the CPU"
     with pytest.raises(TopdownError, match=said):
         gpus.choose(None, {"ngpu": 1}, is_here=True)
     assert gpus.choose(0, {"ngpu": 1}, is_here=True) == (0, "")
 
 
-def test_no_gpu_is_visible_where_none_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for value in ("", "-1"):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-        assert gpus.visible() == 0
+def refusal(*, monkeypatch: pytest.MonkeyPatch, there: int, **options: object) -> str:
+    monkeypatch.setattr(gpus, "devices", lambda: there)
+    asked, config = options.pop("asked", None), options.pop("config", {"ngpu": 1})
+    with pytest.raises(TopdownError) as caught:
+        gpus.choose(asked, config, **{"is_here": True, **options})  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def test_gpus_that_are_asked_for_must_be_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert refusal(monkeypatch=monkeypatch, there=0, asked=1) == (
+        "--jobs 1 with --ngpu 1 needs 1 GPU, and this machine has 0; give --ngpu 0, or --cmd for a"
+        " cluster"
+    )
+    assert "--jobs 3 with --ngpu 1 needs 3 GPUs, and this machine has 2; give fewer jobs" in (
+        refusal(monkeypatch=monkeypatch, there=2, asked=1, jobs=3)
+    )
+    assert gpus.choose(0, {"ngpu": 1}, is_here=True) == (0, "")
+
+
+def test_jobs_share_the_gpus_that_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpus, "devices", lambda: 4)
+    base = {"ngpu": 1, "dist_world_size": 4}
+    note = "base: 4 GPUs; 4 visible here for 2 jobs, so phases train on 2"
+    assert gpus.choose(None, base, is_here=True, jobs=2) == (2, note)
+    assert gpus.choose(None, {"ngpu": 1}, is_here=True, jobs=4)[0] == 1
+    assert "base: 1 GPU; 4 visible here are too few for --jobs 5; give --jobs 4" in refusal(
+        monkeypatch=monkeypatch, there=4, jobs=5
+    )
+
+
+def test_what_the_variable_names_is_read_as_cuda_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "devices", lambda: 4)
+    expected: dict[str | None, list[str]] = {
+        None: ["0", "1", "2", "3"],
+        "": [],
+        "-1": [],
+        "NoDevFiles": [],
+        "2,3": ["2", "3"],
+        "0,-1,1": ["0"],
+        "0,4,1": ["0"],
+        "0,0": ["0", "0"],
+        "GPU-1a, MIG-2/1/0": ["GPU-1a", "MIG-2/1/0"],
+    }
+    assert {variable: gpus.seen(variable) for variable in expected} == expected
+    monkeypatch.setattr(gpus, "devices", lambda: 0)
+    assert gpus.seen("0") == []
+    # A base of two GPUs is not followed on one that is named twice.
+    monkeypatch.setattr(gpus, "devices", lambda: 4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,0")
+    said = refusal(monkeypatch=monkeypatch, there=4, config={"ngpu": 2})
+    assert "gives one training of --ngpu 2 the GPUs 0,0, one of them twice" in said
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "NoDevFiles")
+    assert "none visible here" in refusal(monkeypatch=monkeypatch, there=4)
+
+
+def test_a_base_of_several_nodes_is_followed_on_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = {"ngpu": 1, "dist_world_size": 8}
+    note = "phases train on 8 GPUs as the base did, 4 on each of 2 nodes"
+    assert gpus.choose(None, base, is_here=False, num_nodes=2) == (4, note)
+    said = refusal(monkeypatch=monkeypatch, there=0, config=base, is_here=False, num_nodes=3)
+    assert "base: 8 GPUs, which --num_nodes 3 does not divide; give --ngpu" in said
+
+
+def test_torch_is_asked_where_no_device_has_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus.Path, "glob", lambda *_: iter(()))
+    monkeypatch.setattr(gpus.Path, "exists", lambda _: False)
+    monkeypatch.setattr(gpus, "_by_torch", lambda: 3)
+    assert gpus.devices() == 3

@@ -16,6 +16,12 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
 
 
+@pytest.fixture(autouse=True)
+def eight_gpus(monkeypatch):
+    """A machine with eight GPUs."""
+    monkeypatch.setattr(gpus, "devices", lambda: 8)
+
+
 @pytest.mark.parametrize(
     ("launch", "visible", "shares"),
     [
@@ -38,13 +44,20 @@ def test_trainings_side_by_side_get_gpus_of_their_own(launch, visible, shares):
 @pytest.mark.parametrize(
     ("launch", "visible", "message"),
     [
-        (dict(ngpu=2, jobs=2), "0,1", "needs 4 GPUs, .*=0,1 names 2; give fewer jobs"),
-        (dict(ngpu=1, jobs=1), "-1", "needs 1 GPUs, .*=-1 names 0; name more, or give --ngpu 0"),
-        (dict(ngpu=1), "", "needs 1 GPUs, .*= names 0"),
+        (
+            dict(ngpu=2, jobs=2),
+            "0,1",
+            "needs 4 GPUs, .* has 8, of which .*=0,1 names 2; give fewer jobs",
+        ),
+        (dict(ngpu=1, jobs=1), "-1", "needs 1 GPU, .*=-1 names 0; give --ngpu 0, or --cmd"),
+        (dict(ngpu=1), "", "needs 1 GPU, .*= names 0"),
         (dict(ngpu=1), "NoDevFiles", "names 0"),
         # CUDA sees nothing behind a name that is none.
         (dict(ngpu=2), "0,-1,1", "names 1"),
         (dict(ngpu=2, jobs=2), "0,0,1,1", "the GPUs 0,0, one of them twice"),
+        (dict(ngpu=2, jobs=1), "0,0", "the GPUs 0,0, one of them twice"),
+        # Nor behind the number of a GPU that is not there.
+        (dict(ngpu=2), "0,8,1", "names 1"),
     ],
 )
 def test_gpus_that_are_not_there_are_refused(launch, visible, message):
