@@ -1,60 +1,38 @@
 """Trains the phases of a cascade as processes: when each starts, and what is recorded of its end.
 
 Resumes after a kill. Each training is an ordinary ESPnet run, of which this knows only the config,
-the directory and the exit status; how it is started is `espnet_topdown.cascade.launch`'s to say.
+the directory and the exit status; how it is started is `espnet_topdown.cascade.attempt`'s to say.
 """
 
-import os
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from espnet_topdown import files, warm
+from espnet_topdown import files
+from espnet_topdown.cascade import attempt
+from espnet_topdown.cascade.attempt import Attempt
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.fresh_report import FreshReport
 from espnet_topdown.cascade.judgement import Judgement
-from espnet_topdown.cascade.launch import (
-    Launch,
-    check_base,
-    default_threads,
-    failure,
-    gpu_share,
-    start_training,
-)
-from espnet_topdown.cascade.ledger import Ledger, finished_epochs
+from espnet_topdown.cascade.launch import Launch, check_base, default_threads, failure
+from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.measuring import judge_all, measure_base
 from espnet_topdown.cascade.order import ready, waits_of
 from espnet_topdown.cascade.other_data import prepare
 from espnet_topdown.cascade.progress import Display
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import (
-    check_as_begun,
     check_begun,
     check_finished,
     check_first,
     fixed_threads,
-    key,
     make_record,
 )
 from espnet_topdown.cascade.redo import set_aside
 from espnet_topdown.cascade.text import plan_table
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import (
-    LOCK,
-    START,
-    holds_training,
-    read_begun,
-    write_begun,
-    write_record,
-)
+from espnet_topdown.experiment.phase_dir import write_record
 from espnet_topdown.plan.plan import Phase
-
-POLL_S = 0.2
 
 
 def run(
@@ -106,32 +84,6 @@ def run(
         return this.close()
 
 
-@dataclass
-class _Training:
-    """A training under way.
-
-    Args:
-        phase: what is trained.
-        directory: of the phase.
-        handle: of its process.
-        attempt: how often the phase was started, this time included.
-        slot: its place among the trainings side by side, from 0.
-        began: monotonic time of its start, in seconds.
-    """
-
-    phase: Phase
-    directory: Path
-    handle: warm.Handle | warm.Group
-    attempt: int
-    slot: int
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def wall_s(self) -> float:
-        """Seconds since its start."""
-        return time.monotonic() - self.began
-
-
 class _Run:
     """One run over a cascade. Each of its phases is in one of five states.
 
@@ -157,7 +109,7 @@ class _Run:
         self.keep_epochs = keep_epochs
         self.records = records
         self.waits = waits_of(cascade.phases, cascade.plan)
-        self.trainings: dict[str, _Training] = {}
+        self.trainings: dict[str, Attempt] = {}
         self.failures: dict[str, str] = {}
         self.ledger = Ledger(cascade.paths.ledger)
         self.threads = fixed_threads(cascade, launch.threads, default_threads(launch))
@@ -172,11 +124,12 @@ class _Run:
                 free = self.launch.jobs - len(self.trainings)
                 for phase in self._ready()[:free]:
                     self._start(phase)
-                if not self.trainings:
+                if self.trainings:
+                    # The end of one can make others ready, so all are looked at again.
+                    self._finish(self._next_to_end())
+                elif not self._ready():
                     # What still waits is skipped, or needs a phase that failed.
                     break
-                # The end of one can make others ready, so all are looked at again.
-                self._finish(self._next_to_end())
         finally:
             self._interrupt()
             self.display.close()
@@ -192,52 +145,30 @@ class _Run:
         )
 
     def _start(self, phase: Phase) -> None:
-        directory = self.cascade.paths.phase_dir(phase.name)
-        _wait_for_orphan(directory)
+        attempt.wait_for_orphan(self.cascade.paths.phase_dir(phase.name))
         try:
-            self._begin(phase, directory)
+            attempt.begin(self.cascade, phase, self.records)
         except TopdownError as error:
             # Others may go on.
             self.failures[phase.name] = str(error)
             self.display.failed(phase, str(error))
             return
-        config = self.cascade.phase_config(phase, self.records)
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        files.write_text(directory / "phase.yaml", text)
-        attempt = self.ledger.attempts(phase.name) + 1
-        slot = self._free_slot()
-        gpus = gpu_share(self.launch, slot, os.environ.get("CUDA_VISIBLE_DEVICES"))
-        # Told before it happens: a kill in between leaves an attempt that `close_dangling` ends.
-        places = {"threads": self.threads, "ngpu": self.launch.ngpu}
-        places["num_nodes"] = self.launch.num_nodes
-        self.ledger.append("start", phase.name, attempt=attempt, **places, **gpus)
-        warm.rotate(directory / "train.log")
         self.display.started(phase)
-        task = self.cascade.base.task
-        handle = start_training(self.launch, task, directory, threads=self.threads, variables=gpus)
-        self.trainings[phase.name] = _Training(
-            phase=phase, directory=directory, handle=handle, attempt=attempt, slot=slot
+        self.trainings[phase.name] = attempt.start(
+            self.cascade,
+            phase,
+            self.records,
+            self.launch,
+            slot=self._free_slot(),
+            threads=self.threads,
         )
-
-    def _begin(self, phase: Phase, directory: Path) -> None:
-        """Say what the phase is begun with, or see that it is what an interrupted one was."""
-        check_as_begun(self.cascade, phase, self.records)
-        if read_begun(directory) is not None:
-            return
-        if holds_training(directory) and not (directory / START).exists():
-            raise TopdownError(
-                f"{directory} holds a training, and nothing tells what it was begun with; train the"
-                f" phase anew with\n    {self.cascade.redo_command([phase.name])}"
-            )
-        # A trainer's own start.json, where there is one, is compared by the next trainer.
-        write_begun(directory, key(self.cascade, phase, self.records))
 
     def _free_slot(self) -> int:
         """The first place that no training has, so that no two share a GPU."""
         taken = {training.slot for training in self.trainings.values()}
         return min(set(range(self.launch.jobs)) - taken)
 
-    def _next_to_end(self) -> _Training:
+    def _next_to_end(self) -> Attempt:
         """Wait until a training ends, and show progress meanwhile; it is no longer running then."""
         while True:
             for training in self.trainings.values():
@@ -245,9 +176,9 @@ class _Run:
                     return self.trainings.pop(training.phase.name)
             self.report.look()
             self.display.update([training.phase for training in self.trainings.values()])
-            time.sleep(POLL_S)
+            time.sleep(attempt.POLL_S)
 
-    def _finish(self, training: _Training) -> None:
+    def _finish(self, training: Attempt) -> None:
         """Record the phase, or what stopped it."""
         phase = training.phase
         status = training.handle.poll()
@@ -269,54 +200,34 @@ class _Run:
         # Not those of the log: one that resumed after the last epoch tells none.
         stop = record.get("stop") or {}
         why = {"stopped": stop["reason"]} if stop.get("reason") else {}
-        self._end(training, "done", epochs=record["epochs"], **why)
+        training.end(self.ledger, "done", epochs=record["epochs"], **why)
         judgement = self._settle()
         self.display.finished(phase, judgement, why.get("stopped"))
         self.report.renew()
 
-    def _give_up(self, training: _Training, status: int | None) -> None:
+    def _give_up(self, training: Attempt, status: int | None) -> None:
         """Tell why a training ended early; the phase waits again where it only gave way."""
         reason = failure(training.directory, status)
-        lock_dir = (training.directory / LOCK).parent
-        if f"{lock_dir} {files.IN_USE}" in reason:
-            # An earlier run's trainer took the lock after `_start` had looked. The phase is
-            # started again, and `_start` waits for that trainer.
-            self._end(training, "gave way")
+        if training.gave_way(reason):
+            # The phase is started again, and `_start` waits for the trainer that has the lock.
+            training.end(self.ledger, "gave way")
             return
         is_killed = status is not None and status < 0
         self._fail(training, reason, "killed" if is_killed else "failed", status=status)
 
-    def _fail(self, training: _Training, reason: str, outcome: str, **details: Any) -> None:
+    def _fail(self, training: Attempt, reason: str, outcome: str, **details: Any) -> None:
         command = self.cascade.redo_command([training.phase.name])
         if outcome == "failed" and command not in reason:
             reason += f"\n    with other settings, train it anew: {command}"
         self.failures[training.phase.name] = reason
-        self._end(training, outcome, reason=reason, **details)
+        training.end(self.ledger, outcome, reason=reason, **details)
         self.display.failed(training.phase, reason)
-
-    def _end(
-        self, training: _Training, outcome: str, *, epochs: int | None = None, **details: Any
-    ) -> None:
-        """Tell the ledger how an attempt ended; `epochs` None: those that its log tells."""
-        if epochs is None:
-            epochs = finished_epochs(training.directory)
-        self.ledger.end(
-            training.phase.name,
-            attempt=training.attempt,
-            outcome=outcome,
-            wall_s=round(training.wall_s, 3),
-            epochs=epochs,
-            **details,
-        )
 
     def _interrupt(self) -> None:
         """End what is still running; nothing is, unless an exception is on its way."""
         for training in self.trainings.values():
-            try:
-                training.handle.terminate()
-            except TopdownError as error:  # the warm process died, and its children with it
-                print(error, file=sys.stderr)
-            self._end(training, "interrupted")
+            training.terminate()
+            training.end(self.ledger, "interrupted")
 
     def _settle(self) -> Judgement:
         """Judge, link the best phase, and remove what finished phases no longer need."""
@@ -334,24 +245,13 @@ class _Run:
         """
         judgement = self._settle()
         if self.failures:
-            lines = "\n".join(f"  {name}: {reason}" for name, reason in self.failures.items())
-            raise TopdownError(f"{len(self.failures)} phase(s) failed:\n{lines}")
+            lines = [f"  {name}: {reason}" for name, reason in self.failures.items()]
+            done = {*self.records, *self.failures, *judgement.skipped}
+            waiting = [phase.name for phase in self.cascade.phases if phase.name not in done]
+            if waiting:
+                lines.append(f"  and these wait for them: {', '.join(waiting)}")
+            raise TopdownError("\n".join([f"{len(self.failures)} phase(s) failed:", *lines]))
         if len(self.records) == self.finished_before:
             print(f"nothing to do: all phases in {self.cascade.paths.directory} are finished")
         print(plan_table(self.cascade, self.records, judgement))
         return judgement
-
-
-def _wait_for_orphan(directory: Path) -> None:
-    """Wait for the trainer that a killed runner may have left in `directory`.
-
-    It is let finish, since a second writer beside it would spoil both.
-    """
-    owner = files.holder(directory / LOCK)
-    if owner is not None:
-        print(
-            f"{directory}: still trained by {owner}, which an earlier run left; waiting for it",
-            file=sys.stderr,
-        )
-    while files.holder(directory / LOCK) is not None:
-        time.sleep(POLL_S)

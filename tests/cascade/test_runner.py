@@ -120,6 +120,23 @@ def test_failed_phase_does_not_stop_the_independent_ones(base, tmp_path, capsys,
     assert (record["ngpu"], record["num_nodes"], record["machine"]["gpu"]) == (0, 1, None)
 
 
+def test_a_phase_that_cannot_begin_holds_up_only_what_is_made_of_it(
+    finished, base, tmp_path, capsys
+):
+    """Phase 2 was begun at another cut, which shows only once phase 1 is recorded again."""
+    copy = copied(finished, base, tmp_path)
+    for phase in ("phase1", "phase2"):
+        (copy / phase / "record.json").unlink()
+    (tmp_path / "plan.yaml").write_text(
+        "phases: [{cut: decoder}, {cut: encoder.2}, {cut: encoder.1}, {control: restart, answers:"
+        " phase1}]"
+    )
+    error = fails(capsys, *words(base, tmp_path))
+    assert "phase2 was begun with something else" in error
+    assert "and these wait for them: phase3" in error
+    assert sorted(hashes(copy)) == ["phase1", "restart_phase1"]
+
+
 def test_phase_with_a_non_finite_dev_criterion_is_not_recorded(base, tmp_path, capsys):
     plan = """
     dev_criterion: [valid, loss, min]

@@ -24,7 +24,7 @@ import points
 import tiny
 
 from espnet_topdown import cli, warm
-from espnet_topdown.cascade import runner
+from espnet_topdown.cascade import attempt
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.warm import child, server
 
@@ -285,7 +285,7 @@ def _run(trial: Trial, fault: points.Fault | None, before: Callable[[], None] | 
         become(module, argv, *args, **kwargs)
 
     child.become = counted
-    runner.POLL_S = 0.02
+    attempt.POLL_S = 0.02
     points.arm(trial.directory, trial.trace, fault)
     if before:
         before()

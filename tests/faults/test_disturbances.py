@@ -17,7 +17,7 @@ import points
 import pytest
 
 from espnet_topdown import files, warm
-from espnet_topdown.cascade import runner
+from espnet_topdown.cascade import attempt
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.experiment.phase_dir import LOCK
 
@@ -132,10 +132,10 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
     """A trainer that an earlier run had queued takes the lock after the new runner has looked."""
 
     def late() -> None:
-        start_training = runner.start_training
+        start_training = attempt.start_training
 
         def started(launch: Launch, task: str, directory: Path, **options: Any) -> object:
-            runner.start_training = start_training
+            attempt.start_training = start_training
             pid = os.fork()
             if pid == 0:
                 with files.locked(directory / LOCK, "training"):
@@ -144,7 +144,7 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
             wait_until(lambda: files.holder(directory / LOCK) is not None)
             return start_training(launch, task, directory, **options)
 
-        runner.start_training = started
+        attempt.start_training = started
 
     run = trial.start(before=late)
     assert run.wait() == 0, run.output.read_text()
