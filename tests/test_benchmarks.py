@@ -1,4 +1,4 @@
-"""The script for a GPU runs on a CPU, small, by its real command."""
+"""Benchmarks run small, by their real commands; that of a GPU on a CPU."""
 
 import json
 import os
@@ -80,3 +80,16 @@ def test_a_section_that_fails_is_a_result_and_ends_in_status_1(tmp_path: Path) -
     (row,) = results(tmp_path / "out")
     assert (row["section"], row["ok"]) == ("phase", False)
     assert "nowhere" in row["log"]
+
+
+def test_many_phases_are_scheduled_and_read_by_the_real_command() -> None:
+    script = SCRIPT.with_name("many_phases.py")
+    words = [sys.executable, str(script), "--phases", "3", "--sets", "1", "--utterances", "20"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [line.partition(":")[0] for line in done.stdout.splitlines()[1:]]
+    assert told == [
+        "scheduling of 3 independent phases",
+        "results, first call",
+        "results, second call",
+    ]

@@ -15,6 +15,7 @@ from espnet_topdown.cascade.judgement import Judgement, Records, best_value
 from espnet_topdown.cascade.launch import failure
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.experiment.phase_dir import LOCK, stopped_at
+from espnet_topdown.experiment.schedule import unequal
 from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.kinds import BASE_KIND, PLAIN
@@ -166,6 +167,9 @@ def notes(cascade: Cascade) -> list[str]:
             f"options of a newer ESPnet that stand at their defaults are left out:"
             f" {', '.join(dropped)}"
         )
+    differing = unequal(config, {phase.name: phase.train for phase in cascade.phases})
+    if differing:
+        lines.append(differing)
     held = cascade.facts.held_from_above()
     lines += short_of_room(cascade.plan, cascade.facts.names, cascade.base.seed, held=held)
     # As `training.phase_start` does where the plan says nothing.

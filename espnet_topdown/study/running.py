@@ -6,6 +6,7 @@ Which commands these are is `espnet_topdown.study.study`'s part, what is recorde
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.schedule import unequal
+from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.results.rows import phase_results
 from espnet_topdown.study.recording import record_seed
 from espnet_topdown.study.study import Study
@@ -31,6 +35,9 @@ def run(study: Study) -> None:
             there.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    differing = schedule_note(study)
+    if differing:
+        print(f"note: {differing}", file=sys.stderr)
     to_record = [seed for seed in study.seeds if not study.is_recorded(seed)]
     for seed in sorted(set(study.seeds) - set(to_record)):
         print(f"seed {seed}: recorded in {study.record(seed)}")
@@ -46,6 +53,16 @@ def run(study: Study) -> None:
         run_cascade(study, seed)
         hours = (time.monotonic() - began) / 3600
         print(progress(seed, hours, len(to_record) - place - 1), flush=True)
+
+
+def schedule_note(study: Study) -> str | None:
+    """What keeps the trainings of a study from having one schedule; None where nothing does."""
+    plan = read_plan(study.plan)
+    phases = {}
+    for number, entry in enumerate(plan.entries, 1):
+        # Phases have names only once the model is known.
+        phases[entry.name or f"item {number} of the plan"] = {**plan.train, **entry.train}
+    return unequal(read_config(study.config), phases)
 
 
 def has_base(study: Study, seed: int) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.processes import has_ended
 from espnet_topdown.study import running
+from espnet_topdown.study.study import choose
 
 
 def test_failed_command_stops_the_study_with_its_words() -> None:
@@ -38,6 +39,22 @@ def test_progress_tells_what_is_to_come() -> None:
         running.progress(7, 1.5, 1) == "seed 7: took 1 h 30 min; 1 seed to come, about 1 h 30 min"
     )
     assert running.progress(7, 0.1, 0) == "seed 7: took 6 min; it was the last"
+
+
+def test_a_study_whose_trainings_do_not_cost_the_same_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    config = tmp_path / "conf" / "train_asr_x.yaml"
+    config.write_text("{max_epoch: 50, scheduler: onecyclelr}")
+    plan = tmp_path / "conf" / "study" / "x.yaml"
+    plan.write_text("phases: [{cut: decoder}, {control: restart}]")
+    study = choose("x", [1], 1, None, "test")
+    assert running.schedule_note(study) is None
+    plan.write_text("phases: [{cut: decoder}, {control: restart, train: {max_epoch: 9}}]")
+    told = running.schedule_note(study) or ""
+    assert "max_epoch is 50 in the base, item 1 of the plan, 9 in item 2 of the plan" in told
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

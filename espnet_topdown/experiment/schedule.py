@@ -1,0 +1,56 @@
+"""Whether the trainings of one study cost the same: one schedule of a fixed length for all.
+
+A schedule that follows a noisy dev set gives each run a length of its own, and what is trained
+longer is not what is trained better. Nothing here is refused: whoever only wants a good model may
+let dev decide.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def unequal(base: Mapping[str, Any], phases: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """What keeps trainings from having one schedule of a fixed length; None where nothing does.
+
+    Args:
+        base: config of the base.
+        phases: name of each phase -> its training options that differ from the base's.
+    """
+    trainings = {"the base": dict(base)}
+    for name, train in phases.items():
+        trainings[name] = {**base, **train}
+    faults = []
+    patient = [name for name, options in trainings.items() if _is_patient(options)]
+    if patient:
+        faults.append(f"patience ends a training where dev stands still ({_listed(patient)})")
+    following = [name for name, options in trainings.items() if _follows_dev(options)]
+    if following:
+        scheduler = trainings[following[0]]["scheduler"]
+        faults.append(f"the scheduler {scheduler} follows dev ({_listed(following)})")
+    lengths: dict[Any, list[str]] = {}
+    for name, options in trainings.items():
+        lengths.setdefault(options.get("max_epoch"), []).append(name)
+    if len(lengths) > 1:
+        told = [f"{epochs} in {_listed(names)}" for epochs, names in lengths.items()]
+        faults.append(f"max_epoch is {', '.join(told)}")
+    if not faults:
+        return None
+    return (
+        f"trainings do not all have one schedule of a fixed length: {'; '.join(faults)}. Where ways"
+        " of training are compared, give all of them one max_epoch, no patience, and a scheduler"
+        " such as onecyclelr or CosineAnnealingLR"
+    )
+
+
+def _is_patient(options: Mapping[str, Any]) -> bool:
+    # ESPnet reads the word none as null.
+    return str(options.get("patience")).casefold() not in ("none", "null")
+
+
+def _follows_dev(options: Mapping[str, Any]) -> bool:
+    return "plateau" in str(options.get("scheduler")).casefold()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
