@@ -45,8 +45,7 @@ def estimate(cascade: Cascade, records: Records, *, jobs: int = 1) -> str:
         records: of the finished ones.
         jobs: trainings side by side.
     """
-    skipped = cascade.judge(records).skipped
-    done = {*records, *skipped}
+    done = {*records, *cascade.judge(records).skipped}
     waiting = [phase for phase in cascade.phases if phase.name not in done]
     if not waiting:
         return "every phase is finished"
@@ -57,38 +56,53 @@ def estimate(cascade: Cascade, records: Records, *, jobs: int = 1) -> str:
         f"{len(waiting)} phase(s) to train, {epochs} epochs at most: {_hours(cascade, epochs)};"
         f" disk {size / 1e9:.2f} GB at most, {_free_bytes(cascade) / 1e9:.1f} GB free"
     )
-    lines = [whole]
+    # At least, and by experience.
     shorter = [_with_stops(cascade, waiting, most, share) for share in (0.0, *EXPERIENCE)]
-    if sum(shorter[0].values()) < epochs:
-        least, fewer, more = (sum(costs.values()) for costs in shorter)
-        low, high = (round(100 * share) for share in EXPERIENCE)
-        lines.append(
-            f"stop_early: {epochs} epochs without it, {least} with it at least; {fewer} to {more}"
-            f" if it leaves {low} to {high} % of what it may end, as in the replay of egs2/fsdd"
-        )
+    lines = [whole, _saved(most, *shorter), _wall(cascade, records, most, shorter[-1], jobs)]
+    return "\n".join(filter(None, lines))
+
+
+def _saved(
+    most: Mapping[str, int],
+    least: Mapping[str, int],
+    fewer: Mapping[str, int],
+    more: Mapping[str, int],
+) -> str:
+    """What the median rule saves; nothing where it could end nothing."""
+    full, at_least, low, high = (sum(costs.values()) for costs in (most, least, fewer, more))
+    if at_least == full:
+        return ""
+    shares = " to ".join(f"{100 * share:.0f}" for share in EXPERIENCE)
+    return (
+        f"stop_early: {full} epochs without it, {at_least} with it at least; {low} to {high} if it"
+        f" leaves {shares} % of what it may end, as in the replay of egs2/fsdd"
+    )
+
+
+def _wall(
+    cascade: Cascade,
+    records: Records,
+    most: Mapping[str, int],
+    shorter: Mapping[str, int],
+    jobs: int,
+) -> str:
+    """When the last phase ends; nothing where the base's epoch time is not recorded."""
     seconds = cascade.facts.seconds_per_epoch()
-    if seconds is not None:
-        walls = [_wall_h(cascade, records, costs, jobs, seconds) for costs in (most, shorter[-1])]
-        with_it = f", {_about(walls[1])} with stop_early" if walls[1] < walls[0] else ""
-        lines.append(
-            f"--jobs {jobs}: {_about(walls[0])} of wall time at most{with_it}, if side by side a"
-            " training is as fast as the base's was"
-        )
-    return "\n".join(lines)
-
-
-def _wall_h(
-    cascade: Cascade, records: Records, costs: Mapping[str, float], jobs: int, seconds: float
-) -> float:
-    """Hours until the last phase ends, each taking so many epochs of so many seconds."""
+    if seconds is None:
+        return ""
     waits = waits_of(cascade.phases, cascade.plan)
     skipped = cascade.judge(records).skipped
-    epochs = makespan(cascade.phases, waits, costs, jobs=jobs, finished=records, skipped=skipped)
-    return epochs * seconds / 3600
-
-
-def _about(hours: float) -> str:
-    return f"{hours:.2f} h"
+    hours = []
+    for costs in (most, shorter):
+        epochs = makespan(
+            cascade.phases, waits, costs, jobs=jobs, finished=records, skipped=skipped
+        )
+        hours.append(epochs * seconds / 3600)
+    with_it = f", {hours[1]:.2f} h with stop_early" if hours[1] < hours[0] else ""
+    return (
+        f"--jobs {jobs}: {hours[0]:.2f} h of wall time at most{with_it}, if side by side a training"
+        " is as fast as the base's was"
+    )
 
 
 def _with_stops(
