@@ -94,6 +94,8 @@ def test_siblings_of_other_lengths_or_that_may_be_left_out_are_refused() -> None
     plan = "phases: [{cut: decoder}, {cut: encoder.2, train: {max_epoch: 9}}, {cut: encoder.1}, "
     control = "{control: restart, stop_early: {full: 1}}]"
     assert "the trainings differ in max_epoch" in refusal(plan + control)
+    other = plan.replace("train: {max_epoch: 9}", "data: {valid: dump/raw/noisy}")
+    assert "dev values, and theirs are on different data" in refusal(other + control)
     patient = f"patience: 1\nphases: [{{cut: decoder}}, {{cut: encoder.2}}, {control}"
     assert "the plan's patience may leave out" in refusal(patient)
 

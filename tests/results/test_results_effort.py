@@ -36,3 +36,12 @@ def test_the_time_is_the_epochs_share_of_it(tmp_path: Path) -> None:
     assert effort_to(worse, base) is None
     unknown = phase(tmp_path, "base2", "base", dev=None)
     assert effort_to(top, unknown) is None and effort_to(top, None) is None
+
+
+def test_on_another_validation_set_phase_0_counts_there(tmp_path: Path) -> None:
+    base = phase(tmp_path, "base", "base", dev=0.9)
+    noisy = phase(tmp_path, "p", "top_down", curve=(0.5, 0.6), dev_set="noisy", base_dev=0.55)
+    found = effort_to(noisy, base)
+    assert found is not None and found.epochs == 2
+    unmeasured = phase(tmp_path, "q", "top_down", curve=(0.95,), dev_set="noisy")
+    assert effort_to(unmeasured, base) is None
