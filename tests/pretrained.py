@@ -21,6 +21,14 @@ WAVLM = dict(
     conv_pos=8,
     conv_pos_groups=2,
 )
+# Of ESPnet's frontend wav2vec_cnn: 16 features 800 times a second.
+CNN = dict(
+    shapes=[[8, 10, 5], [8, 3, 2], [16, 2, 2]],
+    norm_mode="layer_norm",
+    conv_mode="standard",
+    bias=False,
+    fs=16000,
+)
 BERT_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz")
 
 
@@ -36,20 +44,23 @@ def wavlm(directory: Path) -> dict[str, Any]:
     return dict(frontend_conf=upstream, download_dir=str(directory), multilayer_feature=True)
 
 
-def hugging_face(directory: Path, name: str) -> str:
-    """A tiny BERT, BART or Llama with its tokenizer, as `from_pretrained` reads it."""
+def hugging_face(directory: Path, name: str, size: int = len(BERT_WORDS)) -> str:
+    """A tiny BERT or BART of `size` tokens with a tokenizer, as `from_pretrained` reads it."""
     transformers = pytest.importorskip(
         "transformers", reason="transformers is not installed (extra hf)"
     )
-    sizes = dict(vocab_size=len(BERT_WORDS), num_attention_heads=2)
     if name == "bert":
         config = transformers.BertConfig(
-            **sizes, hidden_size=16, num_hidden_layers=2, intermediate_size=16
+            vocab_size=size,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=16,
         )
         model = transformers.BertModel(config)
-    elif name == "bart":
+    else:
         config = transformers.BartConfig(
-            vocab_size=len(BERT_WORDS),
+            vocab_size=size,
             d_model=16,
             encoder_layers=2,
             decoder_layers=2,
@@ -59,17 +70,55 @@ def hugging_face(directory: Path, name: str) -> str:
             decoder_ffn_dim=16,
         )
         model = transformers.BartForConditionalGeneration(config)
-    else:
-        config = transformers.LlamaConfig(
-            **sizes, hidden_size=16, num_hidden_layers=2, intermediate_size=16
-        )
-        model = transformers.LlamaForCausalLM(config)
     target = directory / name
     model.save_pretrained(target)
     vocabulary = directory / "vocab.txt"
     vocabulary.write_text("\n".join(BERT_WORDS))
     transformers.BertTokenizerFast(str(vocabulary)).save_pretrained(target)
     return str(target)
+
+
+def hugging_face_sound(directory: Path) -> str:
+    """A tiny w2v-BERT, as `from_pretrained` reads it; ESPnet counts the frames of no other kind."""
+    transformers = pytest.importorskip(
+        "transformers", reason="transformers is not installed (extra hf)"
+    )
+    config = transformers.Wav2Vec2BertConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        output_hidden_size=16,
+        conv_depthwise_kernel_size=3,
+    )
+    target = directory / "w2v-bert"
+    transformers.Wav2Vec2BertModel(config).save_pretrained(target)
+    transformers.SeamlessM4TFeatureExtractor().save_pretrained(target)
+    return str(target)
+
+
+def espnet_ssl(directory: Path) -> str:
+    """A tiny HuBERT of ESPnet's own, with its config beside it; the model file."""
+    import torch
+    import yaml
+    from espnet2.tasks.ssl import SSLTask
+
+    options = vars(SSLTask.get_parser().parse_args([]))
+    options |= dict(
+        token_list=["<unk>", "a", "b", "<sos/eos>"],
+        frontend_conf=CNN,
+        encoder_conf=dict(
+            output_size=16, attention_heads=2, linear_units=16, num_blocks=2, input_layer=None
+        ),
+        preencoder=None,
+        loss=[dict(name="hubert", conf=dict(num_classes=4, final_dim=8))],
+    )
+    directory = directory / "ssl"
+    directory.mkdir()
+    (directory / "config.yaml").write_text(yaml.safe_dump(options))
+    model, _ = SSLTask.build_model_from_file(directory / "config.yaml", None)
+    torch.save(model.state_dict(), directory / "valid.loss.ave.pth")
+    return str(directory / "valid.loss.ave.pth")
 
 
 def small_whisper(monkeypatch: pytest.MonkeyPatch) -> None:

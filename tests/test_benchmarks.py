@@ -1,12 +1,15 @@
 """Benchmarks run small, by their real commands; that of a GPU on a CPU."""
 
 import json
+import logging
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 
@@ -53,6 +56,40 @@ def test_a_resumed_training_that_differs_fails_unless_a_repetition_does_too(
 
     differences = {"killed": killed} | ({} if again is None else {"again": again})
     assert gpu_cascades.is_as_promised(differences, device) is is_right
+
+
+def test_public_configs_are_counted_with_what_stands_in_their_way(
+    espnet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    sizes = dict(output_size=4, linear_units=4, attention_heads=1, num_blocks=1)
+    served = dict(encoder="transformer", encoder_conf=sizes, decoder="rnn", max_epoch=1)
+    configs = {
+        "train_a.yaml": served,
+        # Equal to it.
+        "train_b.yaml": served,
+        "train_c.yaml": served | dict(frontend="s3prl", optim="adam"),
+        "train_d.yaml": served | dict(encoder="longformer", encoder_conf={}),
+        "train_e.yaml": served | dict(encoder="none_such"),
+        "train_f.yaml": served | dict(encoder_conf=sizes | dict(depth=3)),
+        "decode.yaml": dict(beam_size=10),
+    }
+    conf = tmp_path / "egs2" / "corpus" / "asr1" / "conf"
+    conf.mkdir(parents=True)
+    for name, config in configs.items():
+        (conf / name).write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("ESPNET_ROOT", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["public_configs.py", "--build"])
+    # For all tests after this one.
+    monkeypatch.setattr(logging, "disable", lambda _: None)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT.with_name("public_configs.py")), run_name="__main__")
+    said = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert "5 distinct training configs" in said
+    assert "served: 2 (40.0 %)" in said
+    assert "refused: 1 (20.0 %)" in said and "LongformerEncoder" in said
+    assert "not ESPnet's: 2 (40.0 %)" in said and "'depth'" in said
+    assert "no encoder 'none_such'" in said
 
 
 @pytest.mark.recipe

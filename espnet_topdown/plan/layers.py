@@ -267,7 +267,7 @@ def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, 
     # Speech translation with one decoder has the recogniser's as a second top, as CTC is.
     if "extra_asr_decoder" in roots and "md_encoder" not in parts:
         tops.append("extra_asr_decoder")
-    if "encoder" in parts and tops:
+    if tops:
         is_ctc_alone = tops == ["ctc"] and "decoder" not in parts
         rows += (Row("ctc" if is_ctc_alone else "output", tuple(tops)),)
     return _joined(rows, tensors)

@@ -4,8 +4,9 @@ A new class is one more row of `MODELS`. Patterns are matched in `espnet_topdown
 switched off in `espnet_topdown.training.freeze`, ties undone in `espnet_topdown.plan.ties`.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Model:
         tie: the weights that it can tie.
         loaded: prefixes of what starts from a pre-trained checkpoint whenever it is built: such
             tensors are never drawn.
-        loads_by: the part's attribute by which it is told to load them, where it can start at
-            random instead.
+        loads_by: the part's option by which it is told to load them, where it can start at random
+            instead.
         constants: buffers that no forward pass changes, so that a frozen layer may hold them.
         note: what a reader of a plan for such a model should know.
     """
@@ -106,6 +107,7 @@ _DECODER = (
 # The names that Hugging Face's models give to their stacks: BERT, BART, T5 and GPT-2.
 _STACKS_OF_HF = ("layers.{k}", "layer.{k}", "block.{k}", "h.{k}")
 _NORMS_OF_HF = ("layer_norm", "final_layer_norm", "norm", "ln_f")
+_DELIBERATION = "deliberationencoder"
 _HUBERT = "encoder.hubert_pretrain_model.wav2vec2.encoder.transformer"
 _DEPTH = {"BranchformerEncoderLayer": "stochastic_depth_rate"}
 _DROP = {"EBranchformerEncoder": "layer_drop_rate"}
@@ -117,12 +119,95 @@ MT_TIE = Tie(
     upper="decoder.output_layer.weight",
 )
 
+_ENCODERS = {
+    "transformer": Model(
+        # Of this name is also the encoder for several speakers (transformer_multispkr), with a
+        # stack for each of them below that for all.
+        "TransformerEncoder",
+        (_ENCODER[0], row("encoder_sd.{k}", "encoder.encoders_sd.*.{k}"), _ENCODER[1]),
+    ),
+    "conformer": Model("ConformerEncoder", _ENCODER),
+    "branchformer": Model("BranchformerEncoder", _ENCODER, rates=_DEPTH),
+    "e_branchformer": Model("EBranchformerEncoder", _ENCODER, rates=_DROP),
+    "multiconv_conformer": Model("MultiConvConformerEncoder", _ENCODER),
+    "contextual_block_transformer": Model("ContextualBlockTransformerEncoder", _ENCODER),
+    "contextual_block_conformer": Model("ContextualBlockConformerEncoder", _ENCODER),
+    "rnn": Model("RNNEncoder", (_rnn_stack("encoder.enc.0"),)),
+    "vgg_rnn": Model(
+        "VGGRNNEncoder",
+        (row("encoder.embed", "encoder.enc.0"), _rnn_stack("encoder.enc.1")),
+    ),
+    "whisper": Model(
+        "OpenAIWhisperEncoder",
+        (
+            row("encoder.embed", rest="encoder"),
+            row("encoder.{k}", "encoder.encoders.blocks.{k}", last="encoder.encoders.ln_post"),
+        ),
+        loaded=("encoder.encoders",),
+        constants=("encoder.encoders.positional_embedding",),
+    ),
+    "beats": Model(
+        "BeatsEncoder",
+        (
+            row("encoder.embed", rest="encoder"),
+            row("encoder.{k}", "encoder.encoder.layers.{k}"),
+        ),
+        loaded=("encoder",),
+        loads_by="beats_ckpt_path",
+    ),
+    "torchaudiohubert": Model(
+        "TorchAudioHuBERTPretrainEncoder",
+        (
+            row("encoder.embed", rest="encoder"),
+            row("encoder.{k}", f"{_HUBERT}.layers.{{k}}", last=f"{_HUBERT}.layer_norm"),
+        ),
+    ),
+}
+# Those that ESPnet takes as a second encoder too (espnet2/tasks/st.py).
+_AGAIN = (
+    *("transformer", "conformer", "branchformer", "e_branchformer", "rnn", "vgg_rnn"),
+    *("contextual_block_transformer", "contextual_block_conformer"),
+)
+
+
+def _again(part: str) -> dict[str, Model]:
+    """The encoders as a second one, whose input layer, if any, joins its lowest layer."""
+    models = {}
+    for choice in _AGAIN:
+        model = _ENCODERS[choice]
+        models[choice] = replace(model, rows=tuple(_renamed(row, part) for row in model.rows))
+    return models
+
+
+def _renamed(row: Row, part: str) -> Row:
+    """An encoder's row as that of `part`."""
+
+    def named(name: str) -> str:
+        return re.sub(r"^encoder(?=[._])", part, name)
+
+    layer = ABOVE if row.layer == "encoder.embed" else named(row.layer)
+    patterns = tuple(map(named, row.patterns))
+    return replace(row, layer=layer, patterns=patterns, last=tuple(map(named, row.last)))
+
+
+def _hugging_face(layer: str, part: str) -> Model:
+    """A stack of Hugging Face's above an encoder."""
+    stacks = (f"{part}.transformer.{stack}" for stack in _STACKS_OF_HF)
+    norms = tuple(f"{part}.transformer.{norm}" for norm in _NORMS_OF_HF)
+    return Model(
+        "HuggingFaceTransformersPostEncoder",
+        (row(f"{layer}.embed", rest=part), row(f"{layer}.{{k}}", *stacks, last=norms)),
+        loaded=(f"{part}.transformer",),
+    )
+
+
 # Part of an ESPnet model, in the order of the data -> ESPnet's choice of it (--encoder, --lm) ->
 # class.
 MODELS: Mapping[str, Mapping[str, Model]] = {
     "frontend": {
         # Machine translation reads token ids: its frontend is an embedding below the encoder.
         "embed": Model("Embedding", (row("frontend", "frontend"),)),
+        "patch": Model("PatchEmbedding", (row("frontend", "frontend"),)),
         "s3prl": Model(
             "S3prlFrontend", (row("frontend", "frontend"),), loaded=("frontend.upstream",)
         ),
@@ -130,7 +215,10 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
             "ESPnetSSLFrontend", (row("frontend", "frontend"),), loaded=("frontend.upstream",)
         ),
         "huggingface": Model(
-            "HuggingFaceFrontend", (row("frontend", "frontend"),), loaded=("frontend.encoder",)
+            "HuggingFaceFrontend",
+            (row("frontend", "frontend"),),
+            loaded=("frontend.encoder",),
+            loads_by="load_pretrained",
         ),
         "whisper": Model(
             "WhisperFrontend",
@@ -151,69 +239,14 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
         "linear": Model("LinearProjection", (row(ABOVE, "preencoder"),)),
         "sinc": Model("LightweightSincConvs", (row(ABOVE, "preencoder"),)),
     },
-    "encoder": {
-        "transformer": Model(
-            # Of this name is also the encoder for several speakers (transformer_multispkr), with a
-            # stack for each of them below that for all.
-            "TransformerEncoder",
-            (_ENCODER[0], row("encoder_sd.{k}", "encoder.encoders_sd.*.{k}"), _ENCODER[1]),
-        ),
-        "conformer": Model("ConformerEncoder", _ENCODER),
-        "branchformer": Model("BranchformerEncoder", _ENCODER, rates=_DEPTH),
-        "e_branchformer": Model("EBranchformerEncoder", _ENCODER, rates=_DROP),
-        "multiconv_conformer": Model("MultiConvConformerEncoder", _ENCODER),
-        "contextual_block_transformer": Model("ContextualBlockTransformerEncoder", _ENCODER),
-        "contextual_block_conformer": Model("ContextualBlockConformerEncoder", _ENCODER),
-        "rnn": Model("RNNEncoder", (_rnn_stack("encoder.enc.0"),)),
-        "vgg_rnn": Model(
-            "VGGRNNEncoder",
-            (row("encoder.embed", "encoder.enc.0"), _rnn_stack("encoder.enc.1")),
-        ),
-        "whisper": Model(
-            "OpenAIWhisperEncoder",
-            (
-                row("encoder.embed", rest="encoder"),
-                row("encoder.{k}", "encoder.encoders.blocks.{k}", last="encoder.encoders.ln_post"),
-            ),
-            loaded=("encoder.encoders",),
-            constants=("encoder.encoders.positional_embedding",),
-        ),
-        "beats": Model(
-            "BeatsEncoder",
-            (
-                row("encoder.embed", rest="encoder"),
-                row("encoder.{k}", "encoder.encoder.layers.{k}"),
-            ),
-            loaded=("encoder",),
-            loads_by="beats_ckpt_path",
-        ),
-        "torchaudiohubert": Model(
-            "TorchAudioHuBERTPretrainEncoder",
-            (
-                row("encoder.embed", rest="encoder"),
-                row("encoder.{k}", f"{_HUBERT}.layers.{{k}}", last=f"{_HUBERT}.layer_norm"),
-            ),
-        ),
-    },
+    "encoder": _ENCODERS,
     # Of speech translation: a second encoder above the one that CTC reads.
-    "hier_encoder": {
-        "transformer": Model("TransformerEncoder", _stack("hier_encoder", "hier_encoder")),
-        "conformer": Model("ConformerEncoder", _stack("hier_encoder", "hier_encoder")),
-    },
+    "hier_encoder": _again("hier_encoder"),
     "postencoder": {
         "length_adaptor": Model("LengthAdaptorPostEncoder", (row("postencoder", "postencoder"),)),
-        "hugging_face_transformers": Model(
-            "HuggingFaceTransformersPostEncoder",
-            (
-                row("postencoder.embed", rest="postencoder"),
-                row(
-                    "postencoder.{k}",
-                    *(f"postencoder.transformer.{stack}" for stack in _STACKS_OF_HF),
-                    last=tuple(f"postencoder.transformer.{norm}" for norm in _NORMS_OF_HF),
-                ),
-            ),
-            loaded=("postencoder.transformer",),
-        ),
+        "hugging_face_transformers": _hugging_face("postencoder", "postencoder"),
+        "transformer": Model("TransformerPostEncoder", _stack("postencoder", "postencoder")),
+        "conformer": Model("ConformerPostEncoder", _stack("postencoder", "postencoder")),
     },
     # Of spoken language understanding: a language model of the first pass's transcript, which the
     # deliberation encoder reads beside the encoder.
@@ -225,16 +258,12 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
         ),
     },
     "deliberationencoder": {
-        "transformer": Model(
-            "TransformerPostEncoder", _stack("deliberation", "deliberationencoder")
-        ),
-        "conformer": Model("ConformerPostEncoder", _stack("deliberation", "deliberationencoder")),
+        "transformer": Model("TransformerPostEncoder", _stack("deliberation", _DELIBERATION)),
+        "conformer": Model("ConformerPostEncoder", _stack("deliberation", _DELIBERATION)),
+        "hugging_face_transformers": _hugging_face("deliberation", _DELIBERATION),
     },
     # Of speech translation with several decoders: it reads the states of the recogniser's decoder.
-    "md_encoder": {
-        "transformer": Model("TransformerEncoder", _stack("md_encoder", "md_encoder")),
-        "conformer": Model("ConformerEncoder", _stack("md_encoder", "md_encoder")),
-    },
+    "md_encoder": _again("md_encoder"),
     "decoder": {
         "transformer": Model("TransformerDecoder", _DECODER),
         "transformer_md": Model("TransformerMDDecoder", _DECODER),
@@ -318,7 +347,11 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
 }
 
 # Beside the decoder's own output: what else turns states into tokens at the top of a model.
-OUTPUTS = ("ctc", "pit_ctc", "st_ctc", "joint_network", "st_joint_network", "extra_mt_decoder")
+OUTPUTS = (
+    *("ctc", "pit_ctc", "st_ctc", "joint_network", "st_joint_network"),
+    # Of a branch that reads a text instead of speech (espnet2/st/espnet_model.py).
+    *("extra_mt_encoder", "extra_mt_decoder"),
+)
 
 # As `Model.rates`, of the classes that several models are built of.
 SHARED_RATES: Mapping[str, str] = {

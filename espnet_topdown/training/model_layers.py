@@ -4,6 +4,7 @@ Which tensors form a layer is decided in `espnet_topdown.plan.layers`; freezing 
 `espnet_topdown.training.freeze`.
 """
 
+import argparse
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -87,16 +88,35 @@ def order_of(
             f"{type(model.frontend).__name__} has parameters of its own ({outside[0]}, ...), which"
             " are in no layer; give the plan an order of your own: 'layers:'"
         )
-    random = [part for part, name in parts.items() if _starts_at_random(model, part, name)]
+    random = [part for part, name in parts.items() if not _is_loaded(model, part, name)]
     loaded = [name for name in order.loaded if name.split(".")[0] not in random]
     return replace(order, loaded=frozenset(loaded))
 
 
-def _starts_at_random(model: torch.nn.Module, part: str, name: str) -> bool:
-    """Whether a part that can load a pre-trained checkpoint was told not to."""
+def _is_loaded(model: torch.nn.Module, part: str, name: str) -> bool:
+    """Whether a part that can load a pre-trained checkpoint still has it when it is built."""
     known = find_model(part, name)
-    attribute = known.loads_by if known else None
-    return attribute is not None and not getattr(getattr(model, part), attribute, True)
+    module = getattr(model, part)
+    # Of a model that no task of ours has built, nothing is known.
+    options = vars(getattr(model, "built_by", None) or argparse.Namespace())
+    option = known.loads_by if known else None
+    if option is not None:
+        conf = options.get(f"{part}_conf") or {}
+        if not getattr(module, option, conf.get(option, True)):
+            return False
+    init = options.get("init")
+    return init is None or _survives(module, part, init)
+
+
+def _survives(module: torch.nn.Module, part: str, init: str) -> bool:
+    """Whether ESPnet loads a part again after `init`, which draws the whole model.
+
+    See espnet2/torch_utils/initialize.py (202301 to 202611).
+    """
+    if init == "chainer" or part not in ("encoder", "frontend", "postencoder", "decoder"):
+        return False
+    modules = [module, *getattr(module, "frontends", ())]
+    return any(hasattr(each, "reload_pretrained_parameters") for each in modules)
 
 
 def _conditioned_layer(model: torch.nn.Module) -> int | None:

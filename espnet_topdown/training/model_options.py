@@ -23,8 +23,12 @@ from espnet_topdown.versions import espnet_version
 
 # Of the source language too in translation, of the transcript in two-pass understanding.
 _TOKEN_LISTS = ("token_list", "src_token_list", "transcript_token_list")
-# Symbols that the models of ESPnet's tasks look for, s2t's `<sos>` and `<sop>` among them.
-_SYMBOLS = ("<blank>", "<unk>", "<na>", "<sop>", "<sos>", "<eos>", "<sos/eos>")
+# Symbols that the models of ESPnet's tasks look for: `<sos>` and `<sop>` that of s2t, those of
+# generation lm's with several tasks.
+_SYMBOLS = (
+    *("<blank>", "<unk>", "<na>", "<sop>", "<sos>", "<eos>"),
+    *("<generatetext>", "<generatespeech>", "<sos/eos>"),
+)
 
 
 def options_of(

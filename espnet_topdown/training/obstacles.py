@@ -36,7 +36,11 @@ _NEEDS = {
     ("decoder", "whisper"): _WHISPER,
     ("decoder", "hugging_face_transformers"): "transformers",
     ("decoder", "transducer"): "warprnnt_pytorch",
+    ("deliberationencoder", "hugging_face_transformers"): "transformers",
+    ("extra_mt_encoder", "hugging_face_transformers"): "transformers",
 }
+# Of speech translation, in one layer each: their class makes no difference.
+_SIDES = ("extra_asr_decoder", "extra_mt_decoder", "extra_mt_encoder")
 # Package -> extra of setup.py that brings it.
 EXTRAS = {"s3prl": "ssl", "transformers": "hf", "whisper": "whisper"}
 # Options by which a part names its pre-trained checkpoint.
@@ -49,6 +53,7 @@ def check(
     config: Path,
     *,
     has_own_order: bool = False,
+    has_packages: bool = False,
 ) -> None:
     """Refuse a model that cannot be built or cut here.
 
@@ -57,6 +62,7 @@ def check(
         options: as the task's parser gave them.
         config: the file that they come from, for the message.
         has_own_order: whether the plan has a layer order, so that the table is not asked.
+        has_packages: whether the packages that its parts need count as there.
 
     Raises:
         TopdownError: everything that stands in its way.
@@ -65,8 +71,9 @@ def check(
     unknown = None if has_own_order else unknown_parts(parts)
     if unknown:
         faults.append(unknown)
-    # A model's parts may need the same package.
-    faults += dict.fromkeys(_missing(options))
+    if not has_packages:
+        # A model's parts may need the same package.
+        faults += dict.fromkeys(_missing(options))
     if vars(options).get("use_adapter"):
         faults.append(
             f"use_adapter ({options.adapter}): an adapter renames the layers that it is put into;"
@@ -83,23 +90,26 @@ def _parts(
     parts, faults = {}, []
     for choices in task.class_choices_list:
         name = vars(options).get(choices.name)
-        # A frontend outside the table computes features: it is no layer.
-        if choices.name not in MODELS or choices.name == "frontend" or not name:
+        if choices.name not in (*MODELS, *_SIDES) or not name:
             continue
         try:
-            parts[choices.name] = choices.get_class(name).__name__
+            known = choices.get_class(name).__name__
         except ValueError:
             has = ", ".join(choices.classes)
             faults.append(
                 f"ESPnet {espnet_version()} has no {choices.name} '{name}' for this task (it has:"
                 f" {has})"
             )
+            continue
+        # A frontend outside the table computes features: it is no layer.
+        if choices.name in MODELS and choices.name != "frontend":
+            parts[choices.name] = known
     return parts, faults
 
 
 def _missing(options: argparse.Namespace) -> Iterator[str]:
     """The packages that the parts need and that do not import here."""
-    for part in MODELS:
+    for part in (*MODELS, *_SIDES):
         for choice in _choices(options, part):
             needed = _NEEDS.get((part, choice))
             if needed is None or (choice == "transducer" and _is_multi_blank(options)):

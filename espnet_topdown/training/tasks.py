@@ -151,13 +151,15 @@ class TopdownTask(AbsTask):
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
         """ESPnet's; it is the first that ranks do after they have met.
 
-        The model of a phase with its own tokens knows which of its tensors depend on them.
+        The model keeps the options that it was built by, as `model_layers` asks for them, and that
+        of a phase with its own tokens which of its tensors depend on them.
         """
         conf = getattr(args, "topdown_conf", None) or {}
         if conf:
             with ranks.together():
                 pass
-        model = super().build_model(args)
+        model: AbsESPnetModel = super().build_model(args)
+        model.built_by = args
         if conf.get("tokens"):
             larger = vocabulary.grown(super().build_model, args)
             setattr(model, vocabulary.ATTRIBUTE, vocabulary.dependent(model, larger))

@@ -44,6 +44,15 @@ def test_every_task_gets_the_tokens_that_it_needs(tmp_path: Path, task: str) -> 
 
 
 @pytest.mark.usefixtures("espnet")
+def test_a_language_model_of_several_tasks_gets_their_symbols(tmp_path: Path) -> None:
+    sizes = {"embed_unit": 4, "att_unit": 4, "head": 1, "unit": 4, "layer": 1}
+    config = {"lm": "transformer", "lm_conf": sizes, "model": "lm_multitask"}
+    model = built(tmp_path, config, "lm")
+    assert type(model).__name__ == "ESPnetMultitaskLanguageModel"
+    assert model.lm.decoder.out_features == 9
+
+
+@pytest.mark.usefixtures("espnet")
 def test_translation_of_text_gets_the_tokens_of_its_source_too(tmp_path: Path) -> None:
     model = built(tmp_path, SPEECH | {"frontend": "embed", "frontend_conf": {"embed_dim": 3}}, "mt")
     assert model.vocab_size == model.src_vocab_size == 9

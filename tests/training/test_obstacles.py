@@ -89,6 +89,11 @@ def test_an_order_of_the_plans_own_leaves_the_table_unasked(bare: None, tmp_path
 def test_of_two_decoders_the_unknown_one_is_named(bare: None, tmp_path: Path) -> None:
     error = refused(tmp_path, SOURCE | dict(decoder="s4", decoder_conf={}), "st")
     assert " has no decoder 's4' for this task (it has: transformer, " in error
+    error = refused(tmp_path, SOURCE | dict(extra_asr_decoder="s4"), "st")
+    assert " has no extra_asr_decoder 's4' for this task (it has: transformer, " in error
+    both = SOURCE | dict(extra_mt_decoder="s4", extra_mt_encoder="s5")
+    lines = refused(tmp_path, both, "st").splitlines()
+    assert [line.split("'")[1] for line in lines] == ["s4", "s5"]
     error = refused(tmp_path, dict(decoder="s4", decoder_conf={}))
     assert "no layer order is known for the decoder 'S4Decoder' (known: transformer," in error
 

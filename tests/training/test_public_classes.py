@@ -1,17 +1,49 @@
-"""Phases of ESPnet's further classes: a base and a phase of each train, and are proved."""
+"""Phases of ESPnet's further classes: each trains, is proved, and is decoded by ESPnet's own tool.
 
+The classes and their configs are those of `tests/plan/test_public_models.py`.
+"""
+
+import importlib
+import itertools
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pretrained
 import pytest
 import tiny
 import torch
+from plan import test_public_models as public
 from tiny_phases import frozen_in
 
 from espnet_topdown.training.checkpoint import load_state
 
-BASE = tiny.asr_config("transformer", "transformer", max_epoch=2)
-PREENCODER = dict(preencoder="linear", preencoder_conf=dict(input_size=16, output_size=20))
+BASE = public.BASE
+DECODER = dict(decoder_conf=tiny.DECODERS["transformer"])
+# Cases whose model reads sound instead of features.
+SOUND = ("sinc preencoder", "fused frontends", "beats", "wav2vec_cnn frontend")
+# Case -> lowest frozen layer, where that is not the second of the encoder.
+CUTS = {
+    "length adaptor": "postencoder",
+    "hierarchical translation": "hier_encoder.0",
+    "translation with several decoders": "md_encoder.0",
+    "several speakers": "encoder.0",
+}
+# In the fast tests, for all.
+FAST = ("multiconv_conformer",)
+# Case -> options of ESPnet's tool.
+OPTIONS = {"several speakers": dict(multi_asr=True), "linear decoder": dict(ctc_weight=0.0)}
+# ESPnet's tools ask its one decoder for what only the other has (202511 and 202611).
+NOT_DECODED = ("translation with several decoders",)
+# ESPnet's tool, its class, and the words before the config and the model among its arguments.
+TOOLS = {
+    "asr": ("asr_inference", "Speech2Text", "asr"),
+    "maskctc": ("asr_inference_maskctc", "Speech2Text", "asr"),
+    "st": ("st_inference", "Speech2Text", "st"),
+    "slu": ("slu_inference", "Speech2Understand", "slu"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,62 +52,180 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_data(tmp_path_factory.mktemp("sound"), is_sound=True)
 
 
+def words(
+    data: Path, directory: Path, config: Mapping[str, object], task: str, texts: Sequence[str]
+) -> list[str]:
+    """Arguments of one training; `texts` are further names under which it reads the text."""
+    args = tiny.command(data, directory, dict(config, task=task))
+    for name, part in itertools.product(texts, ("train", "valid")):
+        args += [f"--{part}_data_path_and_name_and_type", f"{data}/{part}/text,{name},text"]
+        args += [f"--{part}_shape_file", f"{data}/{part}/text_shape"]
+    if "src_text" in texts:
+        args += ["--src_token_list", str(data / "tokens.txt")]
+    return args
+
+
+def with_one_letter(data: Path, place: Path) -> Path:
+    """A copy of `data` whose texts are their first letters, as classes are."""
+    shutil.copytree(data, place)
+    for part in ("train", "valid"):
+        text = place / part / "text"
+        lines = [line[: line.index(" ") + 2] for line in text.read_text().splitlines()]
+        text.write_text("\n".join(lines) + "\n")
+    return place
+
+
 def check_phase(
-    directory: Path, data: Path, config: dict[str, object], cut: str, *, metric: str = "acc"
+    directory: Path,
+    data: Path,
+    config: Mapping[str, object],
+    cut: str,
+    *,
+    task: str = "asr",
+    texts: Sequence[str] = (),
 ) -> set[str]:
-    """Train a base, and a phase cut at `cut`; returns the frozen tensors.
+    """Train a base, and a phase cut at `cut`, two epochs each; returns the frozen tensors.
 
     They are the base's in the phase's averaged model, and some of the others have moved.
     """
     from espnet_topdown.bin.train import main
 
-    main(tiny.command(data, directory / "base", dict(config)))
+    config = config | dict(max_epoch=2, best_model_criterion=[["valid", "loss", "min"]])
+    main(words(data, directory / "base", config, task, texts))
     conf = {"parent": str(directory / "base"), "cut": cut}
-    main(tiny.command(data, directory / "phase", config | dict(seed=1000, topdown_conf=conf)))
+    phase = config | dict(seed=1000, topdown_conf=conf)
+    main(words(data, directory / "phase", phase, task, texts))
     frozen = frozen_in(directory / "phase")
-    model = f"valid.{metric}.ave.pth"
-    parent, phase = (load_state(directory / name / model) for name in ("base", "phase"))
-    assert frozen and all(torch.equal(parent[name], phase[name]) for name in frozen)
-    assert any(not torch.equal(parent[name], phase[name]) for name in phase.keys() - frozen)
+    parent, final = (
+        load_state(directory / name / "valid.loss.ave.pth") for name in ("base", "phase")
+    )
+    assert frozen and all(torch.equal(parent[name], final[name]) for name in frozen)
+    assert any(not torch.equal(parent[name], final[name]) for name in final.keys() - frozen)
     return frozen
 
 
+def decode(phase: Path, *, task: str = "asr", is_sound: bool = False, **options: Any) -> list[Any]:
+    """Hypotheses of ESPnet's own inference class for noise."""
+    module, name, stem = TOOLS[task]
+    tool = getattr(importlib.import_module(f"espnet2.bin.{module}"), name)
+    files = {
+        f"{stem}_train_config": str(phase / "config.yaml"),
+        f"{stem}_model_file": str(phase / "valid.loss.ave.pth"),
+    }
+    shape = (9600,) if is_sound else (60, tiny.DIM)
+    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    given = [noise]
+    if task == "slu":
+        given.append(torch.tensor([2, 3, 4]))
+    if task == "maskctc":
+        return tool(**files)(*given)
+    return tool(**files, **{"beam_size": 2, "maxlenratio": -4, **options})(*given)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=() if case in FAST else pytest.mark.slow) for case in public.CASES],
+)
+def test_a_phase_of_a_public_class_is_proved_and_decoded(case, espnet, data, sound, tmp_path):
+    task, config, _ = public.CASES[case]
+    is_sound = case in SOUND
+    texts = ["src_text"] if task == "st" else []
+    if case == "several speakers":
+        texts = ["text_spk2"]
+        names = dict(text_name=["text", "text_spk2"])
+        config = config | dict(preprocessor="multi", preprocessor_conf=names)
+    if case == "linear decoder":
+        data = with_one_letter(data, tmp_path / "data")
+    where = sound if is_sound else data
+    cut = CUTS.get(case, "encoder.1")
+    check_phase(tmp_path, where, config, cut, task=task, texts=texts)
+    if case == "mlm":
+        assert decode(tmp_path / "phase", task="maskctc")
+    elif case not in NOT_DECODED:
+        options = OPTIONS.get(case, {})
+        assert decode(tmp_path / "phase", task=task, is_sound=is_sound, **options)
+
+
+@pytest.mark.slow
 def test_a_phase_of_a_transducer(espnet, data, tmp_path, monkeypatch):
     pretrained.transducer_loss(monkeypatch)
-    config = BASE | dict(
-        decoder="transducer",
-        decoder_conf=dict(num_layers=2, hidden_size=8),
-        joint_net_conf=dict(joint_space_size=8),
-        model_conf=dict(ctc_weight=0.3),
-        best_model_criterion=[["valid", "loss", "min"]],
-    )
-    frozen = check_phase(tmp_path, data, config, "decoder", metric="loss")
+    frozen = check_phase(tmp_path, data, public.transducer(), "decoder")
     assert {"joint_network.lin_out.weight", "decoder.embed.weight"} <= frozen
     assert not any(name.startswith("encoder.") for name in frozen)
+    assert decode(tmp_path / "phase")
+
+
+@pytest.mark.slow
+def test_a_phase_of_a_transducer_that_translates(espnet, data, tmp_path, monkeypatch):
+    pretrained.transducer_loss(monkeypatch)
+    config = public.st(decoder="transducer", decoder_conf=dict(num_layers=2, hidden_size=8))
+    config |= dict(st_joint_net_conf=dict(joint_space_size=8))
+    check_phase(tmp_path, data, config, "decoder", task="st", texts=["src_text"])
+    assert decode(tmp_path / "phase", task="st", transducer_conf={})
 
 
 def test_a_phase_above_a_frozen_s3prl_frontend(espnet, sound, tmp_path):
-    config = BASE | PREENCODER | dict(input_size=None, frontend="s3prl")
-    config |= dict(frontend_conf=pretrained.wavlm(tmp_path), freeze_param=["frontend.upstream"])
+    config = public.s3prl(tmp_path) | dict(freeze_param=["frontend.upstream"])
     check_phase(tmp_path, sound, config, "encoder.1")
+    assert decode(tmp_path / "phase", is_sound=True)
 
 
+def test_a_checkpoint_without_the_upstreams_tensors_is_refused(espnet, sound, tmp_path, capsys):
+    from espnet_topdown.bin.train import main
+
+    config = public.s3prl(tmp_path) | dict(max_epoch=1)
+    main(words(sound, tmp_path / "base", config, "asr", ()))
+    model = tmp_path / "base" / "1epoch.pth"
+    kept = {k: v for k, v in load_state(model).items() if not k.startswith("frontend.upstream.")}
+    torch.save(kept, model)
+    for kind in ("top_down", "bottom_up"):
+        conf = {"parent": str(tmp_path / "base"), "cut": "encoder.1", "kind": kind}
+        phase = config | dict(seed=1000, topdown_conf=conf)
+        with pytest.raises(SystemExit):
+            main(words(sound, tmp_path / kind, phase, "asr", ()))
+        assert "has no tensors of frontend.upstream" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["huggingface", "espnet_ssl", "fused"])
+def test_a_phase_above_another_pretrained_frontend(kind, espnet, sound, tmp_path):
+    config = public.FRONTENDS[kind](tmp_path)
+    check_phase(tmp_path, sound, config, "encoder.1")
+    assert decode(tmp_path / "phase", is_sound=True)
+
+
+@pytest.mark.slow
 def test_a_phase_of_whisper(espnet, sound, tmp_path, monkeypatch):
     pretrained.small_whisper(monkeypatch)
     config = BASE | dict(input_size=1, encoder="whisper", decoder="whisper")
     config |= {part: dict(whisper_model="tiny") for part in ("encoder_conf", "decoder_conf")}
     config |= dict(frontend=None)
     check_phase(tmp_path, sound, config, "encoder.1")
+    assert decode(tmp_path / "phase", is_sound=True)
 
 
-def test_a_phase_with_a_sinc_preencoder(espnet, sound, tmp_path):
-    windows = dict(win_length=400, hop_length=160, channels=1, padding=0, fs=16000)
-    config = BASE | dict(input_size=None, frontend="sliding_window", frontend_conf=windows)
-    config |= dict(preencoder="sinc", preencoder_conf=dict(fs=16000))
-    check_phase(tmp_path, sound, config, "encoder.1")
-
-
+@pytest.mark.slow
 def test_a_phase_with_a_hugging_face_postencoder(espnet, data, tmp_path):
     conf = dict(model_name_or_path=pretrained.hugging_face(tmp_path, "bart"))
     config = BASE | dict(postencoder="hugging_face_transformers", postencoder_conf=conf)
     check_phase(tmp_path, data, config, "postencoder.1")
+    assert decode(tmp_path / "phase")
+
+
+@pytest.mark.slow
+def test_a_phase_with_a_hugging_face_decoder(espnet, data, tmp_path):
+    # ESPnet's tool takes the tokens for those of the model.
+    bart = pretrained.hugging_face(tmp_path, "bart", size=len(tiny.TOKENS))
+    conf = dict(model_name_or_path=bart)
+    config = BASE | dict(decoder="hugging_face_transformers", decoder_conf=conf)
+    check_phase(tmp_path, data, config | dict(model_conf=dict(ctc_weight=0.0)), "decoder")
+    options = dict(hugging_face_decoder=True, hugging_face_decoder_conf=dict(num_beams=1))
+    assert decode(tmp_path / "phase", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["conformer", "hugging_face_transformers"])
+def test_a_phase_of_two_pass_understanding(kind, espnet, data, tmp_path):
+    config = public.deliberation(tmp_path, kind)
+    check_phase(tmp_path, data, config, "deliberation", task="slu", texts=["transcript"])
+    assert decode(tmp_path / "phase", task="slu")
