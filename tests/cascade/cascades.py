@@ -51,7 +51,8 @@ def copied(cascade: Path, base: Path, place: Path) -> Path:
 
 def hashes(cascade: Path) -> dict[str, object]:
     """Fingerprints of every model file of every phase, from the records."""
-    records = sorted(cascade.glob("*/record.json"))
+    # `best` is a link to one of them.
+    records = [p for p in sorted(cascade.glob("*/record.json")) if not p.parent.is_symlink()]
     return {path.parent.name: json.loads(path.read_text())["files"] for path in records}
 
 

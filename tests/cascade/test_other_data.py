@@ -197,6 +197,10 @@ def test_lists_of_the_base_that_no_phase_reads_may_be_gone(base, noisy, tmp_path
         rows = config[f"{part}_data_path_and_name_and_type"]
         gone = [[f"gone/{Path(path).name}", name, kind] for path, name, kind in rows]
         config[f"{part}_data_path_and_name_and_type"] = gone
+        config[f"{part}_shape_file"] = ["gone/speech_shape", "gone/text_shape.char"]
     (copy / "config.yaml").write_text(yaml.safe_dump(config))
     cascade = run(copy, tmp_path, plan_on(noisy))
     assert [*hashes(cascade)] == ["phase1"]
+    # By its name a shape file of texts has the size of the vocabulary, as asr.sh adds it.
+    (text,) = (cascade / "shapes").glob("train.*/text_shape.char")
+    assert {line.rpartition(",")[2] for line in text.read_text().splitlines()} == {"10"}

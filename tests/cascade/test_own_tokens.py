@@ -5,9 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import tiny
-from cascades import fails, words
+import yaml
+from cascades import fails, hashes, run, words
 
+from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import _token_options
+from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_data import new_shapes, shape_options, token_options
 from espnet_topdown.plan.plan import Phase
@@ -110,3 +113,45 @@ def test_decoding_names_the_token_list(tokens, options):
     directory = Path("exp/x_topdown/phase1")
     assert _token_options(cascade, directory, {}) == options
     assert "token_type" not in _token_options(cascade, directory, {"token_type": "word"})
+
+
+def test_an_encoder_is_kept_over_other_tokens_and_its_cascade_goes_on(base, letters, tmp_path):
+    """Bottom-up over one letter more, thawed with the parent's tokens, and from scratch beside."""
+    plan = f"""
+    phases:
+    - {{cut: decoder, kind: bottom_up, tokens: {letters}}}
+    - {{kind: thaw, train: {{max_epoch: 3}}}}
+    - {{control: restart, answers: [phase1]}}
+    """
+    directory = run(base, tmp_path, plan)
+    assert sorted(hashes(directory)) == ["phase1", "phase2", "restart_phase1"]
+    tokens = letters.read_text().splitlines()
+    for name in hashes(directory):
+        config = yaml.safe_load((directory / name / "config.yaml").read_text())
+        assert config["token_list"] == tokens
+        shapes = Path(config["train_shape_file"][1]).read_text().splitlines()
+        assert {line.rpartition(",")[2] for line in shapes} == {"11"}
+    cascade = Cascade.reopen(directory)
+    judgement = cascade.judge(cascade.read_records())
+    assert judgement.accepted["phase1"]
+    assert judgement.best == ("phase2" if judgement.accepted["phase2"] else "phase1")
+    # One token more of an embedding of 8, of outputs of 8 and 16 numbers, and two biases.
+    added = 8 + 8 + 1 + 16 + 1
+    frozen, total = cascade.facts.frozen_parameters(cascade.phase("phase1"))
+    assert total == cascade.facts.total + added
+    assert frozen == sum(
+        count for name, count in cascade.facts.parameters.items() if name.startswith("encoder")
+    )
+
+
+def test_an_edited_token_list_is_refused(base, letters, tmp_path, capsys):
+    plan = f"phases: [{{cut: decoder, kind: bottom_up, tokens: {letters}}}]"
+    run(base, tmp_path, plan)
+    main(["plan", *words(base, tmp_path)[1:-2]])
+    told = capsys.readouterr().out
+    assert "tokens char" in told
+    assert "are judged among themselves" in told
+    letters.write_text(letters.read_text().replace("g\n", "h\n"))
+    error = fails(capsys, *words(base, tmp_path))
+    assert "phase1 is finished, but what it depends on changed" in error
+    assert f"files.{letters}: " in error
