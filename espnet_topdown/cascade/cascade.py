@@ -6,13 +6,13 @@ needed.
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.cascade import base_check
+from espnet_topdown.cascade import base_check, data_check
 from espnet_topdown.cascade.judgement import Criterion, Judgement, Records, best_value, judge
 from espnet_topdown.cascade.measured import read_measured, values
 from espnet_topdown.cascade.model_facts import ModelFacts, find_model_facts, stored_facts
@@ -33,7 +33,6 @@ from espnet_topdown.plan.plan import BASE, Phase, Plan
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.text_files import read_tokens
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ class Cascade:
         if paths.directory.exists() and not paths.directory.is_dir():
             raise TopdownError(f"{paths.directory} is a file; give a directory")
         # Their faults are told before the model is built, which takes seconds.
-        if not _reads_other_data(read):
-            check.refuse(_gone(experiment, experiment.missing_data()), f"{base} has no data here")
+        if not data_check.reads_other_data(read):
+            data_check.check_base(experiment)
         experiment.dev_criterion(read)
         base_check.check_as_judged(paths, experiment.directory / experiment.model_file(read))
         facts = find_model_facts(
@@ -81,7 +80,7 @@ class Cascade:
             experiment.task,
             plan=plan if read.layers else None,
             cache=paths.model_facts if paths.directory.exists() else None,
-            per_token=has_own_tokens(read),
+            per_token=data_check.has_own_tokens(read),
         )
         base_check.check_ready(experiment, read, facts.epochs)
         held = facts.held_from_above()
@@ -89,9 +88,9 @@ class Cascade:
         facts.check_dropouts(phases)
         facts.check_moving(phases)
         facts.check_freeze_param(phases, experiment.config)
-        _check_data(experiment, phases)
-        if has_own_tokens(read):
-            facts.data["vocabularies"] = _vocabularies(experiment, phases)
+        data_check.check_phases(experiment, phases)
+        if data_check.has_own_tokens(read):
+            facts.data["vocabularies"] = data_check.vocabularies(experiment, phases)
         return cls(
             base=experiment, plan=read, paths=paths, facts=facts, phases=phases, plan_file=plan
         )
@@ -343,64 +342,3 @@ def read_header(paths: CascadePaths) -> dict[str, Any]:
             f"{paths.header} is damaged ({'; '.join(faults)}); move it away and rerun"
         )
     return header
-
-
-def has_own_tokens(plan: Plan) -> bool:
-    """Whether any phase of a plan has another vocabulary than the base."""
-    return bool(plan.tokens) or any(entry.tokens for entry in plan.entries)
-
-
-def _vocabularies(base: Experiment, phases: Sequence[Phase]) -> dict[str, int]:
-    """Token list -> the number of its tokens; "" stands for the base's.
-
-    Raises:
-        TopdownError: a list cannot be read.
-    """
-    own = base.config.get("token_list") or []
-    sizes = {"": len(read_tokens(Path(own)) if isinstance(own, str) else own)}
-    for phase in phases:
-        if phase.tokens:
-            sizes[phase.tokens] = len(read_tokens(Path(phase.tokens)))
-    return sizes
-
-
-def _reads_other_data(plan: Plan) -> bool:
-    """Whether any phase of a plan reads anything instead of what the base reads."""
-    if plan.data or plan.tokens:
-        return True
-    return any(entry.data or entry.tokens for entry in plan.entries)
-
-
-def _gone(base: Experiment, named: Sequence[str]) -> list[str]:
-    """The message about files that the base's config names and that are not there, if any."""
-    if not named:
-        return []
-    message = (
-        f"{base.directory}/config.yaml names files that are not there, seen from {Path.cwd()}:"
-        f" {', '.join(named[:4])}. Run in the recipe directory, or prepare the data again"
-    )
-    return [message]
-
-
-def _check_data(base: Experiment, phases: Sequence[Phase]) -> None:
-    """Refuse phases whose lists are gone, as seen from where their trainings would run."""
-    faults = []
-    own = set(base.missing_data())
-    statistics = str((base.config.get("normalize_conf") or {}).get("stats_file"))
-    for phase in phases:
-        missing = base.missing_data(phase)
-        if statistics in missing:
-            faults.append(
-                f"{phase.name} has no feature statistics: {base.directory}/config.yaml names"
-                f" {statistics}, which is not there; a phase, on other data too, needs its parent's"
-                " and takes no others. Bring that file back"
-            )
-        not_of_base = [path for path in missing if path not in own]
-        if not_of_base:
-            faults.append(
-                f"{phase.name} reads what is not there, seen from {Path.cwd()}:"
-                f" {', '.join(not_of_base[:4])}. Give directories with files of the names that the"
-                " base reads, such as dump/raw/SET after stages 3 and 4 of the recipe"
-            )
-        faults += _gone(base, [path for path in missing if path in own and path != statistics])
-    check.refuse(faults, f"the phases of {base.directory} cannot be trained here")

@@ -1,0 +1,86 @@
+"""Whether the lists and vocabularies that the phases of a plan read are there.
+
+That they fit one another, and their shape files, is `espnet_topdown.cascade.other_data`'s.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_topdown import check
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.plan.plan import Phase, Plan
+from espnet_topdown.text_files import read_tokens
+
+
+def has_own_tokens(plan: Plan) -> bool:
+    """Whether any phase of a plan has another vocabulary than the base."""
+    return bool(plan.tokens) or any(entry.tokens for entry in plan.entries)
+
+
+def vocabularies(base: Experiment, phases: Sequence[Phase]) -> dict[str, int]:
+    """Token list -> the number of its tokens; "" stands for the base's.
+
+    Raises:
+        TopdownError: a list cannot be read.
+    """
+    own = base.config.get("token_list") or []
+    sizes = {"": len(read_tokens(Path(own)) if isinstance(own, str) else own)}
+    for phase in phases:
+        if phase.tokens:
+            sizes[phase.tokens] = len(read_tokens(Path(phase.tokens)))
+    return sizes
+
+
+def reads_other_data(plan: Plan) -> bool:
+    """Whether any phase of a plan reads anything instead of what the base reads."""
+    if plan.data or plan.tokens:
+        return True
+    return any(entry.data or entry.tokens for entry in plan.entries)
+
+
+def _gone(base: Experiment, named: Sequence[str]) -> list[str]:
+    """The message about files that the base's config names and that are not there, if any."""
+    if not named:
+        return []
+    message = (
+        f"{base.directory}/config.yaml names files that are not there, seen from {Path.cwd()}:"
+        f" {', '.join(named[:4])}. Run in the recipe directory, or prepare the data again"
+    )
+    return [message]
+
+
+def check_base(base: Experiment) -> None:
+    """Refuse a base whose lists are gone, where every phase reads them.
+
+    Raises:
+        TopdownError: they are, as seen from where trainings would run.
+    """
+    check.refuse(_gone(base, base.missing_data()), f"{base.directory} has no data here")
+
+
+def check_phases(base: Experiment, phases: Sequence[Phase]) -> None:
+    """Refuse phases whose lists, or the feature statistics of their parent, are gone.
+
+    Raises:
+        TopdownError: they are, as seen from where trainings would run; all at once.
+    """
+    faults = []
+    own = set(base.missing_data())
+    statistics = str((base.config.get("normalize_conf") or {}).get("stats_file"))
+    for phase in phases:
+        missing = base.missing_data(phase)
+        if statistics in missing:
+            faults.append(
+                f"{phase.name} has no feature statistics: {base.directory}/config.yaml names"
+                f" {statistics}, which is not there; a phase, on other data too, needs its parent's"
+                " and takes no others. Bring that file back"
+            )
+        not_of_base = [path for path in missing if path not in own]
+        if not_of_base:
+            faults.append(
+                f"{phase.name} reads what is not there, seen from {Path.cwd()}:"
+                f" {', '.join(not_of_base[:4])}. Give directories with files of the names that the"
+                " base reads, such as dump/raw/SET after stages 3 and 4 of the recipe"
+            )
+        faults += _gone(base, [path for path in missing if path in own and path != statistics])
+    check.refuse(faults, f"the phases of {base.directory} cannot be trained here")
