@@ -33,14 +33,12 @@ def check_phases(cascade: Cascade) -> str:
     """
     check_lists(cascade)
     cascade.facts.check_dropouts(cascade.phases)
+    title = "the plan cannot be trained to its end"
+    check.refuse(_own_faults(cascade), title)
     phases = _as_trained(cascade)
     stamp = _stamp(phases)
-    if _kept_stamp(cascade) == stamp:
-        return stamp
-    faults = _own_faults(cascade)
-    if not faults:
-        faults = _espnet_faults(cascade.base.task, phases)
-    check.refuse(faults, "the plan cannot be trained to its end")
+    if _kept_stamp(cascade) != stamp:
+        check.refuse(_espnet_faults(cascade.base.task, phases), title)
     return stamp
 
 
@@ -94,9 +92,23 @@ def _own_faults(cascade: Cascade) -> list[str]:
     faults = []
     for phase in cascade.phases:
         own = [_trainable_fault(cascade, phase), _tie_fault(cascade, phase)]
+        own.append(_stop_fault(cascade, phase))
         own += [_criterion_fault(cascade, phase, option) for option in _CRITERIA]
         faults += [f"{phase.name}: {fault}" for fault in own if fault]
     return faults
+
+
+def _stop_fault(cascade: Cascade, phase: Phase) -> str | None:
+    """Why the median rule could never end a phase that it is given for."""
+    if phase.stop is None:
+        return None
+    epochs = cascade.max_epoch(phase)
+    if phase.stop.from_epoch < epochs:
+        return None
+    return (
+        f"stop_early from epoch {phase.stop.from_epoch} on ends nothing in a training of {epochs}"
+        " epochs; give a smaller from_epoch, or leave it out"
+    )
 
 
 def _trainable_fault(cascade: Cascade, phase: Phase) -> str | None:

@@ -21,6 +21,7 @@ from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.kinds import BASE_KIND, PLAIN
 from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.plan.plan import BASE, Phase
+from espnet_topdown.plan.stopping import MedianStop
 from espnet_topdown.table import aligned
 
 
@@ -167,6 +168,7 @@ def notes(cascade: Cascade) -> list[str]:
             f"options of a newer ESPnet that stand at their defaults are left out:"
             f" {', '.join(dropped)}"
         )
+    lines += _stop_notes(cascade)
     differing = unequal(config, {phase.name: phase.train for phase in cascade.phases})
     if differing:
         lines.append(differing)
@@ -212,6 +214,19 @@ def _dev_notes(cascade: Cascade) -> list[str]:
             f" the first of them is accepted, and {BASE} is compared by error rates alone"
         )
     return lines
+
+
+def _stop_notes(cascade: Cascade) -> list[str]:
+    """Which phases the median rule may end, from which epoch on, compared with which."""
+    by_stop: dict[MedianStop, list[str]] = {}
+    for phase in cascade.phases:
+        if phase.stop is not None:
+            by_stop.setdefault(phase.stop, []).append(phase.name)
+    return [
+        f"{', '.join(names)} may be ended after epoch {stop.from_epoch} or later, where dev is"
+        f" worse than the median of {', '.join(stop.siblings)} (stop_early)"
+        for stop, names in by_stop.items()
+    ]
 
 
 def _loaded_notes(cascade: Cascade) -> list[str]:

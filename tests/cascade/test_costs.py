@@ -39,8 +39,15 @@ def test_a_plan_tells_what_waits_for_what_and_what_a_stopping_rule_saves(base, t
     # Two in full and two that may end after epoch 10; phase5 and its restart have the base's 2
     # epochs, restart_phase1 has the sweep's 40.
     assert "7 phase(s) to train, 204 epochs at most" in out
+    assert "note: phase3, phase4 may be ended after epoch 10 or later, where dev is worse" in out
     # 33 and 42 % of 40 epochs are 13 and 17.
     assert "stop_early: 204 epochs without it, 144 with it at least; 150 to 158 if it" in out
+
+
+def test_a_rule_that_could_end_nothing_is_refused(base, tmp_path, capsys):
+    (tmp_path / "plan.yaml").write_text(SWEEP.replace("max_epoch: 40", "max_epoch: 10"))
+    error = fails(capsys, "plan", str(base), "--plan", str(tmp_path / "plan.yaml"))
+    assert "phase3: stop_early from epoch 10 on ends nothing in a training of 10 epochs" in error
 
 
 def test_the_wall_time_is_that_of_so_many_jobs(base, tmp_path, capsys):
