@@ -9,7 +9,7 @@ from typing import Any
 
 from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, RESTART
 from espnet_topdown.plan.layers import layer_span
-from espnet_topdown.table import Table
+from espnet_topdown.table import Table, counted
 
 Row = Mapping[str, Any]
 
@@ -61,10 +61,8 @@ def _perplexity(value: float | None) -> str:
 def _notes(phases: Sequence[Row], sets: Sequence[Row]) -> Iterator[str]:
     for one in sets:
         score = next(cell["score"] for cell in one["cells"] if cell["score"])
-        yield (
-            f"{one['dataset']}: {score['words']} words; wrong are those taken for another, left out"
-            " or put in."
-        )
+        words = counted(score["words"], "word")
+        yield f"{one['dataset']}: {words}; wrong are those taken for another, left out or put in."
     yield "The dev set alone chooses, never a test set."
     if len(phases) > 1:
         yield ("One run each: whether a way of training is better, only several seeds can say.")
