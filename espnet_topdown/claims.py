@@ -6,8 +6,10 @@ where flock may be missing or known to one node alone.
 
 import contextlib
 import json
+import math
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from espnet_topdown.processes import is_dead, is_of_here, this_process
 
 LEFT_S = 120  # a claim is held for milliseconds; one so old is left by a process that died
 POLL_S = 0.01
+PATIENCE_S = 5  # before it is told
 
 
 @contextlib.contextmanager
@@ -23,8 +26,17 @@ def claimed(path: Path) -> Iterator[None]:
     """Be the only process, of all nodes, that reads and writes `path`; others wait."""
     claim = path.with_name(f".{path.name}.claim")
     mine = json.dumps(this_process())
+    tell_s = time.monotonic() + PATIENCE_S
     while not _create(claim, mine):
         _remove_left(claim)
+        if time.monotonic() > tell_s:
+            tell_s = math.inf
+            print(
+                f"waiting for {claim}, which another process has; if it died, the file is removed"
+                f" when it is {LEFT_S} s old",
+                file=sys.stderr,
+                flush=True,
+            )
         time.sleep(POLL_S)
     try:
         yield

@@ -124,7 +124,14 @@ def link(path: Path, target: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
-    temporary.replace(path)
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        # A directory in its place, which no link replaces.
+        error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
     _sweep(path)
 
 

@@ -51,6 +51,7 @@ def locked(path: Path, purpose: str, *, waits: bool = False) -> Iterator[None]:
         TopdownError: another process holds it; the message says which.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_directory(path)
     # Not truncated: until the lock is ours the file names its holder.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -66,11 +67,17 @@ def holder(path: Path) -> str | None:
     """Who holds the lock file `path`, None when nobody does."""
     if not path.exists():
         return None
+    _refuse_directory(path)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return _other_holder(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
+
+
+def _refuse_directory(path: Path) -> None:
+    if path.is_dir():
+        raise TopdownError(f"{path} is a directory, where a lock file should be; remove it")
 
 
 def _take(path: Path, descriptor: int, lease: Mapping[str, Any], *, waits: bool) -> None:

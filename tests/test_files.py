@@ -39,6 +39,14 @@ def test_a_link_is_replaced_without_a_gap(tmp_path):
     assert (tmp_path / "best").readlink().name == "b"
 
 
+def test_a_directory_in_the_place_of_a_link_is_named_and_nothing_is_left(tmp_path):
+    (tmp_path / "best").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        files.link(tmp_path / "best", "phase1")
+    assert caught.value.filename == str(tmp_path / "best")
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
 def test_differences_name_every_leaf():
     old, new = {"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 4}, "e": 5}
     assert files.differences(old, new) == ["b.c: 2 -> 4", "b.d: 3 -> (absent)", "e: (absent) -> 5"]

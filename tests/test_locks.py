@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown import locks
+from espnet_topdown import claims, locks
 from espnet_topdown.errors import TopdownError
 
 # How file systems answer flock: as one should, each node for itself, or not at all.
@@ -257,6 +257,31 @@ def test_one_that_slept_through_its_lease_leaves_the_next_ones_alone(tmp_path: P
     with locks.locked(lock, "x"):
         lease_of(lock)
     assert json.loads(lock.read_text())["purpose"] == "p"
+
+
+def test_a_directory_in_the_place_of_a_lock_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(TopdownError, match="lock is a directory, where a lock file should be"):
+        locks.holder(tmp_path / "lock")
+    with (
+        pytest.raises(TopdownError, match="lock is a directory, where a lock file should be"),
+        locks.locked(tmp_path / "lock", "x"),
+    ):
+        pass
+
+
+def test_one_that_waits_for_a_claim_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = tmp_path / ".lock.claim"
+    claim.write_text('{"pid": 1, "host": "node2"}')
+    monkeypatch.setattr(claims, "PATIENCE_S", 0)
+    threading.Timer(0.2, claim.unlink).start()
+    with locks.locked(tmp_path / "lock", "x"):
+        pass
+    said = capsys.readouterr().err
+    assert said.startswith(f"waiting for {claim}, which another process has; if it died,")
+    assert said.count("\n") == 1
 
 
 def test_another_fault_of_flock_is_not_hidden(

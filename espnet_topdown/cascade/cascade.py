@@ -112,6 +112,11 @@ class Cascade:
             )
         header = files.read_object(directory / HEADER, base=check.TEXT)
         paths = CascadePaths(directory, seen_from(directory, header["base"]))
+        if not paths.base.exists():
+            raise TopdownError(
+                f"{directory} was made of the base {paths.base}, which is not there; bring it back:"
+                " a base and its cascades are moved together"
+            )
         experiment = Experiment.read(paths.base)
         plan = read_plan(paths.plan)
         facts = stored_facts(paths.model_facts) or find_model_facts(

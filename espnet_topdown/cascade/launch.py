@@ -46,7 +46,7 @@ def default_threads(launch: Launch) -> int:
 
     With `cmd` another machine may train: then 1, as in ESPnet's path.sh, instead of the share.
     """
-    variable = int(os.environ.get("OMP_NUM_THREADS") or 0)
+    variable = warm.environment_threads()
     if variable:
         return variable
     if launch.cmd:

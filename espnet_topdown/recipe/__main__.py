@@ -7,6 +7,7 @@ its text cleaners where a recipe names one.
 
 import argparse
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,8 +85,8 @@ def _filter_options(step: argparse.ArgumentParser) -> None:
     step.add_argument("dump", type=Path)
     step.add_argument("--sets", type=str.split, required=True)
     step.add_argument("--fs", required=True)
-    step.add_argument("--min_wav_duration", type=float, required=True)
-    step.add_argument("--max_wav_duration", type=float, required=True)
+    step.add_argument("--min_wav_duration", type=_seconds, required=True)
+    step.add_argument("--max_wav_duration", type=_seconds, required=True)
     step.add_argument("--lm_train_text", type=_paths, required=True)
     step.add_argument("--asr_config", type=Path)
 
@@ -265,6 +266,14 @@ def parse_rate(fs: str) -> int:
             f"asked for --fs {fs!r}; give Hz, such as 16k or 8000 ({MIN_RATE} to {MAX_RATE})"
         )
     return rate
+
+
+def _seconds(word: str) -> float:
+    """A time in seconds; infinity and NaN are none."""
+    value = float(word)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"give seconds, not {word}")
+    return value
 
 
 def _paths(words: str) -> list[Path]:

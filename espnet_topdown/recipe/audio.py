@@ -7,6 +7,7 @@ is done by soxr, without sox.
 
 import io
 import re
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -91,8 +92,8 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
 
 def _read(source: str) -> tuple[np.ndarray, int]:
     if source.endswith("|"):
-        done = subprocess.run(["bash", "-c", source[:-1]], stdout=subprocess.PIPE, check=True)
-        sound = io.BytesIO(done.stdout)
+        done = _piped(source)
+        sound = io.BytesIO(done)
         least = least_samples(sound)
         sound.seek(0)
         return _decode(sound, least)
@@ -105,6 +106,20 @@ def _read(source: str) -> tuple[np.ndarray, int]:
     with open(source, "rb") as stream:
         least = least_samples(stream)
     return _decode(source, least)
+
+
+def _piped(source: str) -> bytes:
+    """What a wav.scp command prints; each part of its pipe must succeed, a decoder at its head too.
+
+    Raises:
+        subprocess.CalledProcessError: one fails.
+    """
+    words = ["bash", "-o", "pipefail", "-c", source[:-1]]
+    done = subprocess.run(words, stdout=subprocess.PIPE)
+    # One whose reader had enough, such as head, has not failed.
+    if done.returncode != 128 + signal.SIGPIPE:
+        done.check_returncode()
+    return done.stdout
 
 
 def _decode(file: str | io.BytesIO, least: int) -> tuple[np.ndarray, int]:

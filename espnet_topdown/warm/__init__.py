@@ -4,7 +4,24 @@ Each has its own log, and ends with the process that asked for it, whatever ende
 commands to run is for the caller to say.
 """
 
-from espnet_topdown.warm.client import SOCKET, Command, Handle, rotate, run_all, start
+from espnet_topdown.warm.client import (
+    SOCKET,
+    Command,
+    Handle,
+    environment_threads,
+    rotate,
+    run_all,
+    start,
+)
 from espnet_topdown.warm.groups import Group
 
-__all__ = ["SOCKET", "Command", "Group", "Handle", "rotate", "run_all", "start"]
+__all__ = [
+    "SOCKET",
+    "Command",
+    "Group",
+    "Handle",
+    "environment_threads",
+    "rotate",
+    "run_all",
+    "start",
+]

@@ -91,6 +91,19 @@ class Handle:
             self._code = -signal.SIGTERM
 
 
+def environment_threads() -> int:
+    """OMP_NUM_THREADS, of a list for nested regions the first; 0 where it is not set.
+
+    Raises:
+        TopdownError: it is no number.
+    """
+    words = os.environ.get("OMP_NUM_THREADS", "")
+    first = words.partition(",")[0].strip()
+    if first and not first.isdecimal():
+        raise TopdownError(f"OMP_NUM_THREADS={words} is no number of threads; unset it, or mend it")
+    return int(first or 0)
+
+
 def start(
     command: Command, *, threads: int | None = None, variables: Mapping[str, str] | None = None
 ) -> Handle | Group:
@@ -109,7 +122,7 @@ def start(
         TopdownError: the warm process could not import ESPnet.
     """
     command.log.parent.mkdir(parents=True, exist_ok=True)
-    threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
+    threads = threads or environment_threads()
     environment = dict(os.environ) | dict(variables or {})
     if command.module is None:
         if threads:

@@ -168,3 +168,15 @@ def test_two_cascades_of_one_base_are_written_where_asked(finished, base, tmp_pa
     assert not (one / "RESULTS.md").exists()
     main(["results", str(one), str(second)])
     assert "slower/phase1" in capsys.readouterr().out
+
+
+def test_a_cascade_whose_base_was_moved_alone_says_what_is_missing(
+    finished, base, tmp_path, capsys
+):
+    copy = copied(finished, base, tmp_path)
+    header = json.loads((copy / "cascade.json").read_text())
+    header["base"] = "../gone"
+    (copy / "cascade.json").write_text(json.dumps(header))
+    for command in ("status", "results", "verify"):
+        error = fails(capsys, command, str(copy))
+        assert f"{copy} was made of the base {tmp_path}/gone, which is not there" in error

@@ -23,6 +23,22 @@ def eight_gpus(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("variable", "threads"), [("3", 3), ("2,1", 2), (" 4 ", 4), ("", 5), ("0", 5)]
+)
+def test_threads_are_those_of_the_environment(variable, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(5)))
+    assert default_threads(Launch()) == threads
+
+
+@pytest.mark.parametrize("variable", ["abc", "-1", "1.5", "\u00b2"])
+def test_threads_that_are_no_number_are_refused(variable, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    with pytest.raises(TopdownError, match="OMP_NUM_THREADS=.* is no number of threads"):
+        default_threads(Launch())
+
+
+@pytest.mark.parametrize(
     ("launch", "visible", "shares"),
     [
         (dict(ngpu=1, jobs=2), None, ["0", "1"]),

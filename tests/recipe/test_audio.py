@@ -161,6 +161,18 @@ def test_a_command_is_run_and_a_failing_one_is_named(tmp_path: Path) -> None:
             audio.read_audio(source)
 
 
+def test_a_command_of_several_parts_fails_with_any_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(0.1), RATE, subtype="PCM_16")
+    # A decoder that breaks off leaves what it had written so far.
+    with pytest.raises(TopdownError, match="returned non-zero exit status 3"):
+        audio.read_audio(f"(cat {path}; exit 3) | cat |")
+    # A reader that has had enough is no fault of the writer.
+    size = path.stat().st_size
+    many = f"(cat {path}; yes) | head -c {size} |"
+    np.testing.assert_array_equal(audio.read_audio(many)[0], tone(0.1))
+
+
 def test_float_files_are_scaled_to_whole_numbers(tmp_path: Path) -> None:
     floats = np.array([0.0, 0.5, -1.0, 0.9999999])
     soundfile.write(tmp_path / "a.wav", floats, RATE, subtype="FLOAT")

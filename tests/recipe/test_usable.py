@@ -7,6 +7,7 @@ import torch
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, frames, usable
+from espnet_topdown.recipe.__main__ import main
 
 
 def write_formatted(directory: Path, samples: dict[str, int], text: dict[str, str]) -> Path:
@@ -105,3 +106,11 @@ def test_espnets_encoder_needs_as_many_frames(espnet: None) -> None:
         encoder(torch.zeros(1, needed, 40), torch.tensor([needed]))
         with pytest.raises(TooShortUttError):
             encoder(torch.zeros(1, needed - 1, 40), torch.tensor([needed - 1]))
+
+
+@pytest.mark.parametrize("bound", ["nan", "inf", "-inf", "long"])
+def test_a_bound_that_is_no_time_is_refused(bound: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["filter", "dump", "--sets", "x", "--fs", "8k", "--lm_train_text", "t"]
+    with pytest.raises(SystemExit):
+        main([*words, f"--min_wav_duration={bound}", "--max_wav_duration", "20"])
+    assert "--min_wav_duration" in capsys.readouterr().err
