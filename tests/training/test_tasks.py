@@ -305,6 +305,8 @@ def workers_are_forked(monkeypatch):
     """ESPnet's workers are forked instead of spawned, so that they need no import of their own."""
     context = multiprocessing.get_context("fork")
     monkeypatch.setattr(torch.multiprocessing, "get_context", lambda kind: context)
+    # Each would take a GPU of its own when the ranks meet.
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
 
 
 def test_what_a_worker_of_several_gpus_says_reaches_the_runner(
@@ -314,7 +316,8 @@ def test_what_a_worker_of_several_gpus_says_reaches_the_runner(
 
     conf = dict(parent=str(tmp_path), cut="decoder")
     words = begin_training(tmp_path, data, topdown_conf=conf)
-    words += ["--ngpu", "2", "--multiprocessing_distributed", "true"]
+    # The ranks meet before one of them refuses.
+    words += ["--ngpu", "2", "--multiprocessing_distributed", "true", "--dist_backend", "gloo"]
     with files.locked(tmp_path / "exp" / LOCK, "training"), pytest.raises(SystemExit) as ended:
         main(words)
     said = capfd.readouterr().err
