@@ -42,12 +42,18 @@ def models_of(plan: Path) -> dict[str, dict[str, object]]:
             "transformer": tiny.lm_config("transformer"),
             "awd_lstm": yaml.safe_load((ROOT / "conf/lm/awd_lstm_small.yaml").read_text()),
         }
+    small: dict[str, dict[str, object]] = {}
+    if plan.stem in ("layerwise_decay", "rifle"):
+        small["seq_rnn, untied"] = tiny.lm_config(lm_conf={"unit": 12, "nlayers": 3})
+    if plan.stem == "layerwise_decay":
+        small["ctc"] = tiny.asr_config("transformer", None)
     # Recipes of language models are called lm1.
     task = "lm" if plan.parents[2].name.startswith("lm") else "asr"
     paths: list[Path] = []
     for words in MODELS_OF.get(plan.stem, (plan.stem.removesuffix("_controls"),)):
         paths += plan.parent.parent.glob(f"**/train_{task}*{words}*.yaml")
-    return {path.name: _narrow(yaml.safe_load(path.read_text())) for path in sorted(paths)}
+    configs = {path.name: yaml.safe_load(path.read_text()) for path in sorted(paths)}
+    return small | {name: _narrow(config) for name, config in configs.items()}
 
 
 def _narrow(config: dict[str, object]) -> dict[str, object]:

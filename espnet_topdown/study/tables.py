@@ -246,8 +246,9 @@ def _selected_cut(record: Record) -> str:
     selected = best_phase(record.runs)
     if selected is None:
         return "none trained"
-    cuts = {phase.cut for phase in candidates(record.runs)}
-    return f"{selected.cut} of {len(cuts)} trained"
+    # A phase without a cut is known by its kind.
+    cuts = {phase.cut or phase.kind for phase in candidates(record.runs)}
+    return f"{selected.cut or selected.kind} of {len(cuts)} trained"
 
 
 def _range(interval: Interval | None) -> str:

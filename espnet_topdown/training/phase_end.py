@@ -60,7 +60,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     (output_dir / SAFE).unlink(missing_ok=True)
     logging.info(
         f"top-down: proved in {len(prints)} model files that {len(frozen)} frozen tensors are the"
-        f" parent's; fresh tensors that did not move: {', '.join(proof['unmoved']) or 'none'}"
+        f" parent's; trainable tensors that did not move: {', '.join(proof['unmoved']) or 'none'}"
     )
 
 

@@ -41,8 +41,10 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
 
 def built(optim: str, **conf: Any) -> tuple[Probe, torch.optim.Optimizer]:
     """A probe and the optimiser that ESPnet builds for it."""
+    from espnet_topdown.lm import register
     from espnet_topdown.training.tasks import TopdownASRTask
 
+    register()
     probe = Probe()
     args = argparse.Namespace(
         optim=optim,
@@ -112,6 +114,8 @@ def test_every_scheduler_keeps_the_ratio_at_every_step(name, espnet):
         ("sgd", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
         ("rmsprop", {"lr": 0.01}),
         ("radam", {"lr": 0.01}),
+        ("asgd", {"lr": 0.01}),
+        ("nt_asgd", {"lr": 1.0, "averaging": True, "lag": True}),
     ],
 )
 def test_espnets_optimisers_follow_the_rates_of_groups(optim, conf, espnet):
