@@ -259,12 +259,13 @@ def stop_after(epochs: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Trainer, "train_one_epoch", train_or_stop)
 
 
-def test_a_resumed_frozen_phase_ends_bit_identical(
-    tmp_path: Path, trained: Path, train: Callable[..., object]
+@pytest.mark.parametrize("kind", ["top_down", "slow"])
+def test_a_resumed_phase_ends_bit_identical(
+    tmp_path: Path, trained: Path, train: Callable[..., object], kind: str
 ) -> None:
     """While averaging, killed between any two epochs."""
     conf = dict(lr=20.0, weight_decay=1e-2, averaging=True)
-    phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
+    phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth", kind=kind)
     options = dict(lm_conf=DROPOUT, seed=1003, optim_conf=conf, topdown_conf=phase)
     train(tmp_path / "whole", max_epoch=3, **options)
     for stop in (1, 2):
@@ -295,6 +296,31 @@ def test_a_frozen_softmax_and_embedding_survive_averaging_in_a_real_training(
     # Four tensors of each of the three LSTMs.
     assert len(states) == 12
     assert all("raw" in state for state in states)
+
+
+def test_a_slow_softmax_is_averaged_too_and_steps_at_its_factor(
+    tmp_path: Path, trained: Path, train: Callable[..., object]
+) -> None:
+    """The matrix is the embedding's too; the rate of each window's step is scaled by its length."""
+    phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
+    phase |= dict(kind="slow", kept_lr=0.25)
+    conf = dict(lr=20.0, weight_decay=1e-2, averaging=True)
+    train(
+        tmp_path / "exp",
+        max_epoch=2,
+        lm_conf=DROPOUT,
+        seed=1003,
+        optim_conf=conf,
+        topdown_conf=phase,
+    )
+    checkpoint = torch.load(tmp_path / "exp/checkpoint.pth", weights_only=False)
+    optimiser = checkpoint["optimizers"][0]
+    assert [group.get("kept_lr") for group in optimiser["param_groups"]] == [None, 0.25]
+    # Four tensors of each of the three LSTMs, the matrix and its bias.
+    assert len(optimiser["state"]) == 14
+    assert all("raw" in state for state in optimiser["state"].values())
+    rows = json.loads((tmp_path / "exp/topdown/epochs.json").read_text())
+    assert [row["train"]["optim0_lr1"] for row in rows] == [5.0, 5.0]
 
 
 def test_stock_per_line_model_trains_with_our_names_registered(
