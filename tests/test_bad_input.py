@@ -217,7 +217,7 @@ PLANS = {
     ),
     "cut null": (
         *plan("phases: [{cut: null}]"),
-        "exactly one of cut, every, sweep, control; it has none",
+        "exactly one of cut, every, sweep, control, keep, draw; it has none",
     ),
     "cut a list": (*plan("phases: [{cut: [decoder]}]"), "cut must be a name, not ['decoder']"),
     "sweep of numbers": (*plan("phases: [{sweep: [1]}]"), "sweep must be a list of names"),
