@@ -125,3 +125,11 @@ def test_records_of_two_studies_are_refused() -> None:
 def test_a_record_that_is_not_complete_says_so() -> None:
     text = page(usual(1), replace(usual(2), complete=False))
     assert "- not complete: the plan of seeds 2 has phases" in text
+
+
+def test_layers_that_were_loaded_are_told() -> None:
+    base, *others = usual(1).phases
+    late = replace(others[0], loaded=("frontend",))
+    text = page(record(1, [base, late, *others[1:]]), usual(2))
+    assert "Loaded from a pre-trained checkpoint, not drawn, in 1/" in text
+    assert text.count("checkpoint, not drawn, in") == 1
