@@ -101,6 +101,18 @@ need() {
     done
 }
 
+# check_gpus COUNT OPTION STAGE...: refuses to begin where one of the stages is to compute on COUNT
+# GPUs of this machine and they are not there; OPTION would do without.
+check_gpus() {
+    local number
+    { [ "$1" -gt 0 ] && is_warm "${cuda_cmd}"; } || return 0
+    for number in "${@:3}"; do
+        do_stage "${number}" || continue
+        python3 -m espnet_topdown.recipe gpus --ngpu "$1" --cure="$2" || exit 1
+        return 0
+    done
+}
+
 # hold DIR...: keeps the directories for this script and what it starts. What a script that was
 # killed left running there is waited for, since two writers would spoil both.
 hold() {

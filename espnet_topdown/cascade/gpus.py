@@ -1,6 +1,7 @@
 """On how many GPUs a cascade trains: as its base did, where they are; and which each gets."""
 
 import functools
+import itertools
 import os
 import re
 import subprocess
@@ -57,17 +58,21 @@ def seen(variable: str | None) -> list[str]:
 
     Source: CUDA's programming guide: what follows the first name that is none is not seen.
     """
-    count = devices()
     if variable is None:
-        return [str(number) for number in range(count)]
-    names = []
-    for word in variable.split(","):
-        name = word.strip()
-        is_there = _GPU.fullmatch(name) and not (name.isdecimal() and int(name) >= count)
-        if not is_there:
-            break
-        names.append(name)
-    return names if count else []
+        return [str(number) for number in range(devices())]
+    words = [word.strip() for word in variable.split(",")]
+    names = list(itertools.takewhile(_GPU.fullmatch, words))
+    if not names:
+        return []  # whatever the machine has, which may take seconds to ask
+    count = devices()
+    if count == 0:
+        return []
+    return list(itertools.takewhile(lambda name: _is_below(name, count), names))
+
+
+def _is_below(name: str, count: int) -> bool:
+    """Whether a number is that of one of `count` GPUs; names are taken as they are."""
+    return not name.isdecimal() or int(name) < count
 
 
 def check_enough(ngpu: int, jobs: int, variable: str | None) -> list[str]:

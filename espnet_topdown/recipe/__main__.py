@@ -12,11 +12,32 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from espnet_topdown.cascade import gpus
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.table import counted
 from espnet_topdown.warm.groups import end_with_parent
 
 MIN_RATE, MAX_RATE = 1000, 655350  # Hz; the latter is what flac can hold
 METRICS = {"char": "cer", "word": "wer", "bpe": "ter"}
+
+
+def check_gpus(args: argparse.Namespace) -> None:
+    """Before any stage: whether this machine has the GPUs that a training is to use."""
+    variable = os.environ.get(gpus.VARIABLE)
+    found = len(gpus.seen(variable))
+    if found >= args.ngpu:
+        return
+    named = "" if variable is None else f", as {gpus.VARIABLE}={variable!r} says"
+    raise TopdownError(
+        f"asked for {counted(args.ngpu, 'GPU')}, and found {found} on this machine{named};"
+        f" {args.cure} computes on the CPU, which is much slower, and cmd_backend in cmd.sh"
+        " submits to a cluster"
+    )
+
+
+def _gpu_options(step: argparse.ArgumentParser) -> None:
+    step.add_argument("--ngpu", type=int, required=True)
+    step.add_argument("--cure", required=True, help="the recipe's option for no GPU")
 
 
 def perturb(args: argparse.Namespace) -> None:
@@ -285,6 +306,7 @@ def _numbers(words: str) -> list[float]:
 
 
 STEPS = {
+    "gpus": (check_gpus, _gpu_options),
     "perturb": (perturb, _perturb_options),
     "format": (format_audio, _format_options),
     "filter": (keep_usable, _filter_options),

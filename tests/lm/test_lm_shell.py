@@ -80,7 +80,7 @@ REFUSED = {
     "no job": (["--jobs", "0"], "at least 1, not '0'"),
     "no such plan": (["--topdown_plan", "conf/no such.yaml"], "--topdown_plan is 'conf/no such"),
     "no such config": (["--lm_config", "conf/none.yaml"], "found no conf/none.yaml in"),
-    "a stage before its input": (["--stage", "5"], "stage 5 needs data/train/text"),
+    "a stage before its input": (["--stage", "5", "--ngpu", "0"], "stage 5 needs data/train/text"),
 }
 
 
@@ -108,3 +108,11 @@ def test_an_unknown_option_says_where_options_go(recipe: Path, option: str, mess
     done = run(recipe, None, option, "20")
     assert done.returncode == 1
     assert message in done.stderr and "--lm_args" in done.stderr
+
+
+def test_a_machine_without_gpus_is_told_before_data_are_prepared(recipe: Path) -> None:
+    """The options are those of the published recipe, which trains on a GPU."""
+    done = run(recipe, None, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 1
+    assert "asked for 1 GPU, and found 0 on this machine" in done.stderr
+    assert not (recipe / "data").exists()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from recipes import write_set
 
+from espnet_topdown.cascade import gpus
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir
 from espnet_topdown.recipe.__main__ import main, parse_rate
@@ -107,3 +108,19 @@ def test_no_transcript_stops_the_scoring(tmp_path: Path, words: str) -> None:
     main(["score", *options, "--score_opts", ""])
     for metric in ("cer", "wer"):
         assert "Sum/Avg" in (tmp_path / "hyp" / f"score_{metric}" / "result.txt").read_text()
+
+
+def test_gpus_that_are_not_here_are_refused_with_the_option_that_does_without(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpus, "devices", lambda: 1)
+    main(["gpus", "--ngpu", "1", "--cure=--ngpu 0"])
+    with pytest.raises(SystemExit):
+        main(["gpus", "--ngpu", "2", "--cure=--ngpu 0"])
+    said = capsys.readouterr().err
+    assert "asked for 2 GPUs, and found 1 on this machine; --ngpu 0 computes on the CPU" in said
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(SystemExit):
+        main(["gpus", "--ngpu", "1", "--cure=--gpu_inference false"])
+    assert "found 0 on this machine, as CUDA_VISIBLE_DEVICES='-1' says" in capsys.readouterr().err

@@ -83,7 +83,7 @@ def test_a_test_set_without_transcripts_is_prepared_and_not_scored() -> None:
 def test_training_without_transcripts_is_refused_before_audio_is_read() -> None:
     Path("data/train/text").unlink()
     said = "asked for data/train/text, but there is no such file"
-    assert said in refused("asr.sh", *SETS, "--stage", "3")
+    assert said in refused("asr.sh", *SETS, "--stage", "3", "--ngpu", "0")
     assert not Path("dump/raw/org/train/data").exists()
 
 
@@ -160,7 +160,10 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
         (["--test_sets", "dev sub/test"], "the set 'sub/test' has a / in its name"),
         (["--train_set", "sub/train"], "the set 'sub/train' has a / in its name"),
         (["--test_sets", "train"], "--test_sets names the training set"),
-        (["--stage", "10", "--python", "python3 -X dev"], "stage 10 needs dump/raw/train/wav.scp"),
+        (
+            ["--stage", "10", "--ngpu", "0", "--python", "python3 -X dev"],
+            "stage 10 needs dump/raw/train/wav.scp",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_work(
@@ -168,6 +171,24 @@ def test_what_cannot_work_is_refused_before_any_work(
 ) -> None:
     assert said in refused("asr.sh", *SETS, *options)
     assert not (recipe / "dump").exists() and not (recipe / "exp").exists()
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--ngpu", "1"], "asked for 1 GPU, and found 0 on this machine"),
+        (["--ngpu", "1", "--skip_stages", "7 8"], "--ngpu 0 computes on the CPU"),
+        (["--ngpu", "0", "--gpu_inference", "true"], "--gpu_inference false computes on the CPU"),
+        (["--ngpu", "1", "--stage", "12"], "stage 12 needs exp/"),  # decodes on the CPU
+        (["--ngpu", "1", "--stop_stage", "5"], "local/data.sh"),  # computes on none
+    ],
+)
+def test_a_machine_without_gpus_is_told_before_data_are_prepared(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (recipe / "local/data.sh").write_text("#!/bin/sh\necho local/data.sh ran >&2; exit 1\n")
+    assert said in refused("asr.sh", *SETS, *options)
 
 
 @pytest.mark.usefixtures("recipe")

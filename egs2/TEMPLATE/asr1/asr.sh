@@ -326,6 +326,9 @@ if "${skip_train}"; then skip_stages+=" 2 4 5 6 7 8 9 10 11"; fi
 if ! "${use_lm}"; then skip_stages+=" 6 7 8"; fi
 if "${skip_eval}"; then skip_stages+=" 12 13"; fi
 
+check_gpus "${ngpu}" "--ngpu 0" 7 8 11
+if "${gpu_inference}"; then check_gpus 1 "--gpu_inference false" 12; fi
+
 original_train_set=${train_set}
 train_set=${train_set}${_sp}
 token_list=data/${language}token_list/${tokens}/tokens.txt

@@ -106,6 +106,7 @@ done
 check_cascade 8
 . ./path.sh
 . ./cmd.sh
+check_gpus "${ngpu}" "--ngpu 0" 7 8 18 19
 train_text=data/train/text valid_text=data/valid/text
 if ! "${use_stream}"; then
     train_text=dump/raw/lm_train.txt valid_text=dump/raw/lm_valid.txt
