@@ -363,7 +363,7 @@ PLACES = {
     "base is gone": (
         edit("cascade/cascade.json", base="../none"),
         "verify cascade",
-        "none is not a directory",
+        "none, which is not there; bring it back",
     ),
     "threads in words": (
         edit("cascade/cascade.json", threads="two"),

@@ -49,8 +49,11 @@ def models_of(plan: Path) -> dict[str, dict[str, object]]:
         small["ctc"] = tiny.asr_config("transformer", None)
     # Recipes of language models are called lm1.
     task = "lm" if plan.parents[2].name.startswith("lm") else "asr"
+    named = (plan.stem.removesuffix("_controls"),)
+    # A study has a training config of its name.
+    is_study = plan.parent.name == "study"
     paths: list[Path] = []
-    for words in MODELS_OF.get(plan.stem, (plan.stem.removesuffix("_controls"),)):
+    for words in named if is_study else MODELS_OF.get(plan.stem, named):
         paths += plan.parent.parent.glob(f"**/train_{task}*{words}*.yaml")
     configs = {path.name: yaml.safe_load(path.read_text()) for path in sorted(paths)}
     return small | {name: _narrow(config) for name, config in configs.items()}

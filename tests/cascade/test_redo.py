@@ -81,11 +81,11 @@ def test_undoing_the_change_is_the_other_way_out(interrupted, finished, base, tm
 def test_a_text_that_changes_while_a_phase_trains_is_refused_until_that_is_undone(
     base, data, tmp_path, capsys, monkeypatch
 ):
-    from espnet_topdown.cascade import runner
+    from espnet_topdown.cascade import attempt
 
     text = data / "train" / "text"
     before = text.read_text()
-    start_training = runner.start_training
+    start_training = attempt.start_training
 
     def edited(*args, **kwargs):
         handle = start_training(*args, **kwargs)
@@ -93,7 +93,7 @@ def test_a_text_that_changes_while_a_phase_trains_is_refused_until_that_is_undon
         text.write_text(before.replace("train00 ", "train00 f"))
         return handle
 
-    monkeypatch.setattr(runner, "start_training", edited)
+    monkeypatch.setattr(attempt, "start_training", edited)
     (tmp_path / "plan.yaml").write_text("phases: [{cut: decoder}]")
     try:
         assert f"files.{text}: " in fails(capsys, *words(base, tmp_path))
