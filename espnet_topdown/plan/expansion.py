@@ -13,7 +13,7 @@ from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan.every import Walk, cuts_of
 from espnet_topdown.plan.kinds import CONTROL, KINDS
 from espnet_topdown.plan.plan import BASE, SEED_STRIDE, UNTIED, Entry, Phase, Plan, seed_fault
-from espnet_topdown.plan.sides import KeptLr, idle_names, kind_of
+from espnet_topdown.plan.sides import KeptLr, held_by_cut, idle_names, kind_of
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
 
 # Options in which trainings must agree, where their epochs are compared.
@@ -99,7 +99,9 @@ class _Expansion:
         used: set[str] = set()
         for cut in cuts:
             kept = Phase("", _kind(entry), cut, BASE, 0).sides(self.names).kept
-            idle = idle_names(entry.kept_lr, self.names, kept)
+            held = held_by_cut(_kind(entry), cut, self.names)
+            learning = [name for name in kept if name not in held]
+            idle = idle_names(entry.kept_lr, self.names, learning)
             own = _without(entry.kept_lr, idle)
             used |= set(own) if isinstance(own, Mapping) else set()
             self._add_candidate(replace(entry, kept_lr=own), cut, in_sweep=in_sweep)
@@ -108,6 +110,7 @@ class _Expansion:
             if unused and cuts:
                 self.faults.append(
                     f"kept_lr names {', '.join(unused)}, of which none of the phases keeps anything"
+                    " that can learn"
                 )
 
     def _every(self, entry: Entry, every: int) -> list[str]:
@@ -177,7 +180,8 @@ class _Expansion:
     def _add_controls(self, entry: Entry, kind: str) -> None:
         """One control for each phase that it answers.
 
-        It takes that phase's cut, parent, seed, tie and training options.
+        It takes that phase's cut or layers, parent, seed, tie, dropout, init_param and training
+        options.
         """
         by_name = {phase.name: phase for phase in self._candidates()}
         if not by_name:
@@ -201,9 +205,9 @@ class _Expansion:
                 # A control may go on with another control, a candidate may not.
                 parent=self._parent(entry.parent or default_parent, name, valid=self.phases),
                 seed=answered.seed if entry.seed is None else entry.seed,
-                dropout=entry.dropout or self.plan.dropout,
+                dropout=entry.dropout or answered.dropout,
                 tied=answered.tied,
-                init_param=entry.init_param or self.plan.init_param,
+                init_param=entry.init_param or answered.init_param,
                 train={**answered.train, **entry.train},
                 data=answered.data,
                 tokens=answered.tokens,
@@ -215,9 +219,10 @@ class _Expansion:
     def _add(self, phase: Phase) -> None:
         self.phases.append(phase)
         if KINDS[phase.kind].is_parted and not phase.parting:
+            needed = "cut" if KINDS[phase.kind].has_cut else "keep or draw"
             self.faults.append(
-                f"{phase.name}: the phase that it answers, {phase.answers}, has no cut; give the"
-                " control one of its own, or name in 'answers' the phases that have one"
+                f"{phase.name}: the phase that it answers, {phase.answers}, has no {needed}; give"
+                f" the control a {needed} of its own, or name in 'answers' the phases that have one"
             )
             return
         try:
@@ -322,6 +327,8 @@ def _control_parting(entry: Entry, kind: str, answered: Phase) -> dict[str, Any]
     if not KINDS[kind].is_parted:
         return {"cut": None}
     keep, draw = answered.keep, answered.draw
+    if not KINDS[kind].has_cut:
+        return {"cut": None, "keep": keep, "draw": draw}
     if KINDS[kind].keeps == "lower":
         # The other side: what the phase draws is kept.
         keep, draw = draw, keep

@@ -62,14 +62,14 @@ class Sides:
 
         Raises:
             TopdownError: no layer or stack has one of the names, `kept_lr` names a layer that is
-                not kept, or a factor is below `LEAST` and not 0.
+                not kept or that the cut freezes, or a factor is below `LEAST` and not 0.
         """
         names = tuple(names)
         kept = _kept(KINDS[kind], cut, names, keep, draw)
-        factors = _factors(KINDS[kind], names, kept, kept_lr)
+        held = held_by_cut(kind, cut, names)
+        factors = _factors(KINDS[kind], names, kept, held, kept_lr)
         _check_least(factors)
-        if cut and KINDS[kind].frees:
-            factors |= dict.fromkeys(names[: cut_index(names, cut)], 0.0)
+        factors |= dict.fromkeys(held, 0.0)
         return cls(
             kept=kept,
             fresh=tuple(name for name in names if name not in kept),
@@ -140,10 +140,21 @@ def _kept(
     return names[at:] if kind.keeps == "upper" else names[:at]
 
 
+def held_by_cut(kind: str, cut: str | None, names: Sequence[str]) -> tuple[str, ...]:
+    """The kept layers that a cut freezes, whatever `kept_lr` says: those below it, of a thaw."""
+    if not cut or not KINDS[kind].frees:
+        return ()
+    return tuple(names[: cut_index(names, cut)])
+
+
 def _factors(
-    kind: Kind, names: tuple[str, ...], kept: tuple[str, ...], kept_lr: KeptLr | None
+    kind: Kind,
+    names: tuple[str, ...],
+    kept: tuple[str, ...],
+    held: tuple[str, ...],
+    kept_lr: KeptLr | None,
 ) -> dict[str, float]:
-    """The factor of each kept layer."""
+    """The factor of each kept layer, apart from those that the cut holds at 0."""
     if not isinstance(kept_lr, Mapping):
         factor = kind.kept_lr if kept_lr is None else kept_lr
         return dict.fromkeys(kept, factor)
@@ -156,6 +167,12 @@ def _factors(
         raise TopdownError(
             f"kept_lr names {', '.join(idle)}, of which nothing is kept (kept:"
             f" {', '.join(kept) or 'nothing'})"
+        )
+    frozen = idle_names(kept_lr, names, [name for name in kept if name not in held])
+    if frozen:
+        raise TopdownError(
+            f"kept_lr names {', '.join(frozen)}, of which all is below the cut, where a thaw freezes"
+            " everything; cut lower, or leave it out"
         )
     factors = dict.fromkeys(kept, kind.kept_lr)
     # A layer's own name goes before its stack's.

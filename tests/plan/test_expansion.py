@@ -110,6 +110,18 @@ def test_controls_answer_the_phases_named_with_their_settings():
     assert control.train == {"max_epoch": 9, "optim_conf": {"lr": 0.1}}
 
 
+def test_a_control_starts_and_drops_out_as_what_it_answers_unless_told():
+    text = """
+    phases:
+    - {cut: decoder, dropout: off, init_param: drop}
+    - control: restart
+    - {control: bottom_up, dropout: keep, init_param: keep}
+    """
+    _, restart, bottom_up = expand(text)
+    assert (restart.dropout, restart.init_param) == ("off", "drop")
+    assert (bottom_up.dropout, bottom_up.init_param) == ("keep", "keep")
+
+
 def factors(phase) -> list[float]:
     """Of the layers of `NAMES`, 1 for fresh ones."""
     sides = phase.sides(NAMES)
@@ -204,6 +216,16 @@ def test_a_sweep_of_a_kind_takes_of_the_factors_what_each_cut_keeps():
     assert [factors(p)[3:] for p in phases] == [[1, 1, 0.1, 0], [0.5, 0.5, 0.1, 0]]
 
 
+def test_a_gradual_thaw_takes_of_the_factors_what_each_cut_frees():
+    phases = expand("phases: [{every: 3, thaw: true, kept_lr: {encoder: 0.5, output: 0.2}}]")
+    assert [p.cut for p in phases] == ["encoder.3", "encoder.0", "encoder.embed"]
+    assert [factors(p) for p in phases] == [
+        [0, 0, 0, 0, 0.5, 1, 0.2],
+        [0, 0.5, 0.5, 0.5, 0.5, 1, 0.2],
+        [0.5, 0.5, 0.5, 0.5, 0.5, 1, 0.2],
+    ]
+
+
 def test_controls_of_named_layers_keep_the_same_layers_and_bottom_up_the_others():
     text = "phases: [{keep: [output, encoder.1]}, {control: unfrozen}, {control: bottom_up}]"
     _, unfrozen, bottom_up = expand(text)
@@ -241,6 +263,18 @@ MISFITS = {
     "a factor that no cut of a sweep needs": (
         "phases: [{sweep: [decoder, encoder.3], kept_lr: {encoder.0: 0.5, output: 1}}]",
         "kept_lr names encoder.0, of which none of the phases keeps anything",
+    ),
+    "a factor of what a thaw freezes": (
+        "phases: [{kind: thaw, cut: decoder, kept_lr: {encoder: 0.5, output: 0.1}}]",
+        "phase1: kept_lr names encoder, of which all is below the cut",
+    ),
+    "a factor that no cut of a gradual thaw frees": (
+        "phases: [{every: 1, thaw: true, stop: decoder, kept_lr: {encoder: 0.5}}]",
+        "kept_lr names encoder, of which none of the phases keeps anything that can learn",
+    ),
+    "a control of named layers, of a phase with a cut": (
+        "phases: [{cut: decoder}, {control: named}]",
+        "named_phase1: the phase that it answers, phase1, has no keep or draw",
     ),
     "names of all layers": (
         "phases: [{keep: [encoder, decoder, output]}]",
