@@ -236,13 +236,19 @@ class Cascade:
         return values(read_measured(self.paths.measured), self.criterion, models)
 
     def parent_dir(self, phase: Phase, records: Records) -> Path:
-        """Directory of a phase's parent; ``best`` is the best of the phases before it."""
+        """Directory of a phase's parent; ``best`` is the best of the phases before it.
+
+        A control has the parent of the phase that it answers.
+        """
         if phase.parent != "best":
             return self.paths.phase_dir(phase.parent)
-        if phase.name in records:
-            # What was the best then: phases that were finished later must not change it.
-            return self.paths.absolute(records[phase.name]["parent"])
-        return self.paths.phase_dir(self.judge(records, before=phase).best)
+        for name in (phase.name, phase.answers):
+            is_same = name is not None and self.phase(name).parent == "best"
+            if is_same and records.get(name, {}).get("parent"):
+                # What was the best then: phases that were finished later must not change it.
+                return self.paths.absolute(records[name]["parent"])
+        asks = self.phase(phase.best_before or phase.name)
+        return self.paths.phase_dir(self.judge(records, before=asks).best)
 
     def parent_file(self, phase: Phase, records: Records) -> Path | None:
         """The parent's model file; None for a kind that keeps nothing."""

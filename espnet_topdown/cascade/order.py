@@ -47,7 +47,8 @@ def waits_of(phases: Sequence[Phase], plan: Plan) -> dict[str, Waits]:
         finished = []
         ended: list[str] = []
         if phase.parent == "best":
-            ended += before
+            until = phase.best_before
+            ended += before[: before.index(until)] if until in before else before
         elif phase.parent != BASE and KINDS[phase.kind].has_parent:
             finished.append(phase.parent)
         if phase.stop is not None:

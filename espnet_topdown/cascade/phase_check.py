@@ -138,12 +138,13 @@ def _tie_fault(cascade: Cascade, phase: Phase) -> str | None:
 
 
 def _possible_parents(cascade: Cascade, phase: Phase) -> list[Phase]:
-    """The phase's parent; for ``best``, every candidate before it. None where it is the base."""
+    """The phase's parent; for ``best``, every candidate that can be it. None where it is the base."""
     if phase.parent == BASE:
         return []
     if phase.parent != "best":
         return [cascade.phase(phase.parent)]
-    before = cascade.phases[: cascade.phases.index(phase)]
+    asks = cascade.phase(phase.best_before or phase.name)
+    before = cascade.phases[: cascade.phases.index(asks)]
     return [other for other in before if not other.is_control]
 
 

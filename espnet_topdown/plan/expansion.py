@@ -97,6 +97,7 @@ class _Expansion:
         # The cut decides nothing about the kind; what is left of kept_lr there must not either.
         entry = replace(entry, kind=_kind(entry))
         used: set[str] = set()
+        first = len(self.phases)
         for cut in cuts:
             kept = Phase("", _kind(entry), cut, BASE, 0).sides(self.names).kept
             held = held_by_cut(_kind(entry), cut, self.names)
@@ -105,6 +106,10 @@ class _Expansion:
             own = _without(entry.kept_lr, idle)
             used |= set(own) if isinstance(own, Mapping) else set()
             self._add_candidate(replace(entry, kept_lr=own), cut, in_sweep=in_sweep)
+        if in_sweep:
+            # From one parent, which none of them is.
+            swept = self.phases[first:]
+            self.phases[first:] = [replace(p, best_before=swept[0].name) for p in swept]
         if isinstance(entry.kept_lr, Mapping):
             unused = [name for name in entry.kept_lr if name not in used]
             if unused and cuts:
@@ -213,6 +218,8 @@ class _Expansion:
                 tokens=answered.tokens,
                 answers=asked,
                 kept_lr=_kept_lr(kind, entry),
+                # From what its phase starts from, and never from that phase.
+                best_before=answered.best_before or asked,
             )
             self._add(control)
 

@@ -52,7 +52,7 @@ class Phase:
         cut: lowest layer of the upper part; None for a kind without a cut, and where `keep` or
             `draw` name layers instead.
         parent: name of the phase whose weights are kept, or ``best`` (best on dev when this phase
-            starts).
+            starts, or `best_before`).
         seed: ESPnet's ``--seed`` of this run.
         dropout: ``keep`` or ``off``, in the frozen layers.
         tied: what happens to weights tied across the cut, one of `TIED`; None: ESPnet's tie is
@@ -67,6 +67,8 @@ class Phase:
         keep: layers or stacks that are kept, in the place of a cut.
         draw: those that are drawn, in the place of a cut.
         kept_lr: factors on the learning rate of kept layers (see `Sides.of`); None: the kind's.
+        best_before: name of the phase whose ``best`` is the parent: for a control that which it
+            answers, in a sweep the first; None: this one.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Phase:
     keep: tuple[str, ...] = ()
     draw: tuple[str, ...] = ()
     kept_lr: KeptLr | None = None
+    best_before: str | None = None
 
     @property
     def is_control(self) -> bool:

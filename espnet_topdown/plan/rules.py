@@ -178,7 +178,8 @@ HEADER = {
     "parent": _key(
         _PLAIN_NAME,
         "whose layers are kept: previous (the phase just trained, accepted or not), best (on dev"
-        " when the phase starts), phase0, or a phase's name",
+        " when the phase starts, a sweep its first, or a control the phase that it answers),"
+        " phase0, or a phase's name",
         "parent: best",
     ),
     "parent_model": _key(

@@ -1,6 +1,7 @@
 """Candidates of other kinds in a cascade: trained, judged, parents, and shown in every table."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,34 @@ def mixed(base: Path, warm_process: str, tmp_path_factory: pytest.TempPathFactor
 
 def record_of(cascade: Path, name: str) -> dict[str, object]:
     return json.loads((cascade / name / "record.json").read_text())
+
+
+def test_controls_start_from_the_best_that_the_phase_they_answer_started_from(base, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "{parent: best, phases: [{cut: decoder}, {cut: encoder.1}, {control: continue},"
+        " {sweep: [decoder, encoder.1], parent: best}]}"
+    )
+    cascade = Cascade.open(base, plan, tmp_path / "cascade")
+    # Each better than all before it.
+    curves = {"phase1": [2.0], "phase2": [3.0], "phase3": [4.0]}
+    records = {name: {"dev": {"curve": curve}} for name, curve in curves.items()}
+
+    def parents() -> dict[str, str]:
+        return {p.name: cascade.parent_dir(p, records).name for p in cascade.phases}
+
+    expected = {
+        "phase1": base.name,
+        "phase2": "phase1",
+        "continue_phase1": base.name,
+        "continue_phase2": "phase1",
+        "phase3": "phase2",
+        "phase4": "phase2",
+    }
+    assert parents() == expected
+    # As recorded, whatever was finished since.
+    records["phase2"]["parent"] = os.path.relpath(base, tmp_path / "cascade")
+    assert parents() == expected | {"phase2": base.name, "continue_phase2": base.name}
 
 
 def test_candidates_of_any_kind_are_parents_and_judged(mixed):

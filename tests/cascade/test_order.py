@@ -70,6 +70,13 @@ def test_a_child_of_the_best_waits_until_all_candidates_before_it_have_ended() -
     ]
 
 
+def test_a_control_of_the_best_waits_for_no_more_than_the_phase_that_it_answers() -> None:
+    own = replace(control("phase2", "continue", "best"), best_before="phase2")
+    phases = [*chain(3), own]
+    assert names_ready(phases) == ["phase1"]
+    assert names_ready(phases, finished=["phase1"]) == ["phase2", "continue_phase2"]
+
+
 def test_what_keeps_nothing_of_a_parent_does_not_wait_for_it() -> None:
     assert names_ready([*chain(1), control("phase1", parent="phase1")])[-1] == "restart_phase1"
 

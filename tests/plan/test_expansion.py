@@ -122,6 +122,24 @@ def test_a_control_starts_and_drops_out_as_what_it_answers_unless_told():
     assert (bottom_up.dropout, bottom_up.init_param) == ("keep", "keep")
 
 
+def test_the_best_is_that_before_a_sweep_or_before_what_a_control_answers():
+    text = """
+    parent: best
+    phases:
+    - cut: decoder
+    - {sweep: [encoder.3, encoder.2], parent: best}
+    - {control: continue, name: more}
+    """
+    assert {p.name: p.best_before for p in expand(text)} == {
+        "phase1": None,
+        "phase2": "phase2",
+        "phase3": "phase2",
+        "more_phase1": "phase1",
+        "more_phase2": "phase2",
+        "more_phase3": "phase2",
+    }
+
+
 def factors(phase) -> list[float]:
     """Of the layers of `NAMES`, 1 for fresh ones."""
     sides = phase.sides(NAMES)
