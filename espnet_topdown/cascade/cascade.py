@@ -242,8 +242,8 @@ class Cascade:
         """
         if phase.parent != "best":
             return self.paths.phase_dir(phase.parent)
-        for name in (phase.name, phase.answers):
-            is_same = name is not None and self.phase(name).parent == "best"
+        for name in (phase.name, phase.answers or phase.name):
+            is_same = self.phase(name).parent == "best"
             if is_same and records.get(name, {}).get("parent"):
                 # What was the best then: phases that were finished later must not change it.
                 return self.paths.absolute(records[name]["parent"])

@@ -138,7 +138,7 @@ def _tie_fault(cascade: Cascade, phase: Phase) -> str | None:
 
 
 def _possible_parents(cascade: Cascade, phase: Phase) -> list[Phase]:
-    """The phase's parent; for ``best``, every candidate that can be it. None where it is the base."""
+    """The phase's parent; for ``best``, the candidates that can be it; not the base."""
     if phase.parent == BASE:
         return []
     if phase.parent != "best":

@@ -171,8 +171,8 @@ def _factors(
     frozen = idle_names(kept_lr, names, [name for name in kept if name not in held])
     if frozen:
         raise TopdownError(
-            f"kept_lr names {', '.join(frozen)}, of which all is below the cut, where a thaw freezes"
-            " everything; cut lower, or leave it out"
+            f"kept_lr names {', '.join(frozen)}, of which all is below the cut, where a thaw"
+            " freezes everything; cut lower, or leave it out"
         )
     factors = dict.fromkeys(kept, kind.kept_lr)
     # A layer's own name goes before its stack's.
