@@ -519,6 +519,11 @@ OPTIONS = {
         "results exp cascade",
         "results takes cascades only, one experiment, or two",
     ),
+    "results of one twice": (
+        nothing,
+        "results cascade ./cascade",
+        "results compares different directories, and cascade, cascade names one twice",
+    ),
     "results of three": (
         nothing,
         "results exp exp exp",

@@ -101,6 +101,10 @@ BAD = {
         ["plan", "empty", "--plan", "plan.yaml"],
         "is no trained experiment: cannot read empty/config.yaml",
     ),
+    "no model": (
+        ["layers", "nowhere.yaml"],
+        "nowhere.yaml is neither an experiment's directory nor a training config",
+    ),
     "config is not YAML": (["plan", "broken", "--plan", "plan.yaml"], "is not YAML"),
     "config of another task": (
         ["plan", "tts", "--plan", "plan.yaml"],

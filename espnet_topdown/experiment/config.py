@@ -274,9 +274,10 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise TopdownError(
-            f"{path.parent} is no trained experiment: cannot read {path} ({error.strerror})"
-        ) from None
+        what = f"{path.parent} is no trained experiment"
+        if path.name != "config.yaml":
+            what = f"{path} is neither an experiment's directory nor a training config"
+        raise TopdownError(f"{what}: cannot read {path} ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise TopdownError(f"{path} is not YAML: {error}") from None
     config = load_yaml(text, str(path))

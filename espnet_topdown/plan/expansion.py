@@ -73,7 +73,9 @@ class _Expansion:
             try:
                 self._add_entry(entry)
             except TopdownError as error:
-                self.faults.append(str(error))
+                # An `every` goes on from the cut above it, whose own phase may have told this.
+                is_told = any(fault.endswith(f": {error}") for fault in self.faults)
+                self.faults += [] if is_told else [str(error)]
             if entry.stop_early:
                 self._let_stop(entry.stop_early, first)
         self._check_names()

@@ -97,10 +97,12 @@ def cut_index(names: Sequence[str], cut: str) -> int:
     for position, name in enumerate(names):
         if _is_called(name, cut):
             return position
-    hint = ""
+    hint = nearest(cut, _valid(names))
     if cut == "decoder" and "ctc" in names:
-        hint = "this is a CTC-only model, whose top layer is 'ctc'; "
-    raise TopdownError(f"unknown cut '{cut}': {hint}{nearest(cut, _valid(names))}")
+        # Nothing is meant that is spelled like it, such as encoder.
+        valid = ", ".join(_valid(names))
+        hint = f"this is a CTC-only model, whose top layer is 'ctc' (valid: {valid})"
+    raise TopdownError(f"unknown cut '{cut}': {hint}")
 
 
 def layers_named(names: Sequence[str], asked: Iterable[str], key: str) -> tuple[str, ...]:

@@ -62,13 +62,18 @@ def results_of(
         output: directory that gets RESULTS.md and what else there is to write.
 
     Raises:
-        TopdownError: cascades and experiments mixed, more than two experiments, or a bad score.
+        TopdownError: cascades and experiments mixed, more than two experiments, one given twice, or
+            a bad score.
     """
     are_cascades = [is_cascade(directory) for directory in directories]
+    is_mixed = any(are_cascades) and not all(are_cascades)
+    if is_mixed or (len(directories) > 2 and not all(are_cascades)):
+        raise TopdownError("results takes cascades only, one experiment, or two experiments")
+    if len({directory.resolve() for directory in directories}) < len(directories):
+        asked = ", ".join(map(str, directories))
+        raise TopdownError(f"results compares different directories, and {asked} names one twice")
     if all(are_cascades):
         return _cascade_results(directories, Reader(case_sensitive), output)
-    if any(are_cascades) or len(directories) > 2:
-        raise TopdownError("results takes cascades only, one experiment, or two experiments")
     if len(directories) == 2:
         page = compare(*directories, case_sensitive=case_sensitive)
         if output is not None:
@@ -166,8 +171,8 @@ def facts_of(cascades: Sequence[Cascade]) -> list[str]:
         controls = sum(phase.is_control for phase in cascade.phases)
         phases = counted(len(cascade.phases) - controls, "phase")
         facts.append(
-            f"{cascade.paths.directory.resolve().name}: plan {cascade.paths.plan.name} of"
-            f" {phases} and {counted(controls, 'control')},"
+            f"{cascade.paths.directory.resolve().name}:"
+            f" {phases} and {counted(controls, 'control')} (its {cascade.paths.plan.name}),"
             f" base {cascade.base.directory.name}, dev criterion {cascade.criterion.name}"
         )
     versions = dict.fromkeys(version for cascade in cascades for version in _versions(cascade))

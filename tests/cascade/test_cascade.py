@@ -55,7 +55,7 @@ def test_results_of_an_undecoded_cascade_are_written(finished, base, tmp_path, c
     copy = copied(finished, base, tmp_path)
     main(["results", str(copy)])
     out = capsys.readouterr().out
-    assert "cascade: plan plan.yaml of 2 phases and 0 controls, base asr" in out
+    assert "cascade: 2 phases and 0 controls (its plan.yaml), base asr" in out
     assert "trained by: espnet 20" in out
     for name in ("RESULTS.md", "results.json", "report.html"):
         assert (copy / name).exists()

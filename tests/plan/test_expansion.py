@@ -59,6 +59,14 @@ def test_every_cuts_once_where_a_model_is_too_shallow_for_it(encoder_layers, cut
     assert note.startswith("every: 3 does not fit between the cut above and encoder.0; cut there")
 
 
+def test_a_cut_that_a_model_lacks_is_told_once_though_every_goes_on_from_it():
+    plan = parse_plan("phases: [{cut: decoder}, {every: 1}, {cut: encoder.7}]")
+    with pytest.raises(TopdownError) as refused:
+        expand_plan(plan, ("encoder.embed", "encoder.0", "ctc"), 7)
+    assert str(refused.value).count("unknown cut 'decoder'") == 1
+    assert "unknown cut 'encoder.7'" in str(refused.value)
+
+
 def test_every_has_no_note_where_it_fits():
     plan = parse_plan("phases: [{cut: decoder}, {every: 3, stop: encoder.0}]")
     assert [phase.cut for phase in expand_plan(plan, NAMES, 7)] == ["decoder", "encoder.1"]
