@@ -113,20 +113,32 @@ class ModelFacts:
     def frozen_parameters(self, phase: Phase) -> tuple[int, int]:
         """(frozen, all) parameters of a phase; untying gives the lower end a matrix of its own."""
         sides = phase.sides(self.names)
-        frozen = sum(self.parameters[name] for name in sides.frozen)
+        own = self._own_parameters(phase)
+        frozen = sum(own[name] for name in sides.frozen)
         for name, count in self._frozen_by_base(phase).items():
             if name not in sides.frozen:
                 frozen += count
-        total = self.total + self._added_by_tokens(phase)
+        total = sum(own.values()) + self._added_by_tokens(phase)
+        if _unties(phase):
+            return frozen, total
         for place, layer in enumerate(self.data["layers"]):
             for frozen_end, count in _held(layer, sides).items():
                 # A tied matrix is counted in its lowest layer: in this fresh one where the frozen
                 # end stands above, else with the frozen layers already.
                 if self.names.index(frozen_end) > place:
                     frozen += count
-                if _unties(phase):
-                    total += count
         return frozen, total
+
+    def _own_parameters(self, phase: Phase) -> dict[str, int]:
+        """Parameters of each layer; of a phase that unties, the upper ends have theirs too."""
+        own = self.parameters
+        if not _unties(phase):
+            return own
+        for place, layer in enumerate(self.data["layers"]):
+            for other, count in layer["tied_to"].items():
+                if self.names.index(other) < place:
+                    own[layer["name"]] += count
+        return own
 
     def _added_by_tokens(self, phase: Phase) -> int:
         """Parameters that a phase has more than the base by a vocabulary of its own."""

@@ -155,6 +155,7 @@ def notes(cascade: Cascade) -> list[str]:
         lines.append(_init_param_note(cascade))
     lines += _loaded_notes(cascade)
     lines += _rate_notes(cascade)
+    lines += _dropout_notes(cascade)
     if config.get("freeze_param"):
         frozen = ", ".join(config["freeze_param"])
         fate = "stays frozen in every phase"
@@ -259,6 +260,18 @@ def _rate_notes(cascade: Cascade) -> list[str]:
                 f"{phase.name}: factors on the learning rate of kept layers: {'; '.join(listed)}"
             )
     return lines
+
+
+def _dropout_notes(cascade: Cascade) -> list[str]:
+    """Candidates of which no dropout is switched off, though the plan says so."""
+    idle = []
+    for phase in cascade.phases:
+        is_asked = phase.dropout == "off" and not phase.is_control
+        if is_asked and not phase.sides(cascade.facts.names).frozen:
+            idle.append(phase.name)
+    if not idle:
+        return []
+    return [f"dropout: off acts in frozen layers alone, and there are none in {', '.join(idle)}"]
 
 
 def _init_param_note(cascade: Cascade) -> str:

@@ -25,6 +25,11 @@ def facts(*layers: tuple[str, int, dict[str, int]], **data: object) -> ModelFact
         ("top_down", "untie_draw", (10 + 90, 140 + 90)),
         ("bottom_up", None, (100 + 30, 140)),
         ("bottom_up", "untie_copy", (100 + 30, 140 + 90)),
+        # Untied where nothing is frozen, and where both ends are kept.
+        ("slow", "untie_copy", (0, 140 + 90)),
+        ("restart", "untie_draw", (0, 140 + 90)),
+        ("continue", "untie_copy", (0, 140 + 90)),
+        ("thaw", "untie_copy", (100 + 30, 140 + 90)),
     ],
 )
 def test_a_tied_matrix_is_frozen_once(

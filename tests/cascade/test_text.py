@@ -23,6 +23,14 @@ def test_dry_run_prints_phases_and_cost_and_trains_nothing(base, tmp_path, capsy
     assert not cascade.exists()
 
 
+def test_plan_says_where_no_dropout_is_switched_off(base, tmp_path, capsys):
+    run(base, tmp_path, "phases: [{cut: decoder, kind: slow, dropout: off}]", "--dry_run")
+    note = "dropout: off acts in frozen layers alone, and there are none in phase1"
+    assert note in capsys.readouterr().out
+    run(base, tmp_path, "{dropout: off, phases: [{cut: decoder}, {control: restart}]}", "--dry_run")
+    assert "acts in frozen layers alone" not in capsys.readouterr().out
+
+
 def test_status_says_what_is_finished_and_what_waits(finished, base, tmp_path, capsys):
     copy = copied(finished, base, tmp_path)
     (copy / "phase2" / "record.json").unlink()
