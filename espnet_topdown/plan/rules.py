@@ -319,7 +319,7 @@ TOPDOWN_CONF = {
     "kept_lr": _key(_KEPT_LR, _KEPT_LR_MEANS, "{parent: exp/x, cut: decoder, kept_lr: 0.1}"),
     "parent_model": _key(
         check.NAME,
-        f"{_PARENT_MODEL}, valid.acc.ave.pth, else valid.loss.ave.pth",
+        f"{_PARENT_MODEL}, valid.acc.ave.pth, else valid.loss.ave.pth, else as in a plan",
         "{parent: exp/asr_train_x, cut: decoder, parent_model: valid.loss.best.pth}",
     ),
     "dropout": _key(_DROPOUT, _DROPOUT.means, "{parent: exp/x, cut: decoder, dropout: off}"),

@@ -25,7 +25,7 @@ class TopdownConf:
             cut, and where `keep` or `draw` name layers instead.
         kind: one of `KINDS`; left out, what `kind_of` says.
         parent_model: model file in `parent`; None: ``valid.acc.ave.pth``, or ``valid.loss.ave.pth``
-            where there is none.
+            where there is none, or what a plan would take where there is neither.
         dropout: ``keep`` or ``off``, in the frozen layers.
         tied: ``freeze``, ``untie_draw``, ``untie_copy``; None freezes both ends in a language model
             and is refused elsewhere.

@@ -104,7 +104,9 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
     path = directory / name
     if not path.exists():
         present = ", ".join(sorted(p.name for p in directory.glob("*.pth"))) or "no model file"
-        raise TopdownError(f"no model file {path}; the directory has: {present}")
+        raise TopdownError(
+            f"no model file {path}; the directory has: {present}; parent_model names another"
+        )
     averages = {average.file: average for average in averages_of(criteria, counts)}
     # Names without the count, such as valid.acc.ave.pth, are links.
     average = averages.get(path.resolve().name)

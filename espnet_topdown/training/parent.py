@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.config import Experiment, read_config
+from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.layers import LayerOrder
-from espnet_topdown.plan.plan import seed_fault
+from espnet_topdown.plan.plan import Plan, seed_fault
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.text_files import read_tokens
 from espnet_topdown.training import averages, checkpoint, freeze, vocabulary
@@ -58,7 +59,7 @@ def read_parent(
     parent_config = read_config(directory / "config.yaml")
     has_own_tokens = _has_own_tokens(conf, config, parent_config, directory)
     _check_seeds(conf.kind, config["seed"], parent_config, directory)
-    file = conf.parent_model or _default_model(directory)
+    file = conf.parent_model or _default_model(directory, parent_config)
     saved = averages.exact_state(
         directory,
         file,
@@ -74,11 +75,16 @@ def read_parent(
     return Parent(directory=directory, file=file, state=state, hash=digest, foreign=foreign)
 
 
-def _default_model(directory: Path) -> str:
-    """The averaged model that decoding uses: by accuracy, or by loss where there is none (LMs)."""
-    by_accuracy, by_loss = "valid.acc.ave.pth", "valid.loss.ave.pth"
-    has_loss_alone = not (directory / by_accuracy).exists() and (directory / by_loss).exists()
-    return by_loss if has_loss_alone else by_accuracy
+def _default_model(directory: Path, config: Mapping[str, Any]) -> str:
+    """The averaged model that decoding uses: by accuracy, or by loss where there is none (LMs).
+
+    Else that of a cascade from this parent, such as ``valid.cer_ctc.ave.pth`` under CTC alone.
+    """
+    for name in ("valid.acc.ave.pth", "valid.loss.ave.pth"):
+        if (directory / name).exists():
+            return name
+    task = task_of_config(config, directory / "config.yaml")
+    return Experiment(directory, config, task).model_file(Plan(()))
 
 
 def _has_own_tokens(

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 import yaml
-from tiny_phases import SHORT, lm_phase, phase
+from tiny_phases import SHORT, conformer, lm_phase, phase, start_of
 
 from espnet_topdown.training.checkpoint import load_state
 
@@ -72,6 +72,16 @@ def test_an_ancestors_seed_is_refused(base, train, tmp_path, capsys):
         with pytest.raises(SystemExit):
             train(tmp_path / f"q{seed}", phase(parent, seed=seed, cut="encoder.0"))
         assert f"seed {seed} is that of " in capsys.readouterr().err
+
+
+def test_a_parent_without_an_average_by_accuracy_or_loss_is_taken_as_a_cascade_takes_it(
+    train, tmp_path
+):
+    """As one under CTC alone, which ESPnet's recipes select by its character errors."""
+    by_errors = {"best_model_criterion": [["valid", "cer_ctc", "min"]]}
+    parent = train(tmp_path / "p", conformer(**by_errors) | SHORT)
+    start = start_of(train(tmp_path / "q", phase(parent) | by_errors | SHORT))
+    assert start["parent"]["file"] == "valid.cer_ctc.ave.pth"
 
 
 def test_changed_statistics_stop_the_phase(train, data, tmp_path, capsys):
