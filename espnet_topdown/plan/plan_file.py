@@ -142,6 +142,9 @@ def _item_faults(item: Any, where: str) -> list[str]:
     if values.get("thaw") and values.get("kind", THAW) != THAW:
         faults.append(f"thaw: true is kind thaw, not {values['kind']}; leave one of them out")
     faults += _form_faults(values)
+    for key, needed in rules.ACTS_WITH.items():
+        if key in values and needed not in values:
+            faults.append(f"{key} does nothing without {needed}: give {needed}, or leave {key} out")
     if "control" in values:
         for key in rules.NOT_OF_CONTROLS:
             if key in values:

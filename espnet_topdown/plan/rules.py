@@ -39,6 +39,8 @@ TAKEN_NAMES = (
 DATA_PARTS = ("train", "valid")
 # What a control has of the phase that it answers, and never of its own.
 NOT_OF_CONTROLS = ("data", "tokens")
+# What acts beside another key alone.
+ACTS_WITH = {"answers": "control", "start": "every", "stop": "every"}
 # An item of 'phases' has exactly one of these, a control with a cut or layers of its own, or a kind
 # that needs none.
 ITEM_FORMS = ("cut", "every", "sweep", "control", "keep", "draw")

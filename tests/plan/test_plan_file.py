@@ -89,6 +89,15 @@ FAULTS = {
         "exactly one of cut, every, sweep, control, keep, draw; it has none",
     ),
     "item with two choices": ("phases: [{cut: a, every: 2}]", "it has cut, every"),
+    "start without every": (
+        "phases: [{kind: thaw, start: encoder.0}]",
+        "start does nothing without every: give every, or leave start out",
+    ),
+    "stop beside a cut": ("phases: [{cut: a, stop: b}]", "stop does nothing without every"),
+    "answers without control": (
+        "phases: [{cut: a}, {cut: b, answers: phase1}]",
+        "phase item 2: answers does nothing without control",
+    ),
     "cut is a number": ("phases: [{cut: 3}]", "cut must be a name, not 3"),
     "every zero": ("phases: [{every: 0}]", "every must be a whole number > 0"),
     "every is text": ("phases: [{every: two}]", "every must be a whole number > 0"),
