@@ -63,8 +63,7 @@ def phases_table(
     criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
     notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
     notes += _dev_set_notes(rows)
-    if any(row.is_control for row in rows):
-        notes.append(f"Controls ({', '.join(USUAL_CONTROLS)}) are never accepted or best.")
+    notes += _control_notes(rows)
     if any(
         not row.is_base and base is not None for row, base in zip(rows, bases(rows), strict=True)
     ):
@@ -114,6 +113,17 @@ def _stop_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
             "What the median rule could have stopped is compared with no other phase, but where the"
             " best is asked for: dev chose which of them were trained in full."
         )
+
+
+def _control_notes(rows: Sequence[PhaseResult]) -> list[str]:
+    """By what a reader knows a control: by its kind, unless a candidate can have it too."""
+    controls = {row.kind for row in rows if row.is_control}
+    candidates = {row.kind for row in rows if not row.is_control}
+    if not controls:
+        return []
+    if controls <= set(USUAL_CONTROLS) and not candidates & set(USUAL_CONTROLS):
+        return [f"Controls ({', '.join(USUAL_CONTROLS)}) are never accepted or best."]
+    return ["Controls, of whatever kind, have - under accepted; they are never accepted or best."]
 
 
 def shows_kept_lr(rows: Iterable[PhaseResult]) -> bool:

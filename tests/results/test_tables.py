@@ -30,6 +30,16 @@ def test_candidates_of_every_kind_leave_controls_unmentioned(tmp_path: Path) -> 
     assert "Controls" not in note
 
 
+def test_controls_are_not_known_by_a_kind_that_a_candidate_has(tmp_path: Path) -> None:
+    drawn = phase(tmp_path, "p1", "restart", role="candidate")
+    slow = phase(tmp_path, "slow_p1", "slow", role="control")
+    plain = phase(tmp_path, "restart_p1", "restart", role="control")
+    told = "Controls, of whatever kind, have - under accepted; they are never accepted or best."
+    assert told in tables.phases_table([slow], decoded=True).notes
+    assert told in tables.phases_table([drawn, plain], decoded=True).notes
+    assert told not in tables.phases_table([plain], decoded=True).notes
+
+
 def test_what_the_median_rule_ended_is_told_and_why_it_is_not_compared(tmp_path: Path) -> None:
     ended = phase(tmp_path, "p3", "top_down", stop_from=2, stopped=3)
     spared = phase(tmp_path, "p4", "top_down", stop_from=2)
