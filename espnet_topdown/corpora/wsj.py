@@ -108,7 +108,7 @@ def prepare(options: Namespace) -> None:
         AudioCheck(options.audio_check) as check,
     ):
         # Begun first, as it takes longest.
-        sentences = check.pool.apply_async(wsj_text.write_lm_text, (discs.file(LM_TEXT), lm_text))
+        sentences = check.pool.submit(wsj_text.write_lm_text, discs.file(LM_TEXT), lm_text)
         sets = read_sets(discs, check, faults)
         faults.settle()
         for name in RECIPE_SETS:
@@ -117,7 +117,7 @@ def prepare(options: Namespace) -> None:
                     f"{BOTH}: no utterance of {name} has both audio and transcript; nothing was"
                     " written"
                 )
-        logging.info("language-model text: %d sentences", sentences.get())
+        logging.info("language-model text: %d sentences", sentences.result())
     for name, lists in sets.items():
         if lists.utterances():
             _write(name, lists, options.output)

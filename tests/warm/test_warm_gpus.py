@@ -32,7 +32,7 @@ if __name__ == "__main__":
 def test_the_warm_process_is_blind_before_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
     monkeypatch.setattr(os, "environ", {"CUDA_VISIBLE_DEVICES": "0,1"})
-    monkeypatch.setattr(server, "serve", lambda path: seen.update(os.environ))
+    monkeypatch.setattr(server, "serve", lambda path, parent: seen.update(os.environ))
     server.main(["socket"])
     assert seen == {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
