@@ -14,13 +14,14 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, Records, best_value
 from espnet_topdown.cascade.launch import failure
 from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.experiment.phase_dir import LOCK, stopped_at
 from espnet_topdown.experiment.schedule import unequal
 from espnet_topdown.experiment.train_log import read_progress
 from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.kinds import BASE_KIND, PLAIN
 from espnet_topdown.plan.layers import layer_span
-from espnet_topdown.plan.plan import BASE, Phase
+from espnet_topdown.plan.plan import BASE, UNTIED, Phase
 from espnet_topdown.plan.stopping import MedianStop
 from espnet_topdown.table import aligned
 
@@ -184,7 +185,27 @@ def notes(cascade: Cascade) -> list[str]:
             lines.append(
                 f"{layer['name']} shares its matrix with {others}; across a cut: tied: {ways}"
             )
-    return lines
+    return lines + _undrawn_notes(cascade.facts, cascade.phases)
+
+
+def _undrawn_notes(facts: ModelFacts, phases: Sequence[Phase]) -> list[str]:
+    """Fresh layers whose matrix is that of a kept layer below, so that it is kept with it."""
+    held: dict[tuple[str, str], list[str]] = {}
+    for phase in phases:
+        if phase.tied in UNTIED:
+            continue
+        sides = phase.sides(facts.names)
+        for place, layer in enumerate(facts.data["layers"]):
+            if layer["name"] not in sides.fresh:
+                continue
+            for other in layer["tied_to"]:
+                if other in sides.kept and facts.names.index(other) < place:
+                    held.setdefault((layer["name"], other), []).append(phase.name)
+    return [
+        f"the matrix that {name} shares with {other} is kept with it, not drawn, in"
+        f" {', '.join(names)}; 'tied: untie_draw' draws one for {name}"
+        for (name, other), names in held.items()
+    ]
 
 
 def _dev_notes(cascade: Cascade) -> list[str]:

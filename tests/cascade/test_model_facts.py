@@ -3,6 +3,7 @@
 import pytest
 
 from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, _is_whole
+from espnet_topdown.cascade.text import _undrawn_notes
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Phase
 
@@ -37,6 +38,17 @@ def test_a_tied_matrix_is_frozen_once(
 ) -> None:
     phase = Phase("phase1", kind, "output", "phase0", 1, tied=tied)
     assert facts(EMBED, RNN, OUTPUT).frozen_parameters(phase) == expected
+
+
+def test_plan_tells_of_a_matrix_that_is_not_drawn_since_a_kept_layer_shares_it() -> None:
+    drawn = Phase("phase1", "named", None, "phase0", 1, draw=("output",), kept_lr=1)
+    untied = Phase("phase2", "named", None, "phase0", 1, draw=("output",), tied="untie_draw")
+    upper = Phase("phase3", "top_down", "output", "phase0", 1)
+    (note,) = _undrawn_notes(facts(EMBED, RNN, OUTPUT), [drawn, untied, upper])
+    assert note == (
+        "the matrix that output shares with embed is kept with it, not drawn, in phase1;"
+        " 'tied: untie_draw' draws one for output"
+    )
 
 
 @pytest.mark.parametrize(
