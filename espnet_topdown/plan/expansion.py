@@ -204,6 +204,9 @@ class _Expansion:
             answered = by_name[asked]
             name = f"{entry.name or kind}_{asked}"
             default_parent = answered.parent if KINDS[kind].has_parent else BASE
+            # Where nothing is frozen it acts nowhere: the key of such a control stays as it was.
+            freezes = KINDS[kind].kept_lr == 0 or entry.kept_lr is not None
+            default_dropout = answered.dropout if freezes else self.plan.dropout
             control = Phase(
                 name=name,
                 kind=kind,
@@ -212,7 +215,7 @@ class _Expansion:
                 # A control may go on with another control, a candidate may not.
                 parent=self._parent(entry.parent or default_parent, name, valid=self.phases),
                 seed=answered.seed if entry.seed is None else entry.seed,
-                dropout=entry.dropout or answered.dropout,
+                dropout=entry.dropout or default_dropout,
                 tied=answered.tied,
                 init_param=entry.init_param or answered.init_param,
                 train={**answered.train, **entry.train},

@@ -123,11 +123,14 @@ def test_a_control_starts_and_drops_out_as_what_it_answers_unless_told():
     phases:
     - {cut: decoder, dropout: off, init_param: drop}
     - control: restart
-    - {control: bottom_up, dropout: keep, init_param: keep}
+    - control: bottom_up
+    - {control: bottom_up, name: other, dropout: keep, init_param: keep}
     """
-    _, restart, bottom_up = expand(text)
-    assert (restart.dropout, restart.init_param) == ("off", "drop")
-    assert (bottom_up.dropout, bottom_up.init_param) == ("keep", "keep")
+    _, restart, bottom_up, other = expand(text)
+    # Nothing is frozen in a restart.
+    assert (restart.dropout, restart.init_param) == ("keep", "drop")
+    assert (bottom_up.dropout, bottom_up.init_param) == ("off", "drop")
+    assert (other.dropout, other.init_param) == ("keep", "keep")
 
 
 def test_the_best_is_that_before_a_sweep_or_before_what_a_control_answers():

@@ -252,7 +252,7 @@ def wandb(espnet, monkeypatch):
         started.append(options | {"variable": os.environ.get("WANDB_RUN_ID")})
 
     module = types.ModuleType("wandb")
-    config = SimpleNamespace(update=lambda args: None)
+    config = SimpleNamespace(update=lambda args, **options: None)
     vars(module).update(login=lambda: None, init=init, config=config, run=None)
     vars(module).update(log=lambda *args, **kwargs: None)
     monkeypatch.setitem(sys.modules, "wandb", module)
