@@ -336,6 +336,8 @@ def _control_parting(entry: Entry, kind: str, answered: Phase) -> dict[str, Any]
     """What parts the layers of a control: its own cut or names, or those of what it answers."""
     if entry.cut or entry.keep or entry.draw:
         return {"cut": entry.cut, "keep": entry.keep or (), "draw": entry.draw or ()}
+    if KINDS[kind].frees and KINDS[answered.kind].frees:
+        return {"cut": answered.cut}
     if not KINDS[kind].is_parted:
         return {"cut": None}
     keep, draw = answered.keep, answered.draw

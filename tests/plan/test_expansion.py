@@ -133,6 +133,15 @@ def test_a_control_starts_and_drops_out_as_what_it_answers_unless_told():
     assert (other.dropout, other.init_param) == ("keep", "keep")
 
 
+def test_a_control_thaws_as_far_as_the_thaw_that_it_answers():
+    phases = expand("phases: [{every: 2, thaw: true}, {control: thaw}]")
+    thaws, controls = phases[: len(phases) // 2], phases[len(phases) // 2 :]
+    assert thaws[0].cut
+    assert [phase.cut for phase in controls] == [phase.cut for phase in thaws]
+    (_, whole) = expand("phases: [{cut: decoder}, {control: thaw}]")
+    assert whole.cut is None
+
+
 def test_the_best_is_that_before_a_sweep_or_before_what_a_control_answers():
     text = """
     parent: best
