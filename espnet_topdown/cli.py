@@ -22,6 +22,7 @@ from espnet_topdown.cascade.follow import follow
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.model_facts import find_model_facts
+from espnet_topdown.cascade.notes import plan_notes
 from espnet_topdown.cascade.paths import is_cascade
 from espnet_topdown.cascade.phase_check import check_phases, keep
 from espnet_topdown.cascade.prune import prune
@@ -108,7 +109,7 @@ def _print_plan(cascade: Cascade, records: Records, jobs: int) -> None:
     print(text.layer_table(cascade.facts.data["layers"]))
     print()
     print(text.plan_table(cascade, records))
-    for note in text.notes(cascade):
+    for note in plan_notes(cascade):
         print(f"note: {note}")
     print()
     print(costs.order(cascade))
@@ -137,7 +138,7 @@ def _run(args: Namespace) -> None:
     if args.dry_run:
         _print_plan(cascade, records, args.jobs)
         return
-    for note in text.notes(cascade):
+    for note in plan_notes(cascade):
         print(f"note: {note}", file=sys.stderr)
     print(costs.estimate(cascade, records, jobs=args.jobs), file=sys.stderr)
     launch = Launch(

@@ -3,7 +3,7 @@
 import pytest
 
 from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, _is_whole
-from espnet_topdown.cascade.text import _undrawn_notes
+from espnet_topdown.cascade.notes import _undrawn_notes
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Phase
 
