@@ -198,6 +198,30 @@ def test_without_factors_nothing_is_changed():
     assert optimizer.state_dict() == before
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_ratio_holds_under_a_gradient_scaler_and_an_overflow_changes_nothing(fused):
+    # Of mixed precision: a fused optimiser is stepped through an overflow, another is not.
+    probe = Probe()
+    optimizer = torch.optim.SGD(probe.parameters(), lr=0.1, fused=fused)
+    split_groups([optimizer], probe, FACTORS)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    start = probe.slow.detach().clone()
+
+    scaler.scale(probe.whole.sum() + probe.slow.sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    torch.testing.assert_close(start - probe.whole, torch.full_like(start, 0.1))
+    torch.testing.assert_close(start - probe.slow, torch.full_like(start, 0.01))
+
+    moved = probe.slow.detach().clone()
+    optimizer.zero_grad()
+    scaler.scale(probe.whole.sum() + float("inf") * probe.slow.sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert torch.equal(probe.slow, moved)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.1]
+
+
 def test_several_optimisers_are_refused():
     probe = Probe()
     optimizers = [torch.optim.SGD([parameter], lr=1.0) for parameter in probe.parameters()]
