@@ -287,14 +287,21 @@ def find_model_facts(
     """
     check_versions()
     stamp = _stamp(config, plan)
+    before: dict[str, Any] = {}
     if cache is not None and cache.exists():
-        data = files.read_object(cache)
-        is_enough = not per_token or "per_token" in data
-        if data.get("stamp") == stamp and is_enough and _is_whole(data, _FACTS):
-            return ModelFacts(data)
+        before = files.read_object(cache)
+        is_enough = not per_token or "per_token" in before
+        if before.get("stamp") == stamp and is_enough and _is_whole(before, _FACTS):
+            return ModelFacts(before)
     options = {"plan": plan, "vocab_size": vocab_size, "input_size": input_size}
     options["per_token"] = per_token or None
-    data = {**_find(config, task, options), "stamp": stamp}
+    own = {"stamp": stamp, "config_sha256": files.sha256(config)}
+    data = {**_find(config, task, options), **own}
+    known = before.get("epochs")
+    is_same = before.get("config_sha256") == own["config_sha256"]
+    if not data["epochs"] and is_same and _are_rows(known):
+        # The checkpoint was damaged or taken away since, and no log tells the epochs.
+        data["epochs"] = known
     if cache is not None:
         files.write_json(cache, data)
     return ModelFacts(data)

@@ -1,8 +1,12 @@
-"""Facts about a model: what a phase freezes, and which are whole."""
+"""Facts about a model: what a phase freezes, which are whole, and which outlast damage."""
+
+import os
+from pathlib import Path
 
 import pytest
 
-from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, _is_whole
+from espnet_topdown.cascade import model_facts
+from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, _is_whole, find_model_facts
 from espnet_topdown.cascade.notes import _undrawn_notes
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Phase
@@ -167,3 +171,22 @@ def test_damaged_facts_are_found_again(damage: dict) -> None:
     whole = {"layers": layers, "dropouts": {}, "epochs": [], "notes": [], "parser_keys": []}
     assert _is_whole(whole, _FACTS)
     assert not _is_whole(whole | damage, _FACTS)
+
+
+def test_epochs_that_were_known_outlast_a_damaged_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a log, too; but not another config, whose epochs they are not."""
+    config, checkpoint = tmp_path / "config.yaml", tmp_path / "checkpoint.pth"
+    layers = [{"name": "a", "parameters": 1, "notes": "", "tied_to": {}}]
+    found = {"layers": layers, "dropouts": {}, "notes": [], "parser_keys": []}
+    epochs = [{"valid": {"acc": 0.5}}]
+    rows = iter([epochs, [], []])
+    monkeypatch.setattr(model_facts, "_find", lambda *_: {**found, "epochs": next(rows)})
+    told = []
+    for text in ("seed: 1\n", "seed: 1\n", "seed: 2\n"):
+        config.write_text(text)
+        checkpoint.write_text(f"{len(told)}")
+        os.utime(checkpoint, ns=(0, len(told)))
+        told.append(find_model_facts(config, "asr", cache=tmp_path / "model.json").epochs)
+    assert told == [epochs, epochs, []]
