@@ -10,9 +10,10 @@ import argparse
 import itertools
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -237,13 +238,48 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the perplexities, and write them where ``--output`` says."""
+    """Print the perplexities, and write them where ``--output`` says.
+
+    What the same model, texts and options gave there before is printed from it.
+    """
     options = get_parser().parse_args(argv)
     with reported():
-        results = measure(options)
-        if options.output:
-            rows = [asdict(result) | {"perplexity": result.perplexity} for result in results]
-            files.write_json(options.output, rows)
+        if not options.output:
+            measure(options)
+            return
+        key = options.output.with_suffix(".made_by.json")
+        made_by = _made_by(options)
+        if _is_measured(options.output, key, made_by):
+            print(f"{options.output}: measured already by this model, these texts and options")
+            for row in files.read_json(options.output):
+                row.pop("perplexity")
+                print(Perplexity(**row))
+            return
+        rows = [asdict(row) | {"perplexity": row.perplexity} for row in measure(options)]
+        files.write_json(options.output, rows)
+        files.write_json(key, {**made_by, "results": files.sha256(options.output)})
+
+
+def _made_by(options: argparse.Namespace) -> dict[str, Any]:
+    """What decides a perplexity: the model, the texts and how they are read."""
+    config = options.train_config or options.model_file.parent / "config.yaml"
+    tokens = options.token_list
+    return {
+        "model_sha256": files.sha256(options.model_file),
+        "config_sha256": files.sha256(config),
+        "token_list_sha256": files.sha256(tokens) if tokens else None,
+        "texts": {str(text): files.sha256(text) for text in options.text},
+        "kind": options.kind,
+        "batch_size": options.batch_size,
+        "window": options.window,
+    }
+
+
+def _is_measured(output: Path, key: Path, made_by: Mapping[str, Any]) -> bool:
+    """Whether the same gave what `output` holds."""
+    if not output.exists() or not key.exists():
+        return False
+    return files.read_json(key) == {**made_by, "results": files.sha256(output)}
 
 
 if __name__ == "__main__":

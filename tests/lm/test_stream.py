@@ -136,6 +136,46 @@ def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
     assert line["nll"] == pytest.approx(sum(sums) / line["targets"], rel=1e-4)
 
 
+def test_what_was_measured_is_not_measured_again(
+    trained: Path, corpus: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    """Until the model, a text, an option or the result itself changes."""
+    from espnet_topdown.bin import perplexity
+
+    model, text, output = tmp_path / "valid.loss.best.pth", tmp_path / "text", tmp_path / "p.json"
+    shutil.copy(trained / model.name, model)
+    shutil.copy(corpus / "test/text", text)
+    config = str(trained / "config.yaml")
+    command = ["--model_file", str(model), "--train_config", config, "--text", str(text)]
+    command += ["--output", str(output)]
+    measured = []
+
+    def measure(options: object) -> list[object]:
+        measured.append(perplexity_of(options))
+        return measured[-1]
+
+    perplexity_of = perplexity.measure
+    monkeypatch.setattr(perplexity, "measure", measure)
+    perplexity.main(command)
+    first = capsys.readouterr().out
+    perplexity.main(command)
+    again = capsys.readouterr().out.splitlines()
+    assert len(measured) == 1
+    assert again == [
+        f"{output}: measured already by this model, these texts and options",
+        *first.splitlines(),
+    ]
+    shutil.copy(trained / "1epoch.pth", model)
+    perplexity.main(command)
+    text.write_text(text.read_text() + text.read_text().splitlines()[0] + "\n")
+    perplexity.main(command)
+    perplexity.main([*command, "--window", "7"])
+    output.write_text("[")
+    perplexity.main([*command, "--window", "7"])
+    assert len(measured) == 5
+    assert json.loads(output.read_text())[0]["nll"] == measured[-1][0].nll
+
+
 def line_nll(model: torch.nn.Module, ids: torch.Tensor) -> float:
     """Summed negative log likelihood of one sentence from a zero state."""
     log_p = model.lm(ids[None, :-1], None)[0].log_softmax(-1)[0]
