@@ -8,8 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from recipes import SETS, TEMPLATE, run
+
 import espnet_topdown
 from espnet_topdown.processes import has_ended
+from espnet_topdown.recipe import datadir
 
 ROOT = Path(espnet_topdown.__file__).parents[1]
 COMMON = ROOT / "egs2/TEMPLATE/common.sh"
@@ -42,6 +46,57 @@ def test_a_rerun_waits_for_what_a_killed_script_left_writing(tmp_path: Path) -> 
     (tmp_path / "go").touch()
     assert second.wait() == 0
     assert (tmp_path / "out/lines").read_text() == "first\nsecond\n"
+
+
+KILLED = """#!/bin/sh
+case "$*" in
+    *"espnet_topdown results"*) [ -e killed ] || { touch killed; kill -9 $PPID; exit 0; } ;;
+esac
+exec PYTHON "$@"
+"""
+
+
+def test_a_script_killed_while_it_writes_its_table_leaves_nothing_to_its_rerun(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*SETS, "--token_type", "char", "--nj", "1", "--use_lm", "false", "--ngpu", "0"]
+    options += ["--asr_exp", "exp/x", "--skip_train", "true"]
+    assert run("asr.sh", *options, "--stage", "3", "--stop_stage", "3").returncode == 0
+    results = Path("exp/x/inference_asr_model_valid.acc.ave")
+    datadir.write_table(results / "test" / "text", {"d1": "NO", "d2": "NO"})
+    datadir.write_table(results / "org" / "dev" / "text", {"c1": "YES"})
+    program = tmp_path / "bin" / "python3"
+    program.parent.mkdir()
+    program.write_text(KILLED.replace("PYTHON", sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert run("asr.sh", *options, "--stage", "13").returncode == -signal.SIGKILL
+    assert run("asr.sh", *options, "--stage", "13").returncode == 0
+    assert Path("exp/x/RESULTS.md").exists()
+    assert not list(Path("exp").rglob("*.tmp"))
+
+
+def test_a_second_preparation_waits_for_one_that_a_killed_script_left(recipe: Path) -> None:
+    """Its own options count then, in all files."""
+    Path("local/data.sh").write_text(
+        '#!/usr/bin/env bash\nif [ "$2" = first ]; then\n'
+        "    touch began; while [ ! -e go ]; do sleep 0.02; done\n"
+        'fi\necho "$2" > data/options\n'
+    )
+    words = [str(TEMPLATE / "asr.sh"), *SETS, "--stop_stage", "1", "--local_data_opts"]
+    first = subprocess.Popen([*words, "--x first"])
+    wait_for(Path("began").exists)
+    first.kill()
+    first.wait()
+    second = subprocess.Popen([*words, "--x second"], stdout=subprocess.PIPE, text=True)
+    assert second.stdout is not None
+    said = ""
+    while "waiting" not in said:
+        said = second.stdout.readline()
+        assert said, "it did not wait"
+    Path("go").touch()
+    assert second.wait() == 0
+    assert Path("data/options").read_text() == "second\n"
 
 
 STEP = """

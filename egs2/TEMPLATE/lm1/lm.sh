@@ -123,6 +123,7 @@ lm_options=(
 # ---- stages ----
 if do_stage 1; then
     log "Stage 1: local/data.sh -> data/train, data/valid, data/test"
+    hold data
     local/data.sh "${data_words[@]}"
 fi
 
@@ -137,6 +138,7 @@ if do_stage 6 && "${use_stream}"; then
 elif do_stage 6; then
     log "Stage 6: data/*/text -> dump/raw/lm_*.txt (without blank lines), ${lm_stats_dir}"
     need 5 "${token_list}" data/valid/text
+    hold "${lm_stats_dir}"
     log_dir=${lm_stats_dir}/logdir
     mkdir -p "${log_dir}"
     for name in train valid; do
