@@ -85,16 +85,19 @@ def test_a_second_preparation_waits_for_one_that_a_killed_script_left(recipe: Pa
     )
     words = [str(TEMPLATE / "asr.sh"), *SETS, "--stop_stage", "1", "--local_data_opts"]
     first = subprocess.Popen([*words, "--x first"])
-    wait_for(Path("began").exists)
-    first.kill()
-    first.wait()
-    second = subprocess.Popen([*words, "--x second"], stdout=subprocess.PIPE, text=True)
-    assert second.stdout is not None
-    said = ""
-    while "waiting" not in said:
-        said = second.stdout.readline()
-        assert said, "it did not wait"
-    Path("go").touch()
+    try:
+        wait_for(Path("began").exists)
+        first.kill()
+        first.wait()
+        second = subprocess.Popen([*words, "--x second"], stdout=subprocess.PIPE, text=True)
+        assert second.stdout is not None
+        said = ""
+        while "waiting" not in said:
+            said = second.stdout.readline()
+            assert said, "it did not wait"
+    finally:
+        # What the killed script left ends by it.
+        Path("go").touch()
     assert second.wait() == 0
     assert Path("data/options").read_text() == "second\n"
 
