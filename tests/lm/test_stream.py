@@ -319,6 +319,23 @@ def test_a_resumed_phase_ends_bit_identical(
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_the_median_rule_ends_a_phase_that_averages(
+    tmp_path: Path, trained: Path, train: Callable[..., object]
+) -> None:
+    """Two of four epochs, which are those of a training of two."""
+    conf = dict(lr=20.0, weight_decay=1e-2, averaging=True)
+    phase = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
+    options = dict(lm_conf=DROPOUT, seed=1003, optim_conf=conf)
+    bar = {"criterion": ["valid", "loss", "min"], "from_epoch": 2, "medians": [-1.0, -1.0, -1.0]}
+    train(tmp_path / "ended", max_epoch=4, topdown_conf=phase | {"stop_early": bar}, **options)
+    train(tmp_path / "two", max_epoch=2, topdown_conf=phase, **options)
+    proofs = []
+    for name in ("ended", "two"):
+        proof = json.loads((tmp_path / name / "topdown" / "proof.json").read_text())
+        proofs.append(proof["files"] | {"frozen": proof["frozen"], "checkpoint.pth": None})
+    assert proofs[0] == proofs[1]
+
+
 def test_a_frozen_softmax_and_embedding_survive_averaging_in_a_real_training(
     tmp_path: Path, trained: Path, train: Callable[..., object]
 ) -> None:

@@ -1,6 +1,7 @@
 """Factors on learning rates: the ratio holds at every step, whatever the optimiser's schedule."""
 
 import argparse
+import copy
 import warnings
 from typing import Any
 
@@ -79,10 +80,20 @@ def step(probe: Probe, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
     return moved[0], moved[1]
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_every_scheduler_keeps_the_ratio_at_every_step(name, espnet):
+def advance(scheduler: Any, number: int) -> None:
+    """What ESPnet does with a scheduler after a batch, each of which is an epoch here."""
     from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler, AbsValEpochStepScheduler
 
+    waits_for_epochs = isinstance(scheduler, AbsValEpochStepScheduler)
+    if isinstance(scheduler, AbsBatchStepScheduler) or not waits_for_epochs:
+        scheduler.step()
+    if waits_for_epochs:
+        # Never better than the first.
+        scheduler.step(1.0 + number)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_keeps_the_ratio_at_every_step(name, espnet):
     plain, reference = built("sgd", lr=0.2)
     probe, optimizer = built("sgd", lr=0.2)
     split_groups([optimizer], probe, FACTORS)
@@ -96,13 +107,30 @@ def test_every_scheduler_keeps_the_ratio_at_every_step(name, espnet):
         assert slow == pytest.approx(0.1 * whole, rel=1e-4, abs=1e-9)
         rates.append(whole)
         for scheduler in schedulers:
-            waits_for_epochs = isinstance(scheduler, AbsValEpochStepScheduler)
-            if isinstance(scheduler, AbsBatchStepScheduler) or not waits_for_epochs:
-                scheduler.step()
-            if waits_for_epochs:
-                # Never better than the first.
-                scheduler.step(1.0 + number)
+            advance(scheduler, number)
     assert len({round(rate, 6) for rate in rates}) > 1
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_after_a_resume_every_scheduler_goes_on_bit_identically(name, espnet):
+    probe, optimizer = built("adam", lr=0.2)
+    split_groups([optimizer], probe, FACTORS)
+    scheduler = scheduler_of(name, optimizer)
+    for number in range(3):
+        step(probe, optimizer)
+        advance(scheduler, number)
+    saved = [copy.deepcopy(part.state_dict()) for part in (probe, optimizer, scheduler)]
+    again, resumed = built("adam", lr=0.2)
+    split_groups([resumed], again, FACTORS)
+    schedule = scheduler_of(name, resumed)
+    for part, state in zip((again, resumed, schedule), saved, strict=True):
+        part.load_state_dict(state)
+    for number in range(3, 8):
+        assert step(again, resumed) == step(probe, optimizer)
+        advance(scheduler, number)
+        advance(schedule, number)
+    assert torch.equal(again.slow, probe.slow)
+    assert not torch.equal(again.slow, again.whole)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,21 @@ def train_rank(rank: int, store, arguments: list[str]) -> None:
     torch.distributed.destroy_process_group()
 
 
+def train_by_two(data, directory, config: dict[str, object]) -> list[int | None]:
+    """Exit statuses of two processes that train one phase, whose ``store`` lies beside it."""
+    context = multiprocessing.get_context("fork")
+    store = directory.with_name("store")
+    ranks = []
+    for rank in (0, 1):
+        arguments = tiny.command(data, directory, dict(config))
+        ranks.append(context.Process(target=train_rank, args=(rank, store, arguments)))
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(120)
+    return [process.exitcode for process in ranks]
+
+
 def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(
     espnet, data, train, tmp_path
 ):
@@ -166,22 +181,26 @@ def test_two_processes_train_one_phase_with_the_frozen_tensors_intact(
     """
     base = train(tmp_path / "base", dict(TRANSFORMER))
     config = TRANSFORMER | dict(seed=1000, topdown_conf=dict(parent=str(base), cut="encoder.1"))
-    context = multiprocessing.get_context("fork")
-    ranks = []
-    for rank in (0, 1):
-        arguments = tiny.command(data, tmp_path / "p", dict(config))
-        ranks.append(context.Process(target=train_rank, args=(rank, tmp_path / "store", arguments)))
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(120)
-    assert [process.exitcode for process in ranks] == [0, 0]
+    assert train_by_two(data, tmp_path / "p", config) == [0, 0]
     one, two = load_state(tmp_path / "rank0.pth"), load_state(tmp_path / "rank1.pth")
     assert all(torch.equal(one[name], two[name]) for name in one)
     proof = json.loads((tmp_path / "p" / "topdown" / "proof.json").read_text())
     parent = load_state(base / "valid.acc.ave.pth")
     final = load_state(tmp_path / "p" / "2epoch.pth")
     assert all(torch.equal(final[name], parent[name]) for name in proof["frozen"])
+
+
+def test_the_median_rule_ends_both_of_two_processes(espnet, data, tmp_path):
+    """After the second epoch, and a rerun of what is proved ends at once."""
+    bar = {"criterion": ["valid", "loss", "min"], "from_epoch": 2, "medians": [-1.0, -1.0, -1.0]}
+    conf = dict(kind="restart", stop_early=bar)
+    config = TRANSFORMER | dict(max_epoch=4, topdown_conf=conf)
+    directory = tmp_path / "p"
+    for _ in range(2):
+        assert train_by_two(data, directory, config) == [0, 0]
+        (tmp_path / "store").unlink(missing_ok=True)
+        assert len(json.loads((directory / "topdown" / "epochs.json").read_text())) == 2
+        assert (directory / "latest.pth").readlink() == Path("2epoch.pth")
 
 
 def begin_training(tmp_path, data, *extra: str, **changes: object) -> list[str]:
