@@ -86,11 +86,21 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
     if phase.name in records:
         epochs = records[phase.name]["epochs"]
     rates = [phase.sides(cascade.facts.names).kept_lr for _ in _rate_header(cascade)]
-    names = [phase.name, phase.kind, phase.parting or "-", *rates, phase.parent]
+    names = [phase.name, phase.kind, phase.parting or "-", *rates]
+    names.append(_parent_cell(cascade, phase, records))
     names += _reads_cells(cascade, phase)
     loaded = _loaded_cells(cascade, cascade.facts.loaded_layers(phase))
     sizes = [f"{frozen:,}", f"{total - frozen:,}", *loaded]
     return [*names, str(phase.seed), *sizes, str(epochs)]
+
+
+def _parent_cell(cascade: Cascade, phase: Phase, records: Records) -> str:
+    """The parent's name; of ``best``, once the phase is finished, which phase that was."""
+    if phase.parent != "best" or phase.name not in records:
+        return phase.parent
+    directory = cascade.parent_dir(phase, records)
+    is_base = directory.resolve() == cascade.paths.base.resolve()
+    return f"{BASE if is_base else directory.name} (best)"
 
 
 def _rate_header(cascade: Cascade) -> list[str]:

@@ -10,6 +10,8 @@ import tiny
 import yaml
 from cascades import PLAN, copied, run
 
+from espnet_topdown.cascade import text
+from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cli import main
 from espnet_topdown.experiment import phase_dir
@@ -29,6 +31,20 @@ def test_plan_says_where_no_dropout_is_switched_off(base, tmp_path, capsys):
     assert note in capsys.readouterr().out
     run(base, tmp_path, "{dropout: off, phases: [{cut: decoder}, {control: restart}]}", "--dry_run")
     assert "acts in frozen layers alone" not in capsys.readouterr().out
+
+
+def test_plan_says_which_phase_the_best_was(finished, base, tmp_path, capsys):
+    copy = copied(finished, base, tmp_path)
+    phases = "{cut: decoder}, {cut: encoder.1}, {kind: thaw, parent: best}"
+    (tmp_path / "plan.yaml").write_text(f"phases: [{phases}, {{cut: encoder.2, parent: best}}]")
+    cascade = Cascade.open(base, tmp_path / "plan.yaml", copy)
+    for parent, told in ((base, "phase0 (best)"), (copy / "phase1", "phase1 (best)")):
+        records = cascade.read_records()
+        records["phase3"] = {**records["phase2"], "parent": cascade.paths.relative(parent)}
+        rows = text.plan_table(cascade, records).splitlines()
+        assert [row for row in rows if row.startswith("phase3") and f"  {told}  " in row]
+        # Not trained yet.
+        assert [row for row in rows if row.startswith("phase4") and "  best  " in row]
 
 
 def test_status_says_what_is_finished_and_what_waits(finished, base, tmp_path, capsys):
