@@ -7,7 +7,7 @@ needed.
 import os
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ class Cascade:
         data_check.check_phases(experiment, phases)
         if data_check.has_own_tokens(read):
             facts.data["vocabularies"] = data_check.vocabularies(experiment, phases)
+            facts.data["base_tokens"] = data_check.of_base(experiment, phases)
         return cls(
             base=experiment, plan=read, paths=paths, facts=facts, phases=phases, plan_file=plan
         )
@@ -160,6 +161,11 @@ class Cascade:
         """The phase called `name`."""
         return next(phase for phase in self.phases if phase.name == name)
 
+    def vocabulary(self, phase: Phase) -> str | None:
+        """The token list of a phase's vocabulary; None: that of the base, which it may name."""
+        is_of_base = phase.tokens in self.facts.data.get("base_tokens", ())
+        return None if is_of_base else phase.tokens
+
     def read_records(self) -> dict[str, dict[str, Any]]:
         """The records of the finished phases, by name and in the plan's order.
 
@@ -183,6 +189,7 @@ class Cascade:
         phases = self.phases
         if before is not None:
             phases = phases[: phases.index(before)]
+        phases = tuple(replace(phase, tokens=self.vocabulary(phase)) for phase in phases)
         base_value = self.base_value
         for record in records.values():
             if record.get("base"):

@@ -23,12 +23,27 @@ def vocabularies(base: Experiment, phases: Sequence[Phase]) -> dict[str, int]:
     Raises:
         TopdownError: a list cannot be read.
     """
-    own = base.config.get("token_list") or []
-    sizes = {"": len(read_tokens(Path(own)) if isinstance(own, str) else own)}
+    sizes = {"": len(_tokens(base))}
     for phase in phases:
         if phase.tokens:
             sizes[phase.tokens] = len(read_tokens(Path(phase.tokens)))
     return sizes
+
+
+def of_base(base: Experiment, phases: Sequence[Phase]) -> list[str]:
+    """Token lists of phases that list the base's own tokens, in its order.
+
+    Raises:
+        TopdownError: a list cannot be read.
+    """
+    own = list(_tokens(base))
+    lists = dict.fromkeys(phase.tokens for phase in phases if phase.tokens)
+    return [path for path in lists if list(read_tokens(Path(path))) == own]
+
+
+def _tokens(base: Experiment) -> Sequence[str]:
+    own = base.config.get("token_list") or []
+    return read_tokens(Path(own)) if isinstance(own, str) else own
 
 
 def reads_other_data(plan: Plan) -> bool:

@@ -38,7 +38,7 @@ def measure_base(cascade: Cascade, launch: Launch, *, slot: int) -> None:
     if not cascade.facts.epochs and cascade.base.has_valid_data:
         _measure(cascade, launch, BASE, None, slot)
     for phase in cascade.phases:
-        if phase.valid_set and phase.tokens is None:
+        if phase.valid_set and cascade.vocabulary(phase) is None:
             _measure(cascade, launch, BASE, phase, slot)
 
 
@@ -73,9 +73,9 @@ def judge_all(cascade: Cascade, records: Records, launch: Launch, *, slot: int) 
 
 def _phase_on(cascade: Cascade, name: str, valid_set: str) -> Phase:
     """A phase that is judged on a set, of the vocabulary of the phase `name`."""
-    tokens = None if name == BASE else cascade.phase(name).tokens
+    tokens = None if name == BASE else cascade.vocabulary(cascade.phase(name))
     for phase in cascade.phases:
-        if (phase.valid_set or "", phase.tokens) == (valid_set, tokens):
+        if (phase.valid_set or "", cascade.vocabulary(phase)) == (valid_set, tokens):
             return phase
     raise AssertionError(f"no phase is judged on {valid_set!r}")
 

@@ -147,8 +147,8 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             role=phase.role,
             dropout=phase.dropout,
             reads=phase.reads,
-            dev_set=_dev_set(phase),
-            base_dev=cascade.measured(records).get((BASE, _dev_set(phase))),
+            dev_set=_dev_set(cascade, phase),
+            base_dev=cascade.measured(records).get((BASE, _dev_set(cascade, phase))),
             stop_from=phase.stop.from_epoch if phase.stop else None,
             stopped=stopped_at(record),
             kept_lr=sides.kept_lr,
@@ -180,8 +180,8 @@ def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseRes
     )
 
 
-def _dev_set(phase: Phase) -> str:
-    return " ".join(filter(None, [phase.valid_set, phase.tokens]))
+def _dev_set(cascade: Cascade, phase: Phase) -> str:
+    return " ".join(filter(None, [phase.valid_set, cascade.vocabulary(phase)]))
 
 
 def _settings(phase: Phase) -> str:

@@ -144,6 +144,23 @@ def test_an_encoder_is_kept_over_other_tokens_and_its_cascade_goes_on(base, lett
     )
 
 
+def test_the_bases_own_tokens_are_no_other_vocabulary(base, tmp_path, capsys):
+    """A copy of the list may be named: layers of it are kept, and phase 0 judges the phase."""
+    own = tmp_path / "token_list" / "char" / "tokens.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("".join(f"{token}\n" for token in tiny.TOKENS))
+    plan = f"{{min_gain: 1, tokens: {own}, phases: [{{cut: decoder}}]}}"
+    directory = run(base, tmp_path, plan)
+    told = capsys.readouterr().err
+    assert f"tokens {own} lists the base's own tokens: no other vocabulary" in told
+    assert "are judged among themselves" not in told
+    cascade = Cascade.reopen(directory)
+    # It gains less than the whole of the accuracy; of another vocabulary, it would be the first.
+    assert not cascade.judge(cascade.read_records()).accepted["phase1"]
+    main(["results", str(directory)])
+    assert "are compared with no value" not in (directory / "RESULTS.md").read_text()
+
+
 def test_an_edited_token_list_is_refused(base, letters, tmp_path, capsys):
     plan = f"phases: [{{cut: decoder, kind: bottom_up, tokens: {letters}}}]"
     run(base, tmp_path, plan)
