@@ -84,11 +84,20 @@ class ModelFacts:
         """The base's epochs, a row each, with ``train`` and ``valid`` metrics."""
         return self.data["epochs"]
 
+    @property
+    def ties(self) -> list[tuple[str, str]]:
+        """Lower and upper layer of each pair that shares a matrix, lowest first."""
+        pairs = []
+        for place, layer in enumerate(self.data["layers"]):
+            above = [name for name in layer["tied_to"] if self.names.index(name) > place]
+            pairs += [(layer["name"], name) for name in above]
+        return pairs
+
     def held_from_above(self) -> tuple[str, ...]:
         """Layers that are nothing but a matrix tied to a higher layer, lowest first."""
         held = []
-        for place, layer in enumerate(self.data["layers"]):
-            above = [name for name in layer["tied_to"] if self.names.index(name) > place]
+        for layer in self.data["layers"]:
+            above = [upper for lower, upper in self.ties if lower == layer["name"]]
             tied = sum(layer["tied_to"][name] for name in above)
             if tied and tied == layer["parameters"]:
                 held.append(layer["name"])

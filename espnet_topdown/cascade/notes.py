@@ -45,16 +45,34 @@ def plan_notes(cascade: Cascade) -> list[str]:
         lines.append(differing)
     held = cascade.facts.held_from_above()
     lines += short_of_room(cascade.plan, cascade.facts.names, cascade.base.seed, held=held)
-    # As `training.phase_start` does where the plan says nothing.
-    unsaid = "freeze" if cascade.base.task == "lm" else "not said, so a cut between them is refused"
-    ways = ", ".join(sorted({phase.tied or unsaid for phase in cascade.phases}))
-    for layer in cascade.facts.data["layers"]:
-        if layer["tied_to"]:
-            others = ", ".join(layer["tied_to"])
-            lines.append(
-                f"{layer['name']} shares its matrix with {others}; across a cut: tied: {ways}"
-            )
+    lines += _tie_notes(cascade.facts, cascade.phases)
     return lines + _undrawn_notes(cascade.facts, cascade.phases)
+
+
+def _tie_notes(facts: ModelFacts, phases: Sequence[Phase]) -> list[str]:
+    """What becomes of each matrix that two layers share, and in which phases."""
+    lines = []
+    for lower, upper in facts.ties:
+        fates: dict[str, list[str]] = {}
+        for phase in phases:
+            fates.setdefault(_fate(phase, facts, (lower, upper)), []).append(phase.name)
+        told = "; ".join(f"{fate} in {', '.join(names)}" for fate, names in fates.items())
+        lines.append(f"{lower} and {upper} share a matrix: {told}")
+    return lines
+
+
+def _fate(phase: Phase, facts: ModelFacts, ends: Sequence[str]) -> str:
+    """What becomes of a matrix at both of its ends; that it may not is told before."""
+    if phase.tied in UNTIED:
+        return f"one for each ({phase.tied})"
+    sides = phase.sides(facts.names)
+    kept = [name for name in ends if name in sides.kept]
+    if not kept:
+        return "drawn"
+    factor = sides.factor(kept[0])
+    if factor == 0:
+        return "frozen"
+    return "trained" if factor == 1 else f"trained at {factor:.3g} of the learning rate"
 
 
 def _undrawn_notes(facts: ModelFacts, phases: Sequence[Phase]) -> list[str]:
@@ -97,7 +115,10 @@ def _dev_notes(cascade: Cascade) -> list[str]:
             f"phases with the validation set {valid_set} are judged on it; there {BASE}'s"
             f" {cascade.criterion.name} {'is ' if value is not None else ''}{told}"
         )
-    others = list(dict.fromkeys(phase.tokens for phase in cascade.phases if phase.tokens))
+    others = list(dict.fromkeys(filter(None, map(cascade.vocabulary, cascade.phases))))
+    for tokens in dict.fromkeys(phase.tokens for phase in cascade.phases if phase.tokens):
+        if tokens not in others:
+            lines.append(f"tokens {tokens} lists the base's own tokens: no other vocabulary")
     if others:
         lines.append(
             f"phases with another vocabulary ({', '.join(others)}) are judged among themselves:"

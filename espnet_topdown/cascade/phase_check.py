@@ -75,10 +75,10 @@ def _has_own_tokens(cascade: Cascade, phase: Phase) -> bool:
     """Whether the vocabulary of a phase is another than that of what it keeps layers of."""
     if not KINDS[phase.kind].has_parent:
         return False
-    theirs = {parent.tokens for parent in _possible_parents(cascade, phase)}
+    theirs = {cascade.vocabulary(parent) for parent in _possible_parents(cascade, phase)}
     if phase.parent in (BASE, "best"):
         theirs.add(None)
-    return theirs != {phase.tokens}
+    return theirs != {cascade.vocabulary(phase)}
 
 
 def _stamp(phases: Sequence[Mapping[str, Any]]) -> str:
@@ -92,6 +92,7 @@ def _own_faults(cascade: Cascade) -> list[str]:
     faults = []
     for phase in cascade.phases:
         own = [_trainable_fault(cascade, phase), _tie_fault(cascade, phase)]
+        own.append(_untie_fault(cascade, phase))
         own.append(_stop_fault(cascade, phase))
         own += [_criterion_fault(cascade, phase, option) for option in _CRITERIA]
         faults += [f"{phase.name}: {fault}" for fault in own if fault]
@@ -124,8 +125,8 @@ def _trainable_fault(cascade: Cascade, phase: Phase) -> str | None:
 
 def _tie_fault(cascade: Cascade, phase: Phase) -> str | None:
     """Why a phase cannot keep layers of a parent whose weights were untied."""
-    has_ties = any(layer["tied_to"] for layer in cascade.facts.data["layers"])
-    if not has_ties or phase.tied in UNTIED or not KINDS[phase.kind].has_parent:
+    has_parent = KINDS[phase.kind].has_parent
+    if not cascade.facts.ties or phase.tied in UNTIED or not has_parent:
         return None
     for parent in _possible_parents(cascade, phase):
         if parent.tied in UNTIED:
@@ -133,6 +134,28 @@ def _tie_fault(cascade: Cascade, phase: Phase) -> str | None:
                 f"its parent {parent.name} has a matrix for each of the tied layers"
                 f" ({parent.tied}), and one matrix cannot be made of two; give it 'tied:"
                 f" {parent.tied}' too, or another parent"
+            )
+    return None
+
+
+def _untie_fault(cascade: Cascade, phase: Phase) -> str | None:
+    """Why nothing would be untied, or drawn, as the plan says."""
+    if phase.tied not in UNTIED:
+        return None
+    if not cascade.facts.ties:
+        return f"'tied: {phase.tied}' unties nothing: no weights of the base are tied; leave it out"
+    # A control has the size of the phase that it answers, so that its lower end is a copy.
+    if phase.tied == "untie_copy" or phase.is_control:
+        return None
+    parents = {parent.tied for parent in _possible_parents(cascade, phase)}
+    if phase.parent in (BASE, "best"):
+        parents.add(None)
+    kept = phase.sides(cascade.facts.names).kept
+    for lower, upper in cascade.facts.ties:
+        if lower in kept and upper in kept and not parents <= set(UNTIED):
+            return (
+                f"'tied: untie_draw' draws a matrix for {lower}, which this phase keeps; give"
+                f" 'tied: untie_copy', or draw {lower}"
             )
     return None
 

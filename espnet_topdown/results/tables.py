@@ -75,8 +75,8 @@ def phases_table(
         notes.append("kept_lr: factor on the learning rate of the kept layers; 0 is frozen.")
     if len({row.parameters for row in rows}) > 1:
         notes.append(
-            "The models differ in size (untied weights): their results are not those of equal"
-            " models."
+            "The models differ in size (untied weights, or another vocabulary): their results are"
+            " not those of equal models."
         )
     if unfinished:
         notes.append(f"Not finished: {', '.join(unfinished)}.")

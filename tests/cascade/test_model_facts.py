@@ -7,7 +7,7 @@ import pytest
 
 from espnet_topdown.cascade import model_facts
 from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, _is_whole, find_model_facts
-from espnet_topdown.cascade.notes import _undrawn_notes
+from espnet_topdown.cascade.notes import _tie_notes, _undrawn_notes
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Phase
 
@@ -52,6 +52,23 @@ def test_plan_tells_of_a_matrix_that_is_not_drawn_since_a_kept_layer_shares_it()
     assert note == (
         "the matrix that output shares with embed is kept with it, not drawn, in phase1;"
         " 'tied: untie_draw' draws one for output"
+    )
+
+
+def test_plan_tells_what_becomes_of_a_shared_matrix_in_each_phase() -> None:
+    phases = [
+        Phase("phase1", "top_down", "output", "phase0", 1),
+        Phase("phase2", "slow", "output", "phase0", 1, kept_lr=0.1),
+        Phase("phase3", "thaw", None, "phase0", 1),
+        Phase("phase4", "top_down", "output", "phase0", 1, tied="untie_draw"),
+        Phase("phase5", "bottom_up", "output", "phase0", 1, tied="freeze"),
+        Phase("restart_phase1", "restart", None, "phase0", 1),
+    ]
+    (note,) = _tie_notes(facts(EMBED, RNN, OUTPUT), phases)
+    assert note == (
+        "embed and output share a matrix: frozen in phase1, phase5; trained at 0.1 of the learning"
+        " rate in phase2; trained in phase3; one for each (untie_draw) in phase4; drawn in"
+        " restart_phase1"
     )
 
 

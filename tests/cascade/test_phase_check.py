@@ -50,6 +50,17 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
             None,
         ),
         (
+            "phases: [{kind: thaw, tied: untie_draw}]",
+            (
+                "phase1: 'tied: untie_draw' draws a matrix for embed, which this phase keeps; give"
+                " 'tied: untie_copy', or draw embed"
+            ),
+        ),
+        (
+            "phases: [{keep: [embed, output], tied: untie_draw}]",
+            "phase1: 'tied: untie_draw' draws a matrix for embed, which this phase keeps",
+        ),
+        (
             "phases: [{cut: output, train: {early_stopping_criterion: [valid, accc, max]}}]",
             (
                 "phase1: train.early_stopping_criterion ['valid', 'accc', 'max']: the base reports"
@@ -78,11 +89,21 @@ def test_what_the_facts_of_the_model_tell(plan: str, fault: str | None) -> None:
         "phases: [{cut: rnn.0, tied: untie_draw}]",
         "{tied: untie_draw, phases: [{cut: output}, {cut: rnn.1}]}",
         "phases: [{cut: output, tied: untie_draw}, {cut: rnn.1, parent: phase0}]",
+        "phases: [{kind: thaw, tied: untie_copy}]",
+        "{tied: untie_draw, phases: [{cut: output}, {kind: thaw}, {control: continue}]}",
         "phases: [{cut: output, train: {early_stopping_criterion: [valid, acc, max]}}]",
     ],
 )
 def test_what_can_be_trained_is_not_refused(plan: str) -> None:
     assert not own_faults(plan)
+
+
+@pytest.mark.parametrize("tied", ["untie_draw", "untie_copy"])
+def test_what_is_not_tied_is_not_untied(tied: str) -> None:
+    (fault,) = own_faults(f"phases: [{{cut: output, tied: {tied}}}]", tied=False)
+    assert fault == (
+        f"phase1: 'tied: {tied}' unties nothing: no weights of the base are tied; leave it out"
+    )
 
 
 def test_every_stops_where_a_tied_matrix_alone_would_be_drawn() -> None:
