@@ -5,7 +5,7 @@ facts all give `faults` their rules. Nothing is repaired.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,21 @@ def read_off(values: dict[str, Any], key: str) -> None:
         values[key] = "off"
 
 
+# ESPnet writes null for an option that is not set, and leaves out one that came later.
+
+
+def mapping_in(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping under a key, such as ``optim_conf``; empty where it is null or not there."""
+    nested: Mapping[str, Any] = values.get(key) or {}
+    return nested
+
+
+def list_in(values: Mapping[str, Any], key: str) -> Sequence[Any]:
+    """The list under a key, such as ``init_param``; empty where it is null or not there."""
+    items: Sequence[Any] = values.get(key) or ()
+    return items
+
+
 def whole(least: int) -> Must:
     """A whole number of at least `least`; True and False are none."""
 
@@ -110,11 +125,18 @@ def is_names(value: Any) -> bool:
     return is_list and all(isinstance(item, str) for item in value)
 
 
+def are_rows(value: Any) -> bool:
+    """Whether `value` is a list of mappings, be it empty."""
+    return isinstance(value, list) and all(isinstance(row, Mapping) for row in value)
+
+
 TEXT = Must("text", lambda value: isinstance(value, str))
 NAME = Must("a name", lambda value: isinstance(value, str))
 NAMES = Must("a list of names", is_names)
 SWITCH = Must("true or false", lambda value: isinstance(value, bool))
 MAPPING = Must("a mapping", lambda value: isinstance(value, Mapping))
+LIST = Must("a list", lambda value: isinstance(value, list))
+ROWS = Must("a list of mappings", are_rows)
 NUMBER = Must("a number", is_number)
 WHOLE = Must("a whole number", is_whole)
 NOT_NEGATIVE = Must("a number >= 0", lambda value: is_number(value) and value >= 0)

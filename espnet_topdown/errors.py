@@ -38,11 +38,22 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         `name`.
     """
     names = [str(known) for known in valid]
-    listed = f"valid: {', '.join(names) or 'none'}"
+    known = f"valid: {listed(names)}"
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     if not close:
-        return listed
-    return f"did you mean {', '.join(close)}? ({listed})"
+        return known
+    return f"did you mean {', '.join(close)}? ({known})"
+
+
+def listed(names: Iterable[str], nothing: str = "none") -> str:
+    """Names for a message, or the word for their absence."""
+    return ", ".join(names) or nothing
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """The first names of a list, for a message, with dots where there are more than `most`."""
+    dots = ", ..." if len(names) > most else ""
+    return f"{', '.join(names[:most])}{dots}"
 
 
 @contextlib.contextmanager

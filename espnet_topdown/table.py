@@ -22,6 +22,8 @@ _LATEX = {
     "|": r"\textbar{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+# Of numbers, what is neither a digit nor a sign.
+_POINTS = str.maketrans("", "", ",.%")
 _SIGN = re.compile(r"(?<![\w.)])[-+](?=\d)")
 
 
@@ -144,6 +146,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def shown(value: float | None, form: str) -> str:
+    """A number as its format, such as ".2f", has it; a dash where there is none."""
+    return "-" if value is None else format(value, form)
+
+
 def _html_row(cells: Sequence[str]) -> str:
     columns = [f"<td>{html.escape(cell)}</td>" for cell in cells]
     return f"<tr>{''.join(columns)}</tr>"
@@ -174,5 +181,5 @@ def _are_numbers(cells: Sequence[str]) -> bool:
 
 
 def _is_number(cell: str) -> bool:
-    digits = cell.strip().strip("+-").replace(",", "").replace(".", "").replace("%", "")
+    digits = cell.strip().strip("+-").translate(_POINTS)
     return digits.isdigit()

@@ -62,6 +62,13 @@ def read_lines(path: Path) -> list[str]:
     return lines_of(data, path)
 
 
+def log_lines(path: Path) -> list[str]:
+    """The lines of a log as far as they are text; none where there is no such file yet."""
+    if not path.exists():
+        return []
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
 def read_table(path: Path) -> dict[str, str]:
     """The lines of a Kaldi table in file order: first word -> the rest, "" where there is none.
 

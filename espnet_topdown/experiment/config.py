@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.check import Must
+from espnet_topdown.check import Must, list_in, mapping_in
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_data import SHAPES, data_options, new_shapes, without_shapes
+from espnet_topdown.experiment.phase_data import (
+    DATA,
+    SHAPES,
+    data_options,
+    new_shapes,
+    rows_of,
+    without_shapes,
+)
 from espnet_topdown.experiment.quality import measures_quality
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
+from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.yaml_text import load_yaml
 
@@ -51,7 +59,6 @@ _NEWER_DEFAULTS = {
     "wandb_allow_val_change": True,
 }
 _OF_ONE_EPOCH = re.compile(r"(\.?checkpoint.*|\d+epoch)\.pth")
-_DATA = "{part}_data_path_and_name_and_type"
 
 
 def _is_triples(value: object) -> bool:
@@ -74,8 +81,8 @@ _RULES = {
     "keep_nbest_models": Must(
         "whole numbers > 0 (with 0 no epoch is kept that a phase could start from)", _is_counts
     ),
-    _DATA.format(part="train"): Must("a list of (path, name, type)", _is_triples),
-    _DATA.format(part="valid"): Must("a list of (path, name, type)", _is_triples),
+    DATA.format(part="train"): Must("a list of (path, name, type)", _is_triples),
+    DATA.format(part="valid"): Must("a list of (path, name, type)", _is_triples),
     "best_model_criterion": Must("a list of (part, metric, mode)", _is_triples),
 }
 
@@ -112,7 +119,7 @@ class Experiment:
         faults = check.faults(config, _RULES)
         if faults:
             raise TopdownError("\n".join(f"{path}: {fault}" for fault in faults))
-        data = _DATA.format(part="train")
+        data = DATA.format(part="train")
         if not config.get(data):
             raise TopdownError(f"{path} names no training data ({data})")
         return cls(directory, config, task)
@@ -124,8 +131,7 @@ class Experiment:
 
     def valid_sets(self) -> set[str]:
         """Names of the data sets that select epochs, as ``dump/raw/dev/wav.scp`` is of dev."""
-        lists = self.config.get(_DATA.format(part="valid")) or []
-        return {Path(path).parent.name for path, *_ in lists}
+        return {Path(path).parent.name for path, *_ in rows_of(self.config, "valid")}
 
     def dev_criterion(self, plan: Plan) -> tuple[str, str, str]:
         """(``valid``, metric, mode) that judges every phase of the cascade.
@@ -140,8 +146,11 @@ class Experiment:
         if plan.dev_criterion:
             return plan.dev_criterion
         rows = self.config.get("best_model_criterion") or []
-        criteria = [(str(part), str(metric), str(mode)) for part, metric, mode in rows]
-        on_dev = [row for row in criteria if row[0] == "valid" and measures_quality(row[1])]
+        on_dev: dict[str, tuple[str, str, str]] = {}
+        for row in rows:
+            part, metric, mode = map(str, row)
+            if part == "valid" and measures_quality(metric):
+                on_dev.setdefault(metric, (part, metric, mode))
         if not on_dev:
             raise TopdownError(
                 f"{self.directory} selected its models by nothing that measures quality on the"
@@ -149,11 +158,8 @@ class Experiment:
                 " [valid, acc, max]'"
             )
         preferred = ("loss", "acc") if self.task == "lm" else ("acc",)
-        for wanted in preferred:
-            for criterion in on_dev:
-                if criterion[1] == wanted:
-                    return criterion
-        return on_dev[0]
+        by_preference = [*preferred, *on_dev]
+        return next(on_dev[metric] for metric in by_preference if metric in on_dev)
 
     def parent_model(self, plan: Plan) -> str:
         """The model file of each phase that parents are taken from and that decoding uses."""
@@ -169,7 +175,9 @@ class Experiment:
         if plan.parent_model or (self.directory / asked).exists():
             return asked
         averages = self.averages()
-        return averages[0] if self.is_packed and len(averages) == 1 else asked
+        if self.is_packed and len(averages) == 1:
+            return averages[0]
+        return asked
 
     @property
     def is_packed(self) -> bool:
@@ -247,7 +255,7 @@ class Experiment:
     @property
     def has_valid_data(self) -> bool:
         """Whether its own validation lists and their shape files are there, seen from here."""
-        keys = [key.format(part="valid") for key in (_DATA, SHAPES)]
+        keys = [key.format(part="valid") for key in (DATA, SHAPES)]
         named = list_files({key: self.config.get(key) for key in keys})
         return bool(named) and all(Path(path).exists() for path in named)
 
@@ -291,19 +299,18 @@ def list_files(config: Mapping[str, Any]) -> list[str]:
 
     Scp, text, shape, statistics, token and pre-trained model files.
     """
-    paths = []
-    for part in ("train", "valid"):
-        paths += [row[0] for row in config.get(_DATA.format(part=part)) or []]
-        paths += config.get(f"{part}_shape_file") or []
-    paths.append((config.get("normalize_conf") or {}).get("stats_file"))
-    for key in ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols"):
-        paths.append(config.get(key))
+    paths: list[Any] = []
+    for part in DATA_PARTS:
+        paths += [path for path, *_ in rows_of(config, part)]
+        paths += list_in(config, SHAPES.format(part=part))
+    paths.append(mapping_in(config, "normalize_conf").get("stats_file"))
+    paths += map(config.get, ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols"))
     # In an experiment's own config the tokens stand themselves.
     if isinstance(config.get("token_list"), str):
         paths.append(config["token_list"])
     # ESPnet's FILE:SOURCE:TARGET:EXCLUDED
-    paths += [str(param).partition(":")[0] for param in config.get("init_param") or []]
-    return list(dict.fromkeys(str(path) for path in paths if path))
+    paths += [str(param).partition(":")[0] for param in list_in(config, "init_param")]
+    return list(dict.fromkeys(map(str, filter(None, paths))))
 
 
 def phase_key(
@@ -326,14 +333,17 @@ def phase_key(
     """
     settings = {key: value for key, value in config.items() if not _matches(key, _FREE_KEYS)}
     # The parent counts by its weights, not by its place.
-    read = [path for path in list_files(config) if lists or Path(path).exists()]
-    conf = config.get("topdown_conf") or {}
-    settings["topdown_conf"] = {key: value for key, value in conf.items() if key != "parent"}
+    conf = dict(mapping_in(config, "topdown_conf"))
+    conf.pop("parent", None)
+    settings["topdown_conf"] = conf
+    read = list_files(config)
+    if not lists:
+        read = [path for path in read if Path(path).exists()]
     return {
         "settings": settings,
         "parent": files.sha256(parent) if parent else None,
         "parent_epochs": {path.name: files.sha256(path) for path in epochs},
-        "files": {path: files.sha256(Path(path)) for path in read},
+        "files": _hashes(read),
     }
 
 
@@ -341,8 +351,8 @@ def _is_newer_default(key: str, value: object) -> bool:
     return key in _NEWER_DEFAULTS and value == _NEWER_DEFAULTS[key]
 
 
-def _list_hashes(config: Mapping[str, Any]) -> dict[str, str]:
-    return {path: files.sha256(Path(path)) for path in list_files(config)}
+def _hashes(paths: Sequence[str]) -> dict[str, str]:
+    return {path: files.sha256(Path(path)) for path in paths}
 
 
 def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -365,7 +375,7 @@ def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
         settings["tokens_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     # Tuples become lists, paths text: as it reads back from its file.
     plain = json.loads(json.dumps(settings, default=str))
-    return {"options": plain, "files": _list_hashes(options)}
+    return {"options": plain, "files": _hashes(list_files(options))}
 
 
 @cache

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.check import list_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.rules import DATA_PARTS
+from espnet_topdown.text_files import read_tokens
 
 Config = Mapping[str, Any]
 Row = tuple[str, str, str]  # ESPnet's path, name and type
@@ -50,7 +52,7 @@ class NewShapes:
 def rows_of(config: Config, part: str) -> tuple[Row, ...]:
     """The lists of one part of a training."""
     rows = []
-    for path, name, kind in config.get(DATA.format(part=part)) or []:
+    for path, name, kind in list_in(config, DATA.format(part=part)):
         rows.append((str(path), str(name), str(kind)))
     return tuple(rows)
 
@@ -68,7 +70,11 @@ def rows_in(config: Config, part: str, place: str) -> tuple[Row, ...]:
     if len(rows) == 1 and Path(place).is_file():
         ((_, name, kind),) = rows
         return ((place, name, kind),)
-    return tuple((str(Path(place) / Path(path).name), name, kind) for path, name, kind in rows)
+    moved = []
+    for path, name, kind in rows:
+        there = Path(place) / Path(path).name
+        moved.append((str(there), name, kind))
+    return tuple(moved)
 
 
 def data_options(config: Config, data: Mapping[str, str], tokens: str | None) -> dict[str, Any]:
@@ -93,6 +99,12 @@ def data_options(config: Config, data: Mapping[str, str], tokens: str | None) ->
     return options
 
 
+def tokens_of(config: Config) -> list[str]:
+    """The tokens of a training: an experiment's config holds them, another names their file."""
+    tokens = config.get("token_list") or []
+    return read_tokens(Path(tokens)) if isinstance(tokens, str) else list(tokens)
+
+
 def token_options(config: Config, tokens: str) -> dict[str, Any]:
     """``token_list``, ``token_type`` and ``bpemodel`` of a token list that a recipe has made.
 
@@ -106,7 +118,10 @@ def token_options(config: Config, tokens: str) -> dict[str, Any]:
     model = directory / BPE_MODEL
     if model.exists():
         return {"token_list": tokens, "token_type": "bpe", "bpemodel": str(model)}
-    own = directory.name if directory.name in _TOKEN_TYPES else config.get("token_type")
+    own = config.get("token_type")
+    if directory.name in _TOKEN_TYPES:
+        own = directory.name
+    # The files of these types hold more than a list, so that one beside them says nothing.
     if own in (None, "bpe", "hugging_face") or str(own).startswith("whisper"):
         raise TopdownError(
             f"tokens {tokens}: there is no {model}, and the directory is named for none of"
@@ -126,7 +141,7 @@ def new_shapes(config: Config, data: Mapping[str, str], tokens: str | None) -> l
     """
     several = []
     for part in DATA_PARTS:
-        shapes = [str(path) for path in config.get(SHAPES.format(part=part)) or []]
+        shapes = [str(path) for path in list_in(config, SHAPES.format(part=part))]
         rows = rows_of(config, part)
         if part in data:
             rows = rows_in(config, part, data[part])
@@ -162,7 +177,7 @@ def without_shapes(config: Config, new: NewShapes) -> dict[str, Any]:
     """A config without the shape files that are made anew."""
     key = SHAPES.format(part=new.part)
     made = set(new.files.values())
-    kept = [path for path in config.get(key) or [] if Path(path).name not in made]
+    kept = [path for path in list_in(config, key) if Path(path).name not in made]
     return {**config, key: kept}
 
 
@@ -177,6 +192,10 @@ def shape_options(config: Config, several: Sequence[NewShapes], place: Path) -> 
     options = {}
     for new in several:
         key = SHAPES.format(part=new.part)
-        by_file = {file: str(place / new.directory / file) for file in new.files.values()}
-        options[key] = [by_file.get(Path(path).name, str(path)) for path in config[key]]
+        made = {file: str(place / new.directory / file) for file in new.files.values()}
+        paths = []
+        for path in map(str, config[key]):
+            # Those that need not be made are the base's own.
+            paths.append(made.get(Path(path).name, path))
+        options[key] = paths
     return options

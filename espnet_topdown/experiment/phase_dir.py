@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.check import Must
+from espnet_topdown.check import Must, mapping_in
 from espnet_topdown.errors import TopdownError
 
 # The key that the runner began the phase with; written before its first attempt.
@@ -49,7 +49,7 @@ _RECORD_RULES = {
 
 
 def _is_curve(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(check.is_number(v) for v in value)
+    return isinstance(value, list) and bool(value) and all(map(check.is_number, value))
 
 
 _DEV_RULES = {"curve": Must("a list of numbers, one an epoch", _is_curve)}
@@ -107,14 +107,14 @@ def key_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
     The epochs that its parent is an average of may be gone, and older keys do not name them.
     """
-    before, after = dict(old), dict(new)
-    epochs_before = before.pop("parent_epochs", None) or {}
-    epochs_after = after.pop("parent_epochs", None) or {}
-    lines = files.differences(before, after)
-    for name in sorted(set(epochs_before) & set(epochs_after)):
-        if epochs_before[name] != epochs_after[name]:
-            lines.append(f"parent_epochs.{name}: {epochs_before[name]} -> {epochs_after[name]}")
-    return lines
+    shared = mapping_in(old, "parent_epochs").keys() & mapping_in(new, "parent_epochs").keys()
+    compared = []
+    for key in (dict(old), dict(new)):
+        epochs = key.pop("parent_epochs", None)
+        key["parent_epochs"] = {name: epochs[name] for name in sorted(shared)}
+        compared.append(key)
+    before, after = compared
+    return files.differences(before, after)
 
 
 def check_unfinished(directory: Path) -> None:
@@ -147,8 +147,7 @@ def is_as_written(directory: Path, record: Mapping[str, Any]) -> bool:
 
 def stopped_at(record: Mapping[str, Any]) -> int | None:
     """The epoch after which the median rule ended a recorded phase; None: it did not."""
-    stop = record.get("stop") or {}
-    epoch: int | None = stop.get("epoch")
+    epoch: int | None = mapping_in(record, "stop").get("epoch")
     return epoch
 
 

@@ -6,8 +6,10 @@ torch nor ESPnet is needed.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from espnet_topdown.errors import listed
 
 # Metrics of ESPnet's models, and names made of them: cer_ctc, loss_interctc_layer6, acc_asr.
 _BETTER = {
@@ -30,7 +32,18 @@ def measures_quality(metric: str) -> bool:
 def better(metric: str) -> str | None:
     """Which values of a metric are better, ``max`` or ``min``; None for one of a user's own."""
     ways = {_BETTER[word] for word in metric.split("_") if word in _BETTER}
+    # Of words that contradict one another, such as acc_loss, nothing follows.
     return ways.pop() if len(ways) == 1 else None
+
+
+def sign(mode: str) -> int:
+    """1 where more is better and -1 where less is: of ``max``, ``min``, or text that ends so."""
+    return 1 if mode.endswith("max") else -1
+
+
+def best_of(values: Iterable[float], mode: str) -> float:
+    """The best of some values; `mode` as for `sign`."""
+    return max(values, key=lambda value: sign(mode) * value)
 
 
 def criterion_fault(
@@ -45,7 +58,7 @@ def criterion_fault(
     """
     part, metric, mode = criterion
     asked = f"the dev criterion {' '.join(criterion)}"
-    valid = f"valid: {_listed(part, rows) or 'those of its log'}"
+    valid = f"valid: {listed(_judging(part, rows), 'those of its log')}"
     if not measures_quality(metric):
         return f"{asked} does not measure quality; {valid}"
     values = _values(part, metric, rows)
@@ -62,15 +75,15 @@ def criterion_fault(
     return None
 
 
-def _listed(part: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The criteria that could judge, ``[valid, acc, max], [valid, loss, min]``."""
-    metrics = dict.fromkeys(metric for row in rows for metric in row.get(part, {}))
-    listed = []
-    for metric in metrics:
-        is_known = measures_quality(metric) and better(metric)
-        if is_known and _moves(_values(part, metric, rows)):
-            listed.append(f"[{part}, {metric}, {better(metric)}]")
-    return ", ".join(listed)
+def _judging(part: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The criteria that could judge, such as ``[valid, acc, max]``."""
+    metrics: dict[str, None] = {}
+    for row in rows:
+        metrics |= dict.fromkeys(row.get(part, {}))
+    for metric in filter(measures_quality, metrics):
+        mode = better(metric)
+        if mode is not None and _moves(_values(part, metric, rows)):
+            yield f"[{part}, {metric}, {mode}]"
 
 
 def _values(part: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -20,16 +20,20 @@ def unequal(base: Mapping[str, Any], phases: Mapping[str, Mapping[str, Any]]) ->
     for name, train in phases.items():
         trainings[name] = {**base, **train}
     faults = []
-    patient = [name for name, options in trainings.items() if _is_patient(options)]
+    patient: list[str] = []
+    following: list[str] = []
+    lengths: dict[Any, list[str]] = {}
+    for name, options in trainings.items():
+        if _is_patient(options):
+            patient.append(name)
+        if _follows_dev(options):
+            following.append(name)
+        lengths.setdefault(options.get("max_epoch"), []).append(name)
     if patient:
         faults.append(f"patience ends a training where dev stands still ({_listed(patient)})")
-    following = [name for name, options in trainings.items() if _follows_dev(options)]
     if following:
         scheduler = trainings[following[0]]["scheduler"]
         faults.append(f"the scheduler {scheduler} follows dev ({_listed(following)})")
-    lengths: dict[Any, list[str]] = {}
-    for name, options in trainings.items():
-        lengths.setdefault(options.get("max_epoch"), []).append(name)
     if len(lengths) > 1:
         told = [f"{epochs} in {_listed(names)}" for epochs, names in lengths.items()]
         faults.append(f"max_epoch is {', '.join(told)}")

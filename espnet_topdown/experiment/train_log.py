@@ -59,10 +59,15 @@ def read_progress(log: Path) -> Progress | None:
 def trained_epochs(directory: Path) -> int:
     """Epochs after which the training in `directory` will go on; 0 where it will begin."""
     # Without it ESPnet starts anew.
-    if not (directory / "checkpoint.pth").exists():
-        return 0
+    return finished_epochs(directory) if (directory / "checkpoint.pth").exists() else 0
+
+
+def finished_epochs(directory: Path) -> int:
+    """The last epoch that the log of a training reports as finished, 0 for none."""
     progress = read_progress(directory / "train.log")
-    return progress.results[-1]["epoch"] if progress and progress.results else 0
+    if progress is None or not progress.results:
+        return 0
+    return int(progress.results[-1]["epoch"])
 
 
 def _attempts(log: Path) -> list[Path]:

@@ -69,6 +69,7 @@ def _thawed(walk: Walk, names: Sequence[str], before: Sequence[Phase]) -> Cuts:
 
     It begins with as many from the top, or below those that the phase before has trained.
     """
+    # Every layer can learn, so that the last is the lowest of all.
     last = cut_index(names, walk.stop) if walk.stop else 0
     first = max(_learned_top(names, before) - walk.every, last)
     if walk.start:

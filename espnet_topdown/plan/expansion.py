@@ -4,6 +4,7 @@
 neither torch nor ESPnet is needed.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -74,8 +75,8 @@ class _Expansion:
                 self._add_entry(entry)
             except TopdownError as error:
                 # An `every` goes on from the cut above it, whose own phase may have told this.
-                is_told = any(fault.endswith(f": {error}") for fault in self.faults)
-                self.faults += [] if is_told else [str(error)]
+                if not any(fault.endswith(f": {error}") for fault in self.faults):
+                    self.faults.append(str(error))
             if entry.stop_early:
                 self._let_stop(entry.stop_early, first)
         self._check_names()
@@ -106,19 +107,19 @@ class _Expansion:
             learning = [name for name in kept if name not in held]
             idle = idle_names(entry.kept_lr, self.names, learning)
             own = _without(entry.kept_lr, idle)
-            used |= set(own) if isinstance(own, Mapping) else set()
+            if isinstance(own, Mapping):
+                used.update(own)
             self._add_candidate(replace(entry, kept_lr=own), cut, in_sweep=in_sweep)
         if in_sweep:
             # From one parent, which none of them is.
             swept = self.phases[first:]
             self.phases[first:] = [replace(p, best_before=swept[0].name) for p in swept]
-        if isinstance(entry.kept_lr, Mapping):
-            unused = [name for name in entry.kept_lr if name not in used]
-            if unused and cuts:
-                self.faults.append(
-                    f"kept_lr names {', '.join(unused)}, of which none of the phases keeps anything"
-                    " that can learn"
-                )
+        unused = _without(entry.kept_lr, used)
+        if isinstance(unused, Mapping) and cuts:
+            self.faults.append(
+                f"kept_lr names {', '.join(unused)}, of which none of the phases keeps anything"
+                " that can learn"
+            )
 
     def _every(self, entry: Entry, every: int) -> list[str]:
         """Cuts from `start` down to `stop`, `every` layers apart."""
@@ -126,8 +127,8 @@ class _Expansion:
         held = () if is_untied else self.held
         walk = Walk(every=every, start=entry.start, stop=entry.stop, held=held)
         cuts, note, fault = cuts_of(walk, _kind(entry), self.names, self._candidates())
-        self.notes += [note] if note else []
-        self.faults += [fault] if fault else []
+        self.notes += filter(None, [note])
+        self.faults += filter(None, [fault])
         return cuts
 
     def _candidates(self) -> list[Phase]:
@@ -136,11 +137,10 @@ class _Expansion:
     def _add_candidate(self, entry: Entry, cut: str | None, *, in_sweep: bool = False) -> None:
         # Controls do not count: adding one changes neither names nor seeds of the candidates.
         number = len(self._candidates()) + 1
-        is_one_of_several = entry.every or entry.sweep
-        if entry.name and not is_one_of_several:
-            name = entry.name
-        else:
-            name = f"{entry.name or 'phase'}{number}"
+        name = entry.name or "phase"
+        # A name that stands for several phases is told apart by their numbers.
+        if entry.every or entry.sweep or not entry.name:
+            name += str(number)
         kind = _kind(entry)
         # A sweep's cuts are compared with one another, so they start from one parent.
         has_own_parent = in_sweep or not KINDS[kind].has_parent
@@ -169,7 +169,8 @@ class _Expansion:
     def _tokens_of(self, parent: str) -> str | None:
         """The vocabulary of a parent, which a phase without one of its own has too."""
         if parent == "best":
-            parent = next((phase.name for phase in reversed(self._candidates())), BASE)
+            # Only the training tells which that is: the last candidate stands for it.
+            parent = self._previous()
         return next((phase.tokens for phase in self.phases if phase.name == parent), None)
 
     def _parent(self, asked: str, name: str, *, valid: Sequence[Phase]) -> str:
@@ -177,12 +178,15 @@ class _Expansion:
         if asked == "base":
             return BASE
         if asked == "previous":
-            candidates = self._candidates()
-            return candidates[-1].name if candidates else BASE
+            return self._previous()
         names = [BASE, "best", "previous", *(phase.name for phase in valid)]
         if asked not in names:
             self.faults.append(f"{name}: unknown parent '{asked}'; {nearest(asked, names)}")
         return asked
+
+    def _previous(self) -> str:
+        """The last candidate so far, or phase 0."""
+        return [BASE, *(phase.name for phase in self._candidates())][-1]
 
     def _add_controls(self, entry: Entry, kind: str) -> None:
         """One control for each phase that it answers.
@@ -286,9 +290,8 @@ class _Expansion:
                 )
 
     def _check_names(self) -> None:
-        names = [phase.name for phase in self.phases]
-        for name in dict.fromkeys(names):
-            if names.count(name) > 1:
+        for name, count in Counter(phase.name for phase in self.phases).items():
+            if count > 1:
                 self.faults.append(f"two phases are named '{name}'")
 
     def _check_seeds(self) -> None:
@@ -320,8 +323,9 @@ def _kept_lr(kind: str, entry: Entry) -> KeptLr | None:
     Said in the phase, so that its key holds the number.
     """
     own = KINDS[kind].kept_lr
-    default = None if own in (0, 1) else own
-    return default if entry.kept_lr is None else entry.kept_lr
+    if entry.kept_lr is None and own not in (0, 1):
+        return own
+    return entry.kept_lr
 
 
 def _without(kept_lr: KeptLr | None, names: Collection[str]) -> KeptLr | None:
@@ -336,14 +340,14 @@ def _control_parting(entry: Entry, kind: str, answered: Phase) -> dict[str, Any]
     """What parts the layers of a control: its own cut or names, or those of what it answers."""
     if entry.cut or entry.keep or entry.draw:
         return {"cut": entry.cut, "keep": entry.keep or (), "draw": entry.draw or ()}
-    if KINDS[kind].frees and KINDS[answered.kind].frees:
-        return {"cut": answered.cut}
-    if not KINDS[kind].is_parted:
-        return {"cut": None}
+    own, its = KINDS[kind], KINDS[answered.kind]
+    # A thaw's cut parts nothing: it says which layers learn, and only another thaw has it.
+    has_its_cut = own.has_cut or (own.frees and its.frees)
+    cut = answered.cut if has_its_cut else None
+    if not own.is_parted:
+        return {"cut": cut}
     keep, draw = answered.keep, answered.draw
-    if not KINDS[kind].has_cut:
-        return {"cut": None, "keep": keep, "draw": draw}
-    if KINDS[kind].keeps == "lower":
+    if own.keeps == "lower":
         # The other side: what the phase draws is kept.
         keep, draw = draw, keep
-    return {"cut": answered.cut, "keep": keep, "draw": draw}
+    return {"cut": cut, "keep": keep, "draw": draw}

@@ -8,11 +8,14 @@ A frozen tensor that nothing gives a value stays as it was drawn: random, and ne
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from espnet_topdown.check import list_in
+
 
 def frozen_by(freeze_param: Iterable[str], tensors: Iterable[str]) -> list[str]:
     """The tensors that ``freeze_param`` names (espnet2/tasks/abs_task.py, main_worker)."""
-    prefixes = list(freeze_param)
-    return [name for name in tensors if any(_is_under(name, prefix) for prefix in prefixes)]
+    prefixes = tuple(f"{prefix}." for prefix in freeze_param)
+    # With its own dot behind it a name is under itself too.
+    return [name for name in tensors if f"{name}.".startswith(prefixes)]
 
 
 def left_random(
@@ -25,18 +28,19 @@ def left_random(
         tensors: names of parameters of layers that are drawn.
         loaded: names of tensors that a pre-trained checkpoint fills (`LayerOrder.loaded`).
     """
-    sources = [str(source) for source in config.get("init_param") or []]
+    sources = [str(source) for source in list_in(config, "init_param")]
     left = []
-    for name in frozen_by(config.get("freeze_param") or [], tensors):
-        is_filled = name in loaded or any(_fills(source, name) for source in sources)
-        if not is_filled:
+    for name in frozen_by(list_in(config, "freeze_param"), tensors):
+        if name in loaded:
+            continue
+        if not any(_fills(source, name) for source in sources):
             left.append(name)
     return left
 
 
 def fault(layers: Collection[str], config: Mapping[str, Any]) -> str:
     """The message about fresh `layers` that would stay random."""
-    names = ", ".join(map(str, config.get("freeze_param") or []))
+    names = ", ".join(map(str, list_in(config, "freeze_param")))
     return (
         f"{', '.join(layers)}: drawn anew, but freeze_param ({names}) would leave them random and"
         " untrained; cut where they are kept, start them from init_param ('init_param: keep', where"
@@ -45,15 +49,15 @@ def fault(layers: Collection[str], config: Mapping[str, Any]) -> str:
     )
 
 
-def _is_under(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(f"{prefix}.")
-
-
 def _fills(source: str, name: str) -> bool:
     """Whether ``FILE:SOURCE:TARGET:EXCLUDED`` sets a tensor (torch_utils/load_pretrained_model)."""
-    _, key, target, excluded = (source.split(":", 3) + ["", "", ""])[:4]
-    if target and not _is_under(name, target):
+    fields = source.split(":", 3)
+    fields += [""] * (4 - len(fields))
+    _, key, target, excluded = fields
+    if target and not f"{name}.".startswith(f"{target}."):
         return False
     below = name[len(target) :].lstrip(".")
-    origin = f"{key}.{below}" if key else below
-    return not any(origin.startswith(word) for word in excluded.split(",") if word)
+    # Its name in the file, where the excluded ones are looked for.
+    origin = f"{key}.{below}".lstrip(".")
+    words = tuple(filter(None, excluded.split(",")))
+    return not origin.startswith(words)

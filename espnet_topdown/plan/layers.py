@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.errors import TopdownError, listed, nearest
 from espnet_topdown.plan.model_table import ABOVE, MODELS, OUTPUTS, Row, find_model
 
 # Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must
@@ -116,17 +116,22 @@ def layers_named(names: Sequence[str], asked: Iterable[str], key: str) -> tuple[
     Raises:
         TopdownError: nothing has one of the names; the message lists the valid ones.
     """
-    asked = list(asked)
-    unknown = [word for word in asked if not any(_is_called(name, word) for name in names)]
+    found: set[str] = set()
+    unknown = []
+    for word in asked:
+        called = [name for name in names if _is_called(name, word)]
+        if not called:
+            unknown.append(word)
+        found.update(called)
     if unknown:
-        listed = ", ".join(f"'{word}'" for word in unknown)
-        raise TopdownError(f"unknown layer {listed} in {key}: {nearest(unknown[0], _valid(names))}")
-    return tuple(name for name in names if any(_is_called(name, word) for word in asked))
+        quoted = ", ".join(f"'{word}'" for word in unknown)
+        raise TopdownError(f"unknown layer {quoted} in {key}: {nearest(unknown[0], _valid(names))}")
+    return tuple(name for name in names if name in found)
 
 
 def _is_called(layer: str, asked: str) -> bool:
     """Whether `asked` is the layer's name or that of its stack."""
-    return layer == asked or layer.startswith(f"{asked}.")
+    return f"{layer}.".startswith(f"{asked}.")
 
 
 def _valid(names: Sequence[str]) -> list[str]:
@@ -150,7 +155,7 @@ def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) 
     inside = [layer in frozen for layer in served]
     is_shared = any(inside) != all(inside)
     if is_shared or not served:
-        layers = ", ".join(sorted(served)) or "layers below and above the cut"
+        layers = listed(sorted(served), "layers below and above the cut")
         raise TopdownError(
             f"dropout: off is not possible with this cut: the one number {dropout} serves {layers},"
             " frozen and fresh together; use dropout: keep, or another cut"
@@ -200,6 +205,7 @@ def layer_order(
             matches nothing.
     """
     tensors = list(tensors)
+    # The user's own order says all: no class of the model need be known then.
     rows = _custom_rows(custom, tensors) if custom else _table_rows(parts, tensors)
     notes = []
     if conditioned is not None and not custom:
@@ -222,22 +228,30 @@ def layer_order(
             lost.append(tensor)
     if lost:
         raise TopdownError(_lost_message(lost, parts))
-    layers = tuple(Layer(name, tuple(own)) for name, own in members.items())
-    models = [find_model(part, name) for part, name in parts.items()]
-    known = [model for model in models if model]
-    notes += [model.note for model in known if model.note]
+    loaded: set[str] = set()
+    constants: set[str] = set()
+    for part, name in parts.items():
+        model = find_model(part, name)
+        if model is None:
+            continue  # the plan's own order says what its layers are
+        notes += filter(None, [model.note])
+        loaded |= _matching(tensors, model.loaded)
+        constants |= _matching(tensors, model.constants)
     return LayerOrder(
-        layers=layers,
+        layers=tuple(Layer(name, tuple(own)) for name, own in members.items()),
         outside=tuple(outside),
         rows=rows,
         notes=tuple(notes),
-        loaded=_matching(tensors, [prefix for model in known for prefix in model.loaded]),
-        constants=_matching(tensors, [prefix for model in known for prefix in model.constants]),
+        loaded=frozenset(loaded),
+        constants=frozenset(constants),
     )
 
 
-def _matching(tensors: Sequence[str], patterns: Sequence[str]) -> frozenset[str]:
-    return frozenset(t for t in tensors if any(_match(pattern, t) for pattern in patterns))
+def _matching(tensors: Sequence[str], patterns: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for pattern in patterns:
+        found.update(tensor for tensor in tensors if _match(pattern, tensor))
+    return found
 
 
 def unknown_parts(parts: Mapping[str, str]) -> str | None:
@@ -253,25 +267,26 @@ def unknown_parts(parts: Mapping[str, str]) -> str | None:
 
 def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, ...]:
     """Rows of the table's classes, lowest first, and those of the outputs beside the decoder's."""
-    rows: tuple[Row, ...] = ()
-    roots = {tensor.split(".")[0] for tensor in tensors}
     fault = unknown_parts(parts)
     if fault:
         raise TopdownError(fault)
+    rows: list[Row] = []
     for part, name in parts.items():
         model = find_model(part, name)
         assert model is not None
         # The states of the recogniser's decoder are what the second encoder reads.
         if part == "md_encoder":
-            rows += (Row("asr_decoder", ("extra_asr_decoder",)),)
+            rows.append(Row("asr_decoder", ("extra_asr_decoder",)))
         rows += model.rows
+    roots = {tensor.split(".")[0] for tensor in tensors}
     tops = [root for root in OUTPUTS if root in roots]
     # Speech translation with one decoder has the recogniser's as a second top, as CTC is.
     if "extra_asr_decoder" in roots and "md_encoder" not in parts:
         tops.append("extra_asr_decoder")
-    if tops:
-        is_ctc_alone = tops == ["ctc"] and "decoder" not in parts
-        rows += (Row("ctc" if is_ctc_alone else "output", tuple(tops)),)
+    if tops == ["ctc"] and "decoder" not in parts:
+        rows.append(Row("ctc", ("ctc",)))
+    elif tops:
+        rows.append(Row("output", tuple(tops)))
     return _joined(rows, tensors)
 
 
@@ -290,10 +305,10 @@ def _custom_rows(custom: Mapping[str, Sequence[str]], tensors: Sequence[str]) ->
     rows = []
     idle = []
     for layer, prefixes in custom.items():
-        patterns = (prefixes,) if isinstance(prefixes, str) else tuple(prefixes)
-        rows.append(Row(layer, patterns))
+        patterns = [prefixes] if isinstance(prefixes, str) else prefixes
+        rows.append(Row(layer, tuple(patterns)))
         for pattern in patterns:
-            if not any(_match(pattern, tensor) for tensor in tensors):
+            if not _matching(tensors, [pattern]):
                 idle.append(f"{layer}: {pattern}")
     if idle:
         raise TopdownError(
@@ -329,12 +344,12 @@ def _layer_names(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[str, ...]
     names: list[str] = []
     for row in rows:
         layers = {_layer_in(row, tensor) for tensor in tensors}
-        if row.rest and any(_match(row.rest, tensor) for tensor in tensors):
+        if row.rest and _matching(tensors, [row.rest]):
             layers.add(row.layer)
-        own = sorted((layer for layer in layers if layer), key=_number)
-        # Several rows may feed one layer: the decoder's output and CTC are both `output`.
-        names += [layer for layer in own if layer not in names]
-    return tuple(names)
+        # Several rows may feed one layer, which `fromkeys` keeps once: the decoder's output and CTC
+        # are both `output`.
+        names += sorted(filter(None, layers), key=_number)
+    return tuple(dict.fromkeys(names))
 
 
 def _number(layer: str) -> int:
@@ -376,7 +391,7 @@ def _highest(row: Row, names: Sequence[str]) -> str | None:
 
 def _lost_message(lost: Sequence[str], parts: Mapping[str, str]) -> str:
     modules = dict.fromkeys(".".join(name.split(".")[:2]) for name in lost)
-    model = ", ".join(f"{part} {name}" for part, name in parts.items()) or "this model"
+    model = listed((f"{part} {name}" for part, name in parts.items()), "this model")
     return (
         f"{len(lost)} tensors are in no layer or in several ({model}): {', '.join(modules)}; first:"
         f" {lost[0]}. {_OWN_ORDER.capitalize()}"

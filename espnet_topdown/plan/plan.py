@@ -102,6 +102,11 @@ class Phase:
         return self.data.get("valid")
 
     @property
+    def compared_with(self) -> tuple[str, ...]:
+        """Names of the phases by which it may be ended early; none where it is trained in full."""
+        return self.stop.siblings if self.stop is not None else ()
+
+    @property
     def reads(self) -> str:
         """What it reads instead of the base's, ``train noisy, valid dev_noisy``; or ""."""
         parts = [f"{part} {_short(place)}" for part, place in self.data.items()]

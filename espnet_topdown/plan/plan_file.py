@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from espnet_topdown import check
-from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.errors import TopdownError, listed, nearest
 from espnet_topdown.plan import rules, stopping
 from espnet_topdown.plan.kinds import KINDS, THAW
 from espnet_topdown.plan.plan import Entry, Plan
@@ -105,12 +105,10 @@ def _plan(data: Mapping[str, Any]) -> Plan:
 
 def _entry(item: Mapping[str, Any]) -> Entry:
     values = _given(item, Entry)
-    for key in ("sweep", "answers", "keep", "draw"):
-        names = values.get(key)
-        if isinstance(names, str):
-            values[key] = (names,)
-        elif names is not None:
-            values[key] = tuple(names)
+    for key in {"sweep", "answers", "keep", "draw"} & values.keys():
+        names = values[key]
+        # A single name may stand without a list.
+        values[key] = (names,) if isinstance(names, str) else tuple(names)
     if "stop_early" in values:
         values["stop_early"] = StopEarly.read(values["stop_early"])
     return Entry(**values)
@@ -138,6 +136,7 @@ def _item_faults(item: Any, where: str) -> list[str]:
     if not isinstance(item, Mapping):
         return [f"{where} must be a mapping such as 'cut: decoder', not {item!r}"]
     values = _given(item, Entry)
+    # Of the item itself: `values` has the known keys alone.
     faults = check.unknown_keys(item, _known(Entry))
     if values.get("thaw") and values.get("kind", THAW) != THAW:
         faults.append(f"thaw: true is kind thaw, not {values['kind']}; leave one of them out")
@@ -145,12 +144,9 @@ def _item_faults(item: Any, where: str) -> list[str]:
     for key, needed in rules.ACTS_WITH.items():
         if key in values and needed not in values:
             faults.append(f"{key} does nothing without {needed}: give {needed}, or leave {key} out")
-    if "control" in values:
-        for key in rules.NOT_OF_CONTROLS:
-            if key in values:
-                faults.append(
-                    f"a control has the {key} of the phase that it answers; leave {key} out"
-                )
+    for key in rules.NOT_OF_CONTROLS:
+        if "control" in values and key in values:
+            faults.append(f"a control has the {key} of the phase that it answers; leave {key} out")
     faults += check.faults(values, rules.ITEM)
     faults += _stop_faults(values)
     faults += choice_faults(str(values.get("control") or kind_of(values)), values)
@@ -165,19 +161,19 @@ def _form_faults(values: Mapping[str, Any]) -> list[str]:
     if "control" in values:
         if values.get("kind") or values.get("thaw"):
             return ["is a control or a candidate: give control or kind, not both"]
-        # A control may have a cut or layers of its own.
-        forms.remove("control")
-        is_whole = len(forms) < 2 and "every" not in forms and "sweep" not in forms
-        return [] if is_whole else [_form_fault(["control", *forms])]
+        # A control may have a cut or layers of its own, but no more than one.
+        own = [form for form in forms if form != "control"]
+        is_whole = len(own) < 2 and not {"every", "sweep"}.intersection(own)
+        return [] if is_whole else [_form_fault(["control", *own])]
+    if len(forms) == 1:
+        return []
     kind = kind_of(values)
-    needs_none = kind in KINDS and not KINDS[kind].is_parted
-    is_whole = len(forms) == 1 or (needs_none and not forms)
-    return [] if is_whole else [_form_fault(forms)]
+    needs_one = kind not in KINDS or KINDS[kind].is_parted
+    return [_form_fault(forms)] if forms or needs_one else []
 
 
 def _form_fault(forms: Sequence[str]) -> str:
-    asked = ", ".join(forms) or "none"
-    return f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {asked}"
+    return f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {listed(forms)}"
 
 
 def _stop_faults(values: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from espnet_topdown.check import Must
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, DROPOUT, INIT_PARAM, TIED
 from espnet_topdown.plan.sides import is_kept_lr
-from espnet_topdown.plan.stopping import BAR, FORM
+from espnet_topdown.plan.stopping import BAR, FORM, is_criterion
 
 # What a phase's training may change: epochs, batch, optimiser, schedule, augmentation and logging.
 OVERRIDES = (
@@ -61,19 +61,10 @@ def _is_directory_name(value: object) -> bool:
     return plain.isalnum()
 
 
-def _is_criterion(value: object) -> bool:
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        return False
-    part, metric, mode = value
-    return part == "valid" and isinstance(metric, str) and mode in ("min", "max")
-
-
 def _is_data(value: object) -> bool:
     if not isinstance(value, Mapping) or not value:
         return False
-    return all(
-        part in DATA_PARTS and isinstance(place, str) and place for part, place in value.items()
-    )
+    return set(value) <= set(DATA_PARTS) and all(map(_is_path, value.values()))
 
 
 def _is_empty_list(value: object) -> bool:
@@ -173,7 +164,7 @@ PHASE = {
 }
 HEADER = {
     "dev_criterion": _key(
-        Must("[valid, METRIC, min|max]", _is_criterion),
+        Must("[valid, METRIC, min|max]", is_criterion),
         "the one value that decides what is accepted and best; without it, accuracy (of a language"
         " model: loss) where the base's best_model_criterion has it on valid, else its first there",
         "dev_criterion: [valid, acc, max]",

@@ -6,13 +6,15 @@ import espnet_topdown
 
 _PACKAGE = Path(espnet_topdown.__file__).parent
 # Installed, conf/ is in the package (setup.py); in a checkout it stands beside it.
-CONF = next((path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir()), None)
+_PLACES = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
+CONF = next(filter(Path.is_dir, _PLACES), None)
 
 
 def shipped_plans() -> dict[str, Path]:
     """Name -> file of each; ``rnn`` is ``conf/topdown/rnn.yaml``."""
-    paths = sorted(CONF.glob("topdown/*.yaml")) if CONF else []
-    return {path.stem: path for path in paths}
+    if CONF is None:
+        return {}
+    return {path.stem: path for path in sorted(CONF.glob("topdown/*.yaml"))}
 
 
 def plan_path(given: str) -> Path:

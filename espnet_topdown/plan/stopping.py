@@ -157,17 +157,29 @@ class Bar:
         )
 
 
+def is_criterion(value: object) -> bool:
+    """Whether a value is a dev criterion: ``valid``, a metric, and ``min`` or ``max``."""
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        return False
+    part, metric, mode = value
+    return part == "valid" and isinstance(metric, str) and mode in ("min", "max")
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(check.is_number, value))
+
+
+_BAR = {
+    "criterion": Must("a dev criterion", is_criterion),
+    "from_epoch": check.WHOLE,
+    "medians": Must("a list of numbers", _are_numbers),
+}
+
+
 def _is_bar(value: object) -> bool:
-    if not isinstance(value, Mapping) or set(value) != {"criterion", "from_epoch", "medians"}:
+    if not isinstance(value, Mapping) or value.keys() != _BAR.keys():
         return False
-    criterion, medians = value["criterion"], value["medians"]
-    if not check.is_names(criterion) or len(criterion) != 3:
-        return False
-    if criterion[0] != "valid" or criterion[2] not in ("min", "max"):
-        return False
-    if not isinstance(medians, list | tuple) or not all(map(check.is_number, medians)):
-        return False
-    return check.is_whole(value["from_epoch"])
+    return not check.lacking(value, _BAR)
 
 
 BAR = Must(

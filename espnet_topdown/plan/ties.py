@@ -7,6 +7,7 @@ the weights again.
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.model_table import MODELS, MT_TIE, Tie
 
@@ -32,18 +33,17 @@ def untie(config: MutableMapping[str, Any]) -> Tie:
             "'tied: untie_...' asked for a model whose weights ESPnet does not tie by an option"
         )
     part, tie = tied
-    conf = config.get(f"{part}_conf") or {}
-    config[f"{part}_conf"] = {**conf, tie.option: False}
+    config[f"{part}_conf"] = {**mapping_in(config, f"{part}_conf"), tie.option: False}
     return tie
 
 
 def _tied(config: Mapping[str, Any]) -> tuple[str, Tie] | None:
     """The part of the model (``lm``) whose ``_conf`` has the option of a tie, and the tie."""
     for part, choices in MODELS.items():
-        model = choices.get(config.get(part) or "")
+        model = choices.get(config.get(part, ""))
         if model and model.tie:
             return part, model.tie
     # An option of the whole model; off or on, only a model that can tie has it.
-    if MT_TIE.option in (config.get("model_conf") or {}):
+    if MT_TIE.option in mapping_in(config, "model_conf"):
         return "model", MT_TIE
     return None

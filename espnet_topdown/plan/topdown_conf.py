@@ -64,6 +64,7 @@ class TopdownConf:
         faults += _kind_faults(values)
         check.refuse(faults, "topdown_conf has faults")
         for key in ("keep", "draw"):
+            # A single name may stand without a list.
             if isinstance(values.get(key), str):
                 values[key] = [values[key]]
         return cls(**{**values, "kind": kind_of(values)})
