@@ -25,6 +25,7 @@ def align(ref: Sequence[str], hyp: Sequence[str]) -> str:
     costs = _costs(ref, hyp).tolist()
     i, j = len(ref), len(hyp)
     steps = []
+    # Backwards; the order of the branches is sclite's preference among equal costs.
     while i and j:
         is_same = ref[i - 1] == hyp[j - 1]
         diagonal = costs[i - 1][j - 1] + (0 if is_same else SUBSTITUTION)

@@ -89,6 +89,7 @@ def _follow(items: Items, row: list[Cell], hyp: Sequence[str]) -> list[Cell]:
     for item in items:
         if item == EMPTY:
             continue
+        # `row`: what it costs to have heard each beginning of `hyp` by now.
         if isinstance(item, str):
             row = _after_word(item, row, hyp)
             continue

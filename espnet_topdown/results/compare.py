@@ -12,7 +12,7 @@ import numpy as np
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import significance
 from espnet_topdown.results.kept_counts import Decoded
-from espnet_topdown.results.rows import PhaseResult, bases
+from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import Key, Score
 
 # Fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails.
@@ -98,7 +98,6 @@ def compare_sets(
     decoded: Sequence[Mapping[Key, Decoded]],
     *,
     selected_on: Collection[str] = (),
-    resamples: int = significance.RESAMPLES,
 ) -> list[SetComparison]:
     """Compare all rows on every set that any was decoded on, by words, characters and tokens.
 
@@ -107,7 +106,6 @@ def compare_sets(
             one another.
         decoded: for each row what `kept_counts.Reader` gives.
         selected_on: names of the sets that selected epochs and phases, on which nothing is tested.
-        resamples: of the bootstrap.
 
     Raises:
         TopdownError: two phases were scored on different utterances or references.
@@ -119,9 +117,7 @@ def compare_sets(
         # ESPnet decodes the valid set under org/.
         selects = key[1].startswith("org/") or key[1] in selected_on
         is_small = _is_small(key, decoded)
-        comparisons.append(
-            _compare(key, rows, of_rows, resamples, selects=selects, is_small=is_small)
-        )
+        comparisons.append(_compare(key, rows, of_rows, selects=selects, is_small=is_small))
     return _with_holm(comparisons)
 
 
@@ -138,7 +134,6 @@ def _compare(
     key: Key,
     rows: Sequence[PhaseResult],
     decoded: Mapping[int, Decoded],
-    resamples: int,
     *,
     selects: bool,
     is_small: bool,
@@ -148,19 +143,24 @@ def _compare(
     scores = {place: one.score for place, one in decoded.items()}
     example = _same_reference(dataset, rows, scores)
     units = _units(example)
+    # Without bases there are no differences, and so neither intervals nor tests.
     base_of = {} if is_small else _decoded_bases(rows, scores)
     groups = _groups(rows, scores)
     columns = _columns(scores, base_of, groups, example)
-    changes = _changes(columns, example, units, resamples)
+    changes = _changes(columns, example, units)
     tests = {}
     for place, base in base_of.items():
         # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
         if rows[place].best and metric == "wer" and not selects:
             tests[place] = _mapsswe(decoded[base], decoded[place])
-    cells = [
-        Cell(score=scores.get(place), change=changes.get((place,)), test=tests.get(place))
-        for place in range(len(rows))
-    ]
+    cells = []
+    for place in range(len(rows)):
+        cell = Cell(
+            score=scores.get(place),
+            change=changes.get((place,)),
+            test=tests.get(place),
+        )
+        cells.append(cell)
     return SetComparison(
         inference=inference,
         dataset=dataset,
@@ -181,6 +181,7 @@ def _same_reference(
     first = next(iter(scores))
     expected = scores[first].reference.by_name
     for place, score in scores.items():
+        # Nearly always: a reader shares one reference among all that have the same file.
         if score.reference is scores[first].reference:
             continue
         text = score.reference.by_name
@@ -200,10 +201,11 @@ def _same_reference(
 def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> dict[int, int]:
     """Place -> that of its phase 0, for every phase that was decoded as its phase 0 was."""
     base_of = {}
-    for place, base in enumerate(bases(rows)):
-        if base is None or base == place:
-            continue
-        if place in scores and base in scores:
+    base = None
+    for place, row in enumerate(rows):
+        if row.is_base:
+            base = place
+        elif base is not None and base in scores and place in scores:
             base_of[place] = base
     return base_of
 
@@ -235,14 +237,14 @@ def _units(score: Score) -> tuple[str, ...]:
 
 
 def _changes(
-    columns: Mapping[Places, np.ndarray], example: Score, units: Sequence[str], resamples: int
+    columns: Mapping[Places, np.ndarray], example: Score, units: Sequence[str]
 ) -> dict[Places, Change]:
     """Mean differences with their intervals; of two units, from the lower to the upper end."""
     if not columns:
         return {}
     words = example.words_each.astype(float)
     stacked = np.column_stack(list(columns.values()))
-    every = intervals_of(stacked, example, units, resamples=resamples)
+    every = intervals_of(stacked, example, units)
     changes = {}
     for (places, differences), interval in zip(columns.items(), every, strict=True):
         points = float(100 * differences.sum() / words.sum())
@@ -251,19 +253,12 @@ def _changes(
 
 
 def intervals_of(
-    columns: np.ndarray,
-    example: Score,
-    units: Sequence[str],
-    *,
-    resamples: int = significance.RESAMPLES,
+    columns: np.ndarray, example: Score, units: Sequence[str]
 ) -> list[tuple[float, float]]:
     """95 % intervals of (utterances, columns); of two units, from the lower to the upper end."""
     words = example.words_each.astype(float)
     names = {"utterances": example.reference.names, "speakers": example.reference.speakers}
-    by_unit = [
-        significance.bootstrap_intervals(columns, words, names[unit], resamples=resamples)
-        for unit in units
-    ]
+    by_unit = [significance.bootstrap_intervals(columns, words, names[unit]) for unit in units]
     intervals = []
     for of_column in zip(*by_unit, strict=True):
         lows, highs = zip(*of_column, strict=True)
@@ -280,6 +275,7 @@ def _groups(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> list[Pl
     groups = []
     for places in alike.values():
         seeds = {rows[place].seed for place in places}
+        # Under one seed it is one run, which two cascades may share.
         if len(seeds) > 1:
             groups.append(tuple(places))
     return groups
@@ -313,6 +309,7 @@ def _with_holm(comparisons: Sequence[SetComparison]) -> list[SetComparison]:
     """The same with every p value corrected for the number of p values in all sets."""
     cells = [cell for comparison in comparisons for cell in comparison.cells]
     values = [cell.test.p if cell.test else None for cell in cells]
+    # Given back in the order in which they were taken.
     corrected = iter(significance.holm(values))
     results = []
     for comparison in comparisons:

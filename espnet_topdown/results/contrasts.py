@@ -11,8 +11,8 @@ import numpy as np
 
 from espnet_topdown.results.compare import SetComparison, intervals_of
 from espnet_topdown.results.questions import Runs, best_phase, of_one_seed
-from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.tables import COUNTS, log_digits
+from espnet_topdown.results.rows import PhaseResult, texts_of
+from espnet_topdown.results.tables import COUNTS, interval_text, log_digits
 from espnet_topdown.table import Table
 
 NOTE = (
@@ -55,6 +55,7 @@ def of_controls(parts: Sequence[Part]) -> list[Asked]:
     for part in parts:
         prefix = f"{part.name}: " if part.name else ""
         for question, pair in of_one_seed(part.runs).items():
+            # Of a single seed an arm is a single run.
             (first,), (second,) = pair.first, pair.second
             asked.append(Asked(prefix + question, part.place(first), part.place(second)))
     return asked
@@ -80,6 +81,7 @@ def of_cascades(parts: Sequence[Part]) -> list[Asked]:
 def _of_one_base(parts: Sequence[Part]) -> Iterator[tuple[Part, Part]]:
     for number, one in enumerate(parts):
         for other in parts[number + 1 :]:
+            # Their phase 0 is one row of the page.
             if one.places[0] == other.places[0]:
                 yield one, other
 
@@ -107,7 +109,7 @@ def error_table(
     intervals = intervals_of(np.column_stack(columns), example, compared.units)
     err = COUNTS.index("Err")
     body = []
-    for (each, first, second), (low, high) in zip(known, intervals, strict=True):
+    for (each, first, second), interval in zip(known, intervals, strict=True):
         row = (
             each.question,
             rows[each.first].name,
@@ -115,7 +117,7 @@ def error_table(
             first.columns()[err],
             second.columns()[err],
             f"{first.err_rate - second.err_rate:+.2f}",
-            f"{low:+.2f} to {high:+.2f}",
+            interval_text(interval),
         )
         body.append(row)
     header = ("question", "first", "second", "first's Err", "second's Err", "difference")
@@ -129,13 +131,14 @@ def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult])
     asked = [each for each in asked if rows[each.first].dev_set == rows[each.second].dev_set]
     if not asked:
         return None
-    pairs = [(rows[each.first], rows[each.second]) for each in asked]
-    texts = list(
-        dict.fromkeys(text for pair in pairs for row in pair for text in row.perplexity or ())
-    )
-    small = {text for pair in pairs for row in pair for text in row.small_texts}
+    places = [place for each in asked for place in (each.first, each.second)]
+    compared = [rows[place] for place in places]
+    texts = texts_of(compared)
+    # A text with few tokens has its values told, and no difference of them.
+    small = set().union(*(row.small_texts for row in compared))
     body = []
-    for each, (first, second) in zip(asked, pairs, strict=True):
+    for each in asked:
+        first, second = rows[each.first], rows[each.second]
         cells = [
             each.question,
             first.name,
@@ -144,7 +147,9 @@ def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult])
             log_digits(second.dev),
         ]
         for text in texts:
-            both, difference = _perplexities(first.perplexity_on(text), second.perplexity_on(text))
+            both, difference = _perplexities(
+                first.perplexity.get(text), second.perplexity.get(text)
+            )
             cells += [both] if text in small else [both, difference]
         body.append(cells)
     header = ["question", "first", "second", "first's dev", "second's dev"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from espnet_topdown.results.rows import PhaseResult, bases
+from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import Key
 
 Scored = TypeVar("Scored")
@@ -31,6 +31,8 @@ def matched(
     """
     names: dict[str, str] = {}
     renamed = []
+    of_bases: dict[Key, None] = {}
+    of_phases: dict[Key, None] = {}
     for row, sets in zip(rows, decoded, strict=True):
         own: dict[Key, Scored] = {}
         for (inference, dataset, metric), scored in sets.items():
@@ -38,9 +40,8 @@ def matched(
             name = names.setdefault(_by_file(inference, row.directory), inference)
             own.setdefault((name, dataset, metric), scored)
         renamed.append(own)
-    are_bases = [base == place for place, base in enumerate(bases(rows))]
-    of_bases = _keys(renamed, are_bases)
-    of_phases = _keys(renamed, [not is_base for is_base in are_bases])
+        keys = of_bases if row.is_base else of_phases
+        keys.update(dict.fromkeys(own))
     notes = [_note(key, "phase 0") for key in of_phases if key not in of_bases]
     phases_have = {(dataset, metric) for _, dataset, metric in of_phases}
     left_out = []
@@ -59,14 +60,6 @@ def _by_file(inference: str, directory: Path) -> str:
         return inference
     file = (directory / f"{parts[2]}.pth").resolve()
     return f"{parts[1]}{file.stem}"
-
-
-def _keys(decoded: Sequence[Mapping[Key, Scored]], chosen: Sequence[bool]) -> dict[Key, None]:
-    keys: dict[Key, None] = {}
-    for sets, is_chosen in zip(decoded, chosen, strict=True):
-        if is_chosen:
-            keys |= dict.fromkeys(sets)
-    return keys
 
 
 def _note(key: Key, who: str) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from espnet_topdown.experiment.quality import sign
 from espnet_topdown.results.rows import PhaseResult
 
 
@@ -20,12 +21,11 @@ class Effort:
 
 def epochs_to(phase: PhaseResult, best: float, share: float = 1.0) -> int | None:
     """The first epoch with at least `share` of `best` on dev; None where there is none."""
-    is_max = phase.dev_name.endswith("max")
-    enough = best * share if is_max else best / share
+    way = sign(phase.dev_name)
+    # More of a loss than the best is worse: of that, a share is a larger value.
+    enough = best * share if way > 0 else best / share
     for epoch, value in enumerate(phase.curve, 1):
-        if value is None:
-            continue
-        if (value >= enough) if is_max else (value <= enough):
+        if value is not None and way * value >= way * enough:
             return epoch
     return None
 

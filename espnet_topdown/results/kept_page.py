@@ -45,6 +45,7 @@ def read(directory: Path, made_of: str, written: Sequence[str]) -> Page | None:
         made_of: what it must be made of.
         written: names of the files that were written with it.
     """
+    # A file that somebody removed is to come back.
     if not all((directory / name).exists() for name in written):
         return None
     try:

@@ -1,15 +1,15 @@
-"""Pages of result tables: an experiment, a cascade phase by phase, two experiments side by side.
+"""Pages of result tables: a cascade phase by phase, two experiments side by side.
 
 Scores are read here. Comparing is left to `espnet_topdown.results.compare`, single tables to
-`espnet_topdown.results.tables`.
+`espnet_topdown.results.tables`, one experiment to `espnet_topdown.results.experiment_page`.
 """
 
+import contextlib
 import errno
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +18,29 @@ from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.paths import is_cascade
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.phase_dir import START
 from espnet_topdown.files import replacing, write_json, write_text
 from espnet_topdown.plan.kinds import BASE_KIND
-from espnet_topdown.results import contrasts, kept_page, plots, report, significance
+from espnet_topdown.results import contrasts, kept_page, plots, report
 from espnet_topdown.results.compare import SetComparison, compare_sets
 from espnet_topdown.results.contrasts import Part
 from espnet_topdown.results.decodings import matched
+from espnet_topdown.results.experiment_page import experiment_results
 from espnet_topdown.results.kept_counts import Reader
 from espnet_topdown.results.kept_page import fingerprint
+from espnet_topdown.results.page_data import phase_data, set_data
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult, phase_results
-from espnet_topdown.results.scoring import METRICS, Key
+from espnet_topdown.results.scoring import Key
 from espnet_topdown.results.tables import (
-    COUNTS,
     overview_tables,
     pair_table,
-    phase_data,
     phases_table,
     seeds_table,
-    set_data,
     set_table,
 )
 from espnet_topdown.table import Page, Table, counted
-from espnet_topdown.versions import versions
 
 # Of a reader who may not write, or of a file system that nobody may write to.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -65,19 +63,18 @@ def results_of(
         TopdownError: cascades and experiments mixed, more than two experiments, one given twice, or
             a bad score.
     """
-    are_cascades = [is_cascade(directory) for directory in directories]
-    is_mixed = any(are_cascades) and not all(are_cascades)
-    if is_mixed or (len(directories) > 2 and not all(are_cascades)):
+    are_cascades = {is_cascade(directory) for directory in directories}
+    if len(are_cascades) > 1 or (are_cascades == {False} and len(directories) > 2):
         raise TopdownError("results takes cascades only, one experiment, or two experiments")
     if len({directory.resolve() for directory in directories}) < len(directories):
         asked = ", ".join(map(str, directories))
         raise TopdownError(f"results compares different directories, and {asked} names one twice")
-    if all(are_cascades):
+    if are_cascades == {True}:
         return _cascade_results(directories, Reader(case_sensitive), output)
     if len(directories) == 2:
         page = compare(*directories, case_sensitive=case_sensitive)
         if output is not None:
-            _write(output, page)
+            _write(output, page, Pictures())
         return page
     text = experiment_results(directories[0], case_sensitive=case_sensitive)
     if output is not None:
@@ -91,7 +88,8 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     facts = facts_of(cascades)
     unfinished = unfinished_of(cascades)
     single = len(cascades) == 1
-    place = output or (directories[0] if single else None)
+    # Several cascades have no place that is theirs.
+    place = directories[0] if output is None and single else output
     made_of = fingerprint(rows, reader, facts, unfinished)
     if place is not None:
         kept = kept_page.read(place, made_of, WRITTEN if single else WRITTEN[:2])
@@ -107,20 +105,26 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     page = cascade_page(rows, sets, parts=parts, unfinished=unfinished, facts=dated, notes=notes)
     if place is None:
         return page
-    try:
+    with _told_where_not_ours(place):
         if single:
             layers = list(cascades[0].facts.parameters.items())
-            write_cascade(place, rows, sets, layers, page=page)
+            write_cascade(place, rows, sets, layers, page)
         else:
             _write(place, page, _pictures(rows, sets))
         kept_page.keep(place, made_of, page)
+    return page
+
+
+@contextlib.contextmanager
+def _told_where_not_ours(place: Path) -> Iterator[None]:
+    """Who may only read still sees what came out, and is told that it was not written."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in _NOT_OURS:
             raise
-        # Who may only read still sees what came out.
         where = f"{place}: {error.strerror}"
         print(f"note: {where}; RESULTS.md and the pictures were not written", file=sys.stderr)
-    return page
 
 
 def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Part]]:
@@ -138,10 +142,10 @@ def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Part]
         base_place = len(rows)
         for cascade in of_base:
             phases = phase_results(cascade)
-            name = names.get(cascade.paths.directory, "")
+            name = names[cascade.paths.directory]
             if cascade is of_base[0]:
-                alone = len(by_base) == 1
-                rows.append(phases[0] if alone else _renamed(phases[0], name))
+                # The only phase 0 of a page is everybody's.
+                rows.append(_renamed(phases[0], name if len(by_base) > 1 else ""))
             places = (base_place, *range(len(rows), len(rows) + len(phases) - 1))
             rows += [_renamed(phase, name) for phase in phases[1:]]
             runs = Runs(cascade.base.seed, cascade.criterion.name, tuple(phases))
@@ -150,18 +154,22 @@ def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Part]
 
 
 def _names(cascades: Sequence[Cascade]) -> dict[Path, str]:
-    """Directory -> what its cascade is called on a page of several."""
+    """Directory -> what its cascade is called on a page of several; "" on one of its own."""
     directories = [cascade.paths.directory for cascade in cascades]
     if len(directories) == 1:
-        return {}
+        return {directories[0]: ""}
     names = [directory.resolve().name for directory in directories]
     if len(set(names)) < len(names):
         names = [str(directory) for directory in directories]
     return dict(zip(directories, names, strict=True))
 
 
-def _renamed(row: PhaseResult, name: str) -> PhaseResult:
-    return replace(row, name=f"{name}/{row.name}") if name else row
+def _renamed(row: PhaseResult, cascade: str) -> PhaseResult:
+    return replace(row, name=_full_name(cascade, row.name))
+
+
+def _full_name(cascade: str, phase: str) -> str:
+    return f"{cascade}/{phase}" if cascade else phase
 
 
 def facts_of(cascades: Sequence[Cascade]) -> list[str]:
@@ -206,9 +214,8 @@ def unfinished_of(cascades: Sequence[Cascade]) -> list[str]:
             why = _fate(attempts.get(phase.name))
             if phase.name in skipped:
                 why = "skipped by the stopping rule"
-            cascade_name = names.get(cascade.paths.directory)
-            prefix = f"{cascade_name}/" if cascade_name else ""
-            unfinished.append(f"{prefix}{phase.name} ({why})")
+            name = _full_name(names[cascade.paths.directory], phase.name)
+            unfinished.append(f"{name} ({why})")
     return unfinished
 
 
@@ -219,61 +226,6 @@ def _fate(attempt: Mapping[str, Any] | None) -> str:
     return str(attempt.get("outcome") or "interrupted")
 
 
-def experiment_results(exp: Path, *, case_sensitive: bool = False) -> str:
-    """RESULTS.md of one experiment, in the layout of ESPnet2's show_asr_result.sh (202301).
-
-    Args:
-        exp: an experiment directory that ESPnet2 or this package decoded and scored.
-        case_sensitive: sclite's ``-s``.
-
-    Raises:
-        TopdownError: `exp` is no directory, has no score, or a score file is bad.
-    """
-    decoded = Reader(case_sensitive).decoded(exp)
-    if not decoded:
-        raise TopdownError(
-            f"{exp}: no <inference>/<set>/score_wer here; decode and score first (stages 12 and 13)"
-        )
-    # heading -> metric -> lines; ESPnet2 gives the valid set a heading of its own.
-    sections: dict[str, dict[str, list[str]]] = {}
-    for (inference, dataset, metric), one in decoded.items():
-        is_valid = dataset.startswith("org/")
-        heading = f"{exp}/{inference}" if is_valid else str(exp)
-        name = dataset if is_valid else f"{inference}/{dataset}"
-        lines = sections.setdefault(heading, {}).setdefault(metric, [])
-        lines.append(_markdown_line(name, *one.score.columns()))
-    text = ["<!-- Generated by espnet_topdown.results.pages -->", "# RESULTS", "## Environments"]
-    text += [*_environment(), ""]
-    for heading in sorted(sections):
-        text.append(f"## {heading}")
-        for metric in METRICS:
-            if metric not in sections[heading]:
-                continue
-            header = _markdown_line("dataset", *COUNTS)
-            rule = "|---" * (1 + len(COUNTS)) + "|"
-            text += [f"### {metric.upper()}", "", header, rule, *sections[heading][metric], ""]
-    return "\n".join(text)
-
-
-def _markdown_line(*cells: str) -> str:
-    return f"|{'|'.join(cells)}|"
-
-
-def _environment() -> Iterable[str]:
-    yield f"- date: `{time.strftime('%a %b %e %H:%M:%S %Z %Y')}`"
-    yield f"- python version: `{' '.join(sys.version.split())}`"
-    for label, version in zip(("espnet", "pytorch"), versions().values(), strict=True):
-        yield f"- {label} version: `{label} {version}`"
-    command = ["git", "log", "-1", "--format=%H%n%cd"]
-    try:
-        git = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        # Not in a git repository, or one without a commit.
-        return
-    commit, date = git.stdout.splitlines()
-    yield f"- Git hash: `{commit}`\n  - Commit date: `{date}`"
-
-
 def cascade_page(
     rows: Sequence[PhaseResult],
     sets: Sequence[SetComparison],
@@ -281,7 +233,6 @@ def cascade_page(
     parts: Sequence[Part] = (),
     unfinished: Sequence[str] = (),
     facts: Sequence[str] = (),
-    resamples: int = significance.RESAMPLES,
     notes: Sequence[str] = (),
 ) -> Page:
     """The phases of a cascade, on each decoded set their errors against phase 0, and contrasts.
@@ -294,13 +245,12 @@ def cascade_page(
         unfinished: what the plans ask for and is not there.
         facts: names, plans, versions and date.
         notes: on decodings that are missing.
-        resamples: those of the bootstrap of `sets`.
     """
     phases = phases_table(rows, decoded=bool(sets), unfinished=unfinished)
     tables = [replace(phases, notes=[*phases.notes, *notes]), *overview_tables(rows, sets)]
-    tables += [set_table(rows, compared, resamples) for compared in sets]
+    tables += [set_table(rows, compared) for compared in sets]
     tables += [seeds_table(compared) for compared in sets if compared.groups]
-    tables += _contrast_tables(rows, sets, parts)
+    tables += filter(None, _contrast_tables(rows, sets, parts))
     data = {
         "facts": list(facts),
         "unfinished": list(unfinished),
@@ -312,19 +262,16 @@ def cascade_page(
 
 def _contrast_tables(
     rows: Sequence[PhaseResult], sets: Sequence[SetComparison], parts: Sequence[Part]
-) -> Iterable[Table]:
+) -> Iterable[Table | None]:
     asked_of = {
         "Cascade against cascade": contrasts.of_cascades(parts),
         "Phases against their controls": contrasts.of_controls(parts),
     }
     for heading, asked in asked_of.items():
-        tables = [
-            contrasts.error_table(heading, asked, rows, compared)
-            for compared in sets
-            if compared.metric == "wer"
-        ]
-        tables.append(contrasts.dev_table(heading, asked, rows))
-        yield from (table for table in tables if table is not None)
+        for compared in sets:
+            if compared.metric == "wer":
+                yield contrasts.error_table(heading, asked, rows, compared)
+        yield contrasts.dev_table(heading, asked, rows)
 
 
 def write_cascade(
@@ -332,9 +279,8 @@ def write_cascade(
     rows: Sequence[PhaseResult],
     sets: Sequence[SetComparison],
     layers: Sequence[tuple[str, int]],
-    notes: Sequence[str] = (),
-    page: Page | None = None,
-) -> Page:
+    page: Page,
+) -> None:
     """Write RESULTS.md, results.json, report.html and images/, each file whole or not at all.
 
     Args:
@@ -342,26 +288,20 @@ def write_cascade(
         rows: phases in their order.
         sets: what `compare_sets` made of them.
         layers: (layer name, parameters), from the bottom to the top.
-        notes: on decodings that are missing.
-        page: what `cascade_page` made of them; None: without facts and contrasts.
-
-    Returns:
-        the page.
+        page: what `cascade_page` made of them.
     """
-    page = page or cascade_page(rows, sets, notes=notes)
     pictures = _pictures(rows, sets)
     _write(directory, page, pictures)
     html = report.html(directory.resolve().name, rows, layers, page, pictures.png)
     write_text(directory / "report.html", html)
-    return page
 
 
 @dataclass(frozen=True)
 class Pictures:
     """The pictures of a page, by file name: for pages as PNG, for papers the same as PDF."""
 
-    png: Mapping[str, bytes]
-    pdf: Mapping[str, bytes]
+    png: Mapping[str, bytes] = field(default_factory=dict)
+    pdf: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def _pictures(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Pictures:
@@ -372,15 +312,12 @@ def _pictures(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Pic
     )
 
 
-def _write(directory: Path, page: Page, pictures: Pictures | None = None) -> None:
+def _write(directory: Path, page: Page, pictures: Pictures) -> None:
     """Write RESULTS.md, results.json and images/*.{png,pdf}."""
-    images = ""
-    if pictures is not None:
-        for name, content in {**pictures.png, **pictures.pdf}.items():
-            with replacing(directory / "images" / name) as temporary:
-                temporary.write_bytes(content)
-        for name in pictures.png:
-            images += f"\n![{plots.title(name)}](images/{name})\n"
+    for name, content in {**pictures.png, **pictures.pdf}.items():
+        with replacing(directory / "images" / name) as temporary:
+            temporary.write_bytes(content)
+    images = "".join(f"\n![{plots.title(name)}](images/{name})\n" for name in pictures.png)
     write_text(directory / "RESULTS.md", page.markdown() + images)
     write_json(directory / "results.json", page.data)
 
@@ -397,14 +334,16 @@ def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
     if not set(mine) & set(yours):
         raise TopdownError(
             f"{first} and {second} share no scored set (inference directory and data set); found"
-            f" {', '.join(mine) or 'none'} and {', '.join(yours) or 'none'}. Decode both with the"
-            " same configuration and --inference_tag (stages 12 and 13)"
+            f" {listed(mine)} and {listed(yours)}. Decode both with the same configuration and"
+            " --inference_tag (stages 12 and 13)"
         )
     rows = [_as_row(first, BASE_KIND), _as_row(second, "experiment")]
     compared = compare_sets(rows, decoded)
     shared = [one for one in compared if all(cell.score for cell in one.cells)]
-    names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
-    tables = [pair_table(names, one, significance.RESAMPLES) for one in shared]
+    names = first.name, second.name
+    if first.name == second.name:
+        names = str(first), str(second)
+    tables = [pair_table(names, one) for one in shared]
     data = {"sets": [set_data(rows, one) for one in shared]}
     return Page(f"{second} against {first}", tables, data)
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from espnet_topdown.experiment.quality import best_of, sign
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
 from espnet_topdown.results.compare import Cell, SetComparison
-from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.rows import PhaseResult, texts_of
 from espnet_topdown.results.tables import time_text
 
 if TYPE_CHECKING:
@@ -196,8 +197,8 @@ def _look(row: PhaseResult, before: int) -> dict[str, Any]:
 
 def _criterion(row: PhaseResult) -> str:
     """The dev criterion as an axis is labelled."""
-    name, _, mode = row.dev_name.rpartition(" ")
-    better = "higher" if mode == "max" else "lower"
+    name = row.dev_name.rpartition(" ")[0]
+    better = "higher" if sign(row.dev_name) > 0 else "lower"
     return f"{name} ({better} is better)"
 
 
@@ -205,8 +206,8 @@ def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
     """Limits that hold the best value of every curve, with room around them."""
     bests = []
     for row in rows:
-        best_of = max if row.dev_name.endswith("max") else min
-        bests.append(best_of(value for _, value in _points(row.curve)))
+        values = [value for _, value in _points(row.curve)]
+        bests.append(best_of(values, row.dev_name))
     low, high = min(bests), max(bests)
     # Where all are equal there is no spread to take the room from.
     room = 0.6 * (high - low) or 0.02 * abs(high) or 1.0
@@ -219,9 +220,8 @@ def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> 
     for compared in sets:
         if compared.metric == "wer":
             panels[f"WER %, {compared.dataset}"] = [Point.of(cell) for cell in compared.cells]
-    for text in dict.fromkeys(text for row in rows for text in row.perplexity or ()):
-        values = [(row.perplexity or {}).get(text) for row in rows]
-        points = [None if value is None else Point(value) for value in values]
+    for text in texts_of(rows):
+        points = [Point(row.perplexity[text]) if text in row.perplexity else None for row in rows]
         panels[f"perplexity, {text}"] = points
     return panels
 
@@ -340,7 +340,9 @@ def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
     """Share of frozen parameters and time of training, a bar a phase."""
     figure = _figure(1.2 + 0.36 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True)
-    longest = max(row.hours or 0 for row in rows)
+    # A base that was trained elsewhere may have no times.
+    hours = [row.hours or 0 for row in rows]
+    longest = max(hours)
     unit, scale = ("hours", 1) if longest >= 1 else ("minutes", 60)
     for y, row in enumerate(rows):
         kind = look(row.kind)
@@ -354,8 +356,8 @@ def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
         left.barh(y, share, **style)
         _annotate(left, share, y, f"{share:.0f}")
         time = "time unknown" if row.hours is None else time_text(row.hours)
-        right.barh(y, (row.hours or 0) * scale, **style)
-        _annotate(right, (row.hours or 0) * scale, y, f"{time}, {row.epochs} ep.")
+        right.barh(y, hours[y] * scale, **style)
+        _annotate(right, hours[y] * scale, y, f"{time}, {row.epochs} ep.")
     left.set_yticks(range(len(rows)), [_label(row) for row in rows])
     left.invert_yaxis()
     left.set_xlabel("parameters frozen, % (* selected on dev)")

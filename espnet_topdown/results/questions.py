@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from espnet_topdown.check import mapping_in
+from espnet_topdown.experiment.quality import sign
 from espnet_topdown.plan.kinds import (
     BASE_KIND,
     CANDIDATE,
@@ -51,8 +53,8 @@ class Runs:
         """
         if len({phase.dev_set for phase in phases}) != 1:
             return None
-        sign = 1 if self.dev_name.endswith("max") else -1
-        devs = [float("-inf") if phase.dev is None else sign * phase.dev for phase in phases]
+        way = sign(self.dev_name)
+        devs = [float("-inf") if phase.dev is None else way * phase.dev for phase in phases]
         return phases[devs.index(max(devs))]
 
 
@@ -85,13 +87,15 @@ def over_seeds(several: Sequence[Runs]) -> dict[str, list[Pair]]:
     pairs: dict[str, list[Pair]] = {}
     for runs in several:
         for question, first in _against_scratch(runs):
-            scratch = () if first is None else tuple(from_scratch(runs, reads=first.reads))
-            if first is not None and scratch:
-                pairs.setdefault(question, []).append(Pair(runs.seed, (first,), scratch))
-        for question, first, second in _between_phases(runs):
-            if first is None or second is None or _is_single_restart(question):
+            if first is None:
                 continue
-            pairs.setdefault(question, []).append(Pair(runs.seed, (first,), (second,)))
+            scratch = tuple(from_scratch(runs, reads=first.reads))
+            if scratch:
+                pairs.setdefault(question, []).append(Pair(runs.seed, (first,), scratch))
+        for question, pair in of_one_seed(runs).items():
+            # A single restart is one of the runs from scratch, which were asked about above.
+            if not question.endswith(_its(RESTART)):
+                pairs.setdefault(question, []).append(pair)
     return pairs
 
 
@@ -102,10 +106,6 @@ def of_one_seed(runs: Runs) -> dict[str, Pair]:
         if first is not None and second is not None:
             pairs[question] = Pair(runs.seed, (first,), (second,))
     return pairs
-
-
-def _is_single_restart(question: str) -> bool:
-    return question.endswith(_its(RESTART))
 
 
 def _its(kind: str) -> str:
@@ -122,8 +122,11 @@ def usual(runs: Runs) -> list[PhaseResult]:
 
     Neither a `variant` of a phase is among them nor a control with a name of its own.
     """
-    phases = [phase for phase in runs.phases if not _is_named_control(phase)]
-    return [phase for phase in phases if not variant(runs, phase)]
+    phases = []
+    for phase in runs.phases:
+        if not _is_named_control(phase) and not variant(runs, phase):
+            phases.append(phase)
+    return phases
 
 
 def _is_named_control(phase: PhaseResult) -> bool:
@@ -213,6 +216,7 @@ def variant(runs: Runs, phase: PhaseResult) -> str:
     if first is None or first.name == phase.name:
         return ""
     mine, theirs = _flat(_deciding(phase)), _flat(_deciding(first))
+    # Theirs first, so that names stand in one order, whichever phase gives an option.
     changed = [name for name in theirs | mine if mine.get(name) != theirs.get(name)]
     if not changed:
         # The same once more, under another seed.
@@ -224,8 +228,8 @@ def first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult | None:
     """The first top-down phase with the cut and data of the top-down `phase`; None for others."""
     if phase.kind != TOP_DOWN:
         return None
-    same_data = [other for other in of_kind(TOP_DOWN, runs.phases) if other.reads == phase.reads]
-    alike = [other for other in same_data if other.cut == phase.cut]
+    where = (phase.cut, phase.reads)
+    alike = [each for each in of_kind(TOP_DOWN, runs.phases) if (each.cut, each.reads) == where]
     return next(iter(_in_full(alike)), alike[0])
 
 
@@ -265,6 +269,7 @@ def _of_named_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
 
 def _of_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
     """The phase that a control answers, against it."""
+    # As the plan's expansion has named it: restart_phase1 answers phase1.
     answered = runs.named(phase.name.removeprefix(f"{phase.kind}_"))
     if answered is not None and _in_full([answered]):
         yield f"{titled(answered)} - {_its(phase.kind)}", answered, phase
@@ -296,7 +301,7 @@ def _deciding(phase: PhaseResult) -> dict[str, Any]:
 def _flat(deciding: Mapping[str, Any]) -> dict[str, Any]:
     """The same with training options beside the rest."""
     flat = {name: value for name, value in deciding.items() if name != "train"}
-    for name, value in (deciding.get("train") or {}).items():
+    for name, value in mapping_in(deciding, "train").items():
         # Options in groups, such as optim_conf, stand by their own names.
         flat |= value if isinstance(value, dict) else {name: value}
     return flat

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from espnet_topdown.plan.kinds import TOP_DOWN
+from espnet_topdown.plan.kinds import CANDIDATE, TOP_DOWN
 from espnet_topdown.results import plots
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.tables import log_digits
@@ -110,23 +110,25 @@ def _facts(facts: Sequence[str]) -> str:
 
 def verdict(rows: Sequence[PhaseResult]) -> str:
     """What dev decided, as a sentence."""
-    tried = [row for row in rows if not row.is_base and not row.is_control]
-    controls = [row for row in rows if row.is_control]
+    tried = [row for row in rows if row.role == CANDIDATE and not row.is_base]
+    controls = sum(row.is_control for row in rows)
     best = next((row for row in rows if row.best), None)
     if best is None or best.dev is None or not tried:
         return f"Phases finished: {len(tried)}; nothing is selected yet."
-    what = "top-down phase" if all(row.kind == TOP_DOWN for row in tried) else "phase"
-    trained = f"{counted(len(tried), what)}, {counted(len(controls), 'control')}"
+    what = "top-down phase" if {row.kind for row in tried} == {TOP_DOWN} else "phase"
+    trained = f"{counted(len(tried), what)}, {counted(controls, 'control')}"
     dev = f"{best.dev_name} {log_digits(best.dev)}"
     if best.is_base:
         return f"{trained}: none is better than phase 0 on dev ({dev})."
-    base = best.base_dev if best.dev_set else rows[0].dev
+    base = rows[0].dev
     if best.dev_set:
+        # Phase 0 was measured on that set once more.
+        base = best.base_dev
         dev += f" on {best.dev_set}"
     if base is not None:
         dev += f", phase 0 {log_digits(base)}"
-    where = f", cut {best.cut}" if best.cut else f", {best.kind}"
-    return f"{trained}: dev selects {best.name}{where} ({dev})."
+    where = f"cut {best.cut}" if best.cut else best.kind
+    return f"{trained}: dev selects {best.name}, {where} ({dev})."
 
 
 def _image(file: str, png: bytes) -> str:

@@ -1,7 +1,7 @@
 """The rows of tables and plots: each trained phase as its cascade's records have it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class PhaseResult:
         hours: wall time of its training; None where it was not recorded.
         directory: its experiment directory.
         curve: dev criterion of each epoch.
-        perplexity: test perplexity by data set (language models).
+        perplexity: test perplexity by text (language models).
         frozen: names of its frozen layers.
         loaded: names of the fresh layers that started from a pre-trained checkpoint.
         settings: what else makes phases of one kind and cut the same experiment under another seed
@@ -70,7 +70,7 @@ class PhaseResult:
     hours: float | None
     directory: Path
     curve: tuple[float | None, ...] = ()
-    perplexity: Mapping[str, float] | None = None
+    perplexity: Mapping[str, float] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
     loaded: tuple[str, ...] = ()
     settings: str = ""
@@ -96,20 +96,24 @@ class PhaseResult:
         """Whether it is compared with a candidate, and never accepted or best."""
         return self.role == CONTROL
 
-    def perplexity_on(self, text: str) -> float | None:
-        """Its perplexity on a text; None where that was not measured."""
-        return (self.perplexity or {}).get(text)
 
-
-def bases(rows: Sequence[PhaseResult]) -> list[int | None]:
-    """For each row the place of its phase 0, the last one up to it; None for rows before any."""
-    places: list[int | None] = []
+def bases(rows: Iterable[PhaseResult]) -> list[PhaseResult | None]:
+    """For each row its phase 0, the last one up to it; None for rows before any."""
+    found: list[PhaseResult | None] = []
     last = None
-    for place, row in enumerate(rows):
+    for row in rows:
         if row.is_base:
-            last = place
-        places.append(last)
-    return places
+            last = row
+        found.append(last)
+    return found
+
+
+def texts_of(rows: Iterable[PhaseResult]) -> list[str]:
+    """The texts that any row has a perplexity on, in the order in which they come."""
+    texts: dict[str, None] = {}
+    for row in rows:
+        texts |= dict.fromkeys(row.perplexity)
+    return list(texts)
 
 
 def phase_results(cascade: Cascade) -> list[PhaseResult]:

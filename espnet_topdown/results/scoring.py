@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, some_of
 from espnet_topdown.files import write_text
 from espnet_topdown.results.alignment import align, is_tie, middle
 from espnet_topdown.results.alternatives import chosen
@@ -216,7 +216,7 @@ def _count(ref: Transcript, hyp: Transcript) -> tuple[int, int, int, bool, int]:
 
 def read_references(ref: Path, *, case_sensitive: bool = False) -> dict[str, Transcript]:
     """The transcripts of a reference by utterance; those of words may have alternatives."""
-    # Characters and subwords are no words that have alternatives, whatever they look like.
+    # Characters and subwords have no alternatives, whatever they look like.
     is_of_words = ref.parent.name not in ("score_cer", "score_ter")
     return read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
 
@@ -250,10 +250,10 @@ def read_pairs(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> list[Pa
 def _check_complete(path: Path, names: Set[str], other: Path, expected: Set[str]) -> None:
     missing = sorted(expected - names)
     if missing:
-        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise TopdownError(
-            f"{path}: {len(missing)} of the utterances in {other} are missing here ({some}); both"
-            " files need the same utterances: decode and score again (stages 12 and 13)"
+            f"{path}: {len(missing)} of the utterances in {other} are missing here"
+            f" ({some_of(missing, 3)}); both files need the same utterances: decode and score again"
+            " (stages 12 and 13)"
         )
 
 
@@ -298,6 +298,7 @@ def write_result(score_dir: Path, *, case_sensitive: bool = False) -> Score:
     for pair in pairs:
         by_speaker.setdefault(pair[0].speaker, []).append(pair)
     rows = {speaker: score(spoken) for speaker, spoken in by_speaker.items()}
+    # ESPnet2's show_asr_result.sh looks for a line of this name.
     rows["Sum/Avg"] = total
     width = max(map(len, rows))
     lines = [f"| {'SPKR':<{width}} | # Snt  # Wrd |  Corr    Sub    Del    Ins    Err  S.Err |"]
@@ -309,10 +310,9 @@ def write_result(score_dir: Path, *, case_sensitive: bool = False) -> Score:
     notes = [f"Case {case}; {total.ties} alignment ties, settled as sclite does."]
     braces = _literal_braces(pairs)
     if braces:
-        some = ", ".join(braces[:3]) + (", ..." if len(braces) > 3 else "")
         notes.append(
             f"Utterances with braces that are taken literally, where sclite would look for"
-            f" alternatives or fail: {len(braces)} ({some})."
+            f" alternatives or fail: {len(braces)} ({some_of(braces, 3)})."
         )
         logging.warning("%s: %s", score_dir, notes[-1])
     write_text(score_dir / "result.txt", "\n".join([*lines, "", *notes, ""]))

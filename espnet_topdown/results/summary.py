@@ -9,7 +9,7 @@ from typing import Any
 
 from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, RESTART
 from espnet_topdown.plan.layers import layer_span
-from espnet_topdown.table import Table, counted
+from espnet_topdown.table import Table, counted, shown
 
 Row = Mapping[str, Any]
 
@@ -23,12 +23,12 @@ def summary(data: Mapping[str, Any]) -> Table:
     phases = data["phases"]
     sets = [one for one in data["sets"] if one["metric"] == "wer"]
     texts = list(dict.fromkeys(text for row in phases for text in row["perplexity"]))
-    header = ["model", "what it is", *map(_error_title, sets)]
+    header = ["model", "what it is", *(f"words wrong, {one['dataset']}" for one in sets)]
     header += [*(f"perplexity, {text}" for text in texts), "chosen by dev"]
     lines = []
     for place, row in enumerate(phases):
         errors = [_error(one["cells"][place]["score"]) for one in sets]
-        perplexities = [_perplexity(row["perplexity"].get(text)) for text in texts]
+        perplexities = [shown(row["perplexity"].get(text), ".2f") for text in texts]
         chosen = "chosen" if row["best"] else ""
         lines.append((row["name"], _what(row), *errors, *perplexities, chosen))
     return Table("In short", header, lines, list(_notes(phases, sets)))
@@ -46,16 +46,8 @@ def _what(row: Row) -> str:
     return f"control: {what}" if row["role"] == CONTROL else what
 
 
-def _error_title(one: Row) -> str:
-    return f"words wrong, {one['dataset']}"
-
-
 def _error(score: Row | None) -> str:
     return "-" if score is None else f"{score['err_rate']:.1f} %"
-
-
-def _perplexity(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _notes(phases: Sequence[Row], sets: Sequence[Row]) -> Iterator[str]:

@@ -4,36 +4,23 @@ Numbers come from `espnet_topdown.results.compare`; what is put on one page is d
 `espnet_topdown.results.pages`.
 """
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from espnet_topdown.errors import listed
 from espnet_topdown.plan.kinds import PLAIN, USUAL_CONTROLS
 from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.results.compare import FEWEST, Cell, Change, SetComparison
 from espnet_topdown.results.effort import Effort, effort_to
-from espnet_topdown.results.rows import PhaseResult, bases
-from espnet_topdown.results.scoring import Score
-from espnet_topdown.table import Table, counted
+from espnet_topdown.results.rows import PhaseResult, bases, texts_of
+from espnet_topdown.results.significance import RESAMPLES
+from espnet_topdown.table import Table, counted, shown
 
 COUNTS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
 UNITS = {"wer": "word", "cer": "character", "ter": "token"}
+# Of a set, in units of the metric, below which a note says how little its numbers show.
 FEW = {"wer": 1000, "cer": 5000, "ter": 2000}
 # Segments of MAPSSWE, below which its normal tail finds too many differences.
 FEW_SEGMENTS = 50
-TOTALS = (
-    "sentences",
-    "words",
-    "correct",
-    "substitutions",
-    "deletions",
-    "insertions",
-    "errors",
-    "sentence_errors",
-    "ties",
-    "err_rate",
-)
 
 
 def phases_table(
@@ -46,45 +33,47 @@ def phases_table(
         decoded: whether error rates follow.
         unfinished: what the plan asks for and is not there, each with the reason.
     """
-    texts = list(dict.fromkeys(text for row in rows for text in row.perplexity or ()))
-    reads = ["reads"] if any(row.reads for row in rows) else []
-    rates = ["kept_lr"] if shows_kept_lr(rows) else []
-    header = ["phase", "kind", "cut", *rates, *reads, "frozen", "dev", "accepted", "best", "seed"]
-    header += ["epochs", "time", "to phase 0's best", *(f"ppl {text}" for text in texts)]
+    texts = texts_of(rows)
+    columns = dict(PHASE_COLUMNS)
+    if not shows_kept_lr(rows):
+        del columns["kept_lr"]
+    if not any(row.reads for row in rows):
+        del columns["reads"]
     body = []
     for row, base in zip(rows, bases(rows), strict=True):
-        perplexity = row.perplexity or {}
-        cells = [_number(perplexity.get(text), ".2f") for text in texts]
-        effort = effort_to(row, None if base is None else rows[base])
-        own = _phase_cells(row)
-        names = len(_names(row))
-        told = [row.kept_lr or "-" for _ in rates] + [row.reads or "-" for _ in reads]
-        body.append((*own[:names], *told, *own[names:], _effort(effort), *cells))
-    criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
-    notes = [f"dev: {criteria}. It alone decides what is accepted and best, never a test set."]
-    notes += _dev_set_notes(rows)
-    notes += _control_notes(rows)
-    if any(
-        not row.is_base and base is not None for row, base in zip(rows, bases(rows), strict=True)
-    ):
-        notes.append(
-            "To phase 0's best: epochs, and their share of the time, until dev was as good as the"
-            " best of phase 0; - where it never was."
-        )
-    if rates:
-        notes.append("kept_lr: factor on the learning rate of the kept layers; 0 is frozen.")
-    if len({row.parameters for row in rows}) > 1:
-        notes.append(
-            "The models differ in size (untied weights, or another vocabulary): their results are"
-            " not those of equal models."
-        )
+        cells = [cell(row) for cell in columns.values()]
+        perplexities = [shown(row.perplexity.get(text), ".2f") for text in texts]
+        body.append((*cells, _effort(effort_to(row, base)), *perplexities))
+    notes = [*_phase_notes(rows)]
     if unfinished:
         notes.append(f"Not finished: {', '.join(unfinished)}.")
     notes += _stop_notes(rows)
     notes += _loaded_notes(rows)
     if not decoded and not texts:
         notes.append("No phase was decoded, so there are no error rates.")
+    header = [*columns, "to phase 0's best", *(f"ppl {text}" for text in texts)]
     return Table("Phases", header, body, notes)
+
+
+def _phase_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
+    """What the columns of the table of phases mean."""
+    criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
+    yield f"dev: {criteria}. It alone decides what is accepted and best, never a test set."
+    yield from _dev_set_notes(rows)
+    yield from _control_notes(rows)
+    # Of a phase 0, the base is the row itself.
+    if any(base not in (None, row) for row, base in zip(rows, bases(rows), strict=True)):
+        yield (
+            "To phase 0's best: epochs, and their share of the time, until dev was as good as the"
+            " best of phase 0; - where it never was."
+        )
+    if shows_kept_lr(rows):
+        yield "kept_lr: factor on the learning rate of the kept layers; 0 is frozen."
+    if len({row.parameters for row in rows}) > 1:
+        yield (
+            "The models differ in size (untied weights, or another vocabulary): their results are"
+            " not those of equal models."
+        )
 
 
 def _dev_set_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
@@ -115,15 +104,17 @@ def _stop_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
         )
 
 
-def _control_notes(rows: Sequence[PhaseResult]) -> list[str]:
+def _control_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
     """By what a reader knows a control: by its kind, unless a candidate can have it too."""
     controls = {row.kind for row in rows if row.is_control}
     candidates = {row.kind for row in rows if not row.is_control}
+    usual = set(USUAL_CONTROLS)
     if not controls:
-        return []
-    if controls <= set(USUAL_CONTROLS) and not candidates & set(USUAL_CONTROLS):
-        return [f"Controls ({', '.join(USUAL_CONTROLS)}) are never accepted or best."]
-    return ["Controls, of whatever kind, have - under accepted; they are never accepted or best."]
+        return
+    if controls <= usual and candidates.isdisjoint(usual):
+        yield f"Controls ({', '.join(USUAL_CONTROLS)}) are never accepted or best."
+    else:
+        yield "Controls, of whatever kind, have - under accepted; they are never accepted or best."
 
 
 def shows_kept_lr(rows: Iterable[PhaseResult]) -> bool:
@@ -143,18 +134,9 @@ def _loaded_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
         yield f"Loaded from a pre-trained checkpoint, not drawn, in {where}: {layer_span(layers)}."
 
 
-def _phase_cells(row: PhaseResult) -> tuple[str, ...]:
+def _frozen(row: PhaseResult) -> str:
     size = f" of {row.parameters:,}" if row.parameters else ""
-    return (
-        *_names(row),
-        f"{100 * row.frozen_share:.1f} %{size}",
-        log_digits(row.dev),
-        {True: "yes", False: "no", None: "-"}[row.accepted],
-        "best" if row.best else "",
-        str(row.seed),
-        str(row.epochs),
-        time_text(row.hours),
-    )
+    return f"{100 * row.frozen_share:.1f} %{size}"
 
 
 def _effort(effort: Effort | None) -> str:
@@ -187,8 +169,21 @@ def time_text(hours: float | None) -> str:
     return f"{seconds / 60:.1f} min" if hours < 1 else f"{hours:.1f} h"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+# Header -> cell, in the order of the table; kept_lr and reads only where they tell something.
+PHASE_COLUMNS: Mapping[str, Callable[[PhaseResult], str]] = {
+    "phase": lambda row: row.name,
+    "kind": lambda row: row.kind,
+    "cut": lambda row: row.cut or "-",
+    "kept_lr": lambda row: row.kept_lr or "-",
+    "reads": lambda row: row.reads or "-",
+    "frozen": _frozen,
+    "dev": lambda row: log_digits(row.dev),
+    "accepted": lambda row: {True: "yes", False: "no", None: "-"}[row.accepted],
+    "best": lambda row: "best" if row.best else "",
+    "seed": lambda row: str(row.seed),
+    "epochs": lambda row: str(row.epochs),
+    "time": lambda row: time_text(row.hours),
+}
 
 
 def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> list[Table]:
@@ -200,7 +195,7 @@ def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) 
     tables = []
     for inference, several in by_inference.items():
         if len(several) == 1:
-            continue
+            continue  # the set's own table has all of it
         header = ("phase", "kind", "cut", "seed", *(compared.dataset for compared in several))
         body = []
         for place, row in enumerate(rows):
@@ -228,7 +223,7 @@ def _rate(cell: Cell) -> str:
     return f"{rate} ({cell.change.points:+.2f})" if cell.change else rate
 
 
-def set_table(rows: Sequence[PhaseResult], compared: SetComparison, resamples: int) -> Table:
+def set_table(rows: Sequence[PhaseResult], compared: SetComparison) -> Table:
     """Error counts of every phase on one set, and their differences to phase 0."""
     header = ("phase", "kind", "cut", "seed", *COUNTS, *_change_header(compared, "phase 0"))
     body = [
@@ -237,21 +232,21 @@ def set_table(rows: Sequence[PhaseResult], compared: SetComparison, resamples: i
     ]
     notes = [
         *_size_notes(compared),
-        *_change_notes(compared, "phase 0", resamples),
+        *_change_notes(compared, "phase 0"),
         _tie_note(compared, [row.name for row in rows]),
         *_test_notes(compared, "the phase selected on dev against its phase 0"),
     ]
     return _with_p(compared, header, body, notes)
 
 
-def pair_table(names: tuple[str, str], compared: SetComparison, resamples: int) -> Table:
+def pair_table(names: tuple[str, str], compared: SetComparison) -> Table:
     """Error counts of two experiments on one set, and the difference of the second to the first."""
     header = ("experiment", *COUNTS, *_change_header(compared, "first"))
     cells = [_cells(compared, cell) for cell in compared.cells]
     body = [(name, *line) for name, line in zip(names, cells, strict=True)]
     notes = [
         *_size_notes(compared),
-        *_change_notes(compared, "first", resamples),
+        *_change_notes(compared, "first"),
         _tie_note(compared, names),
         *_test_notes(compared, "the second against the first"),
     ]
@@ -291,8 +286,15 @@ def _cells(compared: SetComparison, cell: Cell) -> tuple[str, ...]:
 def _change(change: Change | None) -> tuple[str, str]:
     if change is None:
         return "-", "-"
-    low, high = change.interval
-    return f"{change.points:+.2f}", f"{low:+.2f} to {high:+.2f}"
+    return f"{change.points:+.2f}", interval_text(change.interval)
+
+
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """An interval of differences as tables show it."""
+    if interval is None:
+        return "-"
+    low, high = interval
+    return f"{low:+.2f} to {high:+.2f}"
 
 
 def _p(cell: Cell) -> str:
@@ -329,11 +331,11 @@ def _size_notes(compared: SetComparison) -> Iterable[str]:
         )
 
 
-def _change_notes(compared: SetComparison, base: str, resamples: int) -> Iterable[str]:
+def _change_notes(compared: SetComparison, base: str) -> Iterable[str]:
     if any(cell.change for cell in compared.cells):
         yield (
             f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap,"
-            f" {resamples} resamples of {_drawn(compared)}; it covers the choice of test data, not"
+            f" {RESAMPLES} resamples of {_drawn(compared)}; it covers the choice of test data, not"
             " of the seed."
         )
 
@@ -345,7 +347,7 @@ def _tie_note(compared: SetComparison, names: Sequence[str]) -> str:
             ties.append(f"{name} {cell.score.ties}")
     return (
         "Utterances whose best alignments differ in their number of errors, settled as sclite does:"
-        f" {', '.join(ties) or 'none'}."
+        f" {listed(ties)}."
     )
 
 
@@ -362,7 +364,7 @@ def _test_notes(compared: SetComparison, tested: str) -> Iterable[str]:
             f"MAPSSWE takes its mean for normal, which needs some {FEW_SEGMENTS} segments; here"
             f" there are as few as {fewest}."
         )
-    if any(test.z is None for test in tests):
+    if None in (test.z for test in tests):
         yield (
             "sign: all segments differ by the same number of errors, so this p is the exact sign"
             " test's."
@@ -403,45 +405,3 @@ def seeds_table(compared: SetComparison) -> Table:
     columns = ("phase", "kind", "cut", "runs", "mean Err", "range")
     header = (*columns, *_change_header(compared, "phase 0"))
     return Table(f"{_set_name(compared)}, seeds together", header, body, (note,))
-
-
-def phase_data(row: PhaseResult) -> dict[str, Any]:
-    """A phase as JSON can hold it: of paths the name alone, None for what is not finite."""
-    perplexity = {name: _finite(value) for name, value in (row.perplexity or {}).items()}
-    return {
-        **vars(row),
-        "dev": _finite(row.dev),
-        "hours": _finite(row.hours),
-        "directory": row.directory.name,
-        "curve": [_finite(value) for value in row.curve],
-        "perplexity": perplexity,
-        "frozen": list(row.frozen),
-        "loaded": list(row.loaded),
-        "small_texts": list(row.small_texts),
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def set_data(rows: Sequence[PhaseResult], compared: SetComparison) -> dict[str, Any]:
-    """One set as JSON can hold it: totals, differences and tests, without single utterances."""
-    cells = []
-    for row, base, cell in zip(rows, bases(rows), compared.cells, strict=True):
-        cells.append(
-            {
-                "phase": row.name,
-                "base": None if base is None else rows[base].name,
-                "score": None if cell.score is None else _totals(cell.score),
-                "change": None if cell.change is None else asdict(cell.change),
-                "mapsswe": None if cell.test is None else asdict(cell.test),
-                "p_holm": cell.p_holm,
-            }
-        )
-    groups = [asdict(group) for group in compared.groups]
-    return {**vars(compared), "groups": groups, "cells": cells}
-
-
-def _totals(score: Score) -> dict[str, Any]:
-    return {name: getattr(score, name) for name in TOTALS}

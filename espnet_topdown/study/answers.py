@@ -107,6 +107,7 @@ def _family(
     found = []
     for question, pairs in asked.items():
         known = [pair for pair in pairs if _is_known(pair, values)]
+        # What no seed can answer on this set counts for no correction.
         if known:
             found.append(_answer(question, known, values, variance))
     return _with_holm(found)
@@ -124,14 +125,15 @@ def _answer(
         first, second = (_mean(pair.seed, arm, values) for arm in (pair.first, pair.second))
         both.append((first, second))
     differences = [first - second for first, second in both]
-    runs = (sum(len(pair.first) for pair in pairs), sum(len(pair.second) for pair in pairs))
+    firsts = sum(len(pair.first) for pair in pairs)
+    seconds = sum(len(pair.second) for pair in pairs)
     return Answer(
         question=question,
         pairs=tuple(pairs),
         values=tuple(both),
         interval=t_interval(differences),
         p=paired_p(differences),
-        p_pooled=pooled_p(fmean(differences), runs, variance),
+        p_pooled=pooled_p(fmean(differences), (firsts, seconds), variance),
     )
 
 
@@ -142,6 +144,7 @@ def _mean(seed: int, arm: Arm, values: Values) -> float:
 def _with_holm(found: Sequence[Answer]) -> list[Answer]:
     """The same with every p corrected for the questions, those that compare the same runs once."""
     compared = [tuple((pair.seed, *pair.names) for pair in answer.pairs) for answer in found]
+    # A question asked in two ways is one test: twice counted, it would make all others harder.
     distinct = {runs: answer.p for runs, answer in zip(compared, found, strict=True)}
     corrected = dict(zip(distinct, holm(list(distinct.values())), strict=True))
     return [

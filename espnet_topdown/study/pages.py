@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from espnet_topdown.experiment.quality import best_of
 from espnet_topdown.files import replacing, write_text
-from espnet_topdown.results import plots, significance
+from espnet_topdown.results import plots
 from espnet_topdown.results.compare import SetComparison, compare_sets
 from espnet_topdown.results.kept_counts import Decoded
 from espnet_topdown.results.questions import base, variant
@@ -99,7 +100,7 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
         _add_error_rates(part, records, dataset, of_set)
     sets = compare_sets(rows, [_decoded(rates, r, phase) for r in records for phase in r.phases])
     for compared in sets:
-        part.tables.append(set_table(rows, compared, significance.RESAMPLES))
+        part.tables.append(set_table(rows, compared))
         name = f"{model}_{compared.dataset}_{plots.ERROR_BY_CUT}"
         part.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [compared])
     _add_perplexities(part, model, records, rows)
@@ -255,6 +256,6 @@ def _late_gains(records: Sequence[Record]) -> str:
         curve = [] if phase0 is None else [value for value in phase0.curve if value is not None]
         early = curve[: round(LATE * len(curve))]
         if early:
-            choose = max if record.dev_name.endswith("max") else min
-            gains.append(f"{abs(choose(curve) - choose(early)):.4f}")
+            gain = best_of(curve, record.dev_name) - best_of(early, record.dev_name)
+            gains.append(f"{abs(gain):.4f}")
     return ", ".join(gains)

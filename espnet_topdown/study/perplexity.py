@@ -6,14 +6,14 @@ A text is one stream, so that nothing but the seed can be resampled.
 import math
 from collections.abc import Sequence
 
+from espnet_topdown.results.rows import texts_of
 from espnet_topdown.study.answers import Values
 from espnet_topdown.study.records import Record, phases_of
 
 
 def texts(records: Sequence[Record]) -> list[str]:
     """Names of the texts with a perplexity, such as "test (stream)"; a study of errors has none."""
-    names = [name for phase in phases_of(records) for name in phase.perplexity or {}]
-    return list(dict.fromkeys(names))
+    return texts_of(phases_of(records))
 
 
 def values(records: Sequence[Record], text: str) -> Values:
@@ -21,9 +21,8 @@ def values(records: Sequence[Record], text: str) -> Values:
     measured = {}
     for record in records:
         for phase in record.phases:
-            value = phase.perplexity_on(text)
-            if value is not None:
-                measured[record.seed, phase.name] = value
+            if text in phase.perplexity:
+                measured[record.seed, phase.name] = phase.perplexity[text]
     return measured
 
 

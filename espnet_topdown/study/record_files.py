@@ -47,18 +47,16 @@ LATER = (
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
 
-LIST = Must("a list", lambda value: isinstance(value, list))
-BOOL = Must("true or false", lambda value: isinstance(value, bool))
 HEADER = {
     "model": check.NAME,
     "seed": check.whole(0),
     "plan": check.TEXT,
     "dev_name": check.NAME,
-    "complete": BOOL,
+    "complete": check.SWITCH,
     "made": check.MAPPING,
     "data": check.MAPPING,
     "references": check.MAPPING,
-    "phases": LIST,
+    "phases": check.LIST,
     "misheard": check.MAPPING,
     "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
 }
@@ -69,24 +67,24 @@ PHASE = {
     "cut": check.NAME,
     "frozen_share": check.NUMBER,
     "dev": check.NUMBER,
-    "accepted": BOOL,
-    "best": BOOL,
+    "accepted": check.SWITCH,
+    "best": check.SWITCH,
     "seed": check.whole(0),
     "epochs": check.whole(0),
     "hours": check.NUMBER,
-    "curve": LIST,
+    "curve": check.LIST,
     "perplexity": check.MAPPING,
-    "frozen": LIST,
+    "frozen": check.LIST,
     "settings": check.TEXT,
     "parameters": check.whole(1),
     "dropout": check.one_of(DROPOUT),
     "model_sha256": check.TEXT,
-    "decoded": LIST,
-    "train_loss": LIST,
-    "lr": LIST,
+    "decoded": check.LIST,
+    "train_loss": check.LIST,
+    "lr": check.LIST,
     "trigger": check.whole(0),
-    "loaded": LIST,
-    "small_texts": LIST,
+    "loaded": check.LIST,
+    "small_texts": check.LIST,
     "reads": check.TEXT,
     "dev_set": check.TEXT,
     "base_dev": check.NUMBER,
@@ -145,6 +143,8 @@ def read_record(path: Path) -> Record:
         fields = {key: value for key, value in values.items() if key != "decoded"}
         for key in LISTS:
             fields[key] = tuple(values.get(key, ()))
+        # null where nothing was measured, here and in `_stored`.
+        fields["perplexity"] = values["perplexity"] or {}
         phase = RecordedPhase(
             **fields,
             directory=Path(values["name"]),
@@ -276,7 +276,8 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
     phases = []
     for phase in record.phases:
         values = {key: value for key, value in vars(phase).items() if key not in NOT_STORED}
-        phases.append({**values, "decoded": list(phase.hypotheses)})
+        values |= {"perplexity": phase.perplexity or None, "decoded": list(phase.hypotheses)}
+        phases.append(values)
     changed = {
         "references": {dataset: _sha256(references[dataset]) for dataset in record.references},
         "phases": phases,
@@ -297,6 +298,7 @@ def _misheard(phases: Sequence[RecordedPhase], dataset: str, references: Texts) 
     for number, (name, reference) in enumerate(references.items()):
         heard: dict[str, list[int]] = {}
         for place, phase in enumerate(phases):
+            # Only what differs from its reference is there.
             text = phase.hypotheses.get(dataset, {}).get(name, reference)
             # A phase that was not decoded on the set is told by its "decoded".
             if text != reference:

@@ -13,6 +13,7 @@ from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
@@ -87,7 +88,7 @@ def is_complete(
 
 def _measured(phase: RecordedPhase) -> set[str]:
     """Names of the sets and texts that a phase was decoded on."""
-    return {name.rpartition("/")[2] for name in phase.hypotheses} | {*(phase.perplexity or {})}
+    return {name.rpartition("/")[2] for name in phase.hypotheses} | phase.perplexity.keys()
 
 
 def read_recordings(references: Mapping[str, Texts]) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -138,11 +139,11 @@ def _epochs(cascade: Cascade, directory: Path, name: str) -> Sequence[Mapping[st
 def _trigger(directory: Path, epochs: Sequence[Mapping[str, Any]]) -> int | None:
     """The epoch after which a training by NT-ASGD averaged, 0 for from the start; None for none."""
     config = read_config(directory / "config.yaml")
-    if (config.get("optim_conf") or {}).get("averaging"):
+    if mapping_in(config, "optim_conf").get("averaging"):
         return 0
     if config.get("scheduler") != "nt_asgd_trigger":
         return None
-    nonmono = (config.get("scheduler_conf") or {}).get("nonmono", NONMONO)
+    nonmono = mapping_in(config, "scheduler_conf").get("nonmono", NONMONO)
     part, metric = config.get("val_scheduler_criterion", ("valid", "loss"))
     return trigger_epoch([epoch.get(part, {}).get(metric) for epoch in epochs], nonmono)
 

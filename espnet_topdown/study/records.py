@@ -101,6 +101,7 @@ def seeds_to_come(records: Sequence[Record]) -> dict[int, list[str]]:
         record = by_seed.get(seed)
         phases = [] if record is None else [phase.name for phase in record.phases]
         lacking = [name for name in phases_asked(analysis) if name not in phases]
+        # A record can be complete and lack a phase: its plan was shorter than the analysis.
         if record is None or not record.complete or lacking:
             awaited[seed] = lacking
     return awaited
@@ -108,10 +109,11 @@ def seeds_to_come(records: Sequence[Record]) -> dict[int, list[str]]:
 
 def sealed_state(records: Sequence[Record]) -> str:
     """Why nothing that was measured may be shown yet; "" where it may."""
+    analysis = records[0].analysis
     awaited = seeds_to_come(records)
-    if not awaited:
+    if analysis is None or not awaited:
         return ""
-    planned = (records[0].analysis or {})["seeds"]
+    planned = analysis["seeds"]
     there = {record.seed for record in records}
     to_come = []
     for seed, lacking in awaited.items():

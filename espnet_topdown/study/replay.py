@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.quality import best_of, sign
 from espnet_topdown.plan.kinds import USUAL_CONTROLS
 from espnet_topdown.plan.stopping import Bar, StopEarly
 from espnet_topdown.results.questions import of_kind
@@ -34,18 +35,15 @@ class Variants:
 
     def ends(self, rule: StopEarly) -> list[int]:
         """The epochs that each is trained under the rule."""
-        epochs = []
-        for place, curve in enumerate(self.curves):
-            stop = None
-            if place >= rule.full:
-                bar = Bar.over(
-                    self.curves[: rule.full],
-                    self.criterion,
-                    from_epoch=rule.from_epoch,
-                    max_epoch=len(curve),
-                )
-                stop = bar.stops_at(curve)
-            epochs.append(stop or len(curve))
+        epochs = [len(curve) for curve in self.curves[: rule.full]]
+        for curve in self.curves[rule.full :]:
+            bar = Bar.over(
+                self.curves[: rule.full],
+                self.criterion,
+                from_epoch=rule.from_epoch,
+                max_epoch=len(curve),
+            )
+            epochs.append(bar.stops_at(curve) or len(curve))
         return epochs
 
     def best(self, epochs: Sequence[int]) -> int:
@@ -61,7 +59,8 @@ class Variants:
 
     def _value(self, curve: Sequence[float]) -> float:
         """The criterion at its best epoch, with its sign such that more is better."""
-        return max(curve) if self.criterion[2] == "max" else -min(curve)
+        mode = self.criterion[2]
+        return sign(mode) * best_of(curve, mode)
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,10 @@ def groups(records: Sequence[Record], full: int) -> Iterator[tuple[str, list[Var
 
     Seeds in which the rule was at work are left out: their curves are not whole.
     """
-    whole = [record for record in records if not _has_rule(record)]
+    whole = []
+    for record in records:
+        if all(phase.stop_from is None for phase in record.phases):
+            whole.append(record)
     for name in (CANDIDATES, *USUAL_CONTROLS):
         seeds = []
         for record in whole:
@@ -120,10 +122,6 @@ def groups(records: Sequence[Record], full: int) -> Iterator[tuple[str, list[Var
                 seeds.append(Variants((part, metric, mode), tuple(curves)))
         if seeds:
             yield name, seeds
-
-
-def _has_rule(record: Record) -> bool:
-    return any(phase.stop_from is not None for phase in record.phases)
 
 
 def _members(record: Record, name: str) -> list[PhaseResult]:

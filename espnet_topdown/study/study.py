@@ -101,7 +101,7 @@ class Study(ABC):
         if not self.record(seed).exists():
             return False
         record = read_record(self.record(seed))
-        # As written out again, so that comments and order in the file change nothing.
+        # As written out again: comments and order in the file change nothing.
         is_of_plan = record.plan == plan_text(read_plan(self.plan))
         known = {name.rpartition("/")[2] for name in record.references}
         return record.complete and is_of_plan and known >= {*self.datasets}

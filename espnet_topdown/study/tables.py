@@ -11,12 +11,11 @@ from statistics import fmean
 from espnet_topdown.plan.kinds import USUAL_CONTROLS
 from espnet_topdown.results import significance
 from espnet_topdown.results.questions import FROM_SCRATCH, best_phase, candidates
-from espnet_topdown.results.tables import p_text
+from espnet_topdown.results.tables import interval_text, p_text
 from espnet_topdown.study import inference
 from espnet_topdown.study.answers import (
     PRIMARY,
     Answer,
-    Interval,
     Values,
     scratch_values,
     variance_of,
@@ -60,12 +59,12 @@ def answer_table(
             ", ".join(str(pair.seed) for pair in answer.pairs),
             f"{first:.2f} - {second:.2f}",
             f"{answer.mean:+.2f}",
-            _range(answer.interval),
+            interval_text(answer.interval),
             f"{p_text(answer.p)} ({p_text(answer.p_holm)})",
             p_text(answer.p_pooled),
         ]
         if contrasts:
-            row.append(_range(contrasts[place].test_data))
+            row.append(interval_text(contrasts[place].test_data))
         rows.append((*row, answer.verdict(measure.better, measure.worse)))
     header = ["question", "seeds", "means", "difference", "95 %, seeds", "p (Holm)", "p, pooled"]
     if contrasts:
@@ -249,7 +248,3 @@ def _selected_cut(record: Record) -> str:
     # A phase without a cut is known by its kind.
     cuts = {phase.cut or phase.kind for phase in candidates(record.runs)}
     return f"{selected.cut or selected.kind} of {len(cuts)} trained"
-
-
-def _range(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"

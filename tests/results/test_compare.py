@@ -33,7 +33,7 @@ def texts(wrong: int) -> Decoded:
 def test_sets_are_values(tmp_path: Path) -> None:
     rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
     key = ("decode", "test", "wer")
-    (only,) = compare_sets(rows, [{key: texts(12)}, {key: texts(6)}], resamples=100)
+    (only,) = compare_sets(rows, [{key: texts(12)}, {key: texts(6)}])
     assert (only.inference, only.dataset, only.metric) == key
     assert [cell.score.errors for cell in only.cells] == [12, 6]
     assert [cell.change and cell.change.points for cell in only.cells] == [None, -5.0]
@@ -112,7 +112,7 @@ def test_words_characters_and_tokens_are_compared(rows: list[PhaseResult]) -> No
     shutil.copytree(scored / "score_wer", scored / "score_ter")
     sets = compared(rows)
     assert [one.metric for one in sets] == ["wer", "cer", "ter"]
-    table = set_table(rows, sets[2], 200)
+    table = set_table(rows, sets[2])
     assert table.heading.startswith("TER: test")
     assert "reference tokens" in table.notes[0]
     # Errors and their differences, and no test of word errors.

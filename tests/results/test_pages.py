@@ -14,7 +14,8 @@ from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.results.pages import cascade_page, compare, experiment_results, write_cascade
+from espnet_topdown.results.experiment_page import experiment_results
+from espnet_topdown.results.pages import cascade_page, compare, write_cascade
 from espnet_topdown.results.rows import PhaseResult
 
 
@@ -45,8 +46,9 @@ def test_a_page_without_error_rates_is_json(tmp_path: Path) -> None:
 def test_written_files_replace_older_ones(rows: list[PhaseResult], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "cascade"
-    write_cascade(out, rows, compared(rows), [("decoder", 10)])
-    write_cascade(out, rows[:2], compared(rows[:2]), [("decoder", 10)])
+    for several in (rows, rows[:2]):
+        sets = compared(several)
+        write_cascade(out, several, sets, [("decoder", 10)], cascade_page(several, sets))
     text = (out / "RESULTS.md").read_text()
     assert "|p1|" in text
     assert "|p2|" not in text

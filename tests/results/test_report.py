@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 
 from made_phases import compared, phase  # noqa: E402
 
-from espnet_topdown.results.pages import write_cascade  # noqa: E402
+from espnet_topdown.results.pages import cascade_page, write_cascade  # noqa: E402
 from espnet_topdown.results.report import broken, layer_state, verdict  # noqa: E402
 from espnet_topdown.results.rows import PhaseResult  # noqa: E402
 
@@ -24,7 +24,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def write_html(directory: Path, rows: list[PhaseResult]) -> Path:
-    write_cascade(directory, rows, compared(rows), LAYERS)
+    sets = compared(rows)
+    write_cascade(directory, rows, sets, LAYERS, cascade_page(rows, sets))
     return directory / "report.html"
 
 

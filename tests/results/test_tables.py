@@ -7,10 +7,8 @@ from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
 from espnet_topdown import files
-from espnet_topdown.results import tables
+from espnet_topdown.results import page_data, tables
 from espnet_topdown.results.rows import PhaseResult, perplexities_of
-
-RESAMPLES = 10_000
 
 
 def test_phases_by_hand(rows: list[PhaseResult]) -> None:
@@ -69,7 +67,7 @@ def test_what_phases_read_and_what_their_dev_values_are_of_is_told(tmp_path: Pat
 
 
 def test_set_by_hand(rows: list[PhaseResult]) -> None:
-    words, characters = (tables.set_table(rows, one, RESAMPLES) for one in compared(rows))
+    words, characters = (tables.set_table(rows, one) for one in compared(rows))
     counts = ("24", "120", "95.0", "5.0", "0.0", "0.0", "5.0", "25.0")
     # 6 of 24 utterances with one error fewer, of 5 words each: k of them in a resample give -k /
     # 1.2 points, and binomial(24, 1/4) has 2.5 % and less below 2 and above 10. One per speaker:
@@ -93,11 +91,11 @@ def test_one_of_a_thing_is_no_plural(tmp_path: Path) -> None:
     rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
     for row in rows:
         write_scored(row.directory, "test", [("1", "s", ["A"])], [("1", "s", ["B"])])
-    notes = tables.set_table(rows, compared(rows)[0], RESAMPLES).notes
+    notes = tables.set_table(rows, compared(rows)[0]).notes
     assert notes[0] == "1 reference word, 1 utterance, 1 speaker."
     for row in rows:
         write_scored(row.directory, "test", [("1", "s", ["A"] * 100)], [("1", "s", ["A"])])
-    notes = tables.set_table(rows, compared(rows)[0], RESAMPLES).notes
+    notes = tables.set_table(rows, compared(rows)[0]).notes
     assert "resamples of the 1 utterance;" in notes[2]
 
 
@@ -106,7 +104,7 @@ def test_many_speakers_are_named_as_what_is_drawn(tmp_path: Path) -> None:
     rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
     for row in rows:
         write_scored(row.directory, "test", many, many)
-    notes = tables.set_table(rows, compared(rows)[0], RESAMPLES).notes
+    notes = tables.set_table(rows, compared(rows)[0]).notes
     assert "of the 20 speakers;" in notes[2]
 
 
@@ -128,7 +126,7 @@ def test_several_sets_stand_side_by_side(rows: list[PhaseResult]) -> None:
 def test_equal_segments_are_marked_as_a_sign_test(rows: list[PhaseResult]) -> None:
     for row, wrong in ((rows[0], 8), (rows[1], 0)):
         write_scored(row.directory, "test", sentences(), sentences(wrong))
-    words = tables.set_table(rows[:2], compared(rows[:2])[0], RESAMPLES)
+    words = tables.set_table(rows[:2], compared(rows[:2])[0])
     assert words.rows[1][-1] == "0.008 (0.008) sign"
     assert words.notes[-1].startswith("sign:")
 
@@ -171,7 +169,7 @@ def test_nothing_decoded_is_said(tmp_path: Path) -> None:
 
 
 def test_data_hold_the_same_numbers(rows: list[PhaseResult]) -> None:
-    words = tables.set_data(rows, compared(rows)[0])
+    words = page_data.set_data(rows, compared(rows)[0])
     base, better, _, undecoded = words["cells"]
     assert (base["base"], better["base"]) == ("base", "base")
     assert better["change"]["points"] == -5.0
@@ -182,7 +180,7 @@ def test_data_hold_the_same_numbers(rows: list[PhaseResult]) -> None:
 
 def test_data_of_a_phase_are_finite_and_name_no_place(tmp_path: Path) -> None:
     row = phase(tmp_path, "p1", "top_down", dev=float("nan"))
-    data = tables.phase_data(row)
+    data = page_data.phase_data(row)
     assert (data["dev"], data["directory"], data["role"]) == (None, "p1", "candidate")
 
 
@@ -223,7 +221,7 @@ def test_no_p_value_on_the_set_that_selected_the_phase(
     by_set = {}
     for one in compared(rows, selected_on=["dev"]):
         if one.metric == "wer":
-            by_set[one.dataset] = tables.set_table(rows, one, RESAMPLES)
+            by_set[one.dataset] = tables.set_table(rows, one)
     assert by_set["test"].rows[1][-1] == "<0.001 (<0.001)"
     assert by_set[dataset].rows[1][-1] == "-"
     assert any("this set selected the phase" in note for note in by_set[dataset].notes)
@@ -244,14 +242,14 @@ def small_rows(directory: Path, words: int, **more: object) -> list[PhaseResult]
 def test_a_set_under_100_words_has_no_differences(tmp_path: Path) -> None:
     rows = small_rows(tmp_path, 99)
     for one in compared(rows):
-        table = tables.set_table(rows, one, RESAMPLES)
+        table = tables.set_table(rows, one)
         assert table.header == ("phase", "kind", "cut", "seed", *tables.COUNTS)
         assert {len(line) for line in table.rows} == {len(table.header)}
         assert "no difference is given (below 100 words)" in table.notes[1]
         assert not any("bootstrap" in note or "MAPSSWE" in note for note in table.notes)
-        data = tables.set_data(rows, one)["cells"]
+        data = page_data.set_data(rows, one)["cells"]
         assert [(cell["change"], cell["mapsswe"]) for cell in data] == [(None, None)] * 2
-        pair = tables.pair_table(("a", "b"), one, RESAMPLES)
+        pair = tables.pair_table(("a", "b"), one)
         assert pair.header == ("experiment", *tables.COUNTS)
 
 
@@ -259,7 +257,7 @@ def test_a_set_of_100_words_has_differences(tmp_path: Path) -> None:
     rows = small_rows(tmp_path, 100)
     # Its characters are below the bound of a set that has no words: the words decide.
     for one in compared(rows):
-        assert "95 % interval" in tables.set_table(rows, one, RESAMPLES).header
+        assert "95 % interval" in tables.set_table(rows, one).header
 
 
 def test_small_sets_side_by_side_have_no_differences(tmp_path: Path) -> None:

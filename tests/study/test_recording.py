@@ -61,7 +61,7 @@ def test_a_language_model_is_complete_with_every_text() -> None:
     assert recording.is_complete(one, names, [])
     lacking = replace(one[1], perplexity={"test (stream)": 58.0})
     assert not recording.is_complete([one[0], lacking, *one[2:]], names, [])
-    bare = [replace(p, perplexity=None) for p in one]
+    bare = [replace(p, perplexity={}) for p in one]
     assert not recording.is_complete(bare, names, [])
 
 
