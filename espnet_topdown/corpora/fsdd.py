@@ -19,7 +19,7 @@ from espnet_topdown import files
 from espnet_topdown.archives import unpack
 from espnet_topdown.corpora.command import run_command
 from espnet_topdown.corpora.kaldi_dir import DataDir
-from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.errors import TopdownError, nearest, some_of
 
 RATE = 8000
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -142,9 +142,9 @@ def _refuse_missing(recordings: Corpus, directory: Path) -> None:
     expected = itertools.product(speakers(recordings), range(len(WORDS)), takes)
     missing = [f"{d}_{s}_{n}.wav" for s, d, n in expected if (s, d, n) not in recordings]
     if missing:
-        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise TopdownError(
-            f"{directory}: recordings are missing ({len(missing)}): {some}; fetch FSDD again"
+            f"{directory}: recordings are missing ({len(missing)}): {some_of(missing, 3)}; fetch"
+            " FSDD again"
         )
 
 

@@ -129,7 +129,7 @@ def _on_first_alternatives(name: str, steps: Sequence[Step], units: Sequence[Uni
         reference += unit[0]
         hypothesis += _heard(own, alternative, unit[0])
         path += _path([kind for kind, _, _ in own], alternative, unit[0])
-    # Insertions after the last word.
+    # Whatever is left are insertions after the last word.
     hypothesis += _heard(rest, (), ())
     path += "I" * len(rest)
     outcome = Outside(

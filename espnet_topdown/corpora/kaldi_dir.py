@@ -61,21 +61,22 @@ class DataDir:
 
     def utterances(self) -> list[str]:
         """Sorted ids of the utterances that have audio, transcript and speaker."""
-        return sorted(u for u in self.text if u in self.speaker and self._has_audio(u))
+        spoken = self.text.keys() & self.speaker.keys()
+        return sorted(u for u in spoken if self._recording(u) in self.audio)
 
-    def _has_audio(self, utterance: str) -> bool:
+    def _recording(self, utterance: str) -> str | None:
+        """What an utterance is cut out of, or itself where nothing is cut; None: not known."""
         if self.segments is None:
-            return utterance in self.audio
-        segment = self.segments.get(utterance)
-        return segment is not None and segment[0] in self.audio
+            return utterance
+        recording, *_ = self.segments.get(utterance, [None])
+        return recording
 
     def subset(self, utterances: Collection[str]) -> "DataDir":
         """The same set with only `utterances`; recordings that no utterance needs are dropped."""
-        if self.segments is None:
-            segments, recordings = None, set(utterances)
-        else:
+        recordings = set(map(self._recording, utterances))
+        segments = None
+        if self.segments is not None:
             segments = {u: self.segments[u] for u in utterances}
-            recordings = {recording for recording, _, _ in segments.values()}
         return DataDir(
             audio={name: entry for name, entry in self.audio.items() if name in recordings},
             text={u: self.text[u] for u in utterances},
@@ -93,7 +94,7 @@ class DataDir:
         """
         kept = self.utterances()
         whole = self.subset(kept)
-        text, utt2spk, segments = [], [], []
+        text, utt2spk = [], []
         by_speaker: dict[str, list[str]] = {}
         for utterance in kept:
             words, speaker = whole.text[utterance], whole.speaker[utterance]
@@ -101,15 +102,15 @@ class DataDir:
             utt2spk.append(f"{utterance} {speaker}")
             # Speakers come sorted too, as each is a prefix of its utterances.
             by_speaker.setdefault(speaker, [speaker]).append(utterance)
-            if whole.segments is not None:
-                segments.append(" ".join([utterance, *whole.segments[utterance]]))
         audio = [f"{recording} {whole.audio[recording]}" for recording in sorted(whole.audio)]
         write_lines(directory / "text", text)
         write_lines(directory / "utt2spk", utt2spk)
         write_lines(directory / "spk2utt", map(" ".join, by_speaker.values()))
         write_lines(directory / "wav.scp", audio)
-        if whole.segments is not None:
-            write_lines(directory / "segments", segments)
-        else:
+        if whole.segments is None:
+            # An earlier preparation may have left some.
             (directory / "segments").unlink(missing_ok=True)
+        else:
+            cuts = [" ".join([utterance, *whole.segments[utterance]]) for utterance in kept]
+            write_lines(directory / "segments", cuts)
         return len(kept)

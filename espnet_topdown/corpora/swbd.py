@@ -21,7 +21,7 @@ from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir, segment_fault
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.corpora.sphere_header import read_header
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, some_of
 
 SAMPLE_RATE = 8000
 CONVERSATIONS = (2435, 2438)  # on the DVDs and on the older CDs; the transcripts have all
@@ -196,12 +196,11 @@ def _judge_missing_audio(
 def _tell_missing_transcripts(sides: Sequence[str], transcripts: Path) -> None:
     if not sides:
         return
-    some = ", ".join(sides[:6]) + (", ..." if len(sides) > 6 else "")
     logging.warning(
         "LDC97S62: sides with audio but without a transcript in %s (%d): %s",
         transcripts,
         len(sides),
-        some,
+        some_of(sides, 6),
     )
 
 

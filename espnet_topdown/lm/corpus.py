@@ -16,7 +16,7 @@ from itertools import accumulate, chain
 from pathlib import Path
 
 from espnet_topdown import files
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.text_files import lines_of
 
 EOS = "<eos>"
@@ -42,9 +42,9 @@ def find_split(directory: Path, split: str) -> Path:
     paths = [directory / name for name in names]
     present = [path for path in paths if path.is_file()]
     if len(present) != 1:
-        have = ", ".join(path.name for path in present) or "none of them"
+        found = listed((path.name for path in present), "none of them")
         raise TopdownError(
-            f"{directory}: exactly one of {', '.join(names)} is needed, found {have}"
+            f"{directory}: exactly one of {', '.join(names)} is needed, found {found}"
         )
     return present[0]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.lm import corpus
+from espnet_topdown.table import counted
 from espnet_topdown.text_files import read_lines
 
 
@@ -53,7 +54,9 @@ def prepare(
     if expect_tokens is not None:
         faults += _wrong_tokens(texts, expect_tokens)
     if expect_vocabulary is not None:
-        faults += _wrong_vocabulary(texts["train"], expect_vocabulary)
+        distinct = len(corpus.word_list(texts["train"]))
+        if distinct != expect_vocabulary:
+            faults.append(f"distinct training words: {distinct}, expected {expect_vocabulary}")
     if faults:
         raise TopdownError(
             f"{source} is not the corpus that was asked for ({'; '.join(faults)}). Nothing was"
@@ -73,8 +76,8 @@ def prepare(
     for split, lines in texts.items():
         mapped, unknown = corpus.map_unknown(lines, known)
         corpus.write_text(output / split / "text", split, mapped)
-        size = f"{_counted(len(lines), 'line')}, {_counted(corpus.count_tokens(lines), 'token')}"
-        report.append(f"{split}: {size}, {_counted(unknown, 'word')} mapped to {corpus.UNK}")
+        size = f"{counted(len(lines), 'line')}, {counted(corpus.count_tokens(lines), 'token')}"
+        report.append(f"{split}: {size}, {counted(unknown, 'word')} mapped to {corpus.UNK}")
     options = {"train_tokens": train_tokens or "all", "min_count": min_count}
     if valid_tokens is not None:
         # Not named where it is all: studies from before this option have no such line.
@@ -93,17 +96,11 @@ def _wrong_tokens(texts: Mapping[str, corpus.Lines], expected: Sequence[int]) ->
     return faults
 
 
-def _wrong_vocabulary(train: corpus.Lines, expected: int) -> list[str]:
-    """A message where the training text has another number of distinct words than expected."""
-    count = len(corpus.word_list(train))
-    return [] if count == expected else [f"distinct training words: {count}, expected {expected}"]
-
-
 def write_tokens(text: Path, output: Path) -> str:
     """Write the words of `text` one a line, ``<eos>`` last, and say how many there are."""
     words = corpus.word_list(corpus.read_text(text))
     files.write_text(output, "".join(f"{word}\n" for word in words))
-    return f"{output}: {_counted(len(words), 'token')}"
+    return f"{output}: {counted(len(words), 'token')}"
 
 
 def write_lines(text: Path, output: Path) -> str:
@@ -124,12 +121,7 @@ def write_lines(text: Path, output: Path) -> str:
             f"{text}: nothing but blank lines ({len(rows)}); give a text with at least one word"
         )
     files.write_text(output, "".join(f"{row}\n" for row in kept))
-    return f"{output}: {_counted(len(kept), 'line')}, {len(rows) - len(kept)} blank dropped"
-
-
-def _counted(count: int, noun: str) -> str:
-    """Such as ``1 line`` and ``2 lines``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{output}: {counted(len(kept), 'line')}, {len(rows) - len(kept)} blank dropped"
 
 
 def get_parser() -> argparse.ArgumentParser:

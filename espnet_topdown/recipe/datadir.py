@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, some_of
 from espnet_topdown.files import replacing
 from espnet_topdown.text_files import read_table
 
@@ -57,14 +57,13 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
     if folders:
         raise TopdownError(f"{directory}: {', '.join(folders)} must be a file, not a directory")
     utt2spk = read_table(directory / "utt2spk")
-    speakerless = [
-        f"{utterance}: {speaker!r}"
-        for utterance, speaker in utt2spk.items()
-        if len(speaker.split()) != 1
-    ]
+    speakerless = []
+    for utterance, speaker in utt2spk.items():
+        if len(speaker.split()) != 1:
+            speakerless.append(f"{utterance}: {speaker!r}")
     refuse_some(speakerless, f"{directory}/utt2spk has lines without one speaker")
     # Audio is written to a file of this name; the path of a recording would be written over.
-    outside = [utterance for utterance in utt2spk if _leads_outside(utterance)]
+    outside = list(filter(_leads_outside, utt2spk))
     refuse_some(outside, f"{directory}/utt2spk has ids that are paths out of the set's own folder")
     for name in names:
         table = read_table(directory / name)
@@ -85,10 +84,7 @@ def _leads_outside(utterance: str) -> bool:
 
 def _some(names: Sequence[str]) -> str:
     """How many there are, and the first by name: ``2 (a, b)``."""
-    if not names:
-        return "none"
-    more = ", ..." if len(names) > SHOWN else ""
-    return f"{len(names)} ({', '.join(names[:SHOWN])}{more})"
+    return f"{len(names)} ({some_of(names, SHOWN)})" if names else "none"
 
 
 def refuse_some(faults: Sequence[str], title: str) -> None:

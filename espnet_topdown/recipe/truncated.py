@@ -40,7 +40,7 @@ def least_samples(stream: BinaryIO, start: int = 0) -> int:
         declared = _in_chunks(stream, start + 12, size, ">", (b"SSND", b"BODY"))
     elif magic[:4] == b".snd" and len(magic) >= 12:
         offset, length = struct.unpack(">II", magic[4:12])
-        declared = (start + offset, length if length < _UNKNOWN[">"] else None)
+        declared = (start + offset, _known(length, ">"))
     elif magic == _W64_RIFF:
         declared = _in_w64(stream, start + 40, size)
     elif magic[:4] == b"OggS":
@@ -63,10 +63,11 @@ def _in_riff(stream: BinaryIO, start: int, size: int, order: str) -> Data | None
             stream.seek(at + 8)
             (long_length,) = struct.unpack("<Q", stream.read(8))
             data = _in_chunks(stream, at + length, size, order, (b"data",))
-            is_known = data is not None and long_length < 1 << 62
-            return (data[0], long_length) if data is not None and is_known else None
+            if data is None or long_length >= 1 << 62:
+                return None
+            return data[0], long_length
         if name == b"data":
-            return at, length if length < _UNKNOWN[order] else None
+            return at, _known(length, order)
     return None
 
 
@@ -75,8 +76,13 @@ def _in_chunks(
 ) -> Data | None:
     for name, at, length in _chunks(stream, start, size, order):
         if name in wanted:
-            return at, length if length < _UNKNOWN[order] else None
+            return at, _known(length, order)
     return None
+
+
+def _known(length: int, order: str) -> int | None:
+    """A length that a header says; None where it says that it does not know."""
+    return length if length < _UNKNOWN[order] else None
 
 
 def _chunks(stream: BinaryIO, at: int, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
@@ -109,11 +115,10 @@ def _refuse_torn_ogg(stream: BinaryIO, size: int) -> None:
     stream.seek(max(0, size - 70_000))  # a page has 65,307 bytes at most
     tail = stream.read()
     page = tail[tail.rfind(b"OggS") :]
-    is_whole = len(page) >= 27
-    if is_whole:
-        lengths = page[27 : 27 + page[26]]
-        is_whole = len(page) >= 27 + page[26] + sum(lengths)
-    if not is_whole:
+    # A header of 27 bytes, whose last says how many lengths follow, and what these count.
+    segments = page[26:27]
+    lengths = page[27 : 27 + sum(segments)]
+    if not segments or len(page) < 27 + sum(segments) + sum(lengths):
         raise ValueError("truncated, its last page is torn")
 
 

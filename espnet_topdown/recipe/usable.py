@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, some_of
 from espnet_topdown.recipe.datadir import SHOWN, copy_set, write_table
 from espnet_topdown.recipe.frames import Shortest
 from espnet_topdown.text_files import read_table
@@ -50,7 +50,7 @@ def keep_usable(
     for reason, lengths_s in reasons.items():
         for utterance, seconds in lengths_s.items():
             rows[utterance] = f"{reason} {seconds:.2f} s"
-    kept = [utterance for utterance in samples if utterance not in rows]
+    kept = {u: length for u, length in samples.items() if u not in rows}
     # Written first: it is wanted most where nothing is left.
     write_table(target / DROPPED, rows)
     counts = [f"{len(lengths_s)} {reason}" for reason, lengths_s in reasons.items()]
@@ -61,11 +61,10 @@ def keep_usable(
             f"{summary}: none is left; see --min_wav_duration and --max_wav_duration{details}"
         )
     copy_set(source, target, kept)
-    write_table(target / "utt2num_samples", {utterance: samples[utterance] for utterance in kept})
+    write_table(target / "utt2num_samples", kept)
     write_table(target / "wav.scp", {utterance: audio[utterance] for utterance in kept})
     (target / "feats_type").write_text("raw\n")
-    lengths = {utterance: samples[utterance] for utterance in kept}
-    return summary + details + _note_on_short(lengths, needed, rate)
+    return summary + details + _note_on_short(kept, needed, rate)
 
 
 def _note_on_short(samples: Mapping[str, int], needed: Shortest | None, rate: int) -> str:
@@ -76,12 +75,11 @@ def _note_on_short(samples: Mapping[str, int], needed: Shortest | None, rate: in
     if not short:
         return ""
     named = [f"{utterance} ({samples[utterance] / rate:.2f} s)" for utterance in short]
-    more = ", ..." if len(named) > SHOWN else ""
     # What is as long as the bound is left out too.
     bound_s = (needed.samples - 0.5) / rate
     return (
         f"\n  note: {len(short)} of those kept have fewer than {needed.frames} frames; a batch of"
-        f" such ends the training with ESPnet's TooShortUttError: {', '.join(named[:SHOWN])}{more};"
+        f" such ends the training with ESPnet's TooShortUttError: {some_of(named, SHOWN)};"
         f" --min_wav_duration {bound_s:.5f} leaves them out"
     )
 
@@ -112,8 +110,7 @@ def _named(reasons: Reasons, file: Path) -> str:
         if not lengths_s:
             continue
         named = [f"{utterance} ({seconds:.2f} s)" for utterance, seconds in lengths_s.items()]
-        more = ", ..." if len(named) > SHOWN else ""
-        lines.append(f"\n  {reason}: {', '.join(named[:SHOWN])}{more}")
+        lines.append(f"\n  {reason}: {some_of(named, SHOWN)}")
     if lines:
         lines.append(f"\n  all of them: {file}")
     return "".join(lines)
