@@ -7,7 +7,7 @@ longest counts. Scoring itself is in `espnet_topdown.results.scoring`.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -165,12 +165,27 @@ def train_bpe(text: Path, prefix: Path, **options: object) -> list[str]:
     try:
         train(input=str(text), model_prefix=str(prefix), minloglevel=1, **options)
     except (RuntimeError, OSError) as error:
-        raise TopdownError(
-            f"asked sentencepiece for {options}, but it refused: {error}; see --nbpe"
-        ) from error
+        raise TopdownError(_refusal(options, str(error))) from error
     vocabulary = read_lines(prefix.with_suffix(".vocab"))
     # <unk>, <s>, </s> come first.
     return [line.split("\t")[0] for line in vocabulary[3:]]
+
+
+def _refusal(options: Mapping[str, object], said: str) -> str:
+    """What to do about a refusal of sentencepiece, in the words of asr.sh's options."""
+    asked = f"asked sentencepiece for {options.get('vocab_size')} pieces (--nbpe)"
+    least = re.search(r"smaller than required_chars\. \d+ vs (\d+)", said)
+    most = re.search(r"set it to a value <= (\d+)", said)
+    if least:
+        return (
+            f"{asked}, but the characters of the text alone need {least[1]}; give --nbpe of at"
+            f" least {least[1]}, or --bpe_char_cover below 1, which leaves out rare characters"
+        )
+    if most:
+        return (
+            f"{asked}, but the text can give no more than {most[1]}; give --nbpe {most[1]} at most"
+        )
+    return f"asked sentencepiece for {options}, but it refused: {said}; see --nbpe"
 
 
 def scored_rows(

@@ -1,5 +1,6 @@
 """Tokens, token lists and rows to score, as ESPnet has them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,8 +84,28 @@ def test_bpe_gives_the_asked_number_of_pieces_and_refuses_too_many(tmp_path: Pat
     split = text.tokenizer("bpe", bpemodel=tmp_path / "bpe.model")("ABAB")
     assert "".join(split) == "▁ABAB"
     assert set(split) <= set(pieces)
-    with pytest.raises(TopdownError, match="sentencepiece .*see --nbpe"):
-        text.train_bpe(*places, vocab_size=500, model_type="unigram")
+    with pytest.raises(TopdownError, match=r"sentencepiece .*'nonsense'.*see --nbpe"):
+        text.train_bpe(*places, vocab_size=8, model_type="nonsense")
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        (500, r"500 pieces \(--nbpe\), but the text can give no more than (\d+); give --nbpe \1"),
+        (4, r"4 pieces \(--nbpe\), but the characters of the text alone need (\d+); give --nbpe"),
+    ],
+)
+def test_the_number_of_pieces_that_is_advised_is_taken(
+    tmp_path: Path, asked: int, advice: str
+) -> None:
+    (tmp_path / "train.txt").write_text("ABAB AB\nBABA\nAAB B\n" * 5)
+    places = tmp_path / "train.txt", tmp_path / "bpe"
+    with pytest.raises(TopdownError, match=advice) as caught:
+        text.train_bpe(*places, vocab_size=asked, model_type="unigram")
+    found = re.search(advice, str(caught.value))
+    assert found
+    pieces = text.train_bpe(*places, vocab_size=int(found[1]), model_type="unigram")
+    assert len(pieces) == int(found[1]) - 3
 
 
 def test_only_named_cleaners_need_espnet() -> None:
