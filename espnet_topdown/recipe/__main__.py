@@ -291,10 +291,10 @@ def parse_rate(fs: str) -> int:
 
 def _seconds(word: str) -> float:
     """A time in seconds; infinity and NaN are none."""
-    value = float(word)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"give seconds, not {word}")
-    return value
+    seconds = _numbers(word)
+    if len(seconds) != 1 or not math.isfinite(seconds[0]):
+        raise argparse.ArgumentTypeError(f"give seconds, not '{word}'")
+    return seconds[0]
 
 
 def _paths(words: str) -> list[Path]:
@@ -302,7 +302,12 @@ def _paths(words: str) -> list[Path]:
 
 
 def _numbers(words: str) -> list[float]:
-    return [float(word) for word in words.split()]
+    try:
+        return [float(word) for word in words.split()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"give numbers, several with blanks between, not '{words}'"
+        ) from None
 
 
 STEPS = {

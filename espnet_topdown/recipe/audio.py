@@ -92,11 +92,7 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
 
 def _read(source: str) -> tuple[np.ndarray, int]:
     if source.endswith("|"):
-        done = _piped(source)
-        sound = io.BytesIO(done)
-        least = least_samples(sound)
-        sound.seek(0)
-        return _decode(sound, least)
+        return _decode_printed(_piped(source))
     if _IN_ARK.fullmatch(source) and not Path(source).exists():
         ark, _, offset = source.rpartition(":")
         with open(ark, "rb") as stream:
@@ -120,6 +116,22 @@ def _piped(source: str) -> bytes:
     if done.returncode != 128 + signal.SIGPIPE:
         done.check_returncode()
     return done.stdout
+
+
+def _decode_printed(audio: bytes) -> tuple[np.ndarray, int]:
+    """Samples and rate of what a command printed.
+
+    Raises:
+        ValueError: it is no audio, or as `_decode`.
+    """
+    sound = io.BytesIO(audio)
+    least = least_samples(sound)
+    sound.seek(0)
+    try:
+        return _decode(sound, least)
+    except RuntimeError:
+        # soundfile's words would name an object of Python, where a file has its name.
+        raise ValueError(f"it printed {len(audio)} bytes, which are no audio") from None
 
 
 def _decode(file: str | io.BytesIO, least: int) -> tuple[np.ndarray, int]:

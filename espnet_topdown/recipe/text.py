@@ -164,7 +164,8 @@ def train_bpe(text: Path, prefix: Path, **options: object) -> list[str]:
     train = sentencepiece.SentencePieceTrainer.train
     try:
         train(input=str(text), model_prefix=str(prefix), minloglevel=1, **options)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, SyntaxError) as error:
+        # The last is about an option that it cannot parse.
         raise TopdownError(_refusal(options, str(error))) from error
     vocabulary = read_lines(prefix.with_suffix(".vocab"))
     # <unk>, <s>, </s> come first.
@@ -179,7 +180,7 @@ def _refusal(options: Mapping[str, object], said: str) -> str:
     if least:
         return (
             f"{asked}, but the characters of the text alone need {least[1]}; give --nbpe of at"
-            f" least {least[1]}, or --bpe_char_cover below 1, which leaves out rare characters"
+            f" least {least[1]}, or --bpe_char_cover of 0.98 to 1, which leaves out rare ones"
         )
     if most:
         return (

@@ -1,5 +1,6 @@
 """Audio as wav.scp names it: files, commands and SPHERE are read exactly, damage is named."""
 
+import re
 from pathlib import Path
 
 import kaldiio
@@ -171,6 +172,13 @@ def test_a_command_of_several_parts_fails_with_any_of_them(tmp_path: Path) -> No
     size = path.stat().st_size
     many = f"(cat {path}; yes) | head -c {size} |"
     np.testing.assert_array_equal(audio.read_audio(many)[0], tone(0.1))
+
+
+@pytest.mark.parametrize(("command", "size"), [("true |", 0), ("echo hello |", 6)])
+def test_a_command_that_prints_no_audio_is_told_so(command: str, size: int) -> None:
+    message = f"the audio '{re.escape(command)}', .* it printed {size} bytes, which are no audio"
+    with pytest.raises(TopdownError, match=message):
+        audio.read_audio(command)
 
 
 def test_float_files_are_scaled_to_whole_numbers(tmp_path: Path) -> None:

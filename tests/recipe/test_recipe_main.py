@@ -61,6 +61,23 @@ def test_rates_are_read_as_espnet_writes_them(fs: str, hertz: int) -> None:
     assert parse_rate(fs) == hertz
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["perturb", "x", "--factors", "0.9,1.1"], "several with blanks between, not '0.9,1.1'"),
+        (["filter", "x", "--min_wav_duration", "soon"], "not 'soon'"),
+        (["filter", "x", "--min_wav_duration", "nan"], "give seconds, not 'nan'"),
+        (["filter", "x", "--max_wav_duration", ""], "give seconds, not ''"),
+    ],
+)
+def test_what_is_no_number_is_told_in_words(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("fs", ["fast", "0", "-16k", "inf", "nan", "16", "1e9"])
 def test_a_rate_that_is_none_is_refused(fs: str) -> None:
     with pytest.raises(TopdownError, match=f"--fs '{fs}'; give Hz, such as 16k or 8000"):
