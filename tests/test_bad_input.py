@@ -460,7 +460,7 @@ PLACES = {
     "ledger of other lines": (
         write("cascade/ledger.jsonl", "3\n"),
         "status cascade",
-        "cascade/ledger.jsonl is damaged",
+        "cascade/ledger.jsonl is damaged ('3' is no event); remove that line and rerun",
     ),
     "ledger of a phase without a name": (
         write(

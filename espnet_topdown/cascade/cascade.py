@@ -119,7 +119,7 @@ class Cascade:
                 " a base and its cascades are moved together"
             )
         experiment = Experiment.read(paths.base)
-        plan = read_plan(paths.plan)
+        plan = _copy_of_plan(paths)
         facts = stored_facts(paths.model_facts) or find_model_facts(
             paths.base / "config.yaml",
             experiment.task,
@@ -344,6 +344,22 @@ class Cascade:
         header = read_header(self.paths) | {"base": self.paths.relative(self.base.directory)}
         files.write_json(self.paths.header, header)
         files.write_json(self.paths.model_facts, self.facts.data)
+
+
+def _copy_of_plan(paths: CascadePaths) -> Plan:
+    """The plan that the last run copied into the cascade.
+
+    Raises:
+        TopdownError: the copy is gone or damaged.
+    """
+    try:
+        return read_plan(paths.plan)
+    except TopdownError as error:
+        fault = str(error) if paths.plan.is_file() else f"{paths.plan} is gone"
+        raise TopdownError(
+            f"{fault}\nIt is this cascade's copy of its plan; 'espnet-topdown run' with the same"
+            " plan writes it anew, and trains nothing that is finished"
+        ) from None
 
 
 def read_header(paths: CascadePaths) -> dict[str, Any]:

@@ -63,9 +63,9 @@ class Ledger:
                 # Torn, or the empty end of the file.
                 continue
             if not _is_event(event):
+                shown = line[:40].decode(errors="replace")
                 raise TopdownError(
-                    f"{self.path} is damaged ({line[:40]!r} is no event); remove that line and"
-                    " rerun"
+                    f"{self.path} is damaged ({shown!r} is no event); remove that line and rerun"
                 )
             events.append(event)
         return events

@@ -170,6 +170,26 @@ def test_two_cascades_of_one_base_are_written_where_asked(finished, base, tmp_pa
     assert "slower/phase1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("damage", ["phases: [", None])
+def test_a_lost_copy_of_the_plan_is_written_anew_by_run(damage, finished, base, tmp_path, capsys):
+    copy = copied(finished, base, tmp_path)
+    whole = (copy / "plan.yaml").read_bytes()
+    (tmp_path / "plan.yaml").write_bytes(whole)
+    (copy / "plan.yaml").unlink()
+    if damage:
+        (copy / "plan.yaml").write_text(damage)
+    records = {path: path.read_bytes() for path in copy.glob("*/record.json")}
+    error = fails(capsys, "status", str(copy))
+    assert "'espnet-topdown run' with the same plan writes it anew" in error
+    assert "shipped" not in error
+    main(words(base, tmp_path, cascade=copy))
+    capsys.readouterr()
+    main(["status", str(copy)])
+    assert "phase1" in capsys.readouterr().out
+    assert (copy / "plan.yaml").read_bytes() == whole
+    assert records == {path: path.read_bytes() for path in copy.glob("*/record.json")}
+
+
 def test_a_cascade_whose_base_was_moved_alone_says_what_is_missing(
     finished, base, tmp_path, capsys
 ):
