@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,13 @@ def model_data(exp: Path) -> dict[str, object]:
 
 
 Damage = Callable[[Path], object]
+
+
+def flip(path: Path) -> None:
+    """Change one bit of a weight of 1 in a model file."""
+    data = bytearray(path.read_bytes())
+    data[data.index(struct.pack("<f", 1.0))] ^= 1
+    path.write_bytes(bytes(data))
 
 
 def write(name: str, content: str | bytes) -> Damage:
@@ -447,8 +455,18 @@ PLACES = {
         RUN,
         "the base exp lost valid.acc.ave.pth since phase1 began from it and was judged against it",
     ),
-    "parent changed": (
+    "parent torn": (
         write("exp/valid.acc.ave.pth", b"PK"),
+        RUN,
+        "the base exp was damaged (valid.acc.ave.pth) since phase1 began from it and was judged",
+    ),
+    "parent with one other byte": (
+        lambda place: flip(place / "exp/valid.acc.ave.pth"),
+        RUN,
+        "the base exp was damaged (valid.acc.ave.pth) since phase1 began from it and was judged",
+    ),
+    "parent changed": (
+        lambda place: torch.save({"w": torch.zeros(2)}, place / "exp/valid.acc.ave.pth"),
         RUN,
         "the base exp was trained on since phase1 began from it and was judged against it",
     ),

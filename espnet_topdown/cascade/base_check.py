@@ -4,6 +4,7 @@ Phases are judged against the base of their first run; one that was trained on s
 Neither torch nor ESPnet is needed.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,20 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
     if not changed:
         return None
     names = changed[0] if len(changed) == 1 else f"{changed[0]} and {len(changed) - 1} more"
-    what = "was trained on" if now else f"lost {model.name}"
+    what = f"lost {model.name}"
+    if now:
+        what = f"was damaged ({model.name})" if _is_damaged(model) else "was trained on"
     return f"the base {paths.base} {what} since {names} began from it and was judged against it"
+
+
+def _is_damaged(model: Path) -> bool:
+    """Whether a model file is no whole archive, as every training of today writes it."""
+    try:
+        with zipfile.ZipFile(model) as archive:
+            return archive.testzip() is not None
+    # Damaged headers end in errors of many kinds.
+    except Exception:
+        return True
 
 
 def _judged_by(record: Mapping[str, Any], paths: CascadePaths) -> str | None:
