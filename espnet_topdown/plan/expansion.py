@@ -19,6 +19,8 @@ from espnet_topdown.plan.stopping import MedianStop, StopEarly
 
 # Options in which trainings must agree, where their epochs are compared.
 SCHEDULE = ("max_epoch", "patience", "scheduler", "scheduler_conf")
+LONGEST_NAME = 200  # bytes; file systems take 255, and some names are made of others
+JOB = "JOB"  # the recipes' commands put a job's number in its place, in paths too
 
 
 def expand(
@@ -293,6 +295,16 @@ class _Expansion:
         for name, count in Counter(phase.name for phase in self.phases).items():
             if count > 1:
                 self.faults.append(f"two phases are named '{name}'")
+            # Found by the first phase that is trained, it would be too late for the last.
+            if len(name.encode()) > LONGEST_NAME:
+                self.faults.append(
+                    f"the name '{name[:20]}...' is longer than {LONGEST_NAME} bytes; give a shorter"
+                )
+            if JOB in name:
+                self.faults.append(
+                    f"the name '{name}' holds {JOB}, which stands for a job's number where phases"
+                    " are decoded; give another"
+                )
 
     def _check_seeds(self) -> None:
         for phase in self.phases:

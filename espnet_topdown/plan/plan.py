@@ -23,6 +23,10 @@ BASE = "phase0"
 SEED_STRIDE = 1000
 
 
+# NumPy's generator takes 32 bits, and ESPnet adds the number of the epoch.
+MAX_SEED = 4_000_000_000
+
+
 def seed_fault(kind: str, seed: int, ancestors: Mapping[int, str]) -> str | None:
     """Why a phase of `kind` cannot have `seed`; None where it can.
 
@@ -31,6 +35,8 @@ def seed_fault(kind: str, seed: int, ancestors: Mapping[int, str]) -> str | None
         seed: ESPnet's ``--seed`` of the phase.
         ancestors: seed -> the parent, or an ancestor of it, that was trained under it.
     """
+    if seed > MAX_SEED:
+        return f"seed {seed} is more than NumPy takes; give one of at most {MAX_SEED}"
     if not KINDS[kind].draws or seed not in ancestors:
         return None
     return (

@@ -353,6 +353,18 @@ MISFITS = {
         "phases: [{cut: decoder, seed: 3}, {cut: encoder.3, seed: 3}]",
         "seed 3 is that of its ancestor phase1",
     ),
+    "a seed that NumPy does not take": (
+        "phases: [{cut: decoder, seed: 4294967296}]",
+        "phase1: seed 4294967296 is more than NumPy takes; give one of at most 4000000000",
+    ),
+    "a name that no file can have": (
+        f"phases: [{{cut: decoder}}, {{cut: encoder.3, name: {'a' * 250}}}]",
+        f"the name '{'a' * 20}...' is longer than 200 bytes",
+    ),
+    "a name with a job's number": (
+        "phases: [{cut: decoder, name: JOB2}]",
+        "the name 'JOB2' holds JOB, which stands for a job's number",
+    ),
     "two of one name": (
         "phases: [{cut: decoder, name: a}, {cut: encoder.3, name: a}]",
         "two phases are named 'a'",

@@ -264,11 +264,16 @@ done
 for name in dumpdir asr_exp lm_exp asr_stats_dir lm_stats_dir inference_tag train_set valid_set; do
     [[ ! ${!name} =~ [[:space:]] ]] ||
         die "${name} is '${!name}': blanks part the names in a list; give one without"
+    [[ ${!name} != *JOB* ]] ||
+        die "${name} is '${!name}': JOB stands for a job's number in commands; give one without"
 done
 [[ "${dumpdir}${train_set}${valid_set}${test_sets}" != *,* ]] ||
     die "--dumpdir '${dumpdir}' and the names of sets become parts of ESPnet's FILE,NAME,TYPE;" \
         "give ones without commas"
 for name in ${train_set} ${valid_set} ${test_sets}; do
+    [[ ${name} != *JOB* ]] ||
+        die "the set '${name}' has JOB in its name, which stands for a job's number in commands;" \
+            "give it another"
     [[ ${name} != */* ]] ||
         die "the set '${name}' has a / in its name: a set is a directory of data/ itself;" \
             "move it there, or link it under a name without"
