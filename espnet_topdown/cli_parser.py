@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from espnet_topdown.errors import COMMAND
+from espnet_topdown.errors import COMMAND, Parser
 from espnet_topdown.experiment.task import TASKS
 from espnet_topdown.plan.reference import reference
 from espnet_topdown.plan.shipped import plan_path, shipped_plans
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 STEPS = """\
   espnet-topdown layers exp/asr_train_x
@@ -55,7 +55,7 @@ KEEP_EPOCHS = (
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; `command` of what it reads is the command's name."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog=COMMAND,
         description="Top-down cascade training for ESPnet2.",
         epilog=EPILOG,

@@ -4,6 +4,7 @@ Commands catch `TopdownError`, print its text without a traceback and exit non-z
 is a fault of ours and keeps its traceback.
 """
 
+import argparse
 import contextlib
 import difflib
 import os
@@ -11,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 PACKAGE = "espnet_topdown"
 COMMAND = "espnet-topdown"
@@ -54,6 +55,40 @@ def some_of(names: Sequence[str], most: int) -> str:
     """The first names of a list, for a message, with dots where there are more than `most`."""
     dots = ", ..." if len(names) > most else ""
     return f"{', '.join(names[:most])}{dots}"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, which also tells the nearest of what is misspelt: a command, an option, a value.
+
+    Its sub-parsers do likewise.
+    """
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; a word that no option takes ends with status 2 and the nearest options."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            self._of_command(found)._refuse(rest)
+        return found
+
+    def _refuse(self, words: Sequence[str]) -> NoReturn:
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        options = [word.partition("=")[0] for word in words if word.startswith("-")]
+        faults = [f"unknown option {option}; {nearest(option, known)}" for option in options]
+        self.error("; ".join(faults) or f"found {' '.join(words)}, which no argument takes")
+
+    def _of_command(self, found: argparse.Namespace) -> "Parser":
+        """The parser of the command that was given, this one where there are none."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                chosen: Parser = action.choices[getattr(found, action.dest)]
+                return chosen
+        return self
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(
+                action, f"{value!r} is unknown; {nearest(value, action.choices)}"
+            )
 
 
 @contextlib.contextmanager

@@ -131,7 +131,12 @@ def flip(path: Path) -> None:
 def write(name: str, content: str | bytes) -> Damage:
     """Replace a file's content."""
     data = content.encode() if isinstance(content, str) else content
-    return lambda place: (place / name).write_bytes(data)
+
+    def damage(place: Path) -> None:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+
+    return damage
 
 
 def remove(name: str) -> Damage:
@@ -507,6 +512,116 @@ PLACES = {
         "ledger.jsonl: Is a directory",
     ),
 }
+NOT_A_TRAINING = "is not a training config but"
+# What a file or a directory is that was given in the place of another kind.
+KINDS = {
+    "layers of a decoding config": (
+        write("asr1/conf/decode.yaml", "{beam_size: 10, ctc_weight: 0.3, batch_size: 1}"),
+        "layers asr1/conf/decode.yaml",
+        f"{NOT_A_TRAINING} a decoding config; give an experiment such as exp/asr_train_x, or a",
+    ),
+    "layers of a plan": (nothing, "layers plan.yaml", f"{NOT_A_TRAINING} a plan of phases"),
+    "layers of a plan, the task given": (
+        nothing,
+        "layers plan.yaml --task asr",
+        f"{NOT_A_TRAINING} a plan of phases",
+    ),
+    "layers of an analysis": (
+        write("asr1/conf/x.yaml", "{seeds: [1], primary: {}}"),
+        "layers asr1/conf/x.yaml",
+        f"{NOT_A_TRAINING} the analysis of a study",
+    ),
+    "layers of a model": (
+        nothing,
+        "layers exp/valid.acc.ave.pth",
+        "exp/valid.acc.ave.pth is not YAML but a model",
+    ),
+    "layers of a cascade": (
+        nothing,
+        "layers cascade",
+        "cascade is no trained experiment but a cascade: cannot read cascade/config.yaml",
+    ),
+    "the base a config": (
+        edit("exp/config.yaml", output_dir="exp"),
+        "plan exp/config.yaml --plan plan.yaml",
+        "exp/config.yaml is not a directory but the config of an experiment; give the base",
+    ),
+    "the base a plan": (
+        nothing,
+        "plan plan.yaml --plan plan.yaml",
+        "plan.yaml is not a directory but a plan of phases; give the base",
+    ),
+    "the base a cascade": (
+        nothing,
+        "plan cascade --plan plan.yaml",
+        "cascade is no trained experiment but a cascade",
+    ),
+    "the plan a training config": (
+        nothing,
+        "plan exp --plan exp/config.yaml",
+        "exp/config.yaml is not a plan but a training config; give a plan such as conf/topdown",
+    ),
+    "the plan a decoding config": (
+        write("decode.yaml", "{beam_size: 10}"),
+        "plan exp --plan decode.yaml",
+        "decode.yaml is not a plan but a decoding config",
+    ),
+    "the plan a record": (
+        write("seed1.json", '{"phases": [], "references": {}}'),
+        "plan exp --plan seed1.json",
+        "seed1.json is not a plan but a record of a study",
+    ),
+    "the plan an experiment": (
+        nothing,
+        "plan exp --plan exp",
+        "cannot read the plan exp: Is a directory but an experiment",
+    ),
+    "the plan a model": (
+        nothing,
+        "plan exp --plan exp/valid.acc.ave.pth",
+        "the plan exp/valid.acc.ave.pth is not UTF-8 text but a model",
+    ),
+    "the cascade an experiment": (
+        nothing,
+        "status exp",
+        "exp is no cascade (no cascade.json) but an experiment; give the directory of",
+    ),
+    "the cascade a phase": (
+        nothing,
+        "verify cascade/phase1",
+        "cascade/phase1 is no cascade (no cascade.json) but a phase of the cascade cascade",
+    ),
+    "the cascade its plan": (
+        nothing,
+        "decode cascade/plan.yaml",
+        "is no cascade (no cascade.json) but a file of the cascade cascade",
+    ),
+    "a cascade in an experiment": (
+        nothing,
+        "run exp --plan plan.yaml --dir exp",
+        "the cascade would go to exp, which is an experiment; give --dir a directory of its own",
+    ),
+    "a cascade in a phase": (
+        nothing,
+        "plan exp --plan plan.yaml --dir cascade/phase1",
+        "would go to cascade/phase1, which is a phase of the cascade cascade",
+    ),
+    "results of a plan": (
+        nothing,
+        "results plan.yaml",
+        "plan.yaml: no such directory but a plan of phases",
+    ),
+    "power of a plan": (
+        nothing,
+        "power plan.yaml --difference 1",
+        "plan.yaml is not the record of a seed but a plan of phases; give records",
+    ),
+    "power of a cascade": (
+        nothing,
+        "power cascade --difference 1",
+        "cascade holds no seed*.json but a cascade",
+    ),
+}
 OPTIONS = {
     "no jobs": (nothing, f"{RUN} --jobs 0", "--jobs must be at least 1, not 0"),
     "negative jobs": (nothing, f"{RUN} --jobs -2", "--jobs must be at least 1, not -2"),
@@ -598,6 +713,7 @@ GROUPS = {
     "plan": PLANS,
     "config": CONFIGS,
     "place": PLACES,
+    "kind": KINDS,
     "option": OPTIONS,
     "score": SCORES,
 }

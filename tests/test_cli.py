@@ -79,6 +79,33 @@ def test_a_wrong_option_is_told_by_the_program_as_it_is_called(module):
     assert f"\n{MODULES[module]}: error: " in done.stderr
 
 
+MISSPELT = {
+    "a command": (["layres", "x"], "COMMAND: 'layres' is unknown; did you mean layers, phases?"),
+    "an option": (
+        ["results", "x", "--josn"],
+        "espnet-topdown results: error: unknown option --josn; did you mean --json, --csv? (valid:",
+    ),
+    "an option and its value": (["status", "x", "--folow=1"], "--folow; did you mean --follow?"),
+    "a value": (
+        ["layers", "x", "--task", "asrr"],
+        "--task: 'asrr' is unknown; did you mean asr? (valid: asr, lm, st, mt, slu, s2t)",
+    ),
+    "a word too many": (["status", "x", "y"], "status: error: found y, which no argument takes"),
+    "of a study": (
+        ["-m", "espnet_topdown.study", "run", "rnn", "--sedes", "3"],
+        "unknown option --sedes; did you mean --seeds?",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+def test_what_is_misspelt_is_told_with_the_nearest(name):
+    words, said = MISSPELT[name]
+    done = command(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
 def test_a_script_and_a_module_are_run_with_their_own_arguments_and_clean_streams(tmp_path):
     script = tmp_path / "say.py"
     script.write_text("import sys; print(sys.argv[1:], sys.stdin.read())")

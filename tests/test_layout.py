@@ -12,7 +12,7 @@ LEVELS = (
     ("errors", "processes"),
     ("claims",),
     ("archives", "check", "table", "versions", "locks", "yaml_text"),
-    ("files", "text_files"),
+    ("files", "text_files", "recognise"),
     ("plan",),
     ("experiment",),
     ("warm",),

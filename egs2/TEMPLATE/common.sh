@@ -72,14 +72,29 @@ check_type() {
     esac
 }
 
-# nearest_option NAME KNOWN_NAMES: up to three options that are spelled like it.
-nearest_option() {
+# nearest WORD WORDS: up to three of the latter that are spelled like it.
+nearest() {
     python3 - "$@" << 'END'
 import difflib
 import sys
 
-print(*(f"--{name}" for name in difflib.get_close_matches(sys.argv[1], sys.argv[2].split())))
+print(*difflib.get_close_matches(sys.argv[1], sys.argv[2].split()))
 END
+}
+
+# nearest_option NAME KNOWN_NAMES: "; near it: --A --B", or nothing where none is spelled like it.
+nearest_option() {
+    local near
+    near=$(nearest "$1" "$2")
+    [ -z "${near}" ] || echo "; near it: --${near// / --}"
+}
+
+# check_choice NAME "VALUES" [ELSE]: the option has one of the values; ELSE is what else is possible.
+check_choice() {
+    local value=${!1} near
+    [[ ${value} != *[[:space:]]* ]] && has_word "$2" "${value}" && return
+    near=$(nearest "${value}" "$2")
+    die "--$1 is '${value}'; valid: ${2// /, }${near:+; near it: ${near// /, }}${3:+; $3}"
 }
 
 # ---- stages ----
@@ -105,12 +120,23 @@ need() {
 # GPUs of this machine and they are not there; OPTION would do without.
 check_gpus() {
     local number
-    { [ "$1" -gt 0 ] && is_warm "${cuda_cmd}"; } || return 0
+    [ "$1" -gt 0 ] || return 0
+    # run.pl is Kaldi's for this machine.
+    is_warm "${cuda_cmd}" || [ "$(basename "${cuda_cmd%% *}")" = run.pl ] || return 0
     for number in "${@:3}"; do
         do_stage "${number}" || continue
         python3 -m espnet_topdown.recipe gpus --ngpu "$1" --cure="$2" || exit 1
         return 0
     done
+}
+
+# check_configs OPTION...: refuses to begin where the file of an option is of another kind.
+check_configs() {
+    local name words=()
+    for name in "$@"; do
+        [ -z "${!name}" ] || words+=("--${name}" "${!name}")
+    done
+    [ "${#words[@]}" = 0 ] || python3 -m espnet_topdown.recipe configs "${words[@]}" || exit 1
 }
 
 # hold DIR...: keeps the directories for this script and what it starts. What a script that was
@@ -157,7 +183,7 @@ check_stages() {
 
 # check_cascade LAST: refuses bad options; without a plan the script can run to its stage LAST.
 check_cascade() {
-    [[ ${decode} =~ ^(best|all)$ ]] || die "--decode is best or all, not '${decode}'"
+    check_choice decode "best all"
     [ "${stop_stage}" -ge 17 ] || return 0
     [ -f "${topdown_plan}" ] ||
         die "stages 17 to 20 need a plan: --topdown_plan is '${topdown_plan}', which is no file;" \

@@ -33,6 +33,7 @@ from espnet_topdown.plan.plan import BASE, Phase, Plan
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.recognise import but, kind_of
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ class Cascade:
         paths = CascadePaths(directory or default_directory(base, plan), base)
         if paths.directory.exists() and not paths.directory.is_dir():
             raise TopdownError(f"{paths.directory} is a file; give a directory")
+        kind = kind_of(paths.directory)
+        if kind and not is_cascade(paths.directory):
+            raise TopdownError(
+                f"the cascade would go to {paths.directory}, which is {kind}; give --dir a"
+                " directory of its own"
+            )
         # Their faults are told before the model is built, which takes seconds.
         if not data_check.reads_other_data(read):
             data_check.check_base(experiment)
@@ -108,8 +115,8 @@ class Cascade:
         """
         if not is_cascade(directory):
             raise TopdownError(
-                f"{directory} is no cascade (no {HEADER}); give the directory of 'espnet-topdown"
-                " run'"
+                f"{directory} is no cascade (no {HEADER}){but(directory)}; give the directory of"
+                " 'espnet-topdown run'"
             )
         header = files.read_object(directory / HEADER, base=check.TEXT)
         paths = CascadePaths(directory, seen_from(directory, header["base"]))

@@ -19,7 +19,7 @@ from espnet_topdown import files
 from espnet_topdown.archives import unpack
 from espnet_topdown.corpora.command import run_command
 from espnet_topdown.corpora.kaldi_dir import DataDir
-from espnet_topdown.errors import TopdownError, nearest, some_of
+from espnet_topdown.errors import Parser, TopdownError, nearest, some_of
 
 RATE = 8000
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -350,9 +350,7 @@ def _decibels(text: str) -> float | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """``python3 -m espnet_topdown.corpora.fsdd --fsdd DIR_OR_ARCHIVE [options]``."""
-    parser = argparse.ArgumentParser(
-        "python3 -m espnet_topdown.corpora.fsdd", description=__doc__.splitlines()[0]
-    )
+    parser = Parser("python3 -m espnet_topdown.corpora.fsdd", description=__doc__.splitlines()[0])
     source = "clone of FSDD, directory of its recordings, or an archive"
     rotation = "speaker held out for test, the next one for dev; none: all in all (none)"
     snr_db = (

@@ -9,7 +9,6 @@ experiments and cascades has the three columns. Without hubscr the two parts are
     python3 -m espnet_topdown.corpora.hub5 --data data/eval2000 exp/asr_train
 """
 
-import argparse
 import re
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from espnet_topdown.corpora.hub5_sgml import Aligned, read_alignments
 from espnet_topdown.corpora.lists import read_lines, write_lines
-from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.errors import Parser, TopdownError, reported
 from espnet_topdown.results.outside import write_outside
 from espnet_topdown.results.scoring import Score, write_result
 
@@ -216,7 +215,7 @@ def score_experiment(exp: Path, data: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score every decoded eval2000 of an experiment."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python3 -m espnet_topdown.corpora.hub5", description="eval2000 by the hub5 rules"
     )
     parser.add_argument(

@@ -7,7 +7,6 @@ to the recipe.
     python3 -m espnet_topdown.corpora.sphere --channel 2 sw02001.sph > side_b.wav
 """
 
-import argparse
 import importlib.util
 import io
 import re
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_topdown.corpora.sphere_header import SphereHeader, is_sphere, read_header
-from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.errors import Parser, TopdownError, reported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -211,7 +210,7 @@ def to_wav(path: str | Path, channel: int | None) -> bytes:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write a SPHERE file as WAV to stdout; nothing at all where it is damaged."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python3 -m espnet_topdown.corpora.sphere", description="SPHERE file to WAV on stdout"
     )
     parser.add_argument("path")

@@ -8,7 +8,7 @@ eval2000's, Fisher fisher's.
 
 import logging
 import math
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir, segment_fault
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.corpora.sphere_header import read_header
-from espnet_topdown.errors import TopdownError, some_of
+from espnet_topdown.errors import Parser, TopdownError, some_of
 
 SAMPLE_RATE = 8000
 CONVERSATIONS = (2435, 2438)  # on the DVDs and on the older CDs; the transcripts have all
@@ -285,7 +285,7 @@ def prepare(options: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare Switchboard from the command line."""
-    parser = ArgumentParser(
+    parser = Parser(
         "python3 -m espnet_topdown.corpora.swbd",
         description="Switchboard-1 and eval2000 to Kaldi data directories",
     )

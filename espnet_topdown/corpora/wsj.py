@@ -8,7 +8,7 @@ sphere's.
 """
 
 import logging
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from espnet_topdown.corpora.command import add_options, run_command
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
 from espnet_topdown.corpora.lists import write_lines
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import Parser, TopdownError
 from espnet_topdown.files import replacing
 
 SAMPLE_RATE = 16000
@@ -137,7 +137,7 @@ def _write(name: str, lists: DataDir, output: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare WSJ from the command line."""
-    parser = ArgumentParser(
+    parser = Parser(
         "python3 -m espnet_topdown.corpora.wsj", description="WSJ to Kaldi data directories"
     )
     for corpus, names in wsj_discs.LDC.items():

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files
+from espnet_topdown import check, files, recognise
 from espnet_topdown.check import Must, list_in, mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_data import (
@@ -29,6 +29,7 @@ from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
 from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.recognise import but
 from espnet_topdown.yaml_text import load_yaml
 
 # Of one run, not of the experiment: never passed on.
@@ -58,6 +59,8 @@ _NEWER_DEFAULTS = {
     "chunk_discard_short_samples": True,
     "wandb_allow_val_change": True,
 }
+# What a file may be that a training can follow; other programs may know it by other keys.
+_TRAINED = (recognise.TRAINING, recognise.EXPERIMENT_CONFIG, "")
 _OF_ONE_EPOCH = re.compile(r"(\.?checkpoint.*|\d+epoch)\.pth")
 
 
@@ -110,8 +113,8 @@ class Experiment:
         """
         if not directory.is_dir():
             raise TopdownError(
-                f"{directory} is not a directory; give the base, an experiment such as"
-                " exp/asr_train_..."
+                f"{directory} is not a directory{but(directory)}; give the base, an experiment such"
+                " as exp/asr_train_..."
             )
         path = directory / "config.yaml"
         config = read_config(path)
@@ -282,15 +285,19 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        what = f"{path.parent} is no trained experiment"
+        what = f"{path.parent} is no trained experiment{but(path.parent)}"
         if path.name != "config.yaml":
             what = f"{path} is neither an experiment's directory nor a training config"
         raise TopdownError(f"{what}: cannot read {path} ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise TopdownError(f"{path} is not YAML: {error}") from None
+        raise TopdownError(f"{path} is not YAML{but(path)}: {error}") from None
     config = load_yaml(text, str(path))
-    if not isinstance(config, dict):
-        raise TopdownError(f"{path} is not a training config")
+    kind = recognise.kind_of_data(config)
+    if not isinstance(config, dict) or kind not in _TRAINED:
+        raise TopdownError(
+            f"{path} is not a training config{kind and f' but {kind}'}; give an experiment such as"
+            " exp/asr_train_x, or a config such as conf/train_asr_x.yaml"
+        )
     return config
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown import files
-from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.errors import Parser, TopdownError, reported
 from espnet_topdown.lm import corpus
 from espnet_topdown.table import counted
 from espnet_topdown.text_files import read_lines
@@ -126,7 +126,7 @@ def write_lines(text: Path, output: Path) -> str:
 
 def get_parser() -> argparse.ArgumentParser:
     """The three commands and their options; `run` is the function that a command calls."""
-    parser = argparse.ArgumentParser(prog="python3 -m espnet_topdown.lm.data", description=__doc__)
+    parser = Parser(prog="python3 -m espnet_topdown.lm.data", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
     command = commands.add_parser(
         "prepare", help="plain text files to data/{train,valid,test}/text"

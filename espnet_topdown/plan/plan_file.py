@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from espnet_topdown import check
+from espnet_topdown import check, recognise
 from espnet_topdown.errors import TopdownError, listed, nearest
 from espnet_topdown.plan import rules, stopping
 from espnet_topdown.plan.kinds import KINDS, THAW
@@ -32,11 +32,12 @@ def read_plan(path: Path | str) -> Plan:
     except OSError as error:
         shipped = ", ".join(shipped_plans())
         raise TopdownError(
-            f"cannot read the plan {path}: {error.strerror}; shipped, and taken by name, are"
-            f" {shipped}"
+            f"cannot read the plan {path}: {error.strerror}{recognise.but(Path(path))}; shipped,"
+            f" and taken by name, are {shipped}"
         ) from None
     except UnicodeDecodeError:
-        raise TopdownError(f"the plan {path} is not UTF-8 text") from None
+        what = recognise.but(Path(path))
+        raise TopdownError(f"the plan {path} is not UTF-8 text{what}") from None
     return parse_plan(text, str(path))
 
 
@@ -52,6 +53,13 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
             names.
     """
     data = load_yaml(text, source, unique_keys=True)
+    kind = recognise.kind_of_data(data)
+    if kind not in (recognise.PLAN, ""):
+        # Not each of its keys, which may be hundreds.
+        raise TopdownError(
+            f"{source} is not a plan but {kind}; give a plan such as conf/topdown/rnn.yaml, or a"
+            f" shipped one by its name: {', '.join(shipped_plans())}"
+        )
     faults = _plan_faults(data)
     check.refuse(faults, f"{source} has {len(faults)} fault(s)")
     return _plan(data)

@@ -12,8 +12,11 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from espnet_topdown import recognise
 from espnet_topdown.cascade import gpus
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.experiment.config import read_config
+from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.table import counted
 from espnet_topdown.warm.groups import end_with_parent
 
@@ -38,6 +41,38 @@ def check_gpus(args: argparse.Namespace) -> None:
 def _gpu_options(step: argparse.ArgumentParser) -> None:
     step.add_argument("--ngpu", type=int, required=True)
     step.add_argument("--cure", required=True, help="the recipe's option for no GPU")
+
+
+def check_configs(args: argparse.Namespace) -> None:
+    """Before any stage: whether the file of each option is of the kind that the option takes."""
+    for option, read in CONFIGS.items():
+        path = getattr(args, option)
+        try:
+            if path is not None:
+                read(path)
+        except TopdownError as error:
+            raise TopdownError(f"--{option}: {error}") from None
+
+
+def _check_decoding(path: Path) -> None:
+    kind = recognise.kind_of(path)
+    if kind not in (recognise.DECODING, ""):
+        raise TopdownError(
+            f"{path} is not a decoding config but {kind}; give one such as conf/decode_asr.yaml"
+        )
+
+
+CONFIGS: dict[str, Callable[[Path], object]] = {
+    "asr_config": read_config,
+    "lm_config": read_config,
+    "inference_config": _check_decoding,
+    "topdown_plan": read_plan,
+}
+
+
+def _config_options(step: argparse.ArgumentParser) -> None:
+    for option in CONFIGS:
+        step.add_argument(f"--{option}", type=Path)
 
 
 def perturb(args: argparse.Namespace) -> None:
@@ -312,6 +347,7 @@ def _numbers(words: str) -> list[float]:
 
 STEPS = {
     "gpus": (check_gpus, _gpu_options),
+    "configs": (check_configs, _config_options),
     "perturb": (perturb, _perturb_options),
     "format": (format_audio, _format_options),
     "filter": (keep_usable, _filter_options),

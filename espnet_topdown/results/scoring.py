@@ -16,6 +16,7 @@ import numpy as np
 
 from espnet_topdown.errors import TopdownError, some_of
 from espnet_topdown.files import write_text
+from espnet_topdown.recognise import but
 from espnet_topdown.results.alignment import align, is_tie, middle
 from espnet_topdown.results.alternatives import chosen
 from espnet_topdown.results.outside import read_outside
@@ -269,7 +270,7 @@ def find_scores(exp: Path) -> dict[Key, tuple[Path, Path]]:
     exp = Path(exp)
     if not exp.is_dir():
         raise TopdownError(
-            f"{exp}: no such directory; give an experiment that was trained, such as"
+            f"{exp}: no such directory{but(exp)}; give an experiment that was trained, such as"
             " exp/asr_train_..."
         )
     scores: dict[Key, tuple[Path, Path]] = {}

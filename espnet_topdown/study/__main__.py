@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import reported
+from espnet_topdown.errors import Parser, reported
 from espnet_topdown.plan.stopping import StopEarly
 from espnet_topdown.study import recording, running, study
 from espnet_topdown.study.record_files import find_records
@@ -60,7 +60,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python3 -m espnet_topdown.study",
         description="Train, decode and record the seeds of a study, and build its tables.",
     )

@@ -23,6 +23,7 @@ from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS
 from espnet_topdown.plan.plan import DROPOUT
+from espnet_topdown.recognise import but
 from espnet_topdown.results.trn import tokens_of
 from espnet_topdown.study import analysis
 from espnet_topdown.study.edits import edited, edits_of
@@ -119,7 +120,8 @@ def _paths(places: Iterable[Path]) -> Iterable[Path]:
         paths = sorted(place.glob("seed*.json")) if place.is_dir() else [place]
         if not paths:
             raise TopdownError(
-                f"{place} holds no seed*.json; give the records of a study, such as records/rnn"
+                f"{place} holds no seed*.json{but(place)}; give the records of a study, such as"
+                " records/rnn"
             )
         yield from paths
 
@@ -131,6 +133,9 @@ def read_record(path: Path) -> Record:
         TopdownError: the file is no record, one of an earlier format, or damaged; or its references
             are not those beside it.
     """
+    # What was not written here is not damaged, and must not be moved away.
+    if path.is_file() and path.suffix != ".json":
+        raise TopdownError(f"{path} is not the record of a seed{but(path)}; {ADVICE}")
     stored = files.read_json(path)
     _check(path, stored)
     references = _references_of(path, stored["references"])
@@ -160,7 +165,7 @@ def read_record(path: Path) -> Record:
 def _check(path: Path, stored: Any) -> None:
     """Refuse what is not a record of this format."""
     if not isinstance(stored, dict) or not stored.keys() >= BEGINNING:
-        raise TopdownError(f"{path} is not the record of a seed; {ADVICE}")
+        raise TopdownError(f"{path} is not the record of a seed{but(path)}; {ADVICE}")
     if stored.get("format") != FORMAT:
         raise TopdownError(
             f"{path} has another format than this version reads; where the experiments still are,"

@@ -27,12 +27,16 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def calls(tmp_path: Path) -> Path:
-    """Programs on PATH that note how they were called: python3 and those that submit."""
+    """Programs on PATH that note how they were called: python3 and those that submit.
+
+    Checks of the script's own options are none of its work.
+    """
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("python3", "slurm.pl", "queue.pl", "pbs.pl"):
         program = programs / name
-        program.write_text(f'#!/bin/sh\necho "{name} $*" >> "{tmp_path}/calls"\n')
+        check = 'case "$*" in "-m espnet_topdown.recipe configs "*) exit 0 ;; esac'
+        program.write_text(f'#!/bin/sh\n{check}\necho "{name} $*" >> "{tmp_path}/calls"\n')
         program.chmod(0o755)
     return tmp_path / "calls"
 
@@ -80,6 +84,7 @@ REFUSED = {
     "no job": (["--jobs", "0"], "at least 1, not '0'"),
     "no such plan": (["--topdown_plan", "conf/no such.yaml"], "--topdown_plan is 'conf/no such"),
     "no such config": (["--lm_config", "conf/none.yaml"], "found no conf/none.yaml in"),
+    "no phases to decode": (["--decode", "al"], "is 'al'; valid: best, all"),
     "a stage before its input": (["--stage", "5", "--ngpu", "0"], "stage 5 needs data/train/text"),
 }
 

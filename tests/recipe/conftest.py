@@ -29,3 +29,16 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.delenv("ESPNET_ROOT", raising=False)
     return directory
+
+
+@pytest.fixture
+def fake_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The asr.sh, still empty, of a checkout that ESPNET_ROOT names."""
+    template = tmp_path / "checkout" / "egs2" / "TEMPLATE" / "asr1"
+    for name in ("utils", "scripts", "pyscripts", "steps"):
+        (template / name).mkdir(parents=True)
+    (tmp_path / "checkout" / "tools").mkdir()
+    (tmp_path / "checkout" / "tools" / "extra_path.sh").touch()
+    (template / "asr.sh").touch(mode=0o755)
+    monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "checkout"))
+    return template / "asr.sh"

@@ -135,8 +135,17 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
         (["--use_k2", "true"], "--use_k2 true needs"),
         (["--asr_task", "asr_transducer"], "--asr_task asr_transducer needs"),
         (["--skip_upload", "false"], "--skip_upload false needs"),
-        (["--feats_type", "fbank_pitch"], "--feats_type fbank_pitch needs"),
-        (["--token_type", "whisper_en"], "--token_type whisper_en needs"),
+        (
+            ["--feats_type", "fbank_pitch"],
+            "--feats_type is 'fbank_pitch'; valid: raw; ESPnet's own asr.sh has more (set",
+        ),
+        (
+            ["--token_type", "chars"],
+            "--token_type is 'chars'; valid: bpe, char, word; near it: char; ESPnet's own asr.sh",
+        ),
+        (["--token_type", ""], "--token_type is ''; valid: bpe, char, word; ESPnet's own asr.sh"),
+        (["--bpemode", "unigrm"], "--bpemode is 'unigrm'; valid: unigram, bpe; near it: unigram"),
+        (["--feats_normalize", "global_mvm"], "null; near it: global_mvn\n"),
         (["--stage", "14"], "ends with stage 13"),
         (["--asr_confg", "x"], "unknown option --asr_confg; near it: --asr_config"),
         (["--max_epoch", "20"], 'of the training itself is given as --asr_args "--max_epoch 20"'),
@@ -156,7 +165,20 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
         (["--test_sets", "dev JOBS"], "the set 'JOBS' has JOB in its name"),
         (["--dumpdir", "a,b"], "--dumpdir 'a,b' and the names of sets"),
         (["stray"], "found the argument 'stray'"),
-        (["--audio_format", "mp3"], "not 'mp3'"),
+        (["--audio_format", "mp3"], "is 'mp3'; valid: flac, wav, flac.ark, wav.ark\n"),
+        (["--qqqqqq", "x"], "unknown option --qqqqqq; see --help"),
+        (
+            ["--asr_config", "conf/decode.yaml", "--python", "python3 -X dev"],
+            "--asr_config: conf/decode.yaml is not a training config but a decoding config",
+        ),
+        (
+            ["--lm_config", "conf/plan.yaml", "--python", "python3 -X dev"],
+            "--lm_config: conf/plan.yaml is not a training config but a plan of phases",
+        ),
+        (
+            ["--inference_config", "conf/train.yaml", "--python", "python3 -X dev"],
+            "--inference_config: conf/train.yaml is not a decoding config but a training config",
+        ),
         (["--asr_config", "conf/none.yaml"], "found no conf/none.yaml"),
         (["--valid_set", "train"], "both 'train'"),
         (["--test_sets", "dev sub/test"], "the set 'sub/test' has a / in its name"),
@@ -171,8 +193,15 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
 def test_what_cannot_work_is_refused_before_any_work(
     recipe: Path, options: list[str], said: str
 ) -> None:
+    write_configs(recipe / "conf")
     assert said in refused("asr.sh", *SETS, *options)
     assert not (recipe / "dump").exists() and not (recipe / "exp").exists()
+
+
+def write_configs(directory: Path) -> None:
+    (directory / "train.yaml").write_text("{encoder: rnn, optim: adam}")
+    (directory / "decode.yaml").write_text("{beam_size: 3}")
+    (directory / "plan.yaml").write_text("phases: [{cut: decoder}]")
 
 
 @pytest.mark.parametrize(
@@ -207,7 +236,7 @@ def test_names_are_told_for_options_that_a_checkout_alone_knows(
 @pytest.mark.parametrize(
     "options, said",
     [
-        (["--stage", "18", "--phse", "3"], "unknown option --phse"),
+        (["--stage", "18", "--phse", "3"], "unknown option --phse; near it: --phase"),
         (["--stage", "21"], "nothing to do: --stage 21"),
         (["--stage", "13", "--stop_stage", "12"], "nothing to do: --stage 13 --stop_stage 12"),
     ],
@@ -258,39 +287,70 @@ def test_help_lists_every_option_once(script: str) -> None:
         ([], "--topdown_plan is ''"),
         (["--topdown_plan", "conf/none.yaml"], "'conf/none.yaml', which is no file"),
         (
-            ["--topdown_plan", "conf/train_x.yaml", "--decode", "some"],
-            "--decode is best or all, not 'some'",
+            ["--topdown_plan", "conf/train_x.yaml", "--decode", "bets"],
+            "--decode is 'bets'; valid: best, all; near it: best",
+        ),
+        (
+            ["--topdown_plan", "conf/train.yaml"],
+            "--topdown_plan: conf/train.yaml is not a plan but a training config",
         ),
         (["--stage", "15", "--stop_stage", "16"], "stages 14 to 16"),
     ],
 )
 @pytest.mark.usefixtures("recipe")
 def test_a_cascade_without_what_it_needs_is_refused(options: list[str], said: str) -> None:
+    write_configs(Path("conf"))
     assert said in refused("topdown.sh", *SETS, *options)
 
 
-@pytest.mark.usefixtures("recipe")
-def test_with_a_checkout_its_asr_sh_is_linked_and_called(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    template = tmp_path / "espnet" / "egs2" / "TEMPLATE" / "asr1"
-    (tmp_path / "espnet" / "tools").mkdir(parents=True)
-    (tmp_path / "espnet" / "tools" / "extra_path.sh").touch()
-    for name in ("utils", "scripts", "pyscripts", "steps"):
-        (template / name).mkdir(parents=True)
+@pytest.fixture
+def checkout(recipe: Path, fake_checkout: Path) -> Path:
+    """The root of a checkout whose asr.sh prints its options."""
     names = ["python", "ngpu", "num_nodes", "skip_train", "asr_exp", "inference_asr_model"]
-    names += ["train_set", "valid_set", "test_sets", "use_k2"]
+    names += ["train_set", "valid_set", "test_sets", "use_k2", "use_lm", "skip_stages"]
+    names += ["gpu_inference"]
     options = "".join(f"{name}=\n" for name in names)
-    (template / "asr.sh").write_text(f'#!/usr/bin/env bash\n{options}printf "[%s]" "$@"\n')
-    (template / "asr.sh").chmod(0o755)
-    monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "espnet"))
-    done = run("topdown.sh", *SETS, "--use_k2", "true", "--stage", "11", "--stop_stage", "14")
+    fake_checkout.write_text(f'#!/usr/bin/env bash\n{options}printf "[%s]" "$@"\n')
+    return fake_checkout.parents[3]
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--stage", "1", "--stop_stage", "13"], "asked for 1 GPU, and found 0 on this machine"),
+        (["--stage", "18", "--topdown_plan", "conf/plan.yaml"], "--ngpu 0 computes on the CPU"),
+        (["--gpu_inference", "true", "--ngpu", "0", "--stop_stage", "13"], "--gpu_inference false"),
+        (["--stage", "12", "--stop_stage", "13"], ""),  # decodes on the CPU
+        (["--stage", "7", "--stop_stage", "8"], "asked for 1 GPU"),
+        (["--stage", "7", "--stop_stage", "8", "--use_lm", "false"], ""),
+        (["--stop_stage", "13", "--skip_train", "true"], ""),
+        (["--stop_stage", "13", "--skip_stages", "7 8 11"], ""),
+        (["--stop_stage", "13", "--ngpu", "0"], ""),
+    ],
+)
+@pytest.mark.usefixtures("checkout")
+def test_a_machine_without_gpus_is_told_before_a_checkout_begins(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    write_configs(recipe / "conf")
+    done = run("topdown.sh", *SETS, *options)
+    assert (done.returncode, said in done.stderr) == (1 if said else 0, True), done.stderr
+    assert ("[--train_set]" in done.stdout) == (not said)
+
+
+def test_with_a_checkout_its_asr_sh_is_linked_and_called(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = checkout / "egs2" / "TEMPLATE" / "asr1"
+    options = ["--use_k2", "true", "--ngpu", "0", "--stage", "11", "--stop_stage", "14"]
+    done = run("topdown.sh", *SETS, *options)
     assert done.returncode == 0, done.stderr
     given = "[--test_sets][dev test][--use_k2][true]"
-    added = "[--python][python3][--ngpu][1][--num_nodes][1][--stage][11][--stop_stage][14]"
+    added = "[--python][python3][--ngpu][0][--num_nodes][1][--stage][11][--stop_stage][14]"
     assert given + added in done.stdout
     assert Path("utils").resolve() == template / "utils"
-    said = f"unknown option --use_k3: neither of this script (see --help) nor of {template}/asr.sh"
+    said = "unknown option --use_k3; near it: --use_k2 --use_lm: neither of this script (see"
     stages = ["--stage", "11", "--stop_stage", "13"]
     assert said in refused("topdown.sh", *SETS, "--use_k3", "true", *stages)
     monkeypatch.setenv("ESPNET_ROOT", str(tmp_path / "nowhere"))

@@ -127,7 +127,7 @@ unknown_option() {
                 "set ESPNET_ROOT to an ESPnet checkout and run again, or leave the option out"
         return 0
     done
-    die "unknown option --$1; near it: $(nearest_option "$1" "$3"); see --help;" \
+    die "unknown option --$1$(nearest_option "$1" "$3 ${topdown_options:-}"); see --help;" \
         "an option of the training itself is given as --asr_args \"--$1 $2\""
 }
 
@@ -278,13 +278,13 @@ for name in ${train_set} ${valid_set} ${test_sets}; do
         die "the set '${name}' has a / in its name: a set is a directory of data/ itself;" \
             "move it there, or link it under a name without"
 done
-[ "${feats_type}" = raw ] ||
-    die "--feats_type ${feats_type} needs ESPnet's own asr.sh (set ESPNET_ROOT); valid here: raw"
-[[ ${token_type} =~ ^(bpe|char|word)$ ]] ||
-    die "--token_type ${token_type} needs ESPnet's own asr.sh (set ESPNET_ROOT);" \
-        "valid here: bpe, char, word"
-[[ ${audio_format} =~ ^(flac|wav)(\.ark)?$ ]] ||
-    die "--audio_format is flac, wav, flac.ark or wav.ark, not '${audio_format}'"
+more="ESPnet's own asr.sh has more (set ESPNET_ROOT)"
+check_choice feats_type "raw" "${more}"
+check_choice token_type "bpe char word" "${more}"
+check_choice audio_format "flac wav flac.ark wav.ark"
+check_choice bpemode "unigram bpe"
+# All but the first, as in ESPnet's recipes, leave it to the training config.
+check_choice feats_normalize "global_mvn utterance_mvn utt_mvn uttmvn none null"
 [ "${stage}" -le 13 ] ||
     die "--stage ${stage}: this asr.sh ends with stage 13;" \
         "packing and upload need ESPnet's own (set ESPNET_ROOT)"
@@ -311,6 +311,7 @@ command -v "${python%% *}" > /dev/null ||
 for command in "${train_cmd}" "${cuda_cmd}" "${decode_cmd}"; do
     command -v "${command%% *}" > /dev/null || die "cmd.sh names '${command}', which is not on PATH"
 done
+check_configs asr_config lm_config inference_config
 
 # ---- what follows from the options ----
 dump=${dumpdir}/${feats_type}

@@ -31,6 +31,8 @@ here=$(realpath --relative-to=. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 unknown_option() {
     asr_options+=("--$1" "$2")
+    # For the message where asr.sh does not know it either.
+    export topdown_options=$3
 }
 
 # asr OPTION...: asr.sh with the options that are not ours and these.
@@ -50,7 +52,7 @@ measure_phases() {
 
 # link_checkout: ESPnet's asr.sh and what it calls, linked into the recipe directory.
 link_checkout() {
-    local name at source=${ESPNET_ROOT}/egs2/TEMPLATE/asr1
+    local name known at source=${ESPNET_ROOT}/egs2/TEMPLATE/asr1
     for name in egs2/TEMPLATE/asr1/{asr.sh,utils,scripts,pyscripts} tools/extra_path.sh; do
         [ -e "${ESPNET_ROOT}/${name}" ] ||
             die "ESPNET_ROOT is ${ESPNET_ROOT}, but it has no ${name};" \
@@ -64,16 +66,37 @@ link_checkout() {
     # Every second word is a name; the others are values, which may begin with -- too.
     for ((at = 0; at < ${#asr_options[@]}; at += 2)); do
         name=${asr_options[at]}
-        grep -q "^${name#--}=" "${source}/asr.sh" ||
-            die "unknown option ${name}: neither of this script (see --help) nor of" \
-                "${source}/asr.sh; an option of the training itself is given as" \
-                "--asr_args \"${name} ${asr_options[at + 1]}\""
+        grep -q "^${name#--}=" "${source}/asr.sh" && continue
+        known="${topdown_options} $(sed -n 's/^\([a-z0-9_]*\)=.*/\1/p' "${source}/asr.sh")"
+        die "unknown option ${name}$(nearest_option "${name#--}" "${known}"):" \
+            "neither of this script (see --help) nor of ${source}/asr.sh;" \
+            "an option of the training itself is given as" \
+            "--asr_args \"${name} ${asr_options[at + 1]}\""
     done
     for name in asr.sh utils scripts pyscripts steps; do
         [ ! -e "${name}" ] || [ -L "${name}" ] ||
             die "${PWD}/${name} is in the way of a link to ${source}/${name}; move it"
         ln -sfn "${source}/${name}" "${name}"
     done
+}
+
+# asr_option NAME: what asr.sh's option was given, nothing where it was not.
+asr_option() {
+    local at value=
+    for ((at = 0; at < ${#asr_options[@]}; at += 2)); do
+        [ "${asr_options[at]}" != "--$1" ] || value=${asr_options[at + 1]}
+    done
+    echo "${value}"
+}
+
+# check_checkout_gpus: as our asr.sh does of its own stages, before the checkout's begins.
+check_checkout_gpus() {
+    local skip_stages
+    skip_stages=$(asr_option skip_stages)
+    [ "$(asr_option use_lm)" != false ] || skip_stages+=" 7 8"
+    [ "$(asr_option skip_train)" != true ] || skip_stages+=" 7 8 11"
+    check_gpus "${ngpu}" "--ngpu 0" 7 8 11 18
+    [ "$(asr_option gpu_inference)" != true ] || check_gpus 1 "--gpu_inference false" 12
 }
 
 asr_options=()
@@ -104,6 +127,8 @@ exp=$("${here}/asr.sh" "${asr_options[@]}" --print_asr_exp true)
 python3 -c "import espnet_topdown" 2> /dev/null ||
     die "$(command -v python3) has no espnet_topdown; install it there (pip install)," \
         "since path.sh chose that Python"
+[ "${stop_stage}" -lt 17 ] || check_configs topdown_plan
+[ -z "${ESPNET_ROOT:-}" ] || check_checkout_gpus
 launch_options=(--ngpu "${ngpu}" --num_nodes "${num_nodes}" --python "${python}")
 if is_warm "${cuda_cmd}" && [ "${python}" = python3 ] && [ "${stop_stage}" -ge 6 ]; then
     start_warm

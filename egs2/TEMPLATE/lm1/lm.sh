@@ -41,9 +41,7 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "${here}/../common.sh"
 
 unknown_option() {
-    local near
-    near=$(nearest_option "$1" "$3")
-    die "unknown option --$1${near:+; near it: ${near}}; see --help;" \
+    die "unknown option --$1$(nearest_option "$1" "$3"); see --help;" \
         "an option of the training itself is given as --lm_args \"--$1 $2\"," \
         "of the data in --local_data_opts"
 }
@@ -106,6 +104,8 @@ done
 check_cascade 8
 . ./path.sh
 . ./cmd.sh
+check_configs lm_config
+[ "${stop_stage}" -lt 17 ] || check_configs topdown_plan
 check_gpus "${ngpu}" "--ngpu 0" 7 8 18 19
 train_text=data/train/text valid_text=data/valid/text
 if ! "${use_stream}"; then

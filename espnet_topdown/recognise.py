@@ -1,0 +1,84 @@
+"""What a user gave in the place of something else, in words, for the message that refuses it.
+
+ESPnet's configs for training and for decoding, our plans and records are all YAML or JSON, and an
+experiment, a cascade and a phase are all directories under ``exp/``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.yaml_text import load_yaml
+
+TRAINING = "a training config"
+DECODING = "a decoding config"
+EXPERIMENT_CONFIG = "the config of an experiment"
+PLAN = "a plan of phases"
+RECORD = "a record of a study"
+# Options of espnet2.bin.*_inference that no training has (espnet2/bin of 202301 to 202611; no
+# config in egs2/*/*/conf of 202511 that is for training sets one).
+_OF_DECODING = {"beam_size", "nbest", "lm_weight", "penalty", "maxlenratio", "minlenratio"}
+# Each training config there sets one of these, or an option that ends with _conf.
+_OF_TRAINING = {
+    *("encoder", "decoder", "lm", "model", "frontend", "specaug", "init", "init_param"),
+    *("optim", "scheduler", "max_epoch", "patience", "batch_type", "batch_bins", "accum_grad"),
+    # Of the tasks that are not trained here.
+    *("tts", "svs", "separator", "use_lora", "use_adapter"),
+}
+# The file that a directory of this kind has. Phases and the base have config.yaml alike.
+_DIRECTORIES = {
+    "cascade.json": "a cascade",
+    "config.yaml": "an experiment",
+    "wav.scp": "a data set",
+    "run.sh": "a recipe",
+}
+
+
+def kind_of_data(data: Any) -> str:
+    """What the content of a YAML or JSON file is; "" where that cannot be told."""
+    if not isinstance(data, Mapping):
+        return ""
+    if "phases" in data:
+        return RECORD if "references" in data else PLAN
+    if "output_dir" in data:
+        return EXPERIMENT_CONFIG
+    if {"primary", "seeds"} <= data.keys():
+        return "the analysis of a study"
+    if _OF_DECODING & data.keys():
+        return DECODING
+    has_part = any(str(key).endswith("_conf") for key in data)
+    return TRAINING if has_part or _OF_TRAINING & data.keys() else ""
+
+
+def kind_of(path: Path) -> str:
+    """What `path` is, "" where that cannot be told."""
+    if path.is_dir():
+        return _kind_of_directory(path)
+    if not path.is_file():
+        return ""
+    if path.suffix == ".pth":
+        return "a model"
+    if (path.parent / "cascade.json").exists():
+        return f"a file of the cascade {path.parent}"
+    if path.suffix not in (".yaml", ".yml", ".json"):
+        return ""
+    try:
+        return kind_of_data(load_yaml(path.read_text(encoding="utf-8"), str(path)))
+    except (OSError, UnicodeDecodeError, TopdownError):
+        return ""
+
+
+def _kind_of_directory(path: Path) -> str:
+    if (path / "topdown").is_dir() and (path.parent / "cascade.json").exists():
+        return f"a phase of the cascade {path.parent}"
+    for name, kind in _DIRECTORIES.items():
+        if (path / name).exists():
+            return kind
+    return ""
+
+
+def but(path: Path) -> str:
+    """`` but a plan of phases``, to follow what `path` is not; "" where that cannot be told."""
+    kind = kind_of(path)
+    return f" but {kind}" if kind else ""
