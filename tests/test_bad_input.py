@@ -386,7 +386,7 @@ PLACES = {
     "plan is gone": (
         remove("cascade/plan.yaml"),
         "status cascade",
-        "cannot read the plan cascade/plan.yaml",
+        "cascade/plan.yaml is gone",
     ),
     "facts torn": (
         write("cascade/model.json", "{"),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from espnet_topdown import files
-from espnet_topdown.cascade import text
+from espnet_topdown.cascade import gpus, text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.ledger import Ledger
@@ -19,6 +19,7 @@ from espnet_topdown.cascade.order import waits_of
 from espnet_topdown.cascade.progress import standing
 from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.plan.plan import Phase
+from espnet_topdown.table import counted
 
 REFRESH_S = 2.0
 # ECMA-48: to the beginning of so many lines above, and clear from there on.
@@ -81,13 +82,19 @@ def _waits(cascade: Cascade, phase: Phase, records: Records) -> str:
 
 
 def _gpus(cascade: Cascade, phase: Phase) -> str:
-    """On which GPUs its last attempt was started, as far as the runner handed them out."""
+    """On which GPUs its last attempt was started, as far as the runner handed them out.
+
+    Those are of this machine, which tells how busy they are.
+    """
     start = Ledger(cascade.paths.ledger).last_attempts().get(phase.name, {})
     count = start.get("ngpu") or 0
     if not count:
         return ""
-    names = start.get("CUDA_VISIBLE_DEVICES")
-    return f", on GPU {names}" if names else f", on {count} GPU{'s' if count > 1 else ''}"
+    names = start.get(gpus.VARIABLE)
+    if not names:
+        return f", on {counted(count, 'GPU')}"
+    load = gpus.load(names.split(","))
+    return f", on GPU {names}{load and f' ({load})'}"
 
 
 def _is_terminal() -> bool:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,29 @@ def seen(variable: str | None) -> list[str]:
 def _is_below(name: str, count: int) -> bool:
     """Whether a number is that of one of `count` GPUs; names are taken as they are."""
     return not name.isdecimal() or int(name) < count
+
+
+def load(names: Sequence[str]) -> str:
+    """How busy GPUs are at this moment, such as ``93 %, 31 of 80 GB``; "" where none tells.
+
+    Args:
+        names: numbers or UUIDs. Numbers are those of nvidia-smi, which CUDA has too where all GPUs
+            are of one model.
+    """
+    query = "--query-gpu=utilization.gpu,memory.used,memory.total"
+    words = ["nvidia-smi", f"--id={','.join(names)}", query, "--format=csv,noheader,nounits"]
+    try:
+        asked = subprocess.run(words, capture_output=True, text=True, check=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    told = []
+    for line in asked.stdout.splitlines():
+        # What a GPU does not tell, as one that is parted (MIG), is [N/A].
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == 3 and all(map(str.isdecimal, cells)):
+            used, total = (round(int(cell) / 1024) for cell in cells[1:])
+            told.append(f"{cells[0]} %, {used} of {total} GB")
+    return "; ".join(told)
 
 
 def check_enough(ngpu: int, jobs: int, variable: str | None) -> list[str]:

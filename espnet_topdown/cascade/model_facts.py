@@ -244,6 +244,16 @@ class ModelFacts:
                 except TopdownError as error:
                     raise TopdownError(f"{phase.name}: {error}") from None
 
+    @property
+    def hours(self) -> float | None:
+        """Wall time of the base's epochs; None where it was not recorded."""
+        seconds = []
+        for row in self.epochs:
+            for part in ("train", "valid"):
+                seconds.append(row.get(part, {}).get("time"))
+        known = [value for value in seconds if value is not None]
+        return sum(known) / 3600 if known else None
+
     def seconds_per_epoch(self) -> float | None:
         """Median wall time of the base's epochs, training and validation; None where unknown."""
         times = []

@@ -130,8 +130,8 @@ def _dev(judgement: Judgement, name: str) -> str:
     return _decimals(judgement.dev.get(name))
 
 
-def _decimals(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _decimals(value: float | None, places: int = 4) -> str:
+    return "" if value is None else f"{value:.{places}f}"
 
 
 def _verdict(judgement: Judgement, phase: Phase, records: Records) -> str:
@@ -174,14 +174,19 @@ def status(cascade: Cascade, records: Records) -> str:
         "hours",
         "left",
     ]
-    base_epochs = str(len(cascade.facts.epochs))
+    base = _State(
+        state="finished",
+        epoch=str(len(cascade.facts.epochs)),
+        dev=_dev(judgement, BASE),
+        hours=_decimals(cascade.facts.hours, 2),
+    )
     rows = [
         [
             BASE,
             BASE_KIND,
             "-",
             *("-" for _ in reads),
-            *_State("finished", base_epochs, _dev(judgement, BASE)),
+            *base,
         ]
     ]
     failures = []

@@ -1,6 +1,8 @@
 """A set's audio in one format and rate, an utterance a file or a place in an ark: stage 3."""
 
+import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, jobs
 from espnet_topdown.recipe.audio import is_missing, read_audio, resample
 from espnet_topdown.recipe.segments import Segment, read_segments
+from espnet_topdown.table import counted
 from espnet_topdown.text_files import read_table
 from espnet_topdown.warm.groups import end_with_parent
 
@@ -50,10 +53,17 @@ class Cut(NamedTuple):
 
 
 class Written(NamedTuple):
-    """An utterance's audio: the wav.scp value by which it is read, and its number of samples."""
+    """An utterance's audio.
+
+    Attributes:
+        place: the wav.scp value by which it is read.
+        samples: how many were written.
+        source_rate: Hz of the recording that they were taken from.
+    """
 
     place: str
     samples: int
+    source_rate: int
 
 
 def format_set(
@@ -96,12 +106,24 @@ def format_set(
         written.update(utterances)
         faults += complaints
     datadir.refuse_some(faults, f"{source} has utterances without audio")
+    _tell_resampled(source, Counter(audio.source_rate for audio in written.values()), rate)
     samples = {utterance: audio.samples for utterance, audio in written.items()}
     datadir.copy_set(source, target)
     datadir.write_table(target / "utt2num_samples", samples)
     (target / "feats_type").write_text("raw\n")
     datadir.write_table(target / "wav.scp", {u: audio.place for u, audio in written.items()})
     return sum(samples.values()) / rate
+
+
+def _tell_resampled(source: Path, rates: Counter[int], rate: int) -> None:
+    """Log how many utterances of a set were recorded at another rate than they are written at."""
+    total = rates.total()
+    for old, count in sorted(rates.items()):
+        if old != rate:
+            logging.info(
+                f"{source}: {count} of {counted(total, 'utterance')} resampled from {old} Hz to"
+                f" {rate} Hz; --fs {old} keeps that rate"
+            )
 
 
 def check_set(source: Path, *, needs_text: bool = True) -> list[Cut]:
@@ -169,7 +191,7 @@ def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: 
     kind, _, ark = audio_format.partition(".")
     written = {}
     faults: list[str] = []
-    for utterance, samples in _read(cuts, rate, faults):
+    for utterance, samples, source_rate in _read(cuts, rate, faults):
         try:
             if ark:
                 place = _append(directory / "data_wav.ark", utterance, samples, kind, rate)
@@ -182,7 +204,7 @@ def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: 
                 f" {directory}: {error}; is the disk full, the id too long for a file's name, or"
                 " are these more than the 8 channels of flac? See --audio_format"
             ) from None
-        written[utterance] = Written(place, len(samples))
+        written[utterance] = Written(place, len(samples), source_rate)
     return written, faults
 
 
@@ -206,8 +228,12 @@ def _append(ark: Path, utterance: str, samples: np.ndarray, kind: str, rate: int
     return f"{ark}:{size + len(utterance) + 1}"
 
 
-def _read(cuts: Sequence[Cut], rate: int, faults: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Each utterance's samples at `rate`; a recording that neighbours share is read once.
+def _read(
+    cuts: Sequence[Cut], rate: int, faults: list[str]
+) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Each utterance's samples at `rate`, and the rate of its recording.
+
+    A recording that neighbours share is read once.
 
     Utterances that hold nothing are passed over and added to `faults`.
     """
@@ -225,4 +251,4 @@ def _read(cuts: Sequence[Cut], rate: int, faults: list[str]) -> Iterator[tuple[s
         if not len(piece):
             faults.append(f"{cut.utterance}: holds no sample")
             continue
-        yield cut.utterance, piece
+        yield cut.utterance, piece, old_rate

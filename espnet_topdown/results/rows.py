@@ -175,7 +175,7 @@ def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseRes
         best=best,
         seed=base.seed,
         epochs=len(cascade.facts.epochs),
-        hours=_hours(cascade),
+        hours=cascade.facts.hours,
         directory=base.directory,
         curve=tuple(cascade.criterion.curve(cascade.facts.epochs)),
         **perplexities_of(base.directory),
@@ -214,13 +214,3 @@ def perplexities_of(directory: Path) -> dict[str, Any]:
         if row["targets"] < FEWEST_TARGETS:
             small.append(name)
     return {"perplexity": perplexities, "small_texts": tuple(small)}
-
-
-def _hours(cascade: Cascade) -> float | None:
-    """Hours of the base's epochs; None where they were not recorded."""
-    seconds = []
-    for epoch in cascade.facts.epochs:
-        for part in ("train", "valid"):
-            seconds.append(epoch.get(part, {}).get("time"))
-    known = [value for value in seconds if value is not None]
-    return sum(known) / 3600 if known else None

@@ -46,7 +46,10 @@ def cascade(tmp_path: Path) -> Cascade:
     (base / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     (base / "valid.acc.ave.pth").touch()
     layers = [{"name": name, "parameters": 2, "notes": "", "tied_to": {}} for name in NAMES]
-    epochs = [{"epoch": number, "valid": {"acc": 0.4 + 0.1 * number}} for number in (1, 2, 3)]
+    epochs = []
+    for number in (1, 2, 3):
+        valid = {"acc": 0.4 + 0.1 * number, "time": 120.0}
+        epochs.append({"epoch": number, "train": {"time": 600.0}, "valid": valid})
     empty = {"dropouts": {}, "notes": [], "parser_keys": [], "checkpoint_bytes": 0, "stamp": ""}
     plan = parse_plan(PLAN)
     made = Cascade(
@@ -72,8 +75,9 @@ def training(cascade: Cascade) -> Path:
 
 
 def test_the_view_tells_what_trains_and_what_waits_for_what(
-    cascade: Cascade, training: Path
+    cascade: Cascade, training: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(follow.gpus, "load", lambda names: "93 %" if names == ["3"] else "")
     with files.locked(training / follow.LOCK, "training"):
         lines = follow.view(cascade)
     assert lines[lines.index("now:") :] == [
@@ -87,7 +91,17 @@ def test_the_view_tells_what_trains_and_what_waits_for_what(
     details = {"attempt": 2, "ngpu": 1, "CUDA_VISIBLE_DEVICES": "3"}
     Ledger(cascade.paths.ledger).append("start", "phase1", **details)
     with files.locked(training / follow.LOCK, "training"):
-        assert ", 5 minutes left, on GPU 3" in "\n".join(follow.view(cascade))
+        assert ", 5 minutes left, on GPU 3 (93 %)\n" in "\n".join(follow.view(cascade))
+    details = {"attempt": 3, "ngpu": 1, "CUDA_VISIBLE_DEVICES": "4"}
+    Ledger(cascade.paths.ledger).append("start", "phase1", **details)
+    with files.locked(training / follow.LOCK, "training"):
+        assert ", 5 minutes left, on GPU 4\n" in "\n".join(follow.view(cascade))
+
+
+def test_the_base_has_hours_as_phases_have(cascade: Cascade) -> None:
+    header, _, base, *_ = follow.view(cascade)
+    at = header.index("hours")
+    assert (base.split()[0], base[at : at + 5].strip()) == ("phase0", "0.60")
 
 
 def test_a_pipe_gets_each_line_once_and_the_end(

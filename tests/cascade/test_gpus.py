@@ -1,5 +1,8 @@
 """A cascade trains on as many GPUs as its base, and says so."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from espnet_topdown.cascade import gpus
@@ -119,3 +122,27 @@ def test_torch_is_asked_where_no_device_has_a_file(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(gpus.Path, "exists", lambda _: False)
     monkeypatch.setattr(gpus, "_by_torch", lambda: 3)
     assert gpus.devices() == 3
+
+
+SMI = """\
+#!/bin/sh
+echo "$*" > "${0%/*}/asked"
+echo "93, 31744, 81559"
+echo "0, [N/A], 81559"
+echo "7, 1024, 24576"
+exit "${SMI_STATUS:-0}"
+"""
+
+
+def test_a_gpu_tells_how_busy_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program = tmp_path / "nvidia-smi"
+    program.write_text(SMI)
+    program.chmod(0o755)
+    assert gpus.load(["0", "GPU-1a", "3"]) == "93 %, 31 of 80 GB; 7 %, 1 of 24 GB"
+    assert "--id=0,GPU-1a,3 " in (tmp_path / "asked").read_text()
+    monkeypatch.setenv("SMI_STATUS", "6")
+    assert gpus.load(["0"]) == ""
+    program.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpus.load(["0"]) == ""

@@ -33,6 +33,19 @@ def test_formatted_audio_holds_the_samples_of_its_source(tmp_path: Path, audio_f
         np.testing.assert_array_equal(samples, expected)
 
 
+def test_resampling_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    source = write_set(tmp_path / "d", {"a1": 0.3, "a2": 0.2, "b1": 0.1})
+    soundfile.write(source / "b1.wav", tone(0.1, 2 * RATE), 2 * RATE, subtype="PCM_16")
+    options = {"audio_format": "wav", "processes": 1, "parts": 1}
+    formats.format_set(source, tmp_path / "o", rate=2 * RATE, **options)
+    told = f"{source}: 2 of 3 utterances resampled from 8000 Hz to 16000 Hz; --fs 8000 keeps that"
+    assert [record.message for record in caplog.records] == [f"{told} rate"]
+    caplog.clear()
+    formats.format_set(write_set(tmp_path / "e", {"a1": 0.3}), tmp_path / "o", rate=RATE, **options)
+    assert caplog.records == []
+
+
 def test_segments_are_cut_at_their_times_and_minus_one_means_the_end(tmp_path: Path) -> None:
     source = write_set(tmp_path / "d", {"rec": 1.0})
     datadir.write_table(source / "segments", {"r1": "rec 0.1 0.35", "r2": "rec 0.9 -1"})
