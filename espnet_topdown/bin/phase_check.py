@@ -13,11 +13,14 @@ from typing import Any
 
 import torch
 from espnet2.tasks.abs_task import scheduler_classes
+from espnet2.train.distributed_utils import DistributedOption
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest, reported
+from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.text_files import read_tokens
 from espnet_topdown.training import freeze, learning_rates, model_layers, pretrained, vocabulary
 from espnet_topdown.training.kept import kept_of
 from espnet_topdown.training.model_options import parsed
@@ -47,8 +50,8 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
     Args:
         task: ESPnet's.
         phases: a mapping each: `name`, `config` (the training config), `changed` (names of the
-            options in it that the plan changes), and `has_own_tokens` where its vocabulary is
-            another than its parent's.
+            options in it that the plan changes), `has_own_tokens` where its vocabulary is another
+            than its parent's, and `has_own_data` where it reads other lists than the base.
     """
     found = []
     # By what a phase may change of it.
@@ -59,6 +62,8 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
             args = parsed(task, phase["config"])
             has_own_tokens = phase.get("has_own_tokens", False)
             own = _training_faults(task, args, models, has_own_tokens=has_own_tokens)
+            if phase.get("has_own_data") and not own:
+                own = _stream_faults(task, args)
         found += [f"{phase['name']}: {fault}" for fault in own]
     return found
 
@@ -123,6 +128,22 @@ def _training_faults(
         return [str(error)]
     fault = _optimiser_fault(task, args, model)
     return [fault] if fault else []
+
+
+def _stream_faults(task: type[TopdownTask], args: argparse.Namespace) -> list[str]:
+    """What a stream model says against its texts, which no shape file counts."""
+    if args.iterator_type != "task":
+        return []
+    if isinstance(args.token_list, str):
+        args.token_list = read_tokens(Path(args.token_list))
+    found = []
+    for part in DATA_PARTS:
+        options = task.build_iter_options(args, DistributedOption(), part)
+        try:
+            task.build_task_iter_factory(args, options, part)
+        except TopdownError as error:
+            found.append(str(error))
+    return found
 
 
 def _built(

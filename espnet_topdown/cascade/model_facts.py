@@ -119,6 +119,19 @@ class ModelFacts:
                 frozen.append(layer["name"])
         return tuple(frozen)
 
+    def factors(self, phase: Phase) -> dict[str, float]:
+        """Layers of the parent that are trained, lowest first, with the factors on their rate.
+
+        Those kept, and a fresh one that is nothing but a matrix tied to one of them.
+        """
+        sides = phase.sides(self.names)
+        factors = {name: sides.factor(name) for name in sides.learning}
+        if not _unties(phase):
+            for lower, upper in self.ties:
+                if lower in self.held_from_above() and lower in sides.fresh and upper in factors:
+                    factors[lower] = factors[upper]
+        return {name: factors[name] for name in self.names if name in factors}
+
     def frozen_parameters(self, phase: Phase) -> tuple[int, int]:
         """(frozen, all) parameters of a phase; untying gives the lower end a matrix of its own."""
         sides = phase.sides(self.names)

@@ -67,6 +67,8 @@ def _as_trained(cascade: Cascade) -> list[dict[str, Any]]:
         }
         if _has_own_tokens(cascade, phase):
             trained["has_own_tokens"] = True
+        if phase.data:
+            trained["has_own_data"] = True
         phases.append(trained)
     return phases
 

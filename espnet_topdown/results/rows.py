@@ -156,7 +156,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             stop_from=phase.stop.from_epoch if phase.stop else None,
             stopped=stopped_at(record),
             kept_lr=sides.kept_lr,
-            factors={name: sides.factor(name) for name in sides.learning},
+            factors=cascade.facts.factors(phase),
         )
         rows.append(row)
     return rows

@@ -7,7 +7,7 @@ to the page's own tables.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, RESTART
+from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, KINDS, RESTART
 from espnet_topdown.plan.layers import layer_span
 from espnet_topdown.table import Table, counted, shown
 
@@ -38,12 +38,33 @@ def _what(row: Row) -> str:
     """What a model is, in words."""
     if row["kind"] == BASE_KIND:
         return "trained as usual"
-    if row["kind"] == RESTART:
-        return "control: trained as usual once more, from another start"
     what = f"{row['kind']}, cut {row['cut']}" if row["cut"] else row["kind"]
-    if row["frozen"]:
-        what = f"keeps {layer_span(row['frozen'])} frozen, the rest drawn and trained anew"
+    if row["kind"] == RESTART:
+        what = "trained as usual once more, from another start"
+    elif row["frozen"] or row["factors"]:
+        what = ", ".join(_sides(row))
+    if row["reads"]:
+        what += f" ({row['reads']})"
     return f"control: {what}" if row["role"] == CONTROL else what
+
+
+def _sides(row: Row) -> Iterator[str]:
+    """What becomes of the layers of a phase that keeps some."""
+    draws = KINDS[row["kind"]].draws
+    if row["frozen"]:
+        yield f"keeps {layer_span(row['frozen'])} frozen"
+    if row["factors"]:
+        is_all = not row["frozen"] and not draws
+        learning = "everything" if is_all else layer_span(list(row["factors"]))
+        yield f"trains {learning} on{_share(row['factors'])}"
+    if draws:
+        yield "the rest drawn and trained anew"
+
+
+def _share(factors: Mapping[str, float]) -> str:
+    """The factors on the learning rate of kept layers that learn; nothing of the whole rate."""
+    ends = dict.fromkeys(f"{rate:.3g}" for rate in (min(factors.values()), max(factors.values())))
+    return "" if list(ends) == ["1"] else f" at {' to '.join(ends)} of the learning rate"
 
 
 def _error(score: Row | None) -> str:

@@ -83,6 +83,17 @@ def test_a_layer_that_is_all_tied_matrix_is_frozen_with_it(
     assert facts(all_tied, RNN, OUTPUT).frozen_layers(phase) == frozen
 
 
+@pytest.mark.parametrize(
+    ("tied", "factors"), [(None, {"embed": 0.1, "output": 0.1}), ("untie_draw", {"output": 0.1})]
+)
+def test_a_layer_that_is_all_tied_matrix_learns_with_it(
+    tied: str | None, factors: dict[str, float]
+) -> None:
+    phase = Phase("phase1", "slow", "output", "phase0", 1, tied=tied, kept_lr=0.1)
+    all_tied = ("embed", 90, {"output": 90})
+    assert facts(all_tied, RNN, OUTPUT).factors(phase) == factors
+
+
 def with_freeze_param() -> ModelFacts:
     """A base of which 70 of the 100 parameters of `embed` and all of `rnn` are frozen."""
     model = facts(EMBED, RNN, ("output", 10, {}))

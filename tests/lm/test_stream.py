@@ -281,6 +281,28 @@ def test_an_untied_embedding_trains_below_a_frozen_softmax(
     assert config["lm_conf"]["tie_weights"] is False
 
 
+def test_a_phases_own_text_is_read_before_any_phase_trains(
+    tmp_path: Path, trained: Path, corpus: Path
+) -> None:
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    config = yaml.safe_load((trained / "train.yaml").read_text())
+    conf = dict(parent=str(trained), cut="output", parent_model="valid.loss.best.pth")
+    config |= dict(token_list=str(corpus / "tokens.txt"), topdown_conf=conf)
+    text = tmp_path / "text"
+    for line, said in (
+        ("line1 w1 zzz", f"phase1: {text}: words outside the vocabulary of 19: 1 (zzz)"),
+        ("line1 w1 w2", "phase1: a stream of 3 tokens in 4 columns has 0 tokens a column"),
+    ):
+        text.write_text(f"{line}\n")
+        for part, path in (("train", text), ("valid", corpus / "valid/text")):
+            config[f"{part}_data_path_and_name_and_type"] = [[str(path), "text", "text"]]
+        phase = dict(name="phase1", config=config, changed=[], has_own_data=True)
+        (fault,) = faults(task_of("lm"), [phase])
+        assert fault.startswith(said)
+
+
 class Stopped(Exception):
     """A training was killed."""
 

@@ -38,6 +38,31 @@ def test_models_by_hand(tmp_path: Path) -> None:
     assert "only several seeds can say" in table.notes[-1]
 
 
+def test_what_kept_layers_do_and_what_is_read_stand_in_words(tmp_path: Path) -> None:
+    both = {"decoder.0": 0.5, "output": 1.0}
+    own = {"reads": "train noisy, valid dev_noisy"}
+    all_on = {"encoder.0": 1.0, "decoder.0": 1.0, "output": 1.0}
+    rows = [
+        phase(tmp_path, "phase0", "base"),
+        phase(tmp_path, "phase1", "slow", cut="decoder", factors={"decoder.0": 0.1, "output": 0.1}),
+        phase(tmp_path, "phase2", "thaw", cut="decoder", frozen=("encoder.0",), factors=both),
+        phase(tmp_path, "phase3", "thaw", factors=all_on),
+        phase(tmp_path, "phase4", "slow", frozen=("output",), factors={"decoder.0": 0.5}, **own),
+        phase(tmp_path, "restart_phase4", "restart", role="control", **own),
+    ]
+    drawn = "the rest drawn and trained anew"
+    assert [what for _, what, *_ in short(rows).rows[1:]] == [
+        f"trains decoder.0, output on at 0.1 of the learning rate, {drawn}",
+        "keeps encoder.0 frozen, trains decoder.0, output on at 0.5 to 1 of the learning rate",
+        "trains everything on",
+        (
+            f"keeps output frozen, trains decoder.0 on at 0.5 of the learning rate, {drawn}"
+            " (train noisy, valid dev_noisy)"
+        ),
+        ("control: trained as usual once more, from another start (train noisy, valid dev_noisy)"),
+    ]
+
+
 def test_every_set_has_a_column(rows: list[PhaseResult]) -> None:
     write_scored(rows[0].directory, "eval", [("1", "s", ["A", "B"])], [("1", "s", ["A"])])
     table = short(rows)
