@@ -1,11 +1,13 @@
 """The reference of a plan's keys: complete, true by its own examples, and the committed one."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from espnet_topdown.plan import rules
+from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan import Entry, Plan
 from espnet_topdown.plan.plan_file import _known, parse_plan
 from espnet_topdown.plan.reference import reference
@@ -56,6 +58,18 @@ def test_an_example_of_train_is_one_that_sets_the_option(name: str, key: Key) ->
 def test_an_example_of_topdown_conf_is_one_that_sets_the_key(name: str, key: Key) -> None:
     conf = TopdownConf.from_conf(yaml.safe_load(key.example))
     assert getattr(conf, name) != getattr(TopdownConf(), name)
+
+
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", KEYS_MD.with_name("README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_an_example_of_the_readme_fits_a_model(text: str) -> None:
+    encoder = [f"encoder.{number}" for number in range(12)]
+    decoder = [f"decoder.{number}" for number in range(6)]
+    names = ["encoder.embed", *encoder, *decoder, "output"]
+    plan = parse_plan(text)
+    assert len(expand(plan, names, 0)) >= len(plan.entries) > 0
 
 
 def test_the_committed_reference_is_that_of_the_rules() -> None:
