@@ -122,9 +122,9 @@ _DROPOUT = _key(
 _TIED = _key(
     check.one_of(TIED),
     "what becomes of one matrix on both sides of a cut: it goes with the end that is kept, or the"
-    " lower end gets its own, drawn or copied (in a control that keeps both ends, copied); without"
-    " it, ties that ESPnet makes in language models are as with freeze, and a cut through others is"
-    " refused",
+    " lower end gets its own, drawn or copied (a copy in any case where both ends are kept);"
+    " without it, ties that ESPnet makes in language models are as with freeze, and a cut through"
+    " others is refused",
     "tied: untie_draw",
 )
 _TOKENS = Must("the path of a token list, such as data/en_token_list/char/tokens.txt", _is_path)
