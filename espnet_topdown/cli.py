@@ -8,6 +8,7 @@ import contextlib
 import shutil
 import signal
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from espnet_topdown.cli_parser import DEFAULT_FORM, FIRST_STEPS, parser
 from espnet_topdown.completion import bash_completion
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.packed import config_of
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.table import Page
@@ -82,14 +84,15 @@ def _terminated(*_: object) -> NoReturn:
 
 
 def _layers(args: Namespace) -> None:
-    config = args.model / "config.yaml" if args.model.is_dir() else args.model
-    facts = find_model_facts(
-        config,
-        args.task or task_of_config(read_config(config), config),
-        plan=args.plan,
-        vocab_size=args.vocab_size,
-        input_size=args.input_size,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        config = config_of(args.model, Path(scratch))
+        facts = find_model_facts(
+            config,
+            args.task or task_of_config(read_config(config), config),
+            plan=args.plan,
+            vocab_size=args.vocab_size,
+            input_size=args.input_size,
+        )
     print(text.layer_table(facts.data["layers"]))
     for note in facts.data["notes"]:
         print(f"note: {note}")

@@ -132,7 +132,7 @@ def _add_layers(commands: Commands) -> None:
             " is called), parameters, share of the model, normalisation, dropout, recurrence, ties."
         ),
     )
-    model = "experiment directory or training config"
+    model = "experiment directory, training config, or a model that ESPnet packed (a zip, say)"
     layers.add_argument("model", type=Path, metavar="EXP_OR_CONFIG", help=model)
     layers.add_argument(
         "--plan", type=plan_path, help="plan whose own layer order ('layers:') is used"

@@ -16,6 +16,7 @@ from typing import Any
 from espnet_topdown import check, files, recognise
 from espnet_topdown.check import Must, list_in, mapping_in
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.packed import unpacked_config
 from espnet_topdown.experiment.phase_data import (
     DATA,
     SHAPES,
@@ -117,6 +118,12 @@ class Experiment:
                 " as exp/asr_train_..."
             )
         path = directory / "config.yaml"
+        packed = unpacked_config(directory)
+        if packed:
+            raise TopdownError(
+                f"{directory} is a model that ESPnet packed; give the experiment in it,"
+                f" {packed.parent}"
+            )
         config = read_config(path)
         task = task_of_config(config, path)
         faults = check.faults(config, _RULES)

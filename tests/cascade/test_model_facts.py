@@ -1,13 +1,16 @@
 """Facts about a model: what a phase freezes, which are whole, and which outlast damage."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
+import tiny
 
 from espnet_topdown.cascade import model_facts
 from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, _is_whole, find_model_facts
 from espnet_topdown.cascade.notes import _tie_notes, _undrawn_notes
+from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan import Phase
 
@@ -70,6 +73,27 @@ def test_plan_tells_what_becomes_of_a_shared_matrix_in_each_phase() -> None:
         " rate in phase2; trained in phase3; one for each (untie_draw) in phase4; drawn in"
         " restart_phase1"
     )
+
+
+def test_a_config_an_experiment_and_a_pack_have_one_table_of_layers(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from espnet2.bin.pack import main as pack
+
+    # ESPnet packs under paths from here.
+    monkeypatch.chdir(base.parent)
+    archive, model = tmp_path / "model.zip", f"{base.name}/valid.acc.ave.pth"
+    files = ["--asr_train_config", f"{base.name}/config.yaml", "--asr_model_file", model]
+    pack(["asr", "--outpath", str(archive), *files])
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path / "unpacked")
+    capsys.readouterr()
+    words = [str(base.with_suffix(".yaml")), "--vocab_size", str(len(tiny.TOKENS))]
+    tables = []
+    for model in (words, [str(base)], [str(archive)], [str(tmp_path / "unpacked")]):
+        main(["layers", *model])
+        tables.append(capsys.readouterr().out)
+    assert "decoder.1" in tables[0] and len(set(tables)) == 1
 
 
 @pytest.mark.parametrize(
