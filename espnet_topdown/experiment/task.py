@@ -60,7 +60,8 @@ def task_of_config(config: Mapping[str, Any], source: Path) -> str:
     # An experiment's config has every key of its task; where it is says nothing.
     if task is None and not is_written_by_espnet(config):
         task = _task_by_path(source)
-    if task is None and config.get("encoder"):
+    # Above a self-supervised frontend there may be none: of an experiment, `encoder: null`.
+    if task is None and "encoder" in config:
         task = "asr"
     if task in TASKS:
         return task
@@ -97,12 +98,24 @@ def _task_by_keys(config: Mapping[str, Any]) -> str | None:
 
 def _task_by_path(source: Path) -> str | None:
     """The task that a config's name (``train_st_x.yaml``) or recipe (``st1/conf``) tells."""
+    named, recipe = _task_by_name(source), _task_by_recipe(source)
+    # slu.sh and asr2.sh train by configs that are named for recognition.
+    if named == "asr" and recipe in ("slu", "mt"):
+        return recipe
+    return named or recipe
+
+
+def _task_by_name(source: Path) -> str | None:
     words = source.stem.split("_")
     for length in (2, 1):
         # train_enh_tse_x before train_enh_x
         named = "_".join(words[1 : 1 + length])
         if words[0] == "train" and named in _NAMES:
             return named
+    return None
+
+
+def _task_by_recipe(source: Path) -> str | None:
     for part in reversed(source.resolve().parts):
         if part in _RECIPES:
             return _RECIPES[part]

@@ -53,6 +53,10 @@ def test_a_config_of_nothing_is_refused() -> None:
         ("egs2/x/asr1/conf/train_lm.yaml", "lm"),
         ("egs2/x/asr2/conf/train_discrete_asr.yaml", "mt"),
         ("egs2/x/asr1/conf/train_asr_transducer.yaml", "asr"),
+        ("egs2/x/slu1/conf/train_asr_whisper.yaml", "slu"),
+        ("egs2/x/slu1/conf/train_lm.yaml", "lm"),
+        ("egs2/x/asr2/conf/train_asr_transformer.yaml", "mt"),
+        ("egs2/x/st1/conf/train_asr_conformer.yaml", "asr"),
         ("conf/train.yaml", "asr"),
     ],
 )
@@ -65,6 +69,11 @@ def test_a_recipes_config_is_of_the_task_that_its_name_or_recipe_tells(
 def test_the_path_of_an_experiment_says_nothing() -> None:
     config = {"encoder": "rnn", "output_dir": "exp/asr"}
     assert task_of_config(config, Path("egs2/x/st1/exp/asr/config.yaml")) == "asr"
+
+
+def test_an_experiment_without_an_encoder_is_of_recognition() -> None:
+    config = {"encoder": None, "frontend": "espnet_ssl", "output_dir": "exp/asr"}
+    assert task_of_config(config, Path("exp/asr/config.yaml")) == "asr"
 
 
 def test_a_recipe_of_another_task_is_refused_by_name() -> None:
