@@ -43,6 +43,9 @@ def models_of(plan: Path) -> dict[str, dict[str, object]]:
             "awd_lstm": yaml.safe_load((ROOT / "conf/lm/awd_lstm_small.yaml").read_text()),
         }
     small: dict[str, dict[str, object]] = {}
+    if plan == ROOT / "conf" / "topdown" / "rnn.yaml":
+        # Without a layer below its first LSTM.
+        small["rnn"] = tiny.asr_config("rnn")
     if plan.stem in ("layerwise_decay", "rifle"):
         small["seq_rnn, untied"] = tiny.lm_config(lm_conf={"unit": 12, "nlayers": 3})
     if plan.stem == "layerwise_decay":
