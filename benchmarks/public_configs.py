@@ -6,7 +6,8 @@
 Reads egs2/*/{asr1,asr2,st1,mt1,slu1,s2t1,lm1}/conf of the checkouts, equal configs once, by the
 ESPnet that is installed. Prints the counts and every refusal with its configs. A config is served
 if nothing but a missing package or checkpoint stands in its way. With --build the models of those
-that need neither are also built, without memory, and must have every tensor in a layer. Exit
+that need neither are also built, without memory (translations with several decoders with it, for
+a forward pass), and must have every tensor in a layer. Exit
 status 1 where less than 92 % of what this ESPnet can build is served.
 """
 
@@ -93,8 +94,10 @@ def _built(task: Any, options: argparse.Namespace, path: Path) -> tuple[str, str
     """`verdict` by a model without memory; by the table where more than the config is needed."""
     # Values would be drawn, of which there are none.
     options.init = None
+    # What it asks of its decoders is seen in a forward pass.
+    device = "cpu" if vars(options).get("md_encoder") else "meta"
     try:
-        with torch.device("meta"), contextlib.redirect_stdout(io.StringIO()):
+        with torch.device(device), contextlib.redirect_stdout(io.StringIO()):
             model = model_options.build(task, options, path)
     except TopdownError as error:
         if _is_about_the_config(error.__cause__):
@@ -104,6 +107,9 @@ def _built(task: Any, options: argparse.Namespace, path: Path) -> tuple[str, str
         order_of(model)
     except TopdownError as error:
         return "refused", str(error)
+    faults = obstacles.forward_faults(model) if device == "cpu" else []
+    if faults:
+        return "not ESPnet's", "; ".join(faults)
     return "served", "built, every tensor in a layer"
 
 

@@ -152,7 +152,10 @@ def small_whisper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def transducer_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchaudio's transducer loss under the name of warprnnt_pytorch, which PyPI does not have."""
+    """torchaudio's transducer loss under the name of warprnnt_pytorch, which PyPI does not have.
+
+    And in the place of ESPnet's for blanks of several frames, which a CPU does not have.
+    """
     import torch
     import torchaudio
 
@@ -168,3 +171,9 @@ def transducer_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("warprnnt_pytorch")
     module.RNNTLoss = RNNTLoss  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "warprnnt_pytorch", module)
+    from espnet2.asr.transducer.rnnt_multi_blank import rnnt_multi_blank
+
+    class MultiblankRNNTLossNumba(RNNTLoss):
+        pass
+
+    monkeypatch.setattr(rnnt_multi_blank, "MultiblankRNNTLossNumba", MultiblankRNNTLossNumba)

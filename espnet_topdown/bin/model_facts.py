@@ -78,16 +78,18 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     tied_to = model_layers.layers_held_by_ties(model, order)
     config = read_config(args.config)
     parameter_names = dict(model.named_parameters())
-    frozen_names = frozen_by(config.get("freeze_param") or [], parameter_names)
+    by_class = model_layers.untrained(model)
+    frozen_names = {*frozen_by(config.get("freeze_param") or [], parameter_names), *by_class}
     counted = {
         "frozen_by_base": _counts(model, order, frozen_names),
+        "frozen_by_class": _counts(model, order, by_class),
         "loaded": _counts(model, order, order.loaded),
     }
     moving = model_layers.moving_state(model, order)
     tensors = dict(model.named_parameters(remove_duplicate=False))
     # What a phase with 'init_param: drop' would leave random.
     for key, own in (("left_random", config), ("random_if_dropped", config | {"init_param": []})):
-        names = left_random(own, tensors, order.loaded)
+        names = left_random(own, tensors, order.loaded, by_class)
         counted[key] = {layer.name: len(set(layer.tensors) & set(names)) for layer in order.layers}
     layers = [
         {
@@ -107,7 +109,12 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
         "dropouts": {
             rate.label: sorted(rate.layers) for rate in model_layers.dropouts(model, order)
         },
-        "notes": [*order.notes, *model_options.notes(task, args.config)],
+        "notes": [
+            *order.notes,
+            *obstacles.machine_notes(model),
+            *obstacles.forward_faults(model),
+            *model_options.notes(task, args.config),
+        ],
         "parser_keys": sorted(vars(task.get_parser().parse_args([]))),
         "versions": versions(),
     }

@@ -21,7 +21,14 @@ from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.text_files import read_tokens
-from espnet_topdown.training import freeze, learning_rates, model_layers, pretrained, vocabulary
+from espnet_topdown.training import (
+    freeze,
+    learning_rates,
+    model_layers,
+    obstacles,
+    pretrained,
+    vocabulary,
+)
 from espnet_topdown.training.kept import kept_of
 from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
@@ -122,6 +129,9 @@ def _training_faults(
         if conf.unties:
             untie(vars(args))
         model = _built(task, args, models, is_untied=conf.unties)
+        unfit = obstacles.forward_faults(model)
+        if unfit:
+            return unfit
         _try_freezing(model, conf, vocabulary.of_model(model) if has_own_tokens else {})
         pretrained.refuse_misfits(args.init_param, model, ignore_mismatch=args.ignore_init_mismatch)
     except TopdownError as error:

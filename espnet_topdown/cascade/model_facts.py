@@ -172,15 +172,14 @@ class ModelFacts:
 
     @property
     def base_frozen(self) -> int:
-        """Parameters that the base's ``freeze_param`` froze."""
+        """Parameters that the base's ``freeze_param``, or ESPnet's class, froze."""
         return sum(layer.get("frozen_by_base", 0) for layer in self.data["layers"])
 
     def _frozen_by_base(self, phase: Phase) -> dict[str, int]:
-        """Parameters of each layer that ``freeze_param`` freezes in a phase."""
+        """Parameters of each layer that ``freeze_param`` or ESPnet's class freezes in a phase."""
         # A plan's own can only be empty.
-        if "freeze_param" in phase.train:
-            return {}
-        return {layer["name"]: layer.get("frozen_by_base", 0) for layer in self.data["layers"]}
+        key = "frozen_by_class" if "freeze_param" in phase.train else "frozen_by_base"
+        return {layer["name"]: layer.get(key, 0) for layer in self.data["layers"]}
 
     @property
     def loaded_by_base(self) -> tuple[str, ...]:

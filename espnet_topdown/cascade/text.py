@@ -39,13 +39,14 @@ def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _frozen_note(layer: Mapping[str, Any]) -> str:
-    """How much of a layer the base's ``freeze_param`` froze; empty where nothing."""
+    """How much of a layer the base's ``freeze_param``, or ESPnet's class, froze; else empty."""
     frozen = layer.get("frozen_by_base", 0)
     if not frozen:
         return ""
+    by = "its class" if frozen == layer.get("frozen_by_class", 0) else "freeze_param"
     if frozen == layer["parameters"]:
-        return "FROZEN by freeze_param"
-    return f"{frozen:,} FROZEN by freeze_param"
+        return f"FROZEN by {by}"
+    return f"{frozen:,} FROZEN by {by}"
 
 
 def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None = None) -> str:

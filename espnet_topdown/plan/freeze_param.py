@@ -1,5 +1,8 @@
 """What ESPnet's ``freeze_param`` does to layers that are drawn anew, by tensor names.
 
+A class of ESPnet that trains only a part of itself (``finetuning`` of torchaudiohubert) does the
+same to them.
+
 Neither torch nor ESPnet is needed.
 
 A frozen tensor that nothing gives a value stays as it was drawn: random, and never trained.
@@ -19,18 +22,23 @@ def frozen_by(freeze_param: Iterable[str], tensors: Iterable[str]) -> list[str]:
 
 
 def left_random(
-    config: Mapping[str, Any], tensors: Iterable[str], loaded: Collection[str]
+    config: Mapping[str, Any],
+    tensors: Iterable[str],
+    loaded: Collection[str],
+    by_class: Collection[str] = (),
 ) -> list[str]:
-    """The tensors that ``freeze_param`` freezes and that nothing fills.
+    """The tensors that ``freeze_param``, or a class of ESPnet, freezes and that nothing fills.
 
     Args:
         config: ESPnet's options.
         tensors: names of parameters of layers that are drawn.
         loaded: names of tensors that a pre-trained checkpoint fills (`LayerOrder.loaded`).
+        by_class: those of `tensors` that ESPnet's own class never trains.
     """
     sources = [str(source) for source in list_in(config, "init_param")]
     left = []
-    for name in frozen_by(list_in(config, "freeze_param"), tensors):
+    by_config = frozen_by(list_in(config, "freeze_param"), tensors)
+    for name in dict.fromkeys([*by_config, *by_class]):
         if name in loaded:
             continue
         if not any(_fills(source, name) for source in sources):
@@ -41,6 +49,11 @@ def left_random(
 def fault(layers: Collection[str], config: Mapping[str, Any]) -> str:
     """The message about fresh `layers` that would stay random."""
     names = ", ".join(map(str, list_in(config, "freeze_param")))
+    if not names:
+        return (
+            f"{', '.join(layers)}: drawn anew, but ESPnet's class never trains all of it and would"
+            " leave that random; cut where it is kept, or start it from init_param"
+        )
     return (
         f"{', '.join(layers)}: drawn anew, but freeze_param ({names}) would leave them random and"
         " untrained; cut where they are kept, start them from init_param ('init_param: keep', where"

@@ -266,7 +266,15 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
     "md_encoder": _again("md_encoder"),
     "decoder": {
         "transformer": Model("TransformerDecoder", _DECODER),
-        "transformer_md": Model("TransformerMDDecoder", _DECODER),
+        "transformer_md": Model(
+            "TransformerMDDecoder",
+            _DECODER,
+            note=(
+                "ESPnet's st_inference decodes this model where its config.yaml says"
+                " 'extra_asr_decoder: transformer' without use_speech_attn, and trains it (202511,"
+                " 202611) with 'transformer_md' there; the tensors are the same"
+            ),
+        ),
         "mlm": Model("MLMDecoder", _DECODER),
         "lightweight_conv": Model("LightweightConvolutionTransformerDecoder", _DECODER),
         "lightweight_conv2d": Model("LightweightConvolution2DTransformerDecoder", _DECODER),
@@ -349,6 +357,8 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
 # Beside the decoder's own output: what else turns states into tokens at the top of a model.
 OUTPUTS = (
     *("ctc", "pit_ctc", "st_ctc", "joint_network", "st_joint_network"),
+    # Of a classifier of utterances (espnet2/slu/espnet_model.py, superb_setup).
+    *("transform_mean", "transform_linear"),
     # Of a branch that reads a text instead of speech (espnet2/st/espnet_model.py).
     *("extra_mt_encoder", "extra_mt_decoder"),
 )

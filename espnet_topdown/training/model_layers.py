@@ -221,6 +221,14 @@ def layers_held_by_ties(model: torch.nn.Module, order: LayerOrder) -> dict[str, 
     return held
 
 
+def untrained(model: torch.nn.Module) -> list[str]:
+    """Names of the parameters that have no gradient.
+
+    Of a model as ESPnet's task has built it: those that its class never trains.
+    """
+    return [name for name, parameter in _parameters(model).items() if not parameter.requires_grad]
+
+
 def loaded_layers(order: LayerOrder, layers: Collection[str]) -> list[str]:
     """Those of `layers` that start from a pre-trained checkpoint, lowest first."""
     return [

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from espnet2.st.espnet_model import ESPnetSTModel
+
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.layers import unknown_parts
 from espnet_topdown.plan.model_table import MODELS
@@ -152,6 +155,54 @@ def lacking(needed: str, error: Exception) -> str:
     is_absent = missing.partition(".")[0] == package
     state = "is not installed here" if is_absent else f"does not import here ({error})"
     return f"{package}, which {state}; {advice}"
+
+
+def forward_faults(model: torch.nn.Module) -> list[str]:
+    """What ESPnet's own translation model asks of its parts, and does not get in the first step.
+
+    Args:
+        model: as ESPnet built it, in memory; the weights stay as they are.
+    """
+    if not isinstance(model, ESPnetSTModel):
+        return []
+    tokens, lengths = torch.tensor([[2, 3]]), torch.tensor([2])
+    faults = []
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        if model.use_multidecoder and hasattr(model, "extra_asr_decoder"):
+            states = torch.zeros(1, 4, model.encoder.output_size())
+            try:
+                model._calc_asr_att_loss(states, torch.tensor([4]), tokens, lengths, True)
+            except ValueError:
+                kind = type(model.extra_asr_decoder).__name__
+                faults.append(
+                    f"ESPnet {espnet_version()} trains no translation with several decoders whose"
+                    f" extra_asr_decoder is a {kind}: it takes three values of it and gets two;"
+                    " 'extra_asr_decoder: transformer_md' with 'use_speech_attn: false' in its conf"
+                    " has the same tensors and gives three"
+                )
+        if model.mt_weight > 0:
+            branch = model.extra_mt_encoder
+            if branch is None or len(branch(tokens, lengths)) != 2:
+                faults.append(
+                    f"ESPnet {espnet_version()} trains no branch from text (mt_weight"
+                    f" {model.mt_weight:g}) with extra_mt_encoder {type(branch).__name__}: it takes"
+                    " two values of it, which 'hugging_face_transformers' alone gives"
+                )
+    model.train(was_training)
+    return faults
+
+
+def machine_notes(model: torch.nn.Module) -> list[str]:
+    """What a model needs of the machine that trains it, beside memory."""
+    if type(getattr(model, "criterion_transducer", None)).__name__ != "MultiblankRNNTLossNumba":
+        return []
+    note = (
+        "trained on GPUs alone: ESPnet's loss for blanks that stand for several frames"
+        " (transducer_multi_blank_durations) has no gradients on a CPU"
+    )
+    return [note]
 
 
 def download_fault(options: argparse.Namespace, error: BaseException) -> str | None:

@@ -79,6 +79,7 @@ def begin(
     parent = read_parent(model, order, conf, config) if writes else None
     own = kept_of(model, order, conf)
     sides = own.sides
+    by_espnet = model_layers.untrained(model)
     if parent is not None:
         vocabulary.check_kept(own.tensors, parent.foreign)
         freeze.copy_tensors(model, parent.state, own.tensors)
@@ -92,7 +93,7 @@ def begin(
     if parent is not None and sides.frozen:
         # The parent's tensors, which no step of this training can reach.
         frozen = {name: parent.state[name] for name in own.frozen}
-    _check_freeze_param(model, order, sides, config)
+    _check_freeze_param(model, order, sides, config, by_espnet)
     trainable = _trainable(model, order)
     # Taken before ESPnet resumes, so that a rerun has the start of the first run.
     state = model.state_dict()
@@ -128,11 +129,15 @@ def _switch_dropout_off(model: torch.nn.Module, order: LayerOrder, layers: Colle
 
 
 def _check_freeze_param(
-    model: torch.nn.Module, order: LayerOrder, sides: Sides, config: Mapping[str, Any]
+    model: torch.nn.Module,
+    order: LayerOrder,
+    sides: Sides,
+    config: Mapping[str, Any],
+    by_espnet: Collection[str],
 ) -> None:
-    """Refuse fresh layers that ``freeze_param`` would leave random and untrained."""
+    """Refuse fresh layers that ESPnet, which freezes `by_espnet`, leaves random and untrained."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    random = set(left_random(config, parameters, order.loaded))
+    random = set(left_random(config, parameters, order.loaded, by_espnet))
     layers = [layer.name for layer in order.layers if random & set(layer.tensors)]
     fresh = [name for name in layers if name in sides.fresh]
     if fresh:

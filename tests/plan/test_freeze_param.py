@@ -29,6 +29,14 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("init_param", "expected"), [([], ["decoder.embed.w"]), (["m.pth:decoder:decoder"], [])]
+)
+def test_what_a_class_never_trains_is_left_random_too(init_param, expected):
+    config = {"init_param": init_param}
+    assert left_random(config, TENSORS, (), by_class=["decoder.embed.w"]) == expected
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_what_nothing_fills_is_left_random(name):
     changes, expected = CASES[name]

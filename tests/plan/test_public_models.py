@@ -14,6 +14,7 @@ from models import build
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.training.model_layers import layer_notes, order_of
+from espnet_topdown.training.obstacles import forward_faults, machine_notes
 
 ENCODER = ("encoder.embed", "encoder.0", "encoder.1", "encoder.2")
 TOP = ("decoder.0", "decoder.1", "output")
@@ -33,7 +34,7 @@ SPEECH = ("model_conf", "input_size", "normalize")
 HUBERT = dict(
     encoder_embed_dim=16, encoder_num_layers=2, encoder_num_heads=2, encoder_ff_interm_features=16,
     encoder_pos_conv_kernel=8, encoder_pos_conv_groups=2, num_classes=4, final_dim=8,
-    extractor_conv_layer_config=[[8, 10, 5], [8, 3, 2]],
+    extractor_conv_layer_config=[[8, 10, 5], [8, 3, 2]], finetuning=True,
 )  # fmt: skip
 WINDOWS = dict(win_length=400, hop_length=160, channels=1, padding=0, fs=16000)
 CONVOLUTION = DECODER | dict(conv_kernel_length=[3, 3])
@@ -148,13 +149,31 @@ CASES = {
         BASE | dict(postencoder="conformer", postencoder_conf=POSTENCODER),
         (*ENCODER, "postencoder.0", "postencoder.1", *TOP),
     ),
+    # Its classes are the tokens from the third on.
+    "understanding, classifier": (
+        "slu",
+        BASE
+        | dict(decoder=None, decoder_conf={})
+        | dict(model_conf=dict(ctc_weight=0.0, superb_setup=True, num_class=8, ssl_input_size=16)),
+        (*ENCODER, "output"),
+    ),
+    "torchaudiohubert": (
+        "asr",
+        BASE | dict(input_size=1, encoder="torchaudiohubert", encoder_conf=HUBERT),
+        (*ENCODER[:-1], *TOP),
+    ),
 }
 # Those that are placed, and trained elsewhere or by other tasks.
 PLACED = {
     "patches of tokens": (
         "mt",
         {k: v for k, v in BASE.items() if k not in SPEECH}
-        | dict(frontend="patch", src_token_list=tiny.TOKENS, src_token_type="char")
+        | dict(
+            model="discrete_asr",
+            frontend="patch",
+            src_token_list=tiny.TOKENS,
+            src_token_type="char",
+        )
         | dict(frontend_conf=dict(embed_dim=16), input_size=None)
         | dict(encoder_conf=tiny.ENCODERS["transformer"] | dict(input_layer="linear")),
         ("frontend", *ENCODER, *TOP),
@@ -169,11 +188,6 @@ PLACED = {
         )
         | dict(model_conf=dict(asr_weight=0.3, mtlalpha=0.5, mt_weight=0.1)),
         ENCODER + TOP,
-    ),
-    "torchaudiohubert": (
-        "asr",
-        BASE | dict(input_size=1, encoder="torchaudiohubert") | dict(encoder_conf=HUBERT),
-        (*ENCODER[:-1], *TOP),
     ),
 }
 
@@ -296,6 +310,8 @@ def test_every_parameter_of_a_public_class_is_in_exactly_one_layer(case, espnet)
 BATCHES: dict[str, dict[str, object]] = {
     **dict.fromkeys(("sinc preencoder", "fused frontends", "wav2vec_cnn frontend"), SOUND),
     "beats": SOUND,
+    "torchaudiohubert": SOUND,
+    "understanding, classifier": dict(words=1),
     "several speakers": dict(texts=["text_spk2"]),
     "linear decoder": dict(words=1),
 }
@@ -325,9 +341,9 @@ def test_a_transducer_has_joint_network_and_ctc_on_top(durations, espnet, monkey
     assert "decoder.embed.weight" in layers["decoder.0"]
     assert {name.split(".")[0] for name in layers["output"]} == {"ctc", "joint_network"}
     check_placed(model)
-    if durations:
-        # ESPnet's loss for them has no gradients on a CPU.
-        return
+    assert [note.split(":")[0] for note in machine_notes(model)] == (
+        ["trained on GPUs alone"] if durations else []
+    )
     first = first_gradients(model, batch())
     # Encoder and prediction network meet in the joint network: each arrives in its own order.
     assert first[:4] == sorted(first[:4], reverse=True) and first[4:] == sorted(
@@ -471,6 +487,37 @@ def test_deliberation_reads_encoder_and_transcript(espnet, tmp_path):
         names = [*below, "deliberation.0", "deliberation.1", *TOP]
         times = [first[name] for name in names]
         assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize(("decoder", "trains"), [("transformer", False), ("transformer_md", True)])
+def test_several_decoders_are_told_to_fit_espnets_model_or_not(decoder, trains, espnet):
+    task, config, _ = CASES["translation with several decoders"]
+    config = config | dict(extra_asr_decoder=decoder, extra_asr_decoder_conf=DECODER)
+    if decoder == "transformer_md":
+        config["extra_asr_decoder_conf"] = DECODER | dict(use_speech_attn=False)
+    model = build(task, config)
+    faults = forward_faults(model)
+    if trains:
+        assert faults == []
+        assert model(**batch(texts=["src_text"]))[0] > 0
+        return
+    (fault,) = faults
+    assert "whose extra_asr_decoder is a TransformerDecoder" in fault and model.training
+    with pytest.raises(ValueError, match="not enough values to unpack"):
+        model(**batch(texts=["src_text"]))
+
+
+def test_a_branch_from_text_is_told_to_fit_espnets_model_or_not(espnet, tmp_path):
+    task, config, _ = PLACED["translation of text beside speech"]
+    (fault,) = forward_faults(build(task, config))
+    assert "trains no branch from text (mt_weight 0.1)" in fault
+    with pytest.raises(ValueError, match="too many values to unpack"):
+        build(task, config)(**batch(texts=["src_text"]))
+    bart = dict(model_name_or_path=pretrained.hugging_face(tmp_path, "bart"))
+    config = config | dict(extra_mt_encoder="hugging_face_transformers")
+    model = build(task, config | dict(extra_mt_encoder_conf=bart))
+    assert forward_faults(model) == []
+    assert model(**batch(texts=["src_text"]))[0] > 0
 
 
 def test_all_parts_outside_the_table_are_named_at_once(espnet):

@@ -15,6 +15,8 @@ import pretrained
 import pytest
 import tiny
 import torch
+import yaml
+from models import build
 from plan import test_public_models as public
 from tiny_phases import frozen_in
 
@@ -23,7 +25,9 @@ from espnet_topdown.training.checkpoint import load_state
 BASE = public.BASE
 DECODER = dict(decoder_conf=tiny.DECODERS["transformer"])
 # Cases whose model reads sound instead of features.
-SOUND = ("sinc preencoder", "fused frontends", "beats", "wav2vec_cnn frontend")
+SOUND = ("sinc preencoder", "fused frontends", "beats", "wav2vec_cnn frontend", "torchaudiohubert")
+# Cases whose text is a class.
+CLASSES = ("linear decoder", "understanding, classifier")
 # Case -> lowest frozen layer, where that is not the second of the encoder.
 CUTS = {
     "length adaptor": "postencoder",
@@ -34,15 +38,20 @@ CUTS = {
 # In the fast tests, for all.
 FAST = ("multiconv_conformer",)
 # Case -> options of ESPnet's tool.
-OPTIONS = {"several speakers": dict(multi_asr=True), "linear decoder": dict(ctc_weight=0.0)}
-# ESPnet's tools ask its one decoder for what only the other has (202511 and 202611).
-NOT_DECODED = ("translation with several decoders",)
+OPTIONS = {
+    "several speakers": dict(multi_asr=True),
+    "linear decoder": dict(ctc_weight=0.0),
+    "translation with several decoders": dict(asr_beam_size=2),
+}
+# ESPnet has no tool for it.
+NOT_DECODED = ("understanding, classifier",)
 # ESPnet's tool, its class, and the words before the config and the model among its arguments.
 TOOLS = {
     "asr": ("asr_inference", "Speech2Text", "asr"),
     "maskctc": ("asr_inference_maskctc", "Speech2Text", "asr"),
     "st": ("st_inference", "Speech2Text", "st"),
     "slu": ("slu_inference", "Speech2Understand", "slu"),
+    "mt": ("mt_inference", "Text2Text", "mt"),
 }
 
 
@@ -57,12 +66,23 @@ def words(
 ) -> list[str]:
     """Arguments of one training; `texts` are further names under which it reads the text."""
     args = tiny.command(data, directory, dict(config, task=task))
+    if task == "mt":
+        args = without_speech(args)
     for name, part in itertools.product(texts, ("train", "valid")):
         args += [f"--{part}_data_path_and_name_and_type", f"{data}/{part}/text,{name},text"]
         args += [f"--{part}_shape_file", f"{data}/{part}/text_shape"]
     if "src_text" in texts:
         args += ["--src_token_list", str(data / "tokens.txt")]
     return args
+
+
+def without_speech(args: Sequence[str]) -> list[str]:
+    """Arguments of a training that reads no speech."""
+    left = list(args)
+    for place in reversed(range(len(args))):
+        if args[place].endswith((",speech,npy", "/speech_shape")):
+            del left[place - 1 : place + 1]
+    return left
 
 
 def with_one_letter(data: Path, place: Path) -> Path:
@@ -73,6 +93,21 @@ def with_one_letter(data: Path, place: Path) -> Path:
         lines = [line[: line.index(" ") + 2] for line in text.read_text().splitlines()]
         text.write_text("\n".join(lines) + "\n")
     return place
+
+
+def starting_weights(directory: Path, config: Mapping[str, object]) -> str:
+    """``init_param`` of a random encoder; a part of that of the case is trained by nothing else."""
+    model = build("asr", dict(config))
+    torch.save(model.state_dict(), directory / "start.pth")
+    return f"{directory}/start.pth:encoder:encoder"
+
+
+def as_espnet_decodes(path: Path) -> None:
+    """Change a config as the note on translation with several decoders says."""
+    config = yaml.safe_load(path.read_text())
+    config["extra_asr_decoder"] = "transformer"
+    del config["extra_asr_decoder_conf"]["use_speech_attn"]
+    path.write_text(yaml.safe_dump(config))
 
 
 def check_phase(
@@ -115,6 +150,8 @@ def decode(phase: Path, *, task: str = "asr", is_sound: bool = False, **options:
     shape = (9600,) if is_sound else (60, tiny.DIM)
     noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     given = [noise]
+    if task == "mt":
+        given = [torch.tensor([2, 3, 4])]
     if task == "slu":
         given.append(torch.tensor([2, 3, 4]))
     if task == "maskctc":
@@ -134,22 +171,27 @@ def test_a_phase_of_a_public_class_is_proved_and_decoded(case, espnet, data, sou
         texts = ["text_spk2"]
         names = dict(text_name=["text", "text_spk2"])
         config = config | dict(preprocessor="multi", preprocessor_conf=names)
-    if case == "linear decoder":
+    if case in CLASSES:
         data = with_one_letter(data, tmp_path / "data")
     where = sound if is_sound else data
     cut = CUTS.get(case, "encoder.1")
+    if case == "torchaudiohubert":
+        config = config | dict(init_param=[starting_weights(tmp_path, config)])
     check_phase(tmp_path, where, config, cut, task=task, texts=texts)
     if case == "mlm":
         assert decode(tmp_path / "phase", task="maskctc")
     elif case not in NOT_DECODED:
+        if case == "translation with several decoders":
+            as_espnet_decodes(tmp_path / "phase" / "config.yaml")
         options = OPTIONS.get(case, {})
         assert decode(tmp_path / "phase", task=task, is_sound=is_sound, **options)
 
 
 @pytest.mark.slow
-def test_a_phase_of_a_transducer(espnet, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("durations", [(), (2,)], ids=["one blank", "several blanks"])
+def test_a_phase_of_a_transducer(durations, espnet, data, tmp_path, monkeypatch):
     pretrained.transducer_loss(monkeypatch)
-    frozen = check_phase(tmp_path, data, public.transducer(), "decoder")
+    frozen = check_phase(tmp_path, data, public.transducer(durations), "decoder")
     assert {"joint_network.lin_out.weight", "decoder.embed.weight"} <= frozen
     assert not any(name.startswith("encoder.") for name in frozen)
     assert decode(tmp_path / "phase")
@@ -162,6 +204,32 @@ def test_a_phase_of_a_transducer_that_translates(espnet, data, tmp_path, monkeyp
     config |= dict(st_joint_net_conf=dict(joint_space_size=8))
     check_phase(tmp_path, data, config, "decoder", task="st", texts=["src_text"])
     assert decode(tmp_path / "phase", task="st", transducer_conf={})
+
+
+@pytest.mark.slow
+def test_a_phase_of_patches_of_tokens(espnet, data, tmp_path):
+    task, config, _ = public.PLACED["patches of tokens"]
+    check_phase(tmp_path, data, config, "encoder.1", task=task, texts=["src_text"])
+    assert decode(tmp_path / "phase", task="mt")
+
+
+@pytest.mark.slow
+def test_a_phase_of_a_translation_that_reads_text_too(espnet, data, tmp_path):
+    task, config, _ = public.PLACED["translation of text beside speech"]
+    bart = dict(model_name_or_path=pretrained.hugging_face(tmp_path, "bart"))
+    config = config | dict(extra_mt_encoder="hugging_face_transformers", extra_mt_encoder_conf=bart)
+    # ESPnet pads with -1, which Hugging Face's model does not know: texts of one length.
+    letters = with_one_letter(data, tmp_path / "data")
+    check_phase(tmp_path, letters, config, "decoder", task=task, texts=["src_text"])
+    assert decode(tmp_path / "phase", task=task)
+
+
+@pytest.mark.slow
+def test_a_part_that_its_class_never_trains_is_not_drawn(espnet, sound, tmp_path, capsys):
+    task, config, _ = public.CASES["torchaudiohubert"]
+    with pytest.raises(SystemExit):
+        check_phase(tmp_path, sound, config, "encoder.1", task=task)
+    assert "encoder.embed: drawn anew, but ESPnet's class never trains" in capsys.readouterr().err
 
 
 def test_a_phase_above_a_frozen_s3prl_frontend(espnet, sound, tmp_path):
