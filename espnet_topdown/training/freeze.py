@@ -18,6 +18,10 @@ from espnet_topdown.training.casts import cast_once
 from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.model_layers import dropouts, moving_state, tied_groups
 
+# Part -> its option for the steps in which ESPnet runs it without gradients
+# (espnet2/asr/frontend/espnet_ssl.py and encoder/hubert_encoder.py, 202511).
+_STARTS_LATE = (("frontend", "freeze_encoder_steps"), ("encoder", "freeze_encoder_updates"))
+
 
 def read_parent(
     model: torch.nn.Module, state: State, source: str, *, without: Collection[str] = ()
@@ -137,7 +141,7 @@ def freeze(
 
     Raises:
         TopdownError: a frozen layer has other state that a forward pass may move, or no parameter
-            would be left to train.
+            would be left to train, or none in the first step.
     """
     for name, module in model.named_modules():
         if isinstance(module, _NormBase) and order.of_module(name) in layers:
@@ -150,9 +154,26 @@ def freeze(
     moving = [name for layer in layers for name in state[layer]]
     if moving:
         raise TopdownError(moving_fault(moving))
-    if not any(parameter.requires_grad for parameter in parameters.values()):
+    learning = {name.split(".")[0] for name, own in parameters.items() if own.requires_grad}
+    if not learning:
         raise TopdownError("nothing is left to train: every parameter is frozen")
+    _check_first_step(model, learning)
     cast_once(model)
+
+
+def _check_first_step(model: torch.nn.Module, learning: Collection[str]) -> None:
+    """Refuse a model of which nothing but a part learns that ESPnet itself trains later."""
+    for part, option in _STARTS_LATE:
+        module = getattr(model, part, None)
+        steps = getattr(module, option, 0)
+        # The weights that add several layers up learn from the first step.
+        adds_layers = getattr(module, "multilayer_feature", False)
+        if steps and set(learning) == {part} and not adds_layers:
+            raise TopdownError(
+                f"the first step would train nothing: ESPnet leaves the {part} as it is for"
+                f" {steps} steps ({part}_conf: {option}), and all else is frozen; let kept layers"
+                " learn ('kept_lr'), or cut where a layer above it is fresh"
+            )
 
 
 def _stay_in_eval(module: torch.nn.Module, _: Any) -> None:

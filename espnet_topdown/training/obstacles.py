@@ -41,6 +41,8 @@ _NEEDS = {
     ("decoder", "transducer"): "warprnnt_pytorch",
     ("deliberationencoder", "hugging_face_transformers"): "transformers",
     ("extra_mt_encoder", "hugging_face_transformers"): "transformers",
+    ("ctc", "brctc"): "k2",
+    ("ctc", "gtnctc"): "gtn",
 }
 # Of speech translation, in one layer each: their class makes no difference.
 _SIDES = ("extra_asr_decoder", "extra_mt_decoder", "extra_mt_encoder")
@@ -112,7 +114,7 @@ def _parts(
 
 def _missing(options: argparse.Namespace) -> Iterator[str]:
     """The packages that the parts need and that do not import here."""
-    for part in (*MODELS, *_SIDES):
+    for part in (*MODELS, *_SIDES, "ctc"):
         for choice in _choices(options, part):
             needed = _NEEDS.get((part, choice))
             if needed is None or (choice == "transducer" and _is_multi_blank(options)):
@@ -125,8 +127,10 @@ def _missing(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _choices(options: argparse.Namespace, part: str) -> list[str]:
-    """ESPnet's choice of a part, and the several of a fused frontend."""
+    """ESPnet's choice of a part, and the several of a fused frontend; of CTC its kind of loss."""
     conf: Mapping[str, Any] = vars(options).get(f"{part}_conf") or {}
+    if part == "ctc":
+        return [conf["ctc_type"]] if conf.get("ctc_type") else []
     fused = [row.get("frontend_type") for row in conf.get("frontends") or []]
     return [choice for choice in (vars(options).get(part), *fused) if choice]
 

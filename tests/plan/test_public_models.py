@@ -13,6 +13,7 @@ import torch
 from models import build
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.training.freeze import freeze
 from espnet_topdown.training.model_layers import layer_notes, order_of
 from espnet_topdown.training.obstacles import forward_faults, machine_notes
 
@@ -382,7 +383,15 @@ def test_an_espnet_ssl_frontend_is_loaded_and_may_have_no_encoder_above(espnet, 
     assert order.loaded and all(name.startswith("frontend.upstream.") for name in order.loaded)
     check_placed(model)
     alone = config | dict(encoder=None, decoder=None, model_conf=dict(ctc_weight=1.0))
-    assert order_of(build("asr", alone)).names == ("frontend", "ctc")
+    order = order_of(build("asr", alone))
+    assert order.names == ("frontend", "ctc")
+    ctc = order.layers[1].tensors
+    freeze(build("asr", alone), order, ["ctc"], ctc)
+    late = alone | dict(frontend_conf=config["frontend_conf"] | dict(freeze_encoder_steps=3))
+    with pytest.raises(TopdownError, match="ESPnet leaves the frontend as it is for 3 steps"):
+        freeze(build("asr", late), order, ["ctc"], ctc)
+    adding = late["frontend_conf"] | dict(multilayer_feature=True)
+    freeze(build("asr", late | dict(frontend_conf=adding)), order, ["ctc"], ctc)
 
 
 def test_of_fused_frontends_the_upstream_is_loaded(espnet, tmp_path):

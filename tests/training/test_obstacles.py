@@ -18,7 +18,7 @@ BASE = dict(
     decoder="transformer",
     decoder_conf=dict(linear_units=4, attention_heads=1, num_blocks=1),
 )
-PACKAGES = ("s3prl", "transformers", "whisper", "fairseq", "longformer", "warprnnt_pytorch")
+PACKAGES = ("s3prl", "transformers", "whisper", "fairseq", "longformer", "warprnnt_pytorch", "k2")
 SOURCE = dict(extra_asr_decoder="transformer", src_token_type="char")
 BART = dict(decoder="hugging_face_transformers", decoder_conf=dict(model_name_or_path="bart"))
 FUSED = dict(frontend="fused", frontend_conf=dict(frontends=[dict(frontend_type="s3prl")]))
@@ -54,6 +54,7 @@ def refused(tmp_path: Path, changes: dict[str, object], task: str = "asr", **mor
         (BART, "transformers", "pip install 'espnet_topdown[hf]'"),
         (dict(encoder="whisper"), "whisper", "pip install 'espnet_topdown[whisper]', then"),
         (dict(decoder="transducer"), "warprnnt_pytorch", "install it as ESPnet's"),
+        (dict(ctc_conf=dict(ctc_type="brctc")), "k2", "install it as ESPnet's"),
     ],
 )
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(
