@@ -223,8 +223,11 @@ def download_fault(options: argparse.Namespace, error: BaseException) -> str | N
     for part in MODELS:
         for name, value in _named(vars(options).get(f"{part}_conf") or {}):
             wanted.append(f"{part}_conf's {name} '{value}'")
+    # Which of several it was is in the error.
+    which = "one of " if len(wanted) > 1 else ""
     return (
-        f"{', '.join(wanted) or 'a pre-trained checkpoint'} is not here and cannot be downloaded;"
+        f"{which}{', '.join(wanted) or 'a pre-trained checkpoint'} is not here and cannot be"
+        " downloaded;"
         " fetch it once on a machine with a network (building the model there leaves it in the"
         f" cache), or name a local file or directory: {error}"
     )
