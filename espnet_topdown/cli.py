@@ -265,9 +265,14 @@ def _phases(args: Namespace) -> None:
 
 
 def _decode(args: Namespace) -> None:
-    cascade = _reopen(args.dir)
     # argparse.REMAINDER keeps the `--` that may stand before them.
     options = [word for word in args.options if word != "--"]
+    for word in options:
+        if word.partition("=")[0] in ("--decode", "--again", "--script"):
+            raise TopdownError(
+                f"{word} stands behind {args.dir}, where options are run.sh's; give it before"
+            )
+    cascade = _reopen(args.dir)
     phases = _finished(cascade, args.decode)
     decode(cascade, phases, options, again=args.again, script=args.script)
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from espnet_topdown.cli import ACTIONS
+from espnet_topdown.cli import ACTIONS, main
 from espnet_topdown.plan.reference import reference
 
 LIGHT = [
@@ -104,6 +104,14 @@ def test_what_is_misspelt_is_told_with_the_nearest(name):
     done = command(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--decode best", "--decode=best", "--again", "--script x.sh"])
+def test_an_option_of_decode_behind_the_directory_is_not_run_shs(option, capsys):
+    with pytest.raises(SystemExit):
+        main(["decode", "exp/x_topdown_rnn", "--use_lm", "false", *option.split()])
+    told = f"{option.split()[0]} stands behind exp/x_topdown_rnn, where options are run.sh's"
+    assert told in capsys.readouterr().err
 
 
 def test_a_script_and_a_module_are_run_with_their_own_arguments_and_clean_streams(tmp_path):
