@@ -47,7 +47,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
-        temporary.replace(path)
+        _put(temporary, path)
         if durable:
             sync_directory(path.parent)
     finally:
@@ -125,14 +125,19 @@ def link(path: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     try:
-        temporary.replace(path)
-    except OSError as error:
-        # A directory in its place, which no link replaces.
-        error.filename = str(path)
-        raise
+        _put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     _sweep(path)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Rename, and name `path` where that fails, such as for a directory in its place."""
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _sweep(path: Path) -> None:

@@ -39,12 +39,14 @@ def test_a_link_is_replaced_without_a_gap(tmp_path):
     assert (tmp_path / "best").readlink().name == "b"
 
 
-def test_a_directory_in_the_place_of_a_link_is_named_and_nothing_is_left(tmp_path):
-    (tmp_path / "best").mkdir()
-    with pytest.raises(IsADirectoryError) as caught:
-        files.link(tmp_path / "best", "phase1")
-    assert caught.value.filename == str(tmp_path / "best")
-    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+@pytest.mark.parametrize("write", [files.link, files.write_text])
+def test_a_directory_in_the_place_of_a_file_is_named_and_nothing_is_left(write, tmp_path):
+    place = tmp_path / "best"
+    (place / "within").mkdir(parents=True)
+    with pytest.raises(OSError) as caught:
+        write(place, "phase1")
+    assert caught.value.filename == str(place)
+    assert list(tmp_path.iterdir()) == [place]
 
 
 def test_differences_name_every_leaf():
