@@ -87,6 +87,29 @@ def test_training_without_transcripts_is_refused_before_audio_is_read() -> None:
     assert not Path("dump/raw/org/train/data").exists()
 
 
+@pytest.mark.parametrize(
+    "stage, gone, said",
+    [
+        ("7", "dump/raw/lm_train.txt", "stage 7 needs dump/raw/lm_train.txt, but it is missing"),
+        ("7", "data/token_list", "stage 7 needs data/token_list/char/tokens.txt, but it is"),
+        ("11", "data/token_list", "stage 11 needs data/token_list/char/tokens.txt, but it is"),
+        ("11", "dump/raw/dev", "stage 11 needs dump/raw/dev/wav.scp, but it is missing or empty"),
+    ],
+)
+def test_a_training_names_the_input_that_is_gone(
+    stage: str, gone: str, said: str, recipe: Path
+) -> None:
+    options = [*SETS, "--token_type", "char", "--nj", "1", "--ngpu", "0"]
+    assert run("asr.sh", *options, "--stage", "3", "--stop_stage", "5").returncode == 0
+    for part in ("train", "valid"):
+        for directory in ("exp/lm_stats_char", "exp/asr_stats_raw_char"):
+            for name in ("speech_shape", "text_shape.char"):
+                datadir.write_table(Path(directory, part, name), {"a1": "1"})
+    # As if someone had made room since.
+    Path(gone).rename("away")
+    assert said in refused("asr.sh", *options, "--stage", stage)
+
+
 @pytest.mark.usefixtures("recipe")
 def test_a_missing_model_is_refused_with_the_averages_that_are_there() -> None:
     exp = Path("exp/asr_train_raw_bpe30")

@@ -482,6 +482,8 @@ fi
 
 if do_stage 7; then
     log "Stage 7: LM training -> ${lm_exp}; log: ${lm_exp}/train.log"
+    need 4 "${dump}/lm_train.txt"
+    need 5 "${token_list}"
     need 6 "${lm_stats_dir}"/{train,valid}/"text_shape.${token_type}"
     save_command "${lm_exp}" 7
     options=(
@@ -534,6 +536,8 @@ fi
 
 if do_stage 11; then
     log "Stage 11: ASR training -> ${asr_exp}; log: ${asr_exp}/train.log"
+    need 4 {"${train_dir}","${valid_dir}"}/{wav.scp,text}
+    need 5 "${token_list}"
     need 10 "${asr_stats_dir}"/{train,valid}/{speech_shape,"text_shape.${token_type}"}
     save_command "${asr_exp}" 11
     options=(
