@@ -100,8 +100,8 @@ def check_recordings(directory: Path, expected: str) -> None:
         count = sum(1 for _ in directory.glob("*.wav"))
         raise TopdownError(
             f"{directory}: the {count} recordings have the checksum {actual}, not {expected}, so"
-            " they are not those of this recipe's results; fetch FSDD again, or give --checksum"
-            " none to take them as they are"
+            " they are not those of this recipe's results; move them away and fetch FSDD again, or"
+            " give --checksum none to take them as they are"
         )
 
 

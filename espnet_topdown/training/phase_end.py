@@ -141,5 +141,9 @@ def epochs(reporter: Any) -> list[dict[str, Any]]:
 
 def _number(value: Any) -> float | None:
     """A metric or a wall time as a number that JSON can hold."""
+    # As ESPnet 202611 writes a wall time (espnet2/train/reporter.py); an older one, by which a base
+    # of a newer one is looked at, leaves it as it stands.
+    if isinstance(value, Mapping):
+        value = value["__timedelta_seconds__"]
     number = value.total_seconds() if hasattr(value, "total_seconds") else float(value)
     return number if math.isfinite(number) else None

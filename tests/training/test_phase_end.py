@@ -1,6 +1,7 @@
 """One phase after its last epoch: exact averages, and frozen tensors in every model file."""
 
 import multiprocessing
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tiny_phases import frozen_in, phase, proof_of
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.sides import Sides
-from espnet_topdown.training import checkpoint
+from espnet_topdown.training import checkpoint, phase_end
 from espnet_topdown.training.checkpoint import load_state
 from espnet_topdown.training.parent import Parent
 
@@ -151,3 +152,19 @@ def test_the_machine_of_a_training_is_told_with_its_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H100")
     assert machine()["gpu"] == "H100"
+
+
+def test_epochs_of_a_newer_espnet_are_read_by_an_older_one():
+    class Reporter:
+        stats = {
+            1: {
+                "train": {"loss": float("nan"), "time": {"__timedelta_seconds__": 2.5}},
+                "valid": {"acc": 0.5, "time": timedelta(seconds=1)},
+            }
+        }
+
+        def get_epoch(self) -> int:
+            return 1
+
+    expected = {"epoch": 1, "train": {"loss": None, "time": 2.5}, "valid": {"acc": 0.5, "time": 1}}
+    assert phase_end.epochs(Reporter()) == [expected]
