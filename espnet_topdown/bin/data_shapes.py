@@ -16,8 +16,8 @@ from espnet2.train.dataset import ESPnetDataset
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, reported
-from espnet_topdown.experiment.phase_data import Row
-from espnet_topdown.text_files import read_lines, read_table, read_tokens
+from espnet_topdown.experiment.phase_data import Row, tokens_of
+from espnet_topdown.text_files import read_lines, read_table
 from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
 
@@ -183,8 +183,7 @@ def _count_first(ordered: Sequence[str], holds: Any) -> int:
 
 def _appended(file: str, like: str | None, shape: Shape, config: Mapping[str, Any]) -> list[int]:
     """What the base's shape file has behind the shape: asr.sh adds the size of the vocabulary."""
-    own = config.get("token_list") or []
-    size = len(read_tokens(Path(own)) if isinstance(own, str) else own)
+    size = len(tokens_of(config))
     if like is None:
         return [size] if "_shape." in file else []
     first = read_lines(_first_file(Path(like)))[0].split()[-1].split(",")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from espnet_topdown import files
+from espnet_topdown.check import list_in
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
@@ -79,7 +80,7 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     config = read_config(args.config)
     parameter_names = dict(model.named_parameters())
     by_class = model_layers.untrained(model)
-    frozen_names = {*frozen_by(config.get("freeze_param") or [], parameter_names), *by_class}
+    frozen_names = {*frozen_by(list_in(config, "freeze_param"), parameter_names), *by_class}
     counted = {
         "frozen_by_base": _counts(model, order, frozen_names),
         "frozen_by_class": _counts(model, order, by_class),
@@ -89,8 +90,10 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     tensors = dict(model.named_parameters(remove_duplicate=False))
     # What a phase with 'init_param: drop' would leave random.
     for key, own in (("left_random", config), ("random_if_dropped", config | {"init_param": []})):
-        names = left_random(own, tensors, order.loaded, by_class)
-        counted[key] = {layer.name: len(set(layer.tensors) & set(names)) for layer in order.layers}
+        names = set(left_random(own, tensors, order.loaded, by_class))
+        counted[key] = {}
+        for layer in order.layers:
+            counted[key][layer.name] = len(names.intersection(layer.tensors))
     layers = [
         {
             "name": layer,
@@ -162,7 +165,9 @@ def _epochs_in(path: Path) -> list[dict[str, Any]]:
 
 def _logged_epochs(directory: Path) -> list[dict[str, Any]]:
     progress = read_progress(directory / "train.log")
-    return list(progress.results) if progress else []
+    if progress is None:
+        return []  # it ended before its first epoch
+    return list(progress.results)
 
 
 if __name__ == "__main__":

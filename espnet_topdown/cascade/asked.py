@@ -23,6 +23,7 @@ from typing import Any
 import espnet_topdown
 from espnet_topdown import files, warm
 from espnet_topdown.errors import TopdownError, reported_in
+from espnet_topdown.text_files import log_lines
 
 SLOW_S = 2.0  # after which it is told what is waited for
 KEPT = 200  # answers, the newest
@@ -80,8 +81,8 @@ def files_named(config: Any) -> Iterator[Path]:
     """Every path in a config that names something; a list of tokens names none."""
     if isinstance(config, Mapping):
         for key, value in config.items():
-            is_tokens = key == "token_list" and not isinstance(value, str)
-            if not is_tokens:
+            # Tokens themselves are thousands of words, each of which would be looked for.
+            if key != "token_list" or isinstance(value, str):
                 yield from files_named(value)
     elif isinstance(config, list | tuple):
         for value in config:
@@ -104,7 +105,7 @@ def _ask(question: Question) -> Any:
         status = warm.start(warm.Command(question.module, argv, log)).wait()
         if status == 0:
             return files.read_json(output)
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = log_lines(log)
     end = "\n".join(lines[-15:])
     raise TopdownError(reported_in(lines) or f"{question.failure}:\n{end}")
 
@@ -139,7 +140,7 @@ def cache_directory() -> Path:
 
 def _place(question: Question) -> Path:
     """The file of an answer, named by all that the answer depends on."""
-    contents = [files.sha256(path) for word in question.argv if (path := Path(word)).is_file()]
+    contents = [files.sha256(path) for path in map(Path, question.argv) if path.is_file()]
     reads = [_stamp(path) for path in question.reads]
     asked = [question.module, question.argv, question.inputs, contents, reads, str(Path.cwd())]
     text = json.dumps([asked, _installed()], default=str)
@@ -160,18 +161,21 @@ def _installed() -> list[Any]:
     ours = Path(espnet_topdown.__file__).parent
     sources = [(str(path), files.sha256(path)) for path in sorted(ours.rglob("*.py"))]
     # A checkout of ESPnet that somebody works on keeps its version.
-    espnet = [
-        _stamp(path) for folder in _folders_of_espnet() for path in sorted(folder.rglob("*.py"))
-    ]
-    packages = [path.name for place in sys.path for path in sorted(Path(place).glob("*.dist-info"))]
+    espnet: list[tuple[str, int, int]] = []
+    for folder in _folders_of_espnet():
+        espnet += map(_stamp, sorted(folder.rglob("*.py")))
+    packages: list[str] = []
+    for place in map(Path, sys.path):
+        packages += sorted(path.name for path in place.glob("*.dist-info"))
     return [sys.version, sources, espnet, packages]
 
 
 def _folders_of_espnet() -> Iterable[Path]:
     for name in ("espnet", "espnet2"):
         spec = importlib.util.find_spec(name)
-        for folder in (spec.submodule_search_locations if spec else None) or ():
-            yield Path(folder)
+        # None, too, of a module that is no package: nothing in it could change.
+        if spec is not None and spec.submodule_search_locations is not None:
+            yield from map(Path, spec.submodule_search_locations)
 
 
 def _read(path: Path) -> Any:

@@ -18,7 +18,7 @@ from espnet_topdown.cascade import gpus
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch, gpu_share, start_training
-from espnet_topdown.cascade.ledger import Ledger, finished_epochs
+from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.records import check_as_begun, key
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
@@ -28,6 +28,7 @@ from espnet_topdown.experiment.phase_dir import (
     read_begun,
     write_begun,
 )
+from espnet_topdown.experiment.train_log import finished_epochs
 from espnet_topdown.plan.plan import Phase
 
 POLL_S = 0.2

@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet_topdown import check, files
 from espnet_topdown.cascade.paths import CascadePaths
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_dir import RECORD
 from espnet_topdown.experiment.quality import criterion_fault
@@ -29,10 +29,8 @@ def check_ready(base: Experiment, plan: Plan, rows: Sequence[Mapping[str, Any]])
     Raises:
         TopdownError: all faults at once.
     """
-    faults = []
     fault = criterion_fault(base.dev_criterion(plan), rows, source=str(base.directory))
-    if fault:
-        faults.append(fault)
+    faults = list(filter(None, [fault]))
     model = base.directory / base.model_file(plan)
     if not model.exists():
         faults.append(_missing_model(base, model, len(rows)))
@@ -49,10 +47,9 @@ def _missing_model(base: Experiment, model: Path, epochs: int) -> str:
             f"its training is not finished ({epochs} of {planned} epochs, no averaged model);"
             " finish it first, as by run.sh --stage 11"
         )
-    there = ", ".join(averages) or "none"
     return (
-        f"it has no {model.name}, which the dev criterion asks for (there: {there}); name one of"
-        " these as parent_model, or give another dev_criterion"
+        f"it has no {model.name}, which the dev criterion asks for (there: {listed(averages)});"
+        " name one of these as parent_model, or give another dev_criterion"
     )
 
 
@@ -78,22 +75,26 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
         paths: of the cascade.
         model: the base's model file.
     """
-    judged = {}
+    then = {}
     for path in sorted(paths.directory.glob(f"*/{RECORD}")):
         # A link, such as `best`, stands for a phase that is found by its own name.
-        if not path.parent.is_symlink():
-            judged[path.parent.name] = _judged_by(files.read_object(path), paths)
-    then = {name: digest for name, digest in judged.items() if digest}
+        if path.parent.is_symlink():
+            continue
+        digest = _judged_by(files.read_object(path), paths)
+        if digest:
+            then[path.parent.name] = digest
     if not then:
         return None
     now = files.sha256(model) if model.exists() else None
     changed = [name for name, digest in then.items() if digest != now]
     if not changed:
         return None
-    names = changed[0] if len(changed) == 1 else f"{changed[0]} and {len(changed) - 1} more"
     what = f"lost {model.name}"
-    if now:
+    if now is not None:
         what = f"was damaged ({model.name})" if _is_damaged(model) else "was trained on"
+    names = changed[0]
+    if len(changed) > 1:
+        names += f" and {len(changed) - 1} more"
     return f"the base {paths.base} {what} since {names} began from it and was judged against it"
 
 

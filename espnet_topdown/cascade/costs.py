@@ -98,11 +98,11 @@ def _wall(
             cascade.phases, waits, costs, jobs=jobs, finished=records, skipped=skipped
         )
         hours.append(epochs * seconds / 3600)
-    with_it = f", {hours[1]:.2f} h with stop_early" if hours[1] < hours[0] else ""
-    return (
-        f"--jobs {jobs}: {hours[0]:.2f} h of wall time at most{with_it}, if side by side a training"
-        " is as fast as the base's was"
-    )
+    whole, with_stops = hours
+    told = f"{whole:.2f} h of wall time at most"
+    if with_stops < whole:
+        told += f", {with_stops:.2f} h with stop_early"
+    return f"--jobs {jobs}: {told}, if side by side a training is as fast as the base's was"
 
 
 def _with_stops(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from espnet_topdown import check
 from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.experiment.phase_data import tokens_of
 from espnet_topdown.plan.plan import Phase, Plan
 from espnet_topdown.text_files import read_tokens
 
@@ -23,7 +24,7 @@ def vocabularies(base: Experiment, phases: Sequence[Phase]) -> dict[str, int]:
     Raises:
         TopdownError: a list cannot be read.
     """
-    sizes = {"": len(_tokens(base))}
+    sizes = {"": len(tokens_of(base.config))}
     for phase in phases:
         if phase.tokens:
             sizes[phase.tokens] = len(read_tokens(Path(phase.tokens)))
@@ -36,21 +37,14 @@ def of_base(base: Experiment, phases: Sequence[Phase]) -> list[str]:
     Raises:
         TopdownError: a list cannot be read.
     """
-    own = list(_tokens(base))
+    own = tokens_of(base.config)
     lists = dict.fromkeys(phase.tokens for phase in phases if phase.tokens)
-    return [path for path in lists if list(read_tokens(Path(path))) == own]
-
-
-def _tokens(base: Experiment) -> Sequence[str]:
-    own = base.config.get("token_list") or []
-    return read_tokens(Path(own)) if isinstance(own, str) else own
+    return [path for path in lists if read_tokens(Path(path)) == own]
 
 
 def reads_other_data(plan: Plan) -> bool:
     """Whether any phase of a plan reads anything instead of what the base reads."""
-    if plan.data or plan.tokens:
-        return True
-    return any(entry.data or entry.tokens for entry in plan.entries)
+    return has_own_tokens(plan) or bool(plan.data) or any(entry.data for entry in plan.entries)
 
 
 def _gone(base: Experiment, named: Sequence[str]) -> list[str]:
@@ -81,7 +75,7 @@ def check_phases(base: Experiment, phases: Sequence[Phase]) -> None:
     """
     faults = []
     own = set(base.missing_data())
-    statistics = str((base.config.get("normalize_conf") or {}).get("stats_file"))
+    statistics = str(check.mapping_in(base.config, "normalize_conf").get("stats_file"))
     for phase in phases:
         missing = base.missing_data(phase)
         if statistics in missing:

@@ -14,7 +14,7 @@ from typing import Any
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.recipe_script import base_options, forwards, options_in, own_options
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.warm import groups
 
 # Of egs2/TEMPLATE/asr1/asr.sh, ESPnet 202301 and later.
@@ -125,7 +125,7 @@ def _check_model(phase: Path, name: str) -> None:
     there = sorted(path.name for path in phase.glob("*.ave*.pth"))
     raise TopdownError(
         f"{phase} has no {name}, by which the base was decoded; decode with --{MODEL} and one of"
-        f" {', '.join(there) or 'none'}"
+        f" {listed(there)}"
     )
 
 

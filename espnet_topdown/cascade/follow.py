@@ -17,6 +17,7 @@ from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.order import waits_of
 from espnet_topdown.cascade.progress import standing
+from espnet_topdown.errors import listed
 from espnet_topdown.experiment.phase_dir import LOCK
 from espnet_topdown.plan.plan import Phase
 from espnet_topdown.table import counted
@@ -78,7 +79,7 @@ def _is_training(cascade: Cascade, phase: Phase) -> bool:
 def _waits(cascade: Cascade, phase: Phase, records: Records) -> str:
     names = waits_of(cascade.phases, cascade.plan)[phase.name].names
     missing = [name for name in names if name not in records]
-    return f"{phase.name} for {', '.join(missing) or 'a free place (run --jobs)'}"
+    return f"{phase.name} for {listed(missing, 'a free place (run --jobs)')}"
 
 
 def _gpus(cascade: Cascade, phase: Phase) -> str:
@@ -87,7 +88,7 @@ def _gpus(cascade: Cascade, phase: Phase) -> str:
     Those are of this machine, which tells how busy they are.
     """
     start = Ledger(cascade.paths.ledger).last_attempts().get(phase.name, {})
-    count = start.get("ngpu") or 0
+    count = start.get("ngpu")
     if not count:
         return ""
     names = start.get(gpus.VARIABLE)

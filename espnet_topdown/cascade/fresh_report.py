@@ -11,6 +11,7 @@ from pathlib import Path
 
 from espnet_topdown import warm
 from espnet_topdown.errors import reported_in
+from espnet_topdown.text_files import log_lines
 from espnet_topdown.warm.groups import Group
 
 REPORT = "report.html"
@@ -83,6 +84,6 @@ class FreshReport:
             link = (self.directory.absolute() / REPORT).as_uri()
             self.say(f"report, renewed after each phase: {link}")
         if status != 0:
-            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = log_lines(self._log)
             why = reported_in(lines) or "\n".join(lines[-3:])
             self.say(f"note: the report was not written: {why}")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from espnet_topdown.experiment.quality import best_of, sign
 from espnet_topdown.plan.plan import BASE, Phase, Plan
 
 # The record of each finished phase by its name; a phase without one is not finished.
@@ -84,11 +85,11 @@ def judge(
         measured: (phase, validation set) -> value of its model on a set that is not that of its own
             training, "" for the base's.
     """
-    dev = {} if base_value is None else {BASE: base_value}
+    dev: dict[str, float] = {}
     # On each set that is not its own too, so that two phases are compared on one set.
     on_set = dict(measured or {})
     if base_value is not None:
-        on_set[BASE, ""] = base_value
+        dev[BASE] = on_set[BASE, ""] = base_value
     lacking: set[tuple[str, str]] = set()
     # By vocabulary: accuracies and losses over other tokens are not of one kind.
     bests: dict[str | None, str] = {None: BASE}
@@ -99,9 +100,7 @@ def judge(
     for phase in phases:
         if phase.name not in records:
             # Not finished. Finished ones may follow: independent phases end in any order.
-            is_stopped = plan.patience is not None and rejections >= plan.patience
-            answers_nothing = phase.answers in skipped
-            if answers_nothing or (is_stopped and not is_independent(phase)):
+            if phase.answers in skipped or _is_spared(phase, plan, rejections):
                 skipped.add(phase.name)
             continue
         value = best_value(records[phase.name]["dev"]["curve"], mode)
@@ -119,7 +118,7 @@ def judge(
             if reference is None and (best_before, valid_set) != (BASE, ""):
                 lacking.add((best_before, valid_set))
         # Strictly more, so that an equal phase leaves the earlier one the best.
-        is_better = reference is None or _gain(value, reference, mode) > plan.min_gain
+        is_better = reference is None or sign(mode) * (value - reference) > plan.min_gain
         accepted[phase.name] = is_better
         if is_better:
             bests[phase.tokens] = phase.name
@@ -138,13 +137,14 @@ def judge(
 def best_value(curve: Iterable[float | None], mode: str) -> float | None:
     """The criterion at its best epoch, None where no epoch has a finite value."""
     finite = [value for value in curve if value is not None and math.isfinite(value)]
-    if not finite:
-        return None
-    return max(finite) if mode == "max" else min(finite)
+    return best_of(finite, mode) if finite else None
 
 
-def _gain(value: float, reference: float, mode: str) -> float:
-    return value - reference if mode == "max" else reference - value
+def _is_spared(phase: Phase, plan: Plan, rejections: int) -> bool:
+    """Whether the plan's patience leaves a phase out, after so many rejections in a row."""
+    if plan.patience is None or is_independent(phase):
+        return False
+    return rejections >= plan.patience
 
 
 def is_independent(phase: Phase) -> bool:

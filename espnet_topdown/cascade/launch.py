@@ -14,6 +14,7 @@ from espnet_topdown import warm
 from espnet_topdown.cascade import gpus
 from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.text_files import log_lines
 from espnet_topdown.warm.groups import told
 
 FULL_BYTES = 1_000_000  # less is left where a training has just died of a full disk
@@ -155,9 +156,7 @@ def run_tool(
         handle.terminate()
     if status == 0:
         return
-    lines = []
-    if log.exists():
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = log_lines(log)
     end = "\n".join(f"    {line}" for line in lines[-8:])
     raise TopdownError(reported_in(lines) or f"{module} ended early; the end of {log}:\n{end}")
 
@@ -193,9 +192,7 @@ def failure(directory: Path, status: int | None = None) -> str:
     launch_log = directory / "launch.log"
     if launch_log.exists() and not log.exists():
         log = launch_log
-    lines = []
-    if log.exists():
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = log_lines(log)
     reported = reported_in(lines)
     if reported is not None:
         return reported

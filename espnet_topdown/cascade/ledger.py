@@ -17,7 +17,7 @@ from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import MACHINE, RECORD
-from espnet_topdown.experiment.train_log import read_progress
+from espnet_topdown.experiment.train_log import finished_epochs
 
 
 def _is_time(value: Any) -> bool:
@@ -199,11 +199,3 @@ def _logged_s(log: Path, start: str) -> float:
         return 0.0
     began = datetime.fromisoformat(start).timestamp()
     return max(0.0, log.stat().st_mtime - began)
-
-
-def finished_epochs(directory: Path) -> int:
-    """The last epoch that a phase's log reports as finished, 0 for none."""
-    progress = read_progress(directory / "train.log")
-    if progress is None or not progress.results:
-        return 0
-    return progress.results[-1]["epoch"]

@@ -9,17 +9,20 @@ from typing import Any
 
 from espnet_topdown import check, files
 from espnet_topdown.cascade.judgement import Criterion, best_value
-from espnet_topdown.check import Must
 
 # What is measured, by the name of a phase and its validation set, "" for its own.
 Measured = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
-def _are_rows(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(row, Mapping) for row in value)
+_RULES = {"made_of": check.MAPPING, "rows": check.ROWS}
 
 
-_RULES = {"made_of": check.MAPPING, "rows": Must("a list of mappings", _are_rows)}
+def _is_entry(value: Any) -> bool:
+    return isinstance(value, Mapping) and not check.lacking(value, _RULES)
+
+
+def _are_entries(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_entry, value.values()))
 
 
 def read_measured(path: Path) -> Measured:
@@ -31,11 +34,8 @@ def read_measured(path: Path) -> Measured:
     if not path.exists():
         return {}
     measured = files.read_object(path)
-    for own in measured.values():
-        entries = own.values() if isinstance(own, Mapping) else [None]
-        for entry in entries:
-            if not isinstance(entry, Mapping) or check.lacking(entry, _RULES):
-                raise files.damaged(path, "measurement")
+    if not all(map(_are_entries, measured.values())):
+        raise files.damaged(path, "measurement")
     return measured
 
 
@@ -52,7 +52,8 @@ def values(
     found = {}
     for name, own in measured.items():
         for valid_set, entry in own.items():
-            if entry["made_of"].get("model") != models.get(name, entry["made_of"].get("model")):
+            model = entry["made_of"].get("model")
+            if models.get(name, model) != model:
                 continue  # the phase was redone since
             value = best_value(criterion.curve(entry["rows"]), criterion.mode)
             if value is not None:

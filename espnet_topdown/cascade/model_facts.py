@@ -28,18 +28,13 @@ FINDER = "espnet_topdown.bin.model_facts"
 
 
 def _are_layers(value: Any) -> bool:
-    if not isinstance(value, list) or not value:
+    if not check.are_rows(value) or not value:
         return False
-    return all(isinstance(layer, Mapping) and _is_whole(layer, _LAYER) for layer in value)
-
-
-def _are_rows(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(row, Mapping) for row in value)
+    return not any(check.lacking(layer, _LAYER) for layer in value)
 
 
 # Of what is written; facts of another one are found again.
 _FORMAT = b"3"
-_LIST = Must("a list", lambda value: isinstance(value, list))
 _LAYER = {
     "name": check.NAME,
     "parameters": check.whole(0),
@@ -49,9 +44,9 @@ _LAYER = {
 _FACTS = {
     "layers": Must("a list of layers", _are_layers),
     "dropouts": check.MAPPING,
-    "notes": _LIST,
-    "parser_keys": _LIST,
-    "epochs": Must("a list of mappings", _are_rows),
+    "notes": check.LIST,
+    "parser_keys": check.LIST,
+    "epochs": check.ROWS,
 }
 
 
@@ -322,7 +317,7 @@ def find_model_facts(
     if cache is not None and cache.exists():
         before = files.read_object(cache)
         is_enough = not per_token or "per_token" in before
-        if before.get("stamp") == stamp and is_enough and _is_whole(before, _FACTS):
+        if before.get("stamp") == stamp and is_enough and not check.lacking(before, _FACTS):
             return ModelFacts(before)
     options = {"plan": plan, "vocab_size": vocab_size, "input_size": input_size}
     options["per_token"] = per_token or None
@@ -330,7 +325,7 @@ def find_model_facts(
     data = {**_find(config, task, options), **own}
     known = before.get("epochs")
     is_same = before.get("config_sha256") == own["config_sha256"]
-    if not data["epochs"] and is_same and _are_rows(known):
+    if not data["epochs"] and is_same and check.are_rows(known):
         # The checkpoint was damaged or taken away since, and no log tells the epochs.
         data["epochs"] = known
     if cache is not None:
@@ -343,7 +338,7 @@ def stored_facts(cache: Path) -> ModelFacts | None:
     if not cache.exists():
         return None
     data = files.read_object(cache)
-    return ModelFacts(data) if _is_whole(data, _FACTS) else None
+    return None if check.lacking(data, _FACTS) else ModelFacts(data)
 
 
 def _find(config: Path, task: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -362,11 +357,6 @@ def _find(config: Path, task: str, options: Mapping[str, Any]) -> dict[str, Any]
         failure=f"the model of {config} cannot be built",
     )
     return dict(asked.answer(question))
-
-
-def _is_whole(data: Mapping[str, Any], rules: Mapping[str, Must]) -> bool:
-    """Whether every key is there and holds what it held when it was written."""
-    return all(data.get(key) is not None for key in rules) and not check.faults(data, rules)
 
 
 def _stamp(config: Path, plan: Path | None) -> str:

@@ -7,6 +7,9 @@ Values in, values out: neither files nor a model are needed. The runner starts w
 import heapq
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from operator import ne
 
 from espnet_topdown.cascade.judgement import is_independent
 from espnet_topdown.plan.kinds import KINDS
@@ -47,12 +50,10 @@ def waits_of(phases: Sequence[Phase], plan: Plan) -> dict[str, Waits]:
         finished = []
         ended: list[str] = []
         if phase.parent == "best":
-            until = phase.best_before
-            ended += before[: before.index(until)] if until in before else before
+            ended += takewhile(partial(ne, phase.best_before), before)
         elif phase.parent != BASE and KINDS[phase.kind].has_parent:
             finished.append(phase.parent)
-        if phase.stop is not None:
-            finished += phase.stop.siblings
+        finished += phase.compared_with
         if plan.patience is not None and not is_independent(phase):
             ended += counting
         waits[phase.name] = Waits(tuple(finished), tuple(dict.fromkeys(ended)))
@@ -82,14 +83,14 @@ def ready(
         running: names of those under way.
         skipped: names of those that the plan's patience leaves out.
     """
-    ended = {*finished, *failed, *skipped}
+    recorded = {*finished}
+    ended = recorded.union(failed, skipped)
     can_start = []
     for phase in phases:
-        if phase.name in ended or phase.name in running:
+        if phase.name in ended.union(running):
             continue
         own = waits[phase.name]
-        has_all = all(name in finished for name in own.finished)
-        if has_all and all(name in ended for name in own.ended):
+        if recorded.issuperset(own.finished) and ended.issuperset(own.ended):
             can_start.append(phase)
     return can_start
 
@@ -114,6 +115,7 @@ def makespan(
         skipped: names of those that are left out.
     """
     done = set(finished)
+    # A heap: the training that ends first is the next to be taken.
     running: list[tuple[float, str]] = []
     now = 0.0
     while True:

@@ -77,12 +77,9 @@ def prepare(cascade: Cascade, launch: Launch) -> None:
     """
     for name, (new, phase) in lacking(cascade).items():
         place = cascade.paths.shapes / name
-        print(f"{phase.name}: making shape files of {_told(new.rows)}; log {place}.log", flush=True)
+        lists = ", ".join(path for path, *_ in new.rows)
+        print(f"{phase.name}: making shape files of {lists}; log {place}.log", flush=True)
         _make(cascade, launch, new, phase, place)
-
-
-def _told(rows: Sequence[Row]) -> str:
-    return ", ".join(path for path, _, _ in rows)
 
 
 def _make(cascade: Cascade, launch: Launch, new: NewShapes, phase: Phase, place: Path) -> None:
@@ -90,7 +87,8 @@ def _make(cascade: Cascade, launch: Launch, new: NewShapes, phase: Phase, place:
     part = place.with_name(f".{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    like = {Path(path).name: path for path in cascade.base.config[SHAPES.format(part=new.part)]}
+    of_base = cascade.base.config[SHAPES.format(part=new.part)]
+    like = {Path(path).name: path for path in of_base}
     asked: dict[str, Any] = {
         "task": cascade.base.task,
         "config": cascade.config_under(phase, cascade.base.directory),

@@ -10,6 +10,7 @@ from pathlib import Path
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.quality import sign
 
 
 def prune(cascade: Cascade, records: Records, keep_epochs: int) -> list[str]:
@@ -60,7 +61,6 @@ def _remove(directory: Path, kept: set[str]) -> dict[str, int]:
 
 def _best_first(curve: Sequence[float], mode: str) -> list[int]:
     """Epochs, counted from 1, the best first; of equal ones the earlier."""
-    sign = -1 if mode == "max" else 1
     epochs = range(1, len(curve) + 1)
     # Not `reverse`, which would put the later of equal ones first.
-    return sorted(epochs, key=lambda epoch: sign * curve[epoch - 1])
+    return sorted(epochs, key=lambda epoch: -sign(mode) * curve[epoch - 1])

@@ -22,16 +22,16 @@ def base_options(exp: Path) -> dict[str, str]:
     ``EXP/DECODING/run.sh`` and ``EXP/run.sh``; none where neither is there.
     """
     decodings = sorted(exp.glob("*/run.sh"), key=lambda path: path.stat().st_mtime)
-    scripts = decodings[-1:] or [path for path in [exp / "run.sh"] if path.exists()]
-    if not scripts:
+    script = [exp / "run.sh", *decodings][-1]
+    if not script.exists():
         return {}
-    text = scripts[0].read_text(encoding="utf-8", errors="replace")
+    text = script.read_text(encoding="utf-8", errors="replace")
     # asr.sh: ./asr.sh --lang en ... --stage 12 "$@"; exit $?
     command = text.partition('"$@"')[0]
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise TopdownError(f"{scripts[0]} cannot be read as a command: {error}") from None
+        raise TopdownError(f"{script} cannot be read as a command: {error}") from None
     options = options_in(words[1:])
     return {name: value for name, value in options.items() if name not in _RUN_OPTIONS}
 
@@ -42,13 +42,12 @@ def options_in(words: Sequence[str]) -> dict[str, str]:
     ESPnet's print_args.sh drops a value that is empty, so that another name may follow a name.
     """
     options: dict[str, str] = {}
-    place = 0
-    while place < len(words):
-        name = words[place].removeprefix("--").replace("-", "_")
-        following = words[place + 1] if place + 1 < len(words) else "--none"
-        has_value = re.fullmatch(r"--[a-z]\w*", following) is None
-        options[name] = following if has_value else ""
-        place += 2 if has_value else 1
+    rest = list(words)
+    while rest:
+        name = rest.pop(0).removeprefix("--").replace("-", "_")
+        options[name] = ""
+        if rest and not re.fullmatch(r"--[a-z]\w*", rest[0]):
+            options[name] = rest.pop(0)
     return options
 
 

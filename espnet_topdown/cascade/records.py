@@ -15,6 +15,7 @@ from espnet_topdown.cascade.cascade import Cascade, read_header
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.order import ready, waits_of
+from espnet_topdown.check import list_in
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.experiment.config import phase_key
 from espnet_topdown.experiment.phase_data import new_shapes, without_shapes
@@ -28,6 +29,7 @@ from espnet_topdown.experiment.phase_dir import (
     key_changes,
     read_begun,
 )
+from espnet_topdown.experiment.quality import sign
 from espnet_topdown.plan.plan import Phase
 
 # Besides model files: what decoding or a child reads, and what proves the phase.
@@ -101,16 +103,17 @@ def _stop(
     Raises:
         TopdownError: the training went on after the rule ended it, or ended without it.
     """
+    stop = {"epoch": None, "reason": None, "compared_with": list(phase.compared_with)}
     bar = cascade.bar(phase, records)
-    epoch = bar.stops_at(curve) if bar else None
-    if epoch is not None and epoch < len(curve):
+    epoch = None if bar is None else bar.stops_at(curve)
+    if bar is None or epoch is None:
+        return stop
+    if epoch < len(curve):
         raise TopdownError(
             f"{phase.name}: the median rule ended it after epoch {epoch}, and {len(curve)} epochs"
             " were trained"
         )
-    reason = bar.told(curve, epoch) if bar and epoch is not None else None
-    siblings = phase.stop.siblings if phase.stop else ()
-    return {"epoch": epoch, "reason": reason, "compared_with": list(siblings)}
+    return stop | {"epoch": epoch, "reason": bar.told(curve, epoch)}
 
 
 def _choices(phase: Phase) -> dict[str, Any]:
@@ -160,16 +163,13 @@ def _averaged_epochs(cascade: Cascade, parent: Path | None) -> list[Path]:
     if named_average is None or not (base / "checkpoint.pth").exists():
         return []
     part, metric, count = named_average.groups()
-    criteria = cascade.base.config.get("best_model_criterion") or []
-    modes = [
-        mode for own_part, own_metric, mode in criteria if (own_part, own_metric) == (part, metric)
-    ]
+    criteria = list_in(cascade.base.config, "best_model_criterion")
+    modes = [mode for *criterion, mode in criteria if criterion == [part, metric]]
     if not modes:
         return []
     ranked = _ranked(cascade.facts.epochs, part, metric, modes[0])
     paths = [base / f"{epoch}epoch.pth" for epoch in ranked[: int(count)]]
-    are_there = all(path.exists() for path in paths)
-    return paths if are_there else []
+    return paths if all(map(Path.exists, paths)) else []
 
 
 def _ranked(rows: Sequence[Mapping[str, Any]], part: str, metric: str, mode: str) -> list[int]:
@@ -178,7 +178,7 @@ def _ranked(rows: Sequence[Mapping[str, Any]], part: str, metric: str, mode: str
     for row in rows:
         value = row.get(part, {}).get(metric)
         if value is not None:
-            values[row["epoch"]] = -value if mode == "max" else value
+            values[row["epoch"]] = -sign(mode) * value
     return sorted(values, key=values.__getitem__)
 
 
@@ -273,8 +273,9 @@ def check_finished(cascade: Cascade, records: Records, *, lists: bool = True) ->
             changed.setdefault(tuple(lines), []).append(phase.name)
     messages = []
     for common, names in changed.items():
-        is_one = len(names) == 1
-        verb, depend = ("is", "it depends") if is_one else ("are", "they depend")
+        verb, depend = "are", "they depend"
+        if len(names) == 1:
+            verb, depend = "is", "it depends"
         head = (
             f"{', '.join(names)} {verb} finished, but what {depend} on changed (recorded -> now);"
             " undo that, give another --dir (--topdown_dir of run.sh), or train anew with\n"

@@ -33,9 +33,10 @@ def set_aside(cascade: Cascade, records: Records, names: Sequence[str]) -> None:
     ledger = Ledger(cascade.paths.ledger)
     wanted = {named(cascade, name) for name in names}
     phases = [phase for phase in cascade.phases if phase.name in wanted]
-    moving: list[Phase] = []
+    moving: dict[str, Phase] = {}
     for phase in phases:
-        follows = not _made_from(cascade, phase, records).isdisjoint(moved.name for moved in moving)
+        # What is made from one that is moved has to follow it.
+        follows = not moving.keys().isdisjoint(_made_from(phase, records))
         if not follows and _is_redone(cascade, phase, records, ledger):
             print(
                 f"{phase.name} was redone already, and nothing that it depends on has changed"
@@ -44,9 +45,9 @@ def set_aside(cascade: Cascade, records: Records, names: Sequence[str]) -> None:
             )
             continue
         _check_begun(cascade, phase)
-        moving.append(phase)
-    _check_children(cascade, records, {phase.name for phase in moving}, wanted)
-    for phase in moving:
+        moving[phase.name] = phase
+    _check_children(cascade, records, moving, wanted)
+    for phase in moving.values():
         _move(cascade, phase)
     note_moves(cascade)
     best = cascade.paths.directory / "best"
@@ -92,7 +93,7 @@ def _check_children(
     for phase in cascade.phases:
         if phase.name not in records or phase.name in lost:
             continue
-        if not _made_from(cascade, phase, records).isdisjoint(lost):
+        if not _made_from(phase, records).isdisjoint(lost):
             lost.add(phase.name)
             left.append(phase.name)
     if left:
@@ -104,12 +105,13 @@ def _check_children(
         )
 
 
-def _made_from(cascade: Cascade, phase: Phase, records: Records) -> set[str]:
+def _made_from(phase: Phase, records: Records) -> set[str]:
     """Names of its parent, and of those that the rule which may end it compares it with."""
-    siblings = phase.stop.siblings if phase.stop else ()
-    if phase.name not in records:
-        return {phase.parent, *siblings}
-    return {Path(records[phase.name]["parent"]).name, *siblings}
+    parent = phase.parent
+    if phase.name in records:
+        # Where the plan says `best`, the record knows which that was.
+        parent = Path(records[phase.name]["parent"]).name
+    return {parent, *phase.compared_with}
 
 
 def _move(cascade: Cascade, phase: Phase) -> None:

@@ -30,6 +30,7 @@ from espnet_topdown.cascade.records import (
 )
 from espnet_topdown.cascade.redo import set_aside
 from espnet_topdown.cascade.text import plan_table
+from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import write_record
 from espnet_topdown.plan.plan import Phase
@@ -198,7 +199,7 @@ class _Run:
         write_record(training.directory, record)
         self.records[phase.name] = record
         # Not those of the log: one that resumed after the last epoch tells none.
-        stop = record.get("stop") or {}
+        stop = mapping_in(record, "stop")
         why = {"stopped": stop["reason"]} if stop.get("reason") else {}
         training.end(self.ledger, "done", epochs=record["epochs"], **why)
         judgement = self._settle()

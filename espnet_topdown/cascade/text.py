@@ -21,6 +21,8 @@ from espnet_topdown.plan.kinds import BASE_KIND, PLAIN
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.table import aligned
 
+Row = dict[str, str]  # header -> cell
+
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
     """Layers from the output to the input.
@@ -51,48 +53,75 @@ def _frozen_note(layer: Mapping[str, Any]) -> str:
 
 def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None = None) -> str:
     """The phases with what they freeze and draw; once judged, the dev criterion and verdict too."""
-    header = ["phase", "kind", "cut", *_rate_header(cascade), "parent", *_reads_header(cascade)]
-    # Kept layers that learn are no fresh ones.
-    header += ["seed", "frozen", "trained" if _rate_header(cascade) else "fresh"]
-    if cascade.facts.loaded_by_base:
-        header.append("loaded")
-    header.append("epochs")
     rows = [_plan_base_row(cascade)]
     for phase in cascade.phases:
         rows.append(_plan_row(cascade, phase, records))
     if judgement is not None:
-        header += [cascade.criterion.name, "verdict"]
+        criterion = cascade.criterion.name
         is_best = judgement.best == BASE
-        rows[0] += [_dev(judgement, BASE), "best" if is_best else ""]
+        rows[0] |= {criterion: _dev(judgement, BASE), "verdict": "best" if is_best else ""}
         for phase, row in zip(cascade.phases, rows[1:], strict=True):
-            row += [_dev(judgement, phase.name), _verdict(judgement, phase, records)]
-    return aligned(header, rows)
+            row[criterion] = _dev(judgement, phase.name)
+            row["verdict"] = _verdict(judgement, phase, records)
+    return _aligned(cascade, rows)
 
 
-def _plan_base_row(cascade: Cascade) -> list[str]:
-    # No epochs are known of a base whose log and checkpoint are gone.
-    epochs = str(len(cascade.facts.epochs) or "?")
-    seed = str(cascade.base.seed)
+def _plan_base_row(cascade: Cascade) -> Row:
     frozen = cascade.facts.base_frozen
-    trained = cascade.facts.total - frozen
-    loaded = _loaded_cells(cascade, cascade.facts.loaded_by_base)
-    names = [BASE, BASE_KIND, "-", *("-" for _ in _rate_header(cascade)), "-"]
-    reads = ["-" for _ in _reads_header(cascade)]
-    return [*names, *reads, seed, f"{frozen:,}", f"{trained:,}", *loaded, epochs]
+    loaded = cascade.facts.loaded_parameters(cascade.facts.loaded_by_base)
+    return {
+        "phase": BASE,
+        "kind": BASE_KIND,
+        "cut": "-",
+        "kept_lr": "-",
+        "parent": "-",
+        "reads": "-",
+        "seed": str(cascade.base.seed),
+        "frozen": f"{frozen:,}",
+        _trained_column(cascade): f"{cascade.facts.total - frozen:,}",
+        "loaded": f"{loaded:,}",
+        # No epochs are known of a base whose log and checkpoint are gone.
+        "epochs": str(len(cascade.facts.epochs) or "?"),
+    }
 
 
-def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> list[str]:
+def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Row:
     frozen, total = cascade.facts.frozen_parameters(phase)
+    loaded = cascade.facts.loaded_parameters(cascade.facts.loaded_layers(phase))
     epochs = cascade.max_epoch(phase)
     if phase.name in records:
         epochs = records[phase.name]["epochs"]
-    rates = [phase.sides(cascade.facts.names).kept_lr for _ in _rate_header(cascade)]
-    names = [phase.name, phase.kind, phase.parting or "-", *rates]
-    names.append(_parent_cell(cascade, phase, records))
-    names += _reads_cells(cascade, phase)
-    loaded = _loaded_cells(cascade, cascade.facts.loaded_layers(phase))
-    sizes = [f"{frozen:,}", f"{total - frozen:,}", *loaded]
-    return [*names, str(phase.seed), *sizes, str(epochs)]
+    return {
+        "phase": phase.name,
+        "kind": phase.kind,
+        "cut": phase.parting or "-",
+        "kept_lr": phase.sides(cascade.facts.names).kept_lr,
+        "parent": _parent_cell(cascade, phase, records),
+        "reads": phase.reads or "-",
+        "seed": str(phase.seed),
+        "frozen": f"{frozen:,}",
+        _trained_column(cascade): f"{total - frozen:,}",
+        "loaded": f"{loaded:,}",
+        "epochs": str(epochs),
+    }
+
+
+def _trained_column(cascade: Cascade) -> str:
+    # Kept layers that learn are no fresh ones.
+    return "trained" if _has_factors(cascade) else "fresh"
+
+
+def _aligned(cascade: Cascade, rows: Sequence[Row]) -> str:
+    """Rows as text, without the columns that would tell nothing of this cascade."""
+    idle = set()
+    if not _has_factors(cascade):
+        idle.add("kept_lr")
+    if not any(phase.reads for phase in cascade.phases):
+        idle.add("reads")
+    if not cascade.facts.loaded_by_base:
+        idle.add("loaded")
+    header = [name for name in rows[0] if name not in idle]
+    return aligned(header, [[row[name] for name in header] for row in rows])
 
 
 def _parent_cell(cascade: Cascade, phase: Phase, records: Records) -> str:
@@ -104,27 +133,9 @@ def _parent_cell(cascade: Cascade, phase: Phase, records: Records) -> str:
     return f"{BASE if is_base else directory.name} (best)"
 
 
-def _rate_header(cascade: Cascade) -> list[str]:
-    """A column for factors of kept layers, where the kinds of the phases do not tell them."""
-    kinds = {phase.kind for phase in cascade.phases}
-    is_said = any(phase.kept_lr is not None for phase in cascade.phases)
-    return ["kept_lr"] if is_said or not kinds <= set(PLAIN) else []
-
-
-def _reads_header(cascade: Cascade) -> list[str]:
-    """A column for what phases read instead of the base's lists, where any does."""
-    return ["reads"] if any(phase.reads for phase in cascade.phases) else []
-
-
-def _reads_cells(cascade: Cascade, phase: Phase) -> list[str]:
-    return [phase.reads or "-" for _ in _reads_header(cascade)]
-
-
-def _loaded_cells(cascade: Cascade, layers: Sequence[str]) -> list[str]:
-    """Parameters that start from a pre-trained checkpoint, of a model that has any."""
-    if not cascade.facts.loaded_by_base:
-        return []
-    return [f"{cascade.facts.loaded_parameters(layers):,}"]
+def _has_factors(cascade: Cascade) -> bool:
+    """Whether kept layers may learn at factors that the kinds of the phases do not tell."""
+    return any(phase.kept_lr is not None or phase.kind not in PLAIN for phase in cascade.phases)
 
 
 def _dev(judgement: Judgement, name: str) -> str:
@@ -163,33 +174,14 @@ def status(cascade: Cascade, records: Records) -> str:
     """Every phase with its state, epochs, dev criterion and time left."""
     judgement = cascade.judge(records)
     attempts = Ledger(cascade.paths.ledger).last_attempts()
-    reads = _reads_header(cascade)
-    header = [
-        "phase",
-        "kind",
-        "cut",
-        *reads,
-        "state",
-        "epoch",
-        cascade.criterion.name,
-        "hours",
-        "left",
-    ]
     base = _State(
         state="finished",
         epoch=str(len(cascade.facts.epochs)),
         dev=_dev(judgement, BASE),
         hours=_decimals(cascade.facts.hours, 2),
     )
-    rows = [
-        [
-            BASE,
-            BASE_KIND,
-            "-",
-            *("-" for _ in reads),
-            *base,
-        ]
-    ]
+    names = {"phase": BASE, "kind": BASE_KIND, "cut": "-", "reads": "-"}
+    rows = [names | _state_cells(cascade, base)]
     failures = []
     for phase in cascade.phases:
         if phase.name in records:
@@ -200,11 +192,27 @@ def status(cascade: Cascade, records: Records) -> str:
             state = _open_state(cascade, phase, last, is_skipped=is_skipped)
             if state.state == "failed":
                 failures.append(_failure(cascade, phase, last))
-        cells = _reads_cells(cascade, phase)
-        rows.append([phase.name, phase.kind, phase.parting or "-", *cells, *state])
+        names = {
+            "phase": phase.name,
+            "kind": phase.kind,
+            "cut": phase.parting or "-",
+            "reads": phase.reads or "-",
+        }
+        rows.append(names | _state_cells(cascade, state))
     owner = files.holder(cascade.paths.lock)
     running = f"run by {owner}" if owner else "not running"
-    return "\n".join([aligned(header, rows), *failures, f"best: {judgement.best}; {running}"])
+    table = _aligned(cascade, rows)
+    return "\n".join([table, *failures, f"best: {judgement.best}; {running}"])
+
+
+def _state_cells(cascade: Cascade, state: _State) -> Row:
+    return {
+        "state": state.state,
+        "epoch": state.epoch,
+        cascade.criterion.name: state.dev,
+        "hours": state.hours,
+        "left": state.left,
+    }
 
 
 def _failure(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.phase_dir import PROOF
 from espnet_topdown.training.checkpoint import (
     CHECKPOINT,
@@ -103,9 +103,10 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
     """
     path = directory / name
     if not path.exists():
-        present = ", ".join(sorted(p.name for p in directory.glob("*.pth"))) or "no model file"
+        names = sorted(there.name for there in directory.glob("*.pth"))
         raise TopdownError(
-            f"no model file {path}; the directory has: {present}; parent_model names another"
+            f"no model file {path}; the directory has: {listed(names, 'no model file')};"
+            " parent_model names another"
         )
     averages = {average.file: average for average in averages_of(criteria, counts)}
     # Names without the count, such as valid.acc.ave.pth, are links.
@@ -141,8 +142,8 @@ def _sources(directory: Path, average: Average) -> list[Path]:
         logging.warning(f"top-down: {error}; averages are not recomputed")
         return []
     sources = [directory / epoch for epoch in average.epochs(reporter)]
-    are_there = all(source.exists() for source in sources)
-    return sources if are_there else []
+    # Without one of them the mean is another.
+    return sources if all(map(Path.exists, sources)) else []
 
 
 def write_averages(

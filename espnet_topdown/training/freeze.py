@@ -53,7 +53,8 @@ def read_parent(
             if name not in without
         }
     except RuntimeError as error:
-        lacking = _lacking_modules(model, state)
+        # Parts such as ``frontend.upstream`` of which the parent has no tensor.
+        lacking = sorted(_modules(model.state_dict()) - _modules(state))
         if lacking:
             raise TopdownError(
                 f"{source} has no tensors of {', '.join(lacking)}; give a model file of the whole"
@@ -69,11 +70,6 @@ def read_parent(
         model.load_state_dict(own, strict=True)
 
 
-def _lacking_modules(model: torch.nn.Module, state: State) -> list[str]:
-    """The parts of `model`, such as ``frontend.upstream``, of which `state` has no tensor."""
-    return sorted(_modules(model.state_dict()) - _modules(state))
-
-
 def _modules(names: Iterable[str]) -> set[str]:
     return {".".join(name.split(".")[:2]) for name in names}
 
@@ -82,7 +78,7 @@ def _check_ties(model: torch.nn.Module, state: State, source: str) -> None:
     """Refuse a parent with several matrices for one of `model`; loading would keep the last."""
     for group in tied_groups(model):
         values = [state[name] for name in group if name in state]
-        if any(not torch.equal(values[0], value) for value in values[1:]):
+        if not all(torch.equal(values[0], value) for value in values[1:]):
             raise TopdownError(
                 f"{source} has separate matrices for {' and '.join(group)}, which are one in this"
                 " model"
@@ -110,8 +106,8 @@ def crossing_ties(model: torch.nn.Module, frozen: Collection[str]) -> list[tuple
     """Groups of tied names with some in `frozen` and some not."""
     crossing = []
     for group in tied_groups(model):
-        inside = [name in frozen for name in group]
-        if any(inside) and not all(inside):
+        inside = {name in frozen for name in group}
+        if len(inside) > 1:
             crossing.append(group)
     return crossing
 
@@ -147,9 +143,8 @@ def freeze(
         if isinstance(module, _NormBase) and order.of_module(name) in layers:
             module.register_forward_pre_hook(_stay_in_eval)
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    for name in tensors:
-        if name in parameters:
-            parameters[name].requires_grad_(False)
+    for name in parameters.keys() & set(tensors):
+        parameters[name].requires_grad_(False)
     state = moving_state(model, order)
     moving = [name for layer in layers for name in state[layer]]
     if moving:

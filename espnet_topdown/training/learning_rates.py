@@ -186,4 +186,5 @@ def _moved(probe: Probe, optimizer: torch.optim.Optimizer) -> tuple[float, float
         for parameter in probe.parameters():
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
-    return (probe.whole - before[0]).norm().item(), (probe.slow - before[1]).norm().item()
+    whole, slow = before
+    return (probe.whole - whole).norm().item(), (probe.slow - slow).norm().item()

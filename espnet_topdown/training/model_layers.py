@@ -13,6 +13,7 @@ import torch
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.layers import LayerOrder, layer_order
 from espnet_topdown.plan.model_table import MODELS, dropout_rates, find_model
@@ -101,7 +102,7 @@ def _is_loaded(model: torch.nn.Module, part: str, name: str) -> bool:
     options = vars(getattr(model, "built_by", None) or argparse.Namespace())
     option = known.loads_by if known else None
     if option is not None:
-        conf = options.get(f"{part}_conf") or {}
+        conf = mapping_in(options, f"{part}_conf")
         if not getattr(module, option, conf.get(option, True)):
             return False
     init = options.get("init")
@@ -186,8 +187,7 @@ def _served(name: str, model: torch.nn.Module, order: LayerOrder) -> frozenset[s
     if place:
         return frozenset([place])
     inside = [tensor for tensor in model.state_dict() if tensor.startswith(f"{name}.")]
-    places = {order.of_module(tensor) for tensor in inside}
-    return frozenset(place for place in places if place)
+    return frozenset(filter(None, map(order.of_module, inside)))
 
 
 def parameter_counts(model: torch.nn.Module, order: LayerOrder) -> dict[str, int]:
@@ -214,10 +214,11 @@ def layers_held_by_ties(model: torch.nn.Module, order: LayerOrder) -> dict[str, 
     held: dict[str, dict[str, int]] = {name: {} for name in order.names}
     parameters = _parameters(model)
     for group in tied_groups(model):
-        places = {order.of_module(name) for name in group}
-        layers = sorted(place for place in places if place)
+        layers = sorted(filter(None, set(map(order.of_module, group))))
+        shared = parameters[group[0]].numel()
         for one, other in itertools.permutations(layers, 2):
-            held[one][other] = held[one].get(other, 0) + parameters[group[0]].numel()
+            held[one].setdefault(other, 0)
+            held[one][other] += shared
     return held
 
 
@@ -255,29 +256,53 @@ def moving_state(model: torch.nn.Module, order: LayerOrder) -> dict[str, list[st
 
 def layer_notes(model: torch.nn.Module, order: LayerOrder) -> dict[str, str]:
     """What freezing a layer meets there: running statistics, dropout rates, recurrence, ties."""
-    notes: dict[str, list[str]] = {name: [] for name in order.names}
+    notes: dict[str, dict[str, None]] = {name: {} for name in order.names}
+    of_state = (_recurrence_and_norms, _fixed_state, _dropout_rates, _ties)
+    for layer, note in itertools.chain(*(notes_of(model, order) for notes_of in of_state)):
+        # What several modules of a layer have in common is said once.
+        notes[layer][note] = None
+    return {layer: ", ".join(own) for layer, own in notes.items()}
+
+
+# A layer's name, and what is to be known of it.
+_Notes = Iterator[tuple[str, str]]
+
+
+def _recurrence_and_norms(model: torch.nn.Module, order: LayerOrder) -> _Notes:
     for name, module in model.named_modules():
+        kind = type(module).__name__
         place = order.of_module(name)
-        if place and isinstance(module, _NormBase):
-            notes[place].append(f"{type(module).__name__} (running statistics)")
-        elif place and isinstance(module, torch.nn.RNNBase | torch.nn.RNNCellBase):
-            notes[place].append(type(module).__name__)
-        elif isinstance(module, torch.nn.RNNBase):
+        if isinstance(module, torch.nn.RNNBase) and place is None:
             for layer in _served(name, model, order):
-                notes[layer].append(f"part of one nn.{type(module).__name__}")
+                yield layer, f"part of one nn.{kind}"
+        if place is None:
+            continue
+        if isinstance(module, _NormBase):
+            yield place, f"{kind} (running statistics)"
+        elif isinstance(module, torch.nn.RNNBase | torch.nn.RNNCellBase):
+            yield place, kind
+
+
+def _fixed_state(model: torch.nn.Module, order: LayerOrder) -> _Notes:
     for held in loaded_layers(order, order.names):
-        notes[held].append("loaded from its pre-trained checkpoint, never drawn")
+        yield held, "loaded from its pre-trained checkpoint, never drawn"
     for layer, moving in moving_state(model, order).items():
-        notes[layer] += [f"{name} moves and cannot be frozen" for name in moving]
+        for name in moving:
+            yield layer, f"{name} moves and cannot be frozen"
+
+
+def _dropout_rates(model: torch.nn.Module, order: LayerOrder) -> _Notes:
     for rate in dropouts(model, order):
         note = f"dropout {getattr(rate.module, rate.attribute):g}"
         if len(rate.layers) != 1:
             note += " (shared)"
         for layer in rate.layers or order.names:
-            notes[layer].append(note)
+            yield layer, note
+
+
+def _ties(model: torch.nn.Module, order: LayerOrder) -> _Notes:
     for group in tied_groups(model):
         for one, other in itertools.permutations(group, 2):
             place = order.of_module(one)
-            if place:
-                notes[place].append(f"{one} tied to {other}")
-    return {layer: ", ".join(dict.fromkeys(own)) for layer, own in notes.items()}
+            if place is not None:
+                yield place, f"{one} tied to {other}"

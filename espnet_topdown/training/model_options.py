@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.task import is_written_by_espnet
@@ -66,7 +67,7 @@ def options_of(
         options.input_size = input_size
     # A config before stage 10 has no statistics, and a packed model has them at another place; they
     # belong to no layer.
-    statistics = (vars(options).get("normalize_conf") or {}).get("stats_file")
+    statistics = mapping_in(vars(options), "normalize_conf").get("stats_file")
     has_statistics = statistics is not None and Path(statistics).exists()
     if vars(options).get("normalize") and not has_statistics:
         options.normalize = None

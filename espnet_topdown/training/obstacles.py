@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from espnet2.st.espnet_model import ESPnetSTModel
 
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.check import list_in, mapping_in
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.plan.layers import unknown_parts
 from espnet_topdown.plan.model_table import MODELS
 from espnet_topdown.training.tasks import TopdownTask
@@ -58,7 +59,6 @@ def check(
     config: Path,
     *,
     has_own_order: bool = False,
-    has_packages: bool = False,
 ) -> None:
     """Refuse a model that cannot be built or cut here.
 
@@ -67,18 +67,15 @@ def check(
         options: as the task's parser gave them.
         config: the file that they come from, for the message.
         has_own_order: whether the plan has a layer order, so that the table is not asked.
-        has_packages: whether the packages that its parts need count as there.
 
     Raises:
         TopdownError: everything that stands in its way.
     """
     parts, faults = _parts(task, options)
-    unknown = None if has_own_order else unknown_parts(parts)
-    if unknown:
-        faults.append(unknown)
-    if not has_packages:
-        # A model's parts may need the same package.
-        faults += dict.fromkeys(_missing(options))
+    if not has_own_order:
+        faults += filter(None, [unknown_parts(parts)])
+    # A model's parts may need the same package.
+    faults += dict.fromkeys(_missing(options))
     if vars(options).get("use_adapter"):
         faults.append(
             f"use_adapter ({options.adapter}): an adapter renames the layers that it is put into;"
@@ -128,16 +125,17 @@ def _missing(options: argparse.Namespace) -> Iterator[str]:
 
 def _choices(options: argparse.Namespace, part: str) -> list[str]:
     """ESPnet's choice of a part, and the several of a fused frontend; of CTC its kind of loss."""
-    conf: Mapping[str, Any] = vars(options).get(f"{part}_conf") or {}
-    if part == "ctc":
-        return [conf["ctc_type"]] if conf.get("ctc_type") else []
-    fused = [row.get("frontend_type") for row in conf.get("frontends") or []]
-    return [choice for choice in (vars(options).get(part), *fused) if choice]
+    conf = mapping_in(vars(options), f"{part}_conf")
+    choices = [conf.get("ctc_type")]
+    if part != "ctc":
+        fused = [row.get("frontend_type") for row in list_in(conf, "frontends")]
+        choices = [vars(options).get(part), *fused]
+    return list(filter(None, choices))
 
 
 def _is_multi_blank(options: argparse.Namespace) -> bool:
     """Whether the transducer's loss is ESPnet's own (espnet2/asr/espnet_model.py)."""
-    conf: Mapping[str, Any] = vars(options).get("model_conf") or {}
+    conf = mapping_in(vars(options), "model_conf")
     return bool(conf.get("transducer_multi_blank_durations"))
 
 
@@ -155,9 +153,10 @@ def lacking(needed: str, error: Exception) -> str:
     if package == "whisper":
         # That one's own dependencies are of its time and do not fit torch's.
         advice += f", then the one that ESPnet needs: {_OLDER_WHISPER}"
-    missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
-    is_absent = missing.partition(".")[0] == package
-    state = "is not installed here" if is_absent else f"does not import here ({error})"
+    state = f"does not import here ({error})"
+    # A package that is there may lack one of those that it needs itself.
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == package:
+        state = "is not installed here"
     return f"{package}, which {state}; {advice}"
 
 
@@ -221,13 +220,12 @@ def download_fault(options: argparse.Namespace, error: BaseException) -> str | N
         return None
     wanted = []
     for part in MODELS:
-        for name, value in _named(vars(options).get(f"{part}_conf") or {}):
+        for name, value in _named(mapping_in(vars(options), f"{part}_conf")):
             wanted.append(f"{part}_conf's {name} '{value}'")
     # Which of several it was is in the error.
     which = "one of " if len(wanted) > 1 else ""
     return (
-        f"{which}{', '.join(wanted) or 'a pre-trained checkpoint'} is not here and cannot be"
-        " downloaded;"
+        f"{which}{listed(wanted, 'a pre-trained checkpoint')} is not here and cannot be downloaded;"
         " fetch it once on a machine with a network (building the model there leaves it in the"
         f" cache), or name a local file or directory: {error}"
     )

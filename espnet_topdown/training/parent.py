@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from espnet_topdown.check import list_in, mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment, read_config
+from espnet_topdown.experiment.phase_data import tokens_of
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan import Plan, seed_fault
@@ -58,12 +60,15 @@ def read_parent(
     directory = Path(conf.parent)
     parent_config = read_config(directory / "config.yaml")
     has_own_tokens = _has_own_tokens(conf, config, parent_config, directory)
-    _check_seeds(conf.kind, config["seed"], parent_config, directory)
+    # Its seed would draw the very weights that the ancestor started from.
+    fault = seed_fault(conf.kind, config["seed"], _ancestors_seeds(parent_config, directory))
+    if fault:
+        raise TopdownError(fault)
     file = conf.parent_model or _default_model(directory, parent_config)
     saved = averages.exact_state(
         directory,
         file,
-        parent_config.get("best_model_criterion") or [],
+        list_in(parent_config, "best_model_criterion"),
         averages.counts_of(parent_config.get("keep_nbest_models", 1)),
     )
     source = str(directory / file)
@@ -91,17 +96,15 @@ def _has_own_tokens(
     conf: TopdownConf, config: Mapping[str, Any], parent: Mapping[str, Any], directory: Path
 ) -> bool:
     """Whether the training has another vocabulary than its parent, as its `conf` then must say."""
-    own = config.get("token_list") or []
-    if isinstance(own, str):
-        own = read_tokens(Path(own))
-    if conf.tokens and read_tokens(Path(conf.tokens)) != list(own):
+    own = tokens_of(config)
+    if conf.tokens and read_tokens(Path(conf.tokens)) != own:
         raise TopdownError(
             f"topdown_conf names the token list {conf.tokens}, and this training has another one"
             f" ({len(own)} tokens); give both the same"
         )
     theirs = parent.get("token_list")
     # A config that names no tokens says nothing against ours.
-    if theirs is None or list(theirs) == list(own):
+    if theirs is None or list(theirs) == own:
         return False
     if conf.tokens is None:
         raise TopdownError(
@@ -112,23 +115,19 @@ def _has_own_tokens(
     return True
 
 
-def _check_seeds(kind: str, seed: int, parent: Mapping[str, Any], directory: Path) -> None:
-    """Refuse an ancestor's seed, which would draw the very weights that it started from."""
-    fault = seed_fault(kind, seed, _ancestors_seeds(parent, directory))
-    if fault:
-        raise TopdownError(fault)
-
-
 def _ancestors_seeds(parent: Mapping[str, Any], directory: Path) -> dict[int, str]:
     """Seed -> directory of the parent, or of an ancestor of it, that was trained under it."""
     seeds = {parent.get("seed", 0): str(directory)}
-    above = (parent.get("topdown_conf") or {}).get("parent")
+    above = mapping_in(parent, "topdown_conf").get("parent")
     seen = {directory.resolve()}
     # The line of ancestors ends where one was moved away, or where a training into an ancestor's
     # directory, refused or not, has left its own config there: that line runs in a circle.
-    while above and (Path(above) / "config.yaml").exists() and Path(above).resolve() not in seen:
-        seen.add(Path(above).resolve())
-        config = read_config(Path(above) / "config.yaml")
+    while above and Path(above).resolve() not in seen:
+        path = Path(above) / "config.yaml"
+        if not path.exists():
+            break
+        seen.add(path.parent.resolve())
+        config = read_config(path)
         seeds.setdefault(config.get("seed", 0), above)
-        above = (config.get("topdown_conf") or {}).get("parent")
+        above = mapping_in(config, "topdown_conf").get("parent")
     return seeds

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from espnet_topdown import check, files
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, is_prunable
 from espnet_topdown.training import averages, checkpoint
 from espnet_topdown.training.averages import Criteria
@@ -48,10 +48,11 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
         state = last["model"] if is_last else checkpoint.load_state(path, mapped=True)
         prints[name] = checkpoint.fingerprints(state)
         _check_frozen(prints[name], frozen, name)
+    unmoved = _unmoved(begun, prints[final])
     proof = {
         "files": {name: checkpoint.state_fingerprint(own) for name, own in prints.items()},
         "frozen": frozen,
-        "unmoved": _unmoved(begun, prints[final]),
+        "unmoved": unmoved,
         "machine": machine(),
     }
     # The proof says that all of it is done, so it comes last.
@@ -60,7 +61,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     (output_dir / SAFE).unlink(missing_ok=True)
     logging.info(
         f"top-down: proved in {len(prints)} model files that {len(frozen)} frozen tensors are the"
-        f" parent's; trainable tensors that did not move: {', '.join(proof['unmoved']) or 'none'}"
+        f" parent's; trainable tensors that did not move: {listed(unmoved)}"
     )
 
 

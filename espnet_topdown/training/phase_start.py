@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from espnet_topdown import files
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import training_key
 from espnet_topdown.experiment.phase_dir import BEGUN, REDO, START, holds_training
 from espnet_topdown.plan.freeze_param import fault, left_random
@@ -89,7 +89,9 @@ def begin(
     if conf.parent is not None and sides.frozen:
         freeze.freeze(model, order, sides.frozen, own.frozen)
         if conf.dropout == "off":
-            _switch_dropout_off(model, order, sides.frozen)
+            switched = freeze.dropout_off(model, order, sides.frozen)
+            names = listed(switched, "nothing (no rate above 0)")
+            logging.info(f"top-down: dropout off in {names}")
     if parent is not None and sides.frozen:
         # The parent's tensors, which no step of this training can reach.
         frozen = {name: parent.state[name] for name in own.frozen}
@@ -122,12 +124,6 @@ def _copy_untied(
         freeze.copy_tensors(model, {tie.lower: parent[tie.upper]}, [tie.lower])
 
 
-def _switch_dropout_off(model: torch.nn.Module, order: LayerOrder, layers: Collection[str]) -> None:
-    switched = freeze.dropout_off(model, order, layers)
-    names = ", ".join(switched) or "nothing (no rate above 0)"
-    logging.info(f"top-down: dropout off in {names}")
-
-
 def _check_freeze_param(
     model: torch.nn.Module,
     order: LayerOrder,
@@ -138,8 +134,10 @@ def _check_freeze_param(
     """Refuse fresh layers that ESPnet, which freezes `by_espnet`, leaves random and untrained."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     random = set(left_random(config, parameters, order.loaded, by_espnet))
-    layers = [layer.name for layer in order.layers if random & set(layer.tensors)]
-    fresh = [name for name in layers if name in sides.fresh]
+    fresh = []
+    for layer in order.layers:
+        if layer.name in sides.fresh and random.intersection(layer.tensors):
+            fresh.append(layer.name)
     if fresh:
         raise TopdownError(fault(fresh, config))
 
@@ -163,7 +161,9 @@ def _start(begun: Begun, conf: TopdownConf, config: Mapping[str, Any]) -> dict[s
     if begun.parent is not None:
         parent = {"file": begun.parent.file, "hash": begun.parent.hash}
     # The parent is known by its weights, not by its place; the layer order by what it makes.
-    settings = {k: v for k, v in conf.to_conf().items() if k not in ("parent", "layers")}
+    settings = conf.to_conf()
+    for key in ("parent", "layers"):
+        settings.pop(key, None)
     return {
         "settings": settings,
         "seed": config.get("seed"),
@@ -245,9 +245,9 @@ def _log(
         source = f"{path} sha256 {begun.parent.hash[:16]}"
     logging.info(
         f"top-down: {conf.kind}, cut {conf.parting or 'none'}, seed {seed}, parent {source};"
-        f" frozen: {', '.join(begun.sides.frozen) or 'none'} ({frozen:,} of {total:,} parameters);"
+        f" frozen: {listed(begun.sides.frozen)} ({frozen:,} of {total:,} parameters);"
         f"{_slow(begun.sides)}"
-        f" fresh: {', '.join(begun.sides.fresh) or 'none'}{loaded};"
+        f" fresh: {listed(begun.sides.fresh)}{loaded};"
         f" dropout in frozen layers: {conf.dropout}; threads {torch.get_num_threads()}"
     )
     for note in order.notes:

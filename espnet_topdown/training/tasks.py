@@ -26,6 +26,7 @@ from espnet2.train.trainer import Trainer
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from espnet_topdown import files
+from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError, nearest, reported
 from espnet_topdown.experiment.phase_dir import LOCK, check_unfinished
 from espnet_topdown.lm.task import StreamLMTask
@@ -108,7 +109,7 @@ class TopdownTask(AbsTask):
             own = kept_of(model, model_layers.order_of(model, conf.layers), conf)
             if own.factors and getattr(args, "sharded_ddp", False):
                 raise TopdownError("kept_lr and sharded_ddp exclude one another; leave one out")
-            fault = learning_rates.schedule_fault(vars(args).get("scheduler_conf") or {})
+            fault = learning_rates.schedule_fault(mapping_in(vars(args), "scheduler_conf"))
             if own.factors and fault:
                 raise TopdownError(fault)
             learning_rates.split_groups(optimizers, model, own.factors)

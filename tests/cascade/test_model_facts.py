@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import tiny
 
+from espnet_topdown import check
 from espnet_topdown.cascade import model_facts
-from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, _is_whole, find_model_facts
+from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, find_model_facts
 from espnet_topdown.cascade.notes import _tie_notes, _undrawn_notes
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
@@ -221,8 +222,8 @@ def test_an_epoch_takes_the_median_of_training_and_validation(
 def test_damaged_facts_are_found_again(damage: dict) -> None:
     layers = [{"name": "a", "parameters": 1, "notes": "", "tied_to": {}}]
     whole = {"layers": layers, "dropouts": {}, "epochs": [], "notes": [], "parser_keys": []}
-    assert _is_whole(whole, _FACTS)
-    assert not _is_whole(whole | damage, _FACTS)
+    assert not check.lacking(whole, _FACTS)
+    assert check.lacking(whole | damage, _FACTS)
 
 
 def test_epochs_that_were_known_outlast_a_damaged_checkpoint(
