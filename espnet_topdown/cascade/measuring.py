@@ -92,6 +92,7 @@ def _measure(
     model = cascade.model_file(directory)
     config = _config(cascade, directory, phase)
     lists = [path for path, *_ in config["valid_data_path_and_name_and_type"]]
+    # A value holds as long as the lists and the model are these.
     made_of = {str(path): files.sha256(Path(path)) for path in lists}
     made_of["model"] = files.sha256(model)
     valid_set = (phase.valid_set if phase else None) or ""

@@ -29,6 +29,7 @@ def plan_notes(cascade: Cascade) -> list[str]:
     if config.get("freeze_param"):
         frozen = ", ".join(config["freeze_param"])
         fate = "stays frozen in every phase"
+        # All that a plan can say of it is that nothing is frozen.
         freed = [phase.name for phase in cascade.phases if "freeze_param" in phase.train]
         if freed:
             fate = f"is trained in {', '.join(freed)}, as the plan says, and stays frozen elsewhere"
@@ -177,6 +178,7 @@ def _dropout_notes(cascade: Cascade) -> list[str]:
     """Candidates of which no dropout is switched off, though the plan says so."""
     idle = []
     for phase in cascade.phases:
+        # A control has what the phase that it answers has, wanted or not.
         is_asked = phase.dropout == "off" and not phase.is_control
         if is_asked and not phase.sides(cascade.facts.names).frozen:
             idle.append(phase.name)

@@ -54,6 +54,7 @@ def waits_of(phases: Sequence[Phase], plan: Plan) -> dict[str, Waits]:
         elif phase.parent != BASE and KINDS[phase.kind].has_parent:
             finished.append(phase.parent)
         finished += phase.compared_with
+        # Whether a phase of the chain is spared is known once those before it have been judged.
         if plan.patience is not None and not is_independent(phase):
             ended += counting
         waits[phase.name] = Waits(tuple(finished), tuple(dict.fromkeys(ended)))
@@ -85,9 +86,10 @@ def ready(
     """
     recorded = {*finished}
     ended = recorded.union(failed, skipped)
+    begun = ended.union(running)
     can_start = []
     for phase in phases:
-        if phase.name in ended.union(running):
+        if phase.name in begun:
             continue
         own = waits[phase.name]
         if recorded.issuperset(own.finished) and ended.issuperset(own.ended):

@@ -114,6 +114,7 @@ class Bar:
         """
         reached = [_best_so_far(curve, criterion[2]) for curve in curves]
         medians = []
+        # Not of the last epoch, after which nothing would be saved.
         for epoch in range(from_epoch, max_epoch):
             medians.append(median(best[min(epoch, len(best)) - 1] for best in reached))
         return cls(criterion=criterion, from_epoch=from_epoch, medians=tuple(medians))
@@ -141,6 +142,7 @@ class Bar:
         mode = self.criterion[2]
         for epoch, best in enumerate(_best_so_far(curve, mode), 1):
             place = epoch - self.from_epoch
+            # Too early, or the last one.
             if best is None or not 0 <= place < len(self.medians):
                 continue
             if _is_worse(best, self.medians[place], mode):

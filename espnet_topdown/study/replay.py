@@ -37,6 +37,7 @@ class Variants:
         """The epochs that each is trained under the rule."""
         epochs = [len(curve) for curve in self.curves[: rule.full]]
         for curve in self.curves[rule.full :]:
+            # Anew for each, as its length may be another.
             bar = Bar.over(
                 self.curves[: rule.full],
                 self.criterion,

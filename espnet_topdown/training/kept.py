@@ -93,6 +93,7 @@ def _factors(
                 f"one matrix cannot learn at different rates: {listed} are tied; give their layers"
                 " the same kept_lr, or 'tied: untie_copy' where ESPnet ties them by an option"
             )
+        # All that are kept have one factor, which the far ends get too.
         for factor in own.values():
             factors |= {name: factor for name in group if name in tensors}
     return factors

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.text_files import log_lines
 from espnet_topdown.warm.address import short
 from espnet_topdown.warm.groups import Group, side_by_side, told
 
@@ -157,9 +158,7 @@ def run_all(commands: Sequence[Command], *, jobs: int, threads: int | None = Non
 
     def show(number: int, code: int) -> None:
         log = commands[number].log
-        lines = [f"{log}: the command above {told(code)}"]
-        if log.exists():
-            lines = [*log.read_text(errors="replace").splitlines()[-20:], *lines]
+        lines = [*log_lines(log)[-20:], f"{log}: the command above {told(code)}"]
         print("\n".join(lines), file=sys.stderr, flush=True)
 
     starts = [partial(start, command, threads=threads) for command in commands]
