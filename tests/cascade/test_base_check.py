@@ -125,7 +125,7 @@ def test_all_commands_tell_one_truth_of_a_base_that_was_trained_on(
         assert "exists" not in said.out
         if command == "status":
             (line,) = [line for line in said.out.splitlines() if line.startswith("phase0")]
-            assert line.split()[-2:] == ["2", dev]
+            assert line.split()[-3:-1] == ["2", dev]
     plan = str(finished.parent / "plan.yaml")
     for command in ("plan", "run"):
         error = fails(capsys, command, str(own), "--plan", plan, "--dir", str(cascade))
