@@ -38,6 +38,7 @@ install: $(STAMPS)/.installed
 
 $(STAMPS)/.installed: setup.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed; choose one with PYTHON=")'
+	$(PYTHON) -c 'import os, shutil, sys; sys.exit(0 if sys.version_info < (3, 13) or os.environ.get("CXX") or shutil.which("g++") else "Python 3.13 needs g++, by which pip builds editdistance; install it, or choose Python 3.12 with PYTHON=")'
 	[ "$(CHECK_SPACE)" = no ] || $(PYTHON) .ci/free_space.py "$(VENV)"
 	$(PYTHON) -m venv "$(VENV)"
 	"$(VENV)/bin/python" -m pip install --quiet --editable '.[tested,test]'

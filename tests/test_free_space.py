@@ -1,6 +1,7 @@
 """What would not fit on the disk is refused before anything is downloaded."""
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -48,11 +49,35 @@ def test_an_environment_that_has_torch_needs_little(said, tmp_path: Path) -> Non
     assert "needs 2.0 GB" in said(1.9, tmp_path / "venv")
 
 
-def test_make_asks_it_before_it_makes_an_environment(tmp_path: Path) -> None:
-    words = ["make", "--dry-run", "install", f"PYTHON={sys.executable}", f"VENV={tmp_path}/new"]
+def steps_of_make(venv: Path) -> str:
+    """What ``make install`` would run."""
+    words = ["make", "--dry-run", "install", f"PYTHON={sys.executable}", f"VENV={venv}"]
     own = {key: value for key, value in os.environ.items() if key != "CHECK_SPACE"}
     done = subprocess.run(
         words, cwd=SCRIPT.parents[1], env=own, capture_output=True, text=True, check=True
     )
-    asked, made = done.stdout.index("free_space.py"), done.stdout.index("-m venv")
-    assert asked < made < done.stdout.index("pip install")
+    return done.stdout
+
+
+def test_make_asks_it_before_it_makes_an_environment(tmp_path: Path) -> None:
+    steps = steps_of_make(tmp_path / "new")
+    asked, made = steps.index("free_space.py"), steps.index("-m venv")
+    assert asked < made < steps.index("pip install")
+
+
+def test_a_compiler_that_pip_will_need_is_asked_for_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [code] = re.findall(r" -c '(import os, shutil, sys; .*)'\n", steps_of_make(tmp_path / "new"))
+    monkeypatch.delenv("CXX", raising=False)
+    expected = {}
+    for version in ((3, 12, 0), (3, 13, 0)):
+        monkeypatch.setattr(sys, "version_info", version)
+        for compiler in (None, "/usr/bin/g++"):
+            monkeypatch.setattr("shutil.which", lambda _, found=compiler: found)
+            with pytest.raises(SystemExit) as end:
+                exec(code)
+            expected[version, compiler] = end.value.code
+    [refused] = [key for key, said in expected.items() if said]
+    assert refused == ((3, 13, 0), None)
+    assert expected[refused].startswith("Python 3.13 needs g++, by which pip builds editdistance;")
