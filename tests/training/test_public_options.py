@@ -3,7 +3,7 @@
 import pytest
 import tiny
 import torch
-from tiny_phases import frozen_in
+from tiny_phases import frozen_in, killed
 
 from espnet_topdown.training.checkpoint import load_state
 
@@ -61,6 +61,23 @@ def test_a_phase_with_options_of_public_configs(case, train, tmp_path):
     assert all(torch.equal(parent[name], final[name]) for name in frozen)
     moved = [name for name in final.keys() - frozen if not torch.equal(parent[name], final[name])]
     assert any(name.startswith("encoder.encoders.0.") for name in moved)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+def test_a_phase_with_options_of_public_configs_goes_on_after_a_kill(case, data, train, tmp_path):
+    config = BASE | CASES[case]
+    base = train(tmp_path / "base", dict(config))
+    config |= dict(seed=1000, topdown_conf=dict(parent=str(base), cut="encoder.2"))
+    whole = train(tmp_path / "whole", dict(config))
+    killed(data, tmp_path / "killed", dict(config), epoch=2)
+    train(tmp_path / "killed", dict(config))
+    for name in ("2epoch.pth", "valid.acc.ave.pth"):
+        one, other = load_state(whole / name), load_state(tmp_path / "killed" / name)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[tensor], other[tensor]) for tensor in one)
+    assert frozen_in(tmp_path / "killed") == frozen_in(whole)
 
 
 def test_an_adapter_is_refused_before_espnet_builds_it(train, tmp_path, capsys):
