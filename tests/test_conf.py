@@ -7,6 +7,7 @@ import yaml
 
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.kinds import TOP_DOWN
+from espnet_topdown.plan.plan import reads_of
 from espnet_topdown.plan.plan_file import read_plan
 
 ROOT = Path(__file__).parent.parent
@@ -26,8 +27,8 @@ def test_plan_expands_to_phases_whose_cuts_go_down(path: Path) -> None:
     assert candidates
     phases = [p for p in candidates if p.kind == TOP_DOWN]
     # On the same data; one cut can be tried on several.
-    for reads in {phase.reads for phase in phases}:
-        own = [phase for phase in phases if phase.reads == reads]
+    for reads in {reads_of(phase, phases) for phase in phases}:
+        own = [phase for phase in phases if reads_of(phase, phases) == reads]
         frozen = [len(phase.sides(names).frozen) for phase in own]
         assert frozen == sorted(set(frozen))
 

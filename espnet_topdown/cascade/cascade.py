@@ -25,12 +25,13 @@ from espnet_topdown.cascade.paths import (
 )
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
-from espnet_topdown.experiment.phase_data import new_shapes, shape_options
+from espnet_topdown.experiment.phase_data import new_shapes, rows_in, rows_of, shape_options
 from espnet_topdown.experiment.phase_dir import read_begun, read_record
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.kinds import KINDS
-from espnet_topdown.plan.plan import BASE, Phase, Plan
+from espnet_topdown.plan.plan import BASE, Phase, Plan, reads_of
 from espnet_topdown.plan.plan_file import plan_text, read_plan
+from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.recognise import but, kind_of
@@ -150,8 +151,18 @@ class Cascade:
 
     def valid_sets(self) -> set[str]:
         """Names of all data sets that select epochs or phases, the base's and the phases' own."""
-        own = {Path(phase.valid_set).name for phase in self.phases if phase.valid_set}
+        own = set()
+        for place in {phase.valid_set for phase in self.phases if phase.valid_set}:
+            own |= {
+                Path(path).parent.name for path, *_ in rows_in(self.base.config, "valid", place)
+            }
         return self.base.valid_sets() | own
+
+    def reads(self, phase: Phase) -> str:
+        """What a phase reads instead of the base's, as `reads_of` tells it."""
+        rows = [row for part in DATA_PARTS for row in rows_of(self.base.config, part)]
+        lists = {path for path, *_ in rows}
+        return reads_of(phase, self.phases, lists | {str(Path(path).parent) for path in lists})
 
     @property
     def parent_model(self) -> str:

@@ -97,7 +97,7 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Row:
         "cut": phase.parting or "-",
         "kept_lr": phase.sides(cascade.facts.names).kept_lr,
         "parent": _parent_cell(cascade, phase, records),
-        "reads": phase.reads or "-",
+        "reads": cascade.reads(phase) or "-",
         "seed": str(phase.seed),
         "frozen": f"{frozen:,}",
         _trained_column(cascade): f"{total - frozen:,}",
@@ -116,7 +116,7 @@ def _aligned(cascade: Cascade, rows: Sequence[Row]) -> str:
     idle = set()
     if not _has_factors(cascade):
         idle.add("kept_lr")
-    if not any(phase.reads for phase in cascade.phases):
+    if not any(cascade.reads(phase) for phase in cascade.phases):
         idle.add("reads")
     if not cascade.facts.loaded_by_base:
         idle.add("loaded")
@@ -196,7 +196,7 @@ def status(cascade: Cascade, records: Records) -> str:
             "phase": phase.name,
             "kind": phase.kind,
             "cut": phase.parting or "-",
-            "reads": phase.reads or "-",
+            "reads": cascade.reads(phase) or "-",
         }
         rows.append(names | _state_cells(cascade, state))
     owner = files.holder(cascade.paths.lock)

@@ -5,7 +5,7 @@ frozen and fresh layers are derived from the cut. Files are read in `espnet_topd
 phases listed in `espnet_topdown.plan.expansion`; nothing that executes is reachable from here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,14 +112,6 @@ class Phase:
         """Names of the phases by which it may be ended early; none where it is trained in full."""
         return self.stop.siblings if self.stop is not None else ()
 
-    @property
-    def reads(self) -> str:
-        """What it reads instead of the base's, ``train noisy, valid dev_noisy``; or ""."""
-        parts = [f"{part} {_short(place)}" for part, place in self.data.items()]
-        if self.tokens:
-            parts.append(f"tokens {_short(str(Path(self.tokens).parent))}")
-        return ", ".join(parts)
-
     def sides(self, names: Sequence[str]) -> Sides:
         """What the phase makes of the model's layers.
 
@@ -136,9 +128,45 @@ class Phase:
         return parting(self.cut, self.keep, self.draw)
 
 
-def _short(place: str) -> str:
-    """The last part of a path."""
-    return Path(place).name or place
+def reads_of(phase: Phase, phases: Sequence[Phase], own: Collection[str] = ()) -> str:
+    """What a phase reads instead of the base's, ``train noisy, valid dev_noisy``; or "".
+
+    Paths are told by as few of their last parts as tell them from what the others read, so that
+    two phases with the same words read the same.
+
+    Args:
+        phase: the phase.
+        phases: all of its cascade.
+        own: paths of the base's lists, and of their directories.
+    """
+    told = []
+    for part, place in phase.data.items():
+        places = {other.data[part] for other in phases if part in other.data}
+        told.append(f"{part} {_tail(place, {*places, *own})}")
+    if phase.tokens:
+        lists = {other.tokens for other in phases if other.tokens}
+        told.append(f"tokens {_short_list(phase.tokens, lists)}")
+    return ", ".join(told)
+
+
+def _short_list(tokens: str, lists: Collection[str]) -> str:
+    """A token list by its directory, or where that holds several, by its file."""
+    directory = Path(tokens).parent
+    directories = [str(Path(path).parent) for path in lists if Path(path) != Path(tokens)]
+    if str(directory) in directories:
+        return _tail(tokens, lists)
+    return _tail(str(directory), directories)
+
+
+def _tail(place: str, others: Collection[str]) -> str:
+    """As few of the last parts of a path as no other path ends with."""
+    parts = Path(place).parts
+    ends = [Path(other).parts for other in others]
+    for count in range(1, len(parts)):
+        tail = parts[-count:]
+        if not any(end != parts and end[-count:] == tail for end in ends):
+            return "/".join(tail)
+    return place
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             parameters=total,
             role=phase.role,
             dropout=phase.dropout,
-            reads=phase.reads,
+            reads=cascade.reads(phase),
             dev_set=_dev_set(cascade, phase),
             base_dev=cascade.measured(records).get((BASE, _dev_set(cascade, phase))),
             stop_from=phase.stop.from_epoch if phase.stop else None,

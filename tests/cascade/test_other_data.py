@@ -64,13 +64,15 @@ def test_plan_status_and_results_say_which_data(retrained, base, noisy, capsys):
     plan = str(retrained.parent / "plan.yaml")
     main(["plan", str(base), "--plan", plan, "--dir", str(retrained)])
     told = capsys.readouterr().out
-    assert "train train, valid valid" in told
+    # The base's lists are in directories of the same names.
+    reads = f"train {noisy.name}/train, valid {noisy.name}/valid"
+    assert reads in told
     assert f"phases with the validation set {noisy}/valid are judged on it; there phase0's" in told
     main(["status", str(retrained)])
-    assert "train train, valid valid" in capsys.readouterr().out
+    assert reads in capsys.readouterr().out
     main(["results", str(retrained)])
     page = (retrained / "RESULTS.md").read_text()
-    assert "|phase1|top_down|decoder|train train, valid valid|" in page
+    assert f"|phase1|top_down|decoder|{reads}|" in page
     assert f"unfrozen_phase1 are on {noisy}/valid (phase 0 has 0." in page
     assert "phase1 (cut decoder) - its restart, one run each" in page
     main(["verify", str(retrained)])

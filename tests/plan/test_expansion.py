@@ -5,6 +5,7 @@ import pytest
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.expansion import expand as expand_plan
 from espnet_topdown.plan.expansion import short_of_room
+from espnet_topdown.plan.plan import reads_of
 from espnet_topdown.plan.plan_file import parse_plan
 from espnet_topdown.plan.sides import Sides
 
@@ -403,3 +404,24 @@ def test_all_misfits_are_reported_together():
         expand("phases: [{cut: encoder.9}, {cut: encoder.embed}]")
     assert "encoder.9" in str(caught.value)
     assert "encoder.embed" in str(caught.value)
+
+
+def test_data_of_the_same_last_name_is_told_apart():
+    phases = expand("""
+    data: {train: quiet/raw/train}
+    phases:
+    - cut: decoder
+    - {cut: encoder.2, data: {train: noisy/raw/train, valid: raw/dev}, tokens: de/char/tokens.txt}
+    - {cut: encoder.1, tokens: en/char/tokens.txt}
+    - {cut: encoder.1, tokens: en/char/others.txt}
+    """)
+    assert [reads_of(phase, phases) for phase in phases] == [
+        "train quiet/raw/train",
+        "train noisy/raw/train, valid dev, tokens de/char",
+        "train quiet/raw/train, tokens en/char/tokens.txt",
+        "train quiet/raw/train, tokens others.txt",
+    ]
+    # A file in the place of the base's of the same name.
+    (phase,) = expand("phases: [{cut: decoder, data: {train: news/text}}]")
+    assert reads_of(phase, [phase]) == "train text"
+    assert reads_of(phase, [phase], ["books/text"]) == "train news/text"
