@@ -85,6 +85,12 @@ def check_phases(base: Experiment, phases: Sequence[Phase]) -> None:
                 " and takes no others. Bring that file back"
             )
         not_of_base = [path for path in missing if path not in own]
+        if phase.tokens in not_of_base:
+            not_of_base.remove(phase.tokens)
+            faults.append(
+                f"{phase.name} has no tokens, seen from {Path.cwd()}: {phase.tokens} is not there."
+                " Make the list by the recipe's stage 5 and another --token_type, or mend the path"
+            )
         if not_of_base:
             faults.append(
                 f"{phase.name} reads what is not there, seen from {Path.cwd()}:"

@@ -68,8 +68,8 @@ def check_kept(kept: Collection[str], dependent: Collection[str]) -> None:
     if names:
         raise TopdownError(
             f"of another vocabulary than the parent's, no kept tensor may depend on it, and these"
-            f" do: {', '.join(names)}. Keep layers without them, such as the encoder alone (kind"
-            " bottom_up)"
+            f" do: {', '.join(names)}. Name layers without them, such as 'keep: [encoder]'"
+            " ('espnet-topdown layers EXP' lists the names)"
         )
 
 

@@ -32,12 +32,14 @@ def test_a_classifier_is_not_kept_over_other_tokens(base, letters, tmp_path, cap
         error = fails(capsys, *command)
         assert "phase1: of another vocabulary than the parent's, no kept tensor may depend" in error
         assert "ctc.ctc_lo.weight" in error
+        assert "such as 'keep: [encoder]'" in error
     assert not (tmp_path / "cascade").exists()
 
 
 def test_a_token_list_that_is_gone_is_told(base, tmp_path, capsys):
     (tmp_path / "plan.yaml").write_text("{tokens: gone/tokens.txt, phases: [{cut: decoder}]}")
-    assert "gone/tokens.txt" in fails(capsys, *words(base, tmp_path))
+    error = fails(capsys, *words(base, tmp_path))
+    assert "gone/tokens.txt is not there. Make the list by" in error
 
 
 @pytest.mark.parametrize(
