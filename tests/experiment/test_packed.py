@@ -26,7 +26,7 @@ META = {
 def unpacked(place: Path, meta: object = META) -> Path:
     """What ESPnet packs, as files below `place`."""
     texts = {"exp/asr/config.yaml": "encoder: rnn\n", "exp/lm/config.yaml": "lm: seq_rnn\n"}
-    texts["meta.yaml"] = yaml.safe_dump(meta)
+    texts["meta.yaml"] = yaml.safe_dump(meta, sort_keys=False)
     for name, text in texts.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(text)
