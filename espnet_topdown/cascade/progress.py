@@ -81,7 +81,7 @@ def standing(cascade: Cascade, phase: Phase) -> str:
     """Where a training is, as far as its log tells.
 
     Returns:
-        such as ``phase1 epoch 3/10 acc 0.8123 (phase 0 then 0.8011), 5 minutes left``.
+        such as ``phase1 epoch 3/10 acc 0.812 (phase 0 then 0.801), 5 minutes left``.
     """
     progress = read_progress(cascade.paths.phase_dir(phase.name) / "train.log")
     if progress is None:
@@ -90,14 +90,18 @@ def standing(cascade: Cascade, phase: Phase) -> str:
     curve = criterion.curve(progress.results)
     dev = ""
     if curve and curve[-1] is not None:
-        dev = f" {criterion.metric} {curve[-1]:.4f}{_base_then(cascade, phase, len(curve))}"
+        dev = f" {criterion.metric} {curve[-1]:.3f}{_base_then(cascade, phase, len(curve))}"
     left = f", {progress.time_left} left" if progress.time_left else ""
     return f"{phase.name} epoch {progress.epoch}/{progress.max_epoch}{dev}{left}"
 
 
 def _base_then(cascade: Cascade, phase: Phase, epochs: int) -> str:
-    """The criterion of phase 0 after as many epochs, where both have one validation set."""
+    """The criterion of phase 0 after as many epochs, where both have one dev set and vocabulary.
+
+    Of as many decimals as the log has, so that rounding makes no gain.
+    """
+    is_of_its_own = phase.valid_set is not None or cascade.vocabulary(phase) is not None
     base = cascade.criterion.curve(cascade.facts.epochs)[:epochs]
-    if phase.valid_set is not None or len(base) < epochs or base[-1] is None:
+    if is_of_its_own or len(base) < epochs or base[-1] is None:
         return ""
-    return f" (phase 0 then {base[-1]:.4f})"
+    return f" (phase 0 then {base[-1]:.3f})"

@@ -263,7 +263,8 @@ def _open_state(
     return _State(
         state=state,
         epoch=f"{progress.epoch}/{progress.max_epoch}",
-        dev=_decimals(best_value(curve, cascade.criterion.mode)),
+        # ESPnet's log has no more decimals; a 0 behind them would make a gain of rounding.
+        dev=_decimals(best_value(curve, cascade.criterion.mode), 3),
         # The estimate of an attempt that ended is stale.
         left=(progress.time_left or "") if is_training else "",
     )

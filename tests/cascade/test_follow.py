@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.paths import CascadePaths
+from espnet_topdown.cascade.progress import standing
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import parse_plan
@@ -82,7 +84,7 @@ def test_the_view_tells_what_trains_and_what_waits_for_what(
         lines = follow.view(cascade)
     assert lines[lines.index("now:") :] == [
         "now:",
-        "  phase1 epoch 2/3 acc 0.6000 (phase 0 then 0.5000), 5 minutes left, on 2 GPUs",
+        "  phase1 epoch 2/3 acc 0.600 (phase 0 then 0.500), 5 minutes left, on 2 GPUs",
         "",
         "waiting:",
         "  phase2 for phase1",
@@ -96,6 +98,13 @@ def test_the_view_tells_what_trains_and_what_waits_for_what(
     Ledger(cascade.paths.ledger).append("start", "phase1", **details)
     with files.locked(training / follow.LOCK, "training"):
         assert ", 5 minutes left, on GPU 4\n" in "\n".join(follow.view(cascade))
+
+
+def test_accuracy_over_other_tokens_is_not_compared_with_phase_0(
+    cascade: Cascade, training: Path
+) -> None:
+    phase = replace(cascade.phases[0], tokens="char/tokens.txt")
+    assert standing(cascade, phase) == "phase1 epoch 2/3 acc 0.600, 5 minutes left"
 
 
 def test_the_base_has_hours_as_phases_have(cascade: Cascade) -> None:

@@ -81,7 +81,7 @@ def test_a_killed_phase_is_interrupted_and_counts_what_is_left(
     interrupted(copy, **end)
     main(["status", str(copy)])
     (line,) = [row for row in capsys.readouterr().out.splitlines() if row.startswith("phase2")]
-    assert line.split()[3:] == ["interrupted:", "will", "go", "on", "2/2", "0.2500"]
+    assert line.split()[3:] == ["interrupted:", "will", "go", "on", "2/2", "0.250"]
     plan = str(finished.parent / "plan.yaml")
     main(["plan", str(base), "--plan", plan, "--dir", str(copy)])
     assert "1 phase(s) to train, 1 epochs at most" in capsys.readouterr().out
