@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from espnet_topdown.plan.kinds import USUAL_CONTROLS
+from espnet_topdown.plan.kinds import TOP_DOWN, USUAL_CONTROLS
 from espnet_topdown.results import significance
 from espnet_topdown.results.questions import FROM_SCRATCH, best_phase, candidates
 from espnet_topdown.results.tables import interval_text, p_text
@@ -247,4 +247,7 @@ def _selected_cut(record: Record) -> str:
         return "none trained"
     # A phase without a cut is known by its kind.
     cuts = {phase.cut or phase.kind for phase in candidates(record.runs)}
-    return f"{selected.cut or selected.kind} of {len(cuts)} trained"
+    cut = selected.cut or selected.kind
+    # One cut can have been trained by several kinds.
+    kind = f" ({selected.kind})" if selected.cut and selected.kind != TOP_DOWN else ""
+    return f"{cut}{kind} of {len(cuts)} trained"

@@ -32,6 +32,13 @@ def test_what_was_not_measured_is_named() -> None:
     ]
 
 
+def test_a_selected_cut_that_another_kind_trained_says_so() -> None:
+    study = usual(1)
+    phases = [replace(one, kind="slow") if one.cut == "decoder" else one for one in study.phases]
+    line, *_ = tables.coverage([replace(study, phases=tuple(phases))])
+    assert line == "- Cut selected on dev, by seed: decoder (slow) of 2 trained."
+
+
 def test_two_seeds_have_no_verdict() -> None:
     text = page(usual(1), usual(2))
     assert "- best phase - from scratch: -4.17 points (too few seeds); the first is better" in text
