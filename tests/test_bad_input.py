@@ -534,7 +534,7 @@ KINDS = {
     "layers of a model": (
         nothing,
         "layers exp/valid.acc.ave.pth",
-        "exp/valid.acc.ave.pth is not YAML but a model",
+        "exp/valid.acc.ave.pth is no model that ESPnet packed but a model:",
     ),
     "layers of a cascade": (
         nothing,

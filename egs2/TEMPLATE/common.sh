@@ -89,7 +89,8 @@ nearest_option() {
     [ -z "${near}" ] || echo "; near it: --${near// / --}"
 }
 
-# check_choice NAME "VALUES" [ELSE]: the option has one of the values; ELSE is what else is possible.
+# check_choice NAME "VALUES" [ELSE]: the option has one of the values; ELSE is what else can be
+# done.
 check_choice() {
     local value=${!1} near
     [[ ${value} != *[[:space:]]* ]] && has_word "$2" "${value}" && return

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.recognise import but
 from espnet_topdown.yaml_text import load_yaml
 
 _META = "meta.yaml"
@@ -34,7 +35,8 @@ def config_of(model: Path, scratch: Path) -> Path:
     try:
         text = read(_config_name(read(_META), model))
     except (KeyError, OSError, tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise TopdownError(f"{model} is no model that ESPnet packed: {error}") from None
+        what = f"{model} is no model that ESPnet packed{but(model)}"
+        raise TopdownError(f"{what}: {error}") from None
     # Messages about the config show the archive's name.
     config = scratch / model.name / "config.yaml"
     config.parent.mkdir()

@@ -59,6 +59,7 @@ def check(
     config: Path,
     *,
     has_own_order: bool = False,
+    has_packages: bool = False,
 ) -> None:
     """Refuse a model that cannot be built or cut here.
 
@@ -67,6 +68,7 @@ def check(
         options: as the task's parser gave them.
         config: the file that they come from, for the message.
         has_own_order: whether the plan has a layer order, so that the table is not asked.
+        has_packages: whether the packages that its parts need count as there.
 
     Raises:
         TopdownError: everything that stands in its way.
@@ -74,8 +76,9 @@ def check(
     parts, faults = _parts(task, options)
     if not has_own_order:
         faults += filter(None, [unknown_parts(parts)])
-    # A model's parts may need the same package.
-    faults += dict.fromkeys(_missing(options))
+    if not has_packages:
+        # A model's parts may need the same package.
+        faults += dict.fromkeys(_missing(options))
     if vars(options).get("use_adapter"):
         faults.append(
             f"use_adapter ({options.adapter}): an adapter renames the layers that it is put into;"

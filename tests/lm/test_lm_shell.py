@@ -35,7 +35,8 @@ def calls(tmp_path: Path) -> Path:
     programs.mkdir()
     for name in ("python3", "slurm.pl", "queue.pl", "pbs.pl"):
         program = programs / name
-        check = 'case "$*" in "-m espnet_topdown.recipe configs "*) exit 0 ;; esac'
+        checks = '"-m espnet_topdown.recipe configs "* | "- "*'
+        check = f'case "$*" in {checks}) exit 0 ;; esac'
         program.write_text(f'#!/bin/sh\n{check}\necho "{name} $*" >> "{tmp_path}/calls"\n')
         program.chmod(0o755)
     return tmp_path / "calls"
