@@ -88,12 +88,13 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     }
     moving = model_layers.moving_state(model, order)
     tensors = dict(model.named_parameters(remove_duplicate=False))
-    # What a phase with 'init_param: drop' would leave random.
+    # What a phase would leave random: as the base, and with 'init_param: drop'.
     for key, own in (("left_random", config), ("random_if_dropped", config | {"init_param": []})):
-        names = set(left_random(own, tensors, order.loaded, by_class))
-        counted[key] = {}
-        for layer in order.layers:
-            counted[key][layer.name] = len(names.intersection(layer.tensors))
+        random = left_random(own, tensors, order.loaded, by_class)
+        counted[key] = _tensors_in(order, random)
+        # With 'train: {freeze_param: []}'.
+        random = left_random(own | {"freeze_param": []}, tensors, order.loaded, by_class)
+        counted[f"{key}_by_class"] = _tensors_in(order, random)
     layers = [
         {
             "name": layer,
@@ -139,6 +140,11 @@ def _counts(model: torch.nn.Module, order: LayerOrder, names: Collection[str]) -
         own = parameters.keys() & set(names) & set(layer.tensors)
         counts[layer.name] = sum(parameters[name].numel() for name in own)
     return counts
+
+
+def _tensors_in(order: LayerOrder, names: Collection[str]) -> dict[str, int]:
+    """How many of each layer's tensors are those of `names`."""
+    return {layer.name: len({*names}.intersection(layer.tensors)) for layer in order.layers}
 
 
 def _history(directory: Path) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class ModelFacts:
             raise TopdownError("\n".join(faults))
 
     def check_freeze_param(self, phases: Iterable[Phase], config: Mapping[str, Any]) -> None:
-        """Refuse `phases` whose fresh layers the base's ``freeze_param`` would leave random.
+        """Refuse `phases` whose fresh layers ``freeze_param``, or a class, would leave random.
 
         Args:
             phases: of an expanded plan.
@@ -226,12 +226,15 @@ class ModelFacts:
         for phase in phases:
             fresh = phase.sides(self.names).fresh
             key = "left_random" if phase.init_param == "keep" else "random_if_dropped"
+            # A plan's own can only be empty: what is left is ESPnet's class.
+            if "freeze_param" in phase.train:
+                key += "_by_class"
             random = []
             for layer in self.data["layers"]:
                 if layer["name"] in fresh and layer.get(key):
                     random.append(layer["name"])
-            if random and "freeze_param" not in phase.train:
-                faults.append(f"{phase.name}: {fault(random, config)}")
+            if random:
+                faults.append(f"{phase.name}: {fault(random, config | phase.train)}")
         if faults:
             raise TopdownError("\n".join(faults))
 

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,18 @@ def test_fresh_layers_that_freeze_param_leaves_random_are_refused_unless_trained
     assert first.startswith("phase2: embed, rnn: drawn anew, but freeze_param (encoder.embed,")
     assert second.startswith("phase3: embed: drawn anew")
     assert "'train: {freeze_param: []}'" in first
+
+
+def test_fresh_layers_that_a_class_leaves_random_are_refused_whatever_freeze_param_is() -> None:
+    model = with_freeze_param()
+    model.data["layers"][1] |= {"left_random_by_class": 0, "random_if_dropped_by_class": 4}
+    base = {"freeze_param": ["encoder.embed", "encoder.rnn"]}
+    kept = Phase("phase1", "top_down", "output", "phase0", 1, train={"freeze_param": []})
+    model.check_freeze_param([kept], base)
+    dropped = replace(kept, name="phase2", init_param="drop")
+    message = "phase2: rnn: drawn anew, but ESPnet's class never trains all of it"
+    with pytest.raises(TopdownError, match=message):
+        model.check_freeze_param([kept, dropped], base)
 
 
 def test_fresh_layers_that_start_from_a_checkpoint_are_told_from_drawn_ones() -> None:
