@@ -73,8 +73,10 @@ def _saved(
     if at_least == full:
         return ""
     shares = " to ".join(f"{100 * share:.0f}" for share in EXPERIENCE)
+    # Of a short training both can be the same number.
+    epochs = " to ".join(dict.fromkeys([str(low), str(high)]))
     return (
-        f"stop_early: {full} epochs without it, {at_least} with it at least; {low} to {high} if it"
+        f"stop_early: {full} epochs without it, {at_least} with it at least; {epochs} if it"
         f" leaves {shares} % of what it may end, as in the replay of egs2/fsdd"
     )
 

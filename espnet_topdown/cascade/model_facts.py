@@ -234,7 +234,7 @@ class ModelFacts:
                 if layer["name"] in fresh and layer.get(key):
                     random.append(layer["name"])
             if random:
-                faults.append(f"{phase.name}: {fault(random, config | phase.train)}")
+                faults.append(f"{phase.name}: {fault(random, {**config, **phase.train})}")
         if faults:
             raise TopdownError("\n".join(faults))
 

@@ -11,6 +11,7 @@ Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampli
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -105,7 +106,7 @@ def cut_index(names: Sequence[str], cut: str) -> int:
     raise TopdownError(f"unknown cut '{cut}': {hint}")
 
 
-def layers_named(names: Sequence[str], asked: Iterable[str], key: str) -> tuple[str, ...]:
+def layers_named(names: Sequence[str], asked: Collection[str], key: str) -> tuple[str, ...]:
     """The layers called one of `asked`, by their own names or their stacks', lowest first.
 
     Args:
@@ -114,8 +115,12 @@ def layers_named(names: Sequence[str], asked: Iterable[str], key: str) -> tuple[
         key: of the plan, for the message.
 
     Raises:
-        TopdownError: nothing has one of the names; the message lists the valid ones.
+        TopdownError: one stands twice, or nothing has it; the message lists the valid ones.
     """
+    # As a list, since a mapping's values would be its counts.
+    twice = [word for word, count in Counter([*asked]).items() if count > 1]
+    if twice:
+        raise TopdownError(f"{', '.join(twice)} stands more than once in {key}; name it once")
     found: set[str] = set()
     unknown = []
     for word in asked:

@@ -44,6 +44,11 @@ def test_a_plan_tells_what_waits_for_what_and_what_a_stopping_rule_saves(base, t
     assert "stop_early: 204 epochs without it, 144 with it at least; 150 to 158 if it" in out
 
 
+def test_a_saving_that_is_one_number_is_told_as_one(base, tmp_path, capsys):
+    out = planned(base, tmp_path, SWEEP.replace("max_epoch: 40", "max_epoch: 11"), capsys)
+    assert re.search(r"with it at least; \d+ if it leaves 33 to 42 %", out)
+
+
 def test_a_rule_that_could_end_nothing_is_refused(base, tmp_path, capsys):
     (tmp_path / "plan.yaml").write_text(SWEEP.replace("max_epoch: 40", "max_epoch: 10"))
     error = fails(capsys, "plan", str(base), "--plan", str(tmp_path / "plan.yaml"))

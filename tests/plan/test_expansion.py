@@ -291,6 +291,10 @@ MISFITS = {
         "phases: [{keep: [output, decoder.1, encodr]}]",
         "unknown layer 'decoder.1', 'encodr' in keep: did you mean encoder.1",
     ),
+    "a layer to keep that is named twice": (
+        "phases: [{keep: [output, decoder.0, output]}]",
+        "output stands more than once in keep; name it once",
+    ),
     "unknown layer with a factor": (
         "phases: [{cut: decoder, kept_lr: {decodr: 0.5}}]",
         "phase1: unknown layer 'decodr' in kept_lr",
