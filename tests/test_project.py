@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,16 @@ def test_make_takes_an_environment_whose_name_has_a_blank(tmp_path: Path) -> Non
         "ran mypy",
         "ran shellcheck",
     ]
+
+
+def test_nothing_stands_at_the_top_by_accident() -> None:
+    # Some programs leave downloads and locks where they were started.
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("no git checkout, or no git")
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    top = {line.split("/")[0] for line in files.splitlines()}
+    assert {name for name in top if not name.startswith(".")} == {
+        *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE"),
+        *("setup.py", "pyproject.toml", "Makefile"),
+        *("espnet_topdown", "egs2", "conf", "tests", "benchmarks"),
+    }
