@@ -125,6 +125,11 @@ def is_names(value: Any) -> bool:
     return is_list and all(isinstance(item, str) for item in value)
 
 
+def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
+    """The names that `is_names` accepts: a single one may stand without a list."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
 def are_rows(value: Any) -> bool:
     """Whether `value` is a list of mappings, be it empty."""
     return isinstance(value, list) and all(isinstance(row, Mapping) for row in value)

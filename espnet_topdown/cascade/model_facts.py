@@ -19,7 +19,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.plan.freeze_param import fault
-from espnet_topdown.plan.layers import acts_inside, moving_fault
+from espnet_topdown.plan.layer_names import acts_inside, moving_fault
 from espnet_topdown.plan.plan import UNTIED, Phase
 from espnet_topdown.plan.sides import Sides
 from espnet_topdown.versions import check_versions, espnet_version

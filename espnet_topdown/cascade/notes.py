@@ -6,7 +6,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.experiment.schedule import unequal
 from espnet_topdown.plan.expansion import short_of_room
-from espnet_topdown.plan.layers import layer_span
+from espnet_topdown.plan.layer_names import layer_span
 from espnet_topdown.plan.plan import BASE, UNTIED, Phase
 from espnet_topdown.plan.stopping import MedianStop
 

@@ -4,15 +4,16 @@ Those of a gradual thaw part no kept from fresh layers: each is the lowest layer
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import KINDS, THAW
-from espnet_topdown.plan.layers import cut_index
+from espnet_topdown.plan.layer_names import cut_index
 from espnet_topdown.plan.plan import Phase
 
 
-class Walk(NamedTuple):
+@dataclass(frozen=True)
+class Walk:
     """Where an `every` goes.
 
     Args:
@@ -28,16 +29,10 @@ class Walk(NamedTuple):
     held: Collection[str] = ()
 
 
-class Cuts(NamedTuple):
-    """The cuts of an `every`, what a reader should know of them, and why there are none."""
-
-    cuts: list[str]
-    note: str | None = None
-    fault: str | None = None
-
-
-def cuts_of(walk: Walk, kind: str, names: Sequence[str], before: Sequence[Phase]) -> Cuts:
-    """The cuts of an `every`.
+def cuts_of(
+    walk: Walk, kind: str, names: Sequence[str], before: Sequence[Phase]
+) -> tuple[list[str], list[str]]:
+    """The cuts of an `every`, and notes of what a reader should know of them.
 
     Args:
         walk: where it goes.
@@ -46,42 +41,35 @@ def cuts_of(walk: Walk, kind: str, names: Sequence[str], before: Sequence[Phase]
         before: the candidates that stand before it.
 
     Raises:
-        TopdownError: `start` or `stop` is no layer.
+        TopdownError: `start` or `stop` is no layer, or there is no cut between them.
     """
-    if kind == THAW:
-        return _thawed(walk, names, before)
-    first = _first(walk, names, before)
-    last = cut_index(names, walk.stop) if walk.stop else _lowest(walk, names)
-    note = None
-    # A plan is written for models of any depth: one cut at least, where there is room for one.
-    if walk.start is None and first < last < first + walk.every:
-        first = last
-        note = (
-            f"every: {walk.every} does not fit between the cut above and {names[last]}; cut there"
-            f" instead, at {names[last]}"
-        )
-    cuts = [names[place] for place in range(first, last - 1, -walk.every)]
-    return Cuts(cuts, note, None if cuts else _no_cut(walk, names, first, last))
-
-
-def _thawed(walk: Walk, names: Sequence[str], before: Sequence[Phase]) -> Cuts:
-    """Cuts of a gradual thaw, each of which frees so many layers more; the last is always one.
-
-    It begins with as many from the top, or below those that the phase before has trained.
-    """
-    # Every layer can learn, so that the last is the lowest of all.
-    last = cut_index(names, walk.stop) if walk.stop else 0
-    first = max(_learned_top(names, before) - walk.every, last)
+    notes = []
+    # Every layer of a thaw can learn, so that its last is the lowest of all.
+    last = 0 if kind == THAW else _lowest(walk, names)
+    if walk.stop:
+        last = cut_index(names, walk.stop)
     if walk.start:
         first = cut_index(names, walk.start)
+    elif kind == THAW:
+        # As many from the top, or below those that the phase before has trained.
+        first = max(_learned_top(names, before) - walk.every, last)
+    else:
+        first = _next_cut(walk, names, before)
+        # A plan is written for models of any depth: one cut at least, where there is room for one.
+        if first < last < first + walk.every:
+            first = last
+            notes.append(
+                f"every: {walk.every} does not fit between the cut above and {names[last]}; cut"
+                f" there instead, at {names[last]}"
+            )
     if first < last:
-        return Cuts([], fault=_no_cut(walk, names, first, last))
-    return Cuts([*(names[place] for place in range(first, last, -walk.every)), names[last]])
-
-
-def _no_cut(walk: Walk, names: Sequence[str], first: int, last: int) -> str:
-    between = f"{names[max(first, 0)]} and {names[last]}"
-    return f"every: {walk.every} gives no cut between {between}"
+        between = f"{names[max(first, 0)]} and {names[last]}"
+        raise TopdownError(f"every: {walk.every} gives no cut between {between}")
+    cuts = [names[place] for place in range(first, last - 1, -walk.every)]
+    # The last of a thaw frees all that there is to free.
+    if kind == THAW and cuts[-1] != names[last]:
+        cuts.append(names[last])
+    return cuts, notes
 
 
 def _learned_top(names: Sequence[str], before: Sequence[Phase]) -> int:
@@ -92,27 +80,20 @@ def _learned_top(names: Sequence[str], before: Sequence[Phase]) -> int:
         frozen = before[-1].sides(names).frozen
     except TopdownError:
         return len(names)  # its fault is told with it
-    held = [place for place, name in enumerate(names) if name in frozen]
-    return held[-1] + 1 if held else len(names)
+    # The layer above the highest frozen one; of those before none may be frozen.
+    return max((names.index(name) + 1 for name in frozen), default=len(names))
 
 
 def _lowest(walk: Walk, names: Sequence[str]) -> int:
     """Position of the lowest cut that leaves something to be drawn."""
-    for place, name in enumerate(names):
-        if name not in walk.held:
-            return place + 1
-    return len(names)
+    drawn = (place for place, name in enumerate(names) if name not in walk.held)
+    return next(drawn, len(names) - 1) + 1
 
 
-def _first(walk: Walk, names: Sequence[str], before: Sequence[Phase]) -> int:
-    """Position of the first cut: as asked, or below the last cut, or the top stack's lowest."""
-    if walk.start:
-        return cut_index(names, walk.start)
+def _next_cut(walk: Walk, names: Sequence[str], before: Sequence[Phase]) -> int:
+    """Position of the first cut: below the last cut, or the top stack's lowest layer."""
     # That of a thaw parts no kept from fresh layers.
-    parted = [phase for phase in before if KINDS[phase.kind].has_cut]
-    cuts = [phase.cut for phase in parted if phase.cut]
+    cuts = [phase.cut for phase in before if phase.cut and KINDS[phase.kind].has_cut]
     if cuts:
         return cut_index(names, cuts[-1]) - walk.every
-    if "decoder.0" in names:
-        return cut_index(names, "decoder")
-    return len(names) - 1
+    return cut_index(names, "decoder") if "decoder.0" in names else len(names) - 1

@@ -1,7 +1,7 @@
 """From a plan to the flat list of phases for one model.
 
-`every`, sweeps and controls are expanded once, here, and checked against the model's layer names;
-neither torch nor ESPnet is needed.
+`every`, sweeps and controls are expanded once, here; what is wrong with the phases that come out is
+told by `espnet_topdown.plan.phase_faults`. Neither torch nor ESPnet is needed.
 """
 
 from collections import Counter
@@ -11,16 +11,12 @@ from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
+from espnet_topdown.plan import phase_faults
 from espnet_topdown.plan.every import Walk, cuts_of
 from espnet_topdown.plan.kinds import CONTROL, KINDS
-from espnet_topdown.plan.plan import BASE, SEED_STRIDE, UNTIED, Entry, Phase, Plan, seed_fault
-from espnet_topdown.plan.sides import KeptLr, held_by_cut, idle_names, kind_of
+from espnet_topdown.plan.plan import BASE, SEED_STRIDE, Entry, Phase, Plan
+from espnet_topdown.plan.sides import UNTIED, KeptLr, idle_names, kind_of
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
-
-# Options in which trainings must agree, where their epochs are compared.
-SCHEDULE = ("max_epoch", "patience", "scheduler", "scheduler_conf")
-LONGEST_NAME = 200  # bytes; file systems take 255, and some names are made of others
-JOB = "JOB"  # the recipes' commands put a job's number in its place, in paths too
 
 
 def expand(
@@ -51,11 +47,6 @@ def short_of_room(
     return expansion.notes
 
 
-def _schedule(phase: Phase) -> str:
-    """What a phase's training options say of its length and schedule."""
-    return repr([phase.train.get(option) for option in SCHEDULE])
-
-
 class _Expansion:
     """One run over a plan's entries; collects the faults of all of them."""
 
@@ -79,116 +70,100 @@ class _Expansion:
                 # An `every` goes on from the cut above it, whose own phase may have told this.
                 if not any(fault.endswith(f": {error}") for fault in self.faults):
                     self.faults.append(str(error))
-            if entry.stop_early:
+            if entry.stop_early and len(self.phases) > first:
                 self._let_stop(entry.stop_early, first)
-        self._check_names()
-        self._check_stopped_parents()
-        self._check_seeds()
+        self.faults += phase_faults.of_list(self.phases, self.base_seed)
         check.refuse(self.faults, "the plan does not fit this model")
         return tuple(self.phases)
 
     def _add_entry(self, entry: Entry) -> None:
         if entry.control:
             self._add_controls(entry, entry.control)
-        elif entry.sweep:
-            self._add_several(entry, entry.sweep, in_sweep=True)
-        elif entry.every:
-            self._add_several(entry, self._every(entry, entry.every))
-        else:
-            self._add_candidate(entry, entry.cut)
-
-    def _add_several(self, entry: Entry, cuts: Sequence[str], *, in_sweep: bool = False) -> None:
-        """A candidate for each cut; each takes of `kept_lr` what names a layer that it keeps."""
-        # The cut decides nothing about the kind; what is left of kept_lr there must not either.
-        entry = replace(entry, kind=_kind(entry))
-        used: set[str] = set()
-        first = len(self.phases)
-        for cut in cuts:
-            kept = Phase("", _kind(entry), cut, BASE, 0).sides(self.names).kept
-            held = held_by_cut(_kind(entry), cut, self.names)
-            learning = [name for name in kept if name not in held]
-            idle = idle_names(entry.kept_lr, self.names, learning)
-            own = _without(entry.kept_lr, idle)
-            if isinstance(own, Mapping):
-                used.update(own)
-            self._add_candidate(replace(entry, kept_lr=own), cut, in_sweep=in_sweep)
-        if in_sweep:
+            return
+        kind = kind_of(asdict(entry))
+        if entry.sweep:
+            first = len(self.phases)
+            self._add_several(entry, kind, entry.sweep)
             # From one parent, which none of them is.
             swept = self.phases[first:]
             self.phases[first:] = [replace(p, best_before=swept[0].name) for p in swept]
-        unused = _without(entry.kept_lr, used)
-        if isinstance(unused, Mapping) and cuts:
+        elif entry.every:
+            self._add_several(entry, kind, self._cuts(entry, kind, entry.every))
+        else:
+            self._add_candidate(entry, kind, entry.cut)
+
+    def _cuts(self, entry: Entry, kind: str, every: int) -> list[str]:
+        """Cuts from `start` down to `stop`, `every` layers apart."""
+        is_untied = (entry.tied or self.plan.tied) in UNTIED
+        held = () if is_untied else self.held
+        walk = Walk(every=every, start=entry.start, stop=entry.stop, held=held)
+        cuts, notes = cuts_of(walk, kind, self.names, self._candidates())
+        self.notes += notes
+        return cuts
+
+    def _add_several(self, entry: Entry, kind: str, cuts: Sequence[str]) -> None:
+        """A candidate for each cut; it takes of `kept_lr` what names a layer that learns there."""
+        idle_at: Counter[str] = Counter()
+        for cut in cuts:
+            learnable = Phase("", kind, cut, BASE, 0).learnable(self.names)
+            idle = idle_names(entry.kept_lr, self.names, learnable)
+            idle_at.update(idle)
+            own = replace(entry, kept_lr=_without(entry.kept_lr, idle))
+            self._add_candidate(own, kind, cut)
+        unused = [name for name, count in idle_at.items() if count == len(cuts)]
+        if unused:
             self.faults.append(
                 f"kept_lr names {', '.join(unused)}, of which none of the phases keeps anything"
                 " that can learn"
             )
 
-    def _every(self, entry: Entry, every: int) -> list[str]:
-        """Cuts from `start` down to `stop`, `every` layers apart."""
-        is_untied = (entry.tied or self.plan.tied) in UNTIED
-        held = () if is_untied else self.held
-        walk = Walk(every=every, start=entry.start, stop=entry.stop, held=held)
-        cuts, note, fault = cuts_of(walk, _kind(entry), self.names, self._candidates())
-        self.notes += filter(None, [note])
-        self.faults += filter(None, [fault])
-        return cuts
-
     def _candidates(self) -> list[Phase]:
         return [phase for phase in self.phases if not phase.is_control]
 
-    def _add_candidate(self, entry: Entry, cut: str | None, *, in_sweep: bool = False) -> None:
+    def _previous(self) -> str:
+        """The last candidate so far, or phase 0."""
+        return [BASE, *(phase.name for phase in self._candidates())][-1]
+
+    def _add_candidate(self, entry: Entry, kind: str, cut: str | None) -> None:
         # Controls do not count: adding one changes neither names nor seeds of the candidates.
         number = len(self._candidates()) + 1
         name = entry.name or "phase"
         # A name that stands for several phases is told apart by their numbers.
         if entry.every or entry.sweep or not entry.name:
             name += str(number)
-        kind = _kind(entry)
         # A sweep's cuts are compared with one another, so they start from one parent.
-        has_own_parent = in_sweep or not KINDS[kind].has_parent
+        has_own_parent = entry.sweep or not KINDS[kind].has_parent
         default_parent = BASE if has_own_parent else self.plan.parent
-        default_seed = self.base_seed + SEED_STRIDE * number
         parent = self._parent(entry.parent or default_parent, name, valid=self._candidates())
+        settings = _settings(entry, self.plan)
+        # A phase without a vocabulary of its own has its parent's.
+        settings["tokens"] = settings["tokens"] or self._tokens_of(parent)
         phase = Phase(
             name=name,
             kind=kind,
             cut=cut,
             parent=parent,
-            seed=default_seed if entry.seed is None else entry.seed,
-            dropout=entry.dropout or self.plan.dropout,
-            tied=entry.tied or self.plan.tied,
-            init_param=entry.init_param or self.plan.init_param,
-            train={**self.plan.train, **entry.train},
-            data={**self.plan.data, **entry.data},
-            tokens=entry.tokens or self.plan.tokens or self._tokens_of(parent),
-            in_sweep=in_sweep,
+            seed=self.base_seed + SEED_STRIDE * number if entry.seed is None else entry.seed,
+            in_sweep=entry.sweep is not None,
             keep=entry.keep or (),
             draw=entry.draw or (),
             kept_lr=_kept_lr(kind, entry),
+            **settings,
         )
         self._add(phase)
 
     def _tokens_of(self, parent: str) -> str | None:
-        """The vocabulary of a parent, which a phase without one of its own has too."""
-        if parent == "best":
-            # Only the training tells which that is: the last candidate stands for it.
-            parent = self._previous()
-        return next((phase.tokens for phase in self.phases if phase.name == parent), None)
+        # Only the training tells which is the best: the last candidate stands for it.
+        name = self._previous() if parent == "best" else parent
+        return next((phase.tokens for phase in self.phases if phase.name == name), None)
 
     def _parent(self, asked: str, name: str, *, valid: Sequence[Phase]) -> str:
         """The parent of the phase `name`: phase 0, ``best``, or one of the phases `valid`."""
-        if asked == "base":
-            return BASE
-        if asked == "previous":
-            return self._previous()
         names = [BASE, "best", "previous", *(phase.name for phase in valid)]
-        if asked not in names:
+        meant = {"base": BASE, "previous": self._previous()}.get(asked, asked)
+        if meant not in names:
             self.faults.append(f"{name}: unknown parent '{asked}'; {nearest(asked, names)}")
-        return asked
-
-    def _previous(self) -> str:
-        """The last candidate so far, or phase 0."""
-        return [BASE, *(phase.name for phase in self._candidates())][-1]
+        return meant
 
     def _add_controls(self, entry: Entry, kind: str) -> None:
         """One control for each phase that it answers.
@@ -202,131 +177,63 @@ class _Expansion:
                 f"control {kind} stands before every phase, so it answers none; put it below those"
                 " that it answers"
             )
-            return
         for asked in entry.answers or tuple(by_name):
-            if asked not in by_name:
+            if asked in by_name:
+                self._add(self._control(entry, kind, by_name[asked]))
+            elif by_name:
                 self.faults.append(f"control {kind} answers '{asked}'; {nearest(asked, by_name)}")
-                continue
-            answered = by_name[asked]
-            name = f"{entry.name or kind}_{asked}"
-            default_parent = answered.parent if KINDS[kind].has_parent else BASE
-            # Where nothing is frozen it acts nowhere: the key of such a control stays as it was.
-            freezes = KINDS[kind].kept_lr == 0 or entry.kept_lr is not None
-            default_dropout = answered.dropout if freezes else self.plan.dropout
-            control = Phase(
-                name=name,
-                kind=kind,
-                role=CONTROL,
-                **_control_parting(entry, kind, answered),
-                # A control may go on with another control, a candidate may not.
-                parent=self._parent(entry.parent or default_parent, name, valid=self.phases),
-                seed=answered.seed if entry.seed is None else entry.seed,
-                dropout=entry.dropout or default_dropout,
-                tied=answered.tied,
-                init_param=entry.init_param or answered.init_param,
-                train={**answered.train, **entry.train},
-                data=answered.data,
-                tokens=answered.tokens,
-                answers=asked,
-                kept_lr=_kept_lr(kind, entry),
-                # From what its phase starts from, and never from that phase.
-                best_before=answered.best_before or asked,
-            )
-            self._add(control)
+
+    def _control(self, entry: Entry, kind: str, answered: Phase) -> Phase:
+        name = f"{entry.name or kind}_{answered.name}"
+        default_parent = answered.parent if KINDS[kind].has_parent else BASE
+        settings = _settings(entry, answered)
+        freezes = KINDS[kind].kept_lr == 0 or entry.kept_lr is not None
+        if not freezes:
+            # It acts nowhere then: the key of such a control stays as it was.
+            settings["dropout"] = entry.dropout or self.plan.dropout
+        return Phase(
+            name=name,
+            kind=kind,
+            role=CONTROL,
+            # A control may go on with another control, a candidate may not.
+            parent=self._parent(entry.parent or default_parent, name, valid=self.phases),
+            seed=answered.seed if entry.seed is None else entry.seed,
+            answers=answered.name,
+            kept_lr=_kept_lr(kind, entry),
+            # From what its phase starts from, and never from that phase.
+            best_before=answered.best_before or answered.name,
+            **_control_parting(entry, kind, answered),
+            **settings,
+        )
 
     def _add(self, phase: Phase) -> None:
         self.phases.append(phase)
-        if KINDS[phase.kind].is_parted and not phase.parting:
-            needed = "cut" if KINDS[phase.kind].has_cut else "keep or draw"
-            self.faults.append(
-                f"{phase.name}: the phase that it answers, {phase.answers}, has no {needed}; give"
-                f" the control a {needed} of its own, or name in 'answers' the phases that have one"
-            )
-            return
-        try:
-            fault = phase.sides(self.names).fault(phase.kind, phase.parting)
-        except TopdownError as error:
-            fault = str(error)
+        fault = phase_faults.of_sides(phase, self.names)
         if fault:
             self.faults.append(f"{phase.name}: {fault}")
 
     def _let_stop(self, asked: StopEarly, first: int) -> None:
         """Let the phases of an item, from the place `first` on, be ended early; not its first."""
-        phases = self.phases[first:]
-        reference, later = phases[: asked.full], phases[asked.full :]
-        if not phases:
-            return  # whose fault was told
-        names = f"{phases[0].name} to {phases[-1].name}"
-        if not later:
-            self.faults.append(
-                f"{names}: stop_early trains the first {asked.full} in full, and there are"
-                f" {len(phases)}, so none would ever be ended; leave it out"
-            )
-        if phases[0].is_control and self.plan.patience is not None:
-            self.faults.append(
-                f"{names}: stop_early compares with controls that the plan's patience may leave"
-                " out; leave out one of the two"
-            )
-        if len({(phase.valid_set, phase.tokens) for phase in phases}) > 1:
-            self.faults.append(
-                f"{names}: stop_early compares dev values, and theirs are on different data or"
-                " tokens; leave it out, or give each an item of its own"
-            )
-        if len({_schedule(phase) for phase in phases}) > 1:
-            self.faults.append(
-                f"{names}: stop_early compares epochs of one schedule, and the trainings"
-                f" differ in {' or '.join(SCHEDULE)}; leave it out, or give all of them the same"
-            )
-        siblings = tuple(phase.name for phase in reference)
+        self.faults += phase_faults.of_stop(asked, self.phases[first:], self.plan)
+        later = first + asked.full
+        siblings = tuple(phase.name for phase in self.phases[first:later])
         stop = MedianStop(from_epoch=asked.from_epoch, siblings=siblings)
-        self.phases[first + asked.full :] = [replace(phase, stop=stop) for phase in later]
-
-    def _check_stopped_parents(self) -> None:
-        stopped = {phase.name for phase in self.phases if phase.stop}
-        for phase in self.phases:
-            if phase.parent in stopped and KINDS[phase.kind].has_parent:
-                self.faults.append(
-                    f"{phase.name}: its parent {phase.parent} may be ended by stop_early, and then"
-                    " this phase would be another; give 'parent: best', which no phase that was"
-                    " ended is, or leave stop_early out"
-                )
-
-    def _check_names(self) -> None:
-        for name, count in Counter(phase.name for phase in self.phases).items():
-            if count > 1:
-                self.faults.append(f"two phases are named '{name}'")
-            # Found by the first phase that is trained, it would be too late for the last.
-            if len(name.encode()) > LONGEST_NAME:
-                self.faults.append(
-                    f"the name '{name[:20]}...' is longer than {LONGEST_NAME} bytes; give a shorter"
-                )
-            if JOB in name:
-                self.faults.append(
-                    f"the name '{name}' holds {JOB}, which stands for a job's number where phases"
-                    " are decoded; give another"
-                )
-
-    def _check_seeds(self) -> None:
-        for phase in self.phases:
-            fault = seed_fault(phase.kind, phase.seed, self._ancestors_seeds(phase))
-            if fault:
-                self.faults.append(f"{phase.name}: {fault}")
-
-    def _ancestors_seeds(self, phase: Phase) -> dict[int, str]:
-        """Seed -> ancestor that was trained under it, phase 0 included."""
-        by_name = {other.name: other for other in self.phases}
-        line = [phase]
-        ancestor = by_name.get(phase.parent)
-        # Where a faulty plan names two phases alike, one of them is its own ancestor.
-        while ancestor is not None and ancestor not in line:
-            line.append(ancestor)
-            ancestor = by_name.get(ancestor.parent)
-        return {self.base_seed: BASE} | {other.seed: other.name for other in line[1:]}
+        self.phases[later:] = [replace(phase, stop=stop) for phase in self.phases[later:]]
 
 
-def _kind(entry: Entry) -> str:
-    """The kind of an item's candidates."""
-    return kind_of(asdict(entry))
+def _settings(entry: Entry, default: Plan | Phase) -> dict[str, Any]:
+    """What an item says of the keys that it shares with its plan; else what `default` has.
+
+    Args:
+        entry: the item.
+        default: the plan, or of a control the phase that it answers.
+    """
+    settings: dict[str, Any] = {}
+    for key in ("dropout", "tied", "init_param", "tokens"):
+        settings[key] = getattr(entry, key) or getattr(default, key)
+    for key in ("train", "data"):
+        settings[key] = {**getattr(default, key), **getattr(entry, key)}
+    return settings
 
 
 def _kept_lr(kind: str, entry: Entry) -> KeptLr | None:
@@ -350,16 +257,16 @@ def _without(kept_lr: KeptLr | None, names: Collection[str]) -> KeptLr | None:
 
 def _control_parting(entry: Entry, kind: str, answered: Phase) -> dict[str, Any]:
     """What parts the layers of a control: its own cut or names, or those of what it answers."""
-    if entry.cut or entry.keep or entry.draw:
-        return {"cut": entry.cut, "keep": entry.keep or (), "draw": entry.draw or ()}
+    parting: dict[str, Any] = {"cut": entry.cut, "keep": entry.keep or (), "draw": entry.draw or ()}
+    if any(parting.values()):
+        return parting
     own, its = KINDS[kind], KINDS[answered.kind]
     # A thaw's cut parts nothing: it says which layers learn, and only another thaw has it.
-    has_its_cut = own.has_cut or (own.frees and its.frees)
-    cut = answered.cut if has_its_cut else None
-    if not own.is_parted:
-        return {"cut": cut}
-    keep, draw = answered.keep, answered.draw
+    if own.has_cut or (own.frees and its.frees):
+        parting["cut"] = answered.cut
+    if own.is_parted:
+        parting |= {"keep": answered.keep, "draw": answered.draw}
     if own.keeps == "lower":
         # The other side: what the phase draws is kept.
-        keep, draw = draw, keep
-    return {"cut": cut, "keep": keep, "draw": draw}
+        parting |= {"keep": answered.draw, "draw": answered.keep}
+    return parting

@@ -64,6 +64,11 @@ class Kind:
         return self.keeps in ("upper", "lower")
 
     @property
+    def takes_cut(self) -> bool:
+        """Whether a plan can give it a cut, be it to part layers or to say which ones learn."""
+        return self.has_cut or self.frees
+
+    @property
     def is_parted(self) -> bool:
         """Whether some layers are kept and some fresh, parted by a cut or by their names."""
         return self.has_cut or self.keeps == "named"

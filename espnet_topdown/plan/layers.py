@@ -11,11 +11,12 @@ Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampli
 
 import functools
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from espnet_topdown.errors import TopdownError, listed, nearest
+from espnet_topdown import check
+from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.plan.layer_names import cut_index
 from espnet_topdown.plan.model_table import ABOVE, MODELS, OUTPUTS, Row, find_model
 
 # Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must
@@ -72,119 +73,20 @@ class LayerOrder:
 
     def of_module(self, name: str) -> str | None:
         """The layer that holds the module or tensor `name`; None for one in none or in several."""
-        place = _place(name, self.rows, self.names)
-        if place is not None or not any(row.rest for row in self.rows):
-            return place
+        layers = _layers_with(name, self.rows)
+        if len(layers) == 1:
+            (layer,) = layers
+            # A module without tensors may match a layer that this model does not have.
+            return layer if layer in self.names else None
+        if layers or not any(row.rest for row in self.rows):
+            return None  # a module above several layers, or of none
         # What no pattern names is where its tensors are. A module without tensors is nowhere, since
         # it may act in many layers (Whisper's dropout, between all of them).
-        holders = [layer.name for layer in self.layers if _holds(layer, name)]
+        holders = []
+        for held in self.layers:
+            if any(_match(name, tensor) for tensor in held.tensors):
+                holders.append(held.name)
         return holders[0] if len(holders) == 1 else None
-
-
-def _holds(layer: Layer, module: str) -> bool:
-    return any(_match(module, tensor) for tensor in layer.tensors)
-
-
-def cut_index(names: Sequence[str], cut: str) -> int:
-    """Position of the layer `cut`, or of the lowest layer of the stack `cut`.
-
-    Args:
-        names: layer names, lowest first.
-        cut: a layer's name or a stack's (``decoder``).
-
-    Raises:
-        TopdownError: nothing has that name; the message lists the valid ones.
-    """
-    for position, name in enumerate(names):
-        if _is_called(name, cut):
-            return position
-    hint = nearest(cut, _valid(names))
-    if cut == "decoder" and "ctc" in names:
-        # Nothing is meant that is spelled like it, such as encoder.
-        valid = ", ".join(_valid(names))
-        hint = f"this is a CTC-only model, whose top layer is 'ctc' (valid: {valid})"
-    raise TopdownError(f"unknown cut '{cut}': {hint}")
-
-
-def layers_named(names: Sequence[str], asked: Collection[str], key: str) -> tuple[str, ...]:
-    """The layers called one of `asked`, by their own names or their stacks', lowest first.
-
-    Args:
-        names: layer names, lowest first.
-        asked: names of layers or of stacks (``encoder``).
-        key: of the plan, for the message.
-
-    Raises:
-        TopdownError: one stands twice, or nothing has it; the message lists the valid ones.
-    """
-    # As a list, since a mapping's values would be its counts.
-    twice = [word for word, count in Counter([*asked]).items() if count > 1]
-    if twice:
-        raise TopdownError(f"{', '.join(twice)} stands more than once in {key}; name it once")
-    found: set[str] = set()
-    unknown = []
-    for word in asked:
-        called = [name for name in names if _is_called(name, word)]
-        if not called:
-            unknown.append(word)
-        found.update(called)
-    if unknown:
-        quoted = ", ".join(f"'{word}'" for word in unknown)
-        raise TopdownError(f"unknown layer {quoted} in {key}: {nearest(unknown[0], _valid(names))}")
-    return tuple(name for name in names if name in found)
-
-
-def _is_called(layer: str, asked: str) -> bool:
-    """Whether `asked` is the layer's name or that of its stack."""
-    return f"{layer}.".startswith(f"{asked}.")
-
-
-def _valid(names: Sequence[str]) -> list[str]:
-    """What a layer can be asked for by: names from the output to the input, then stacks."""
-    stacks = dict.fromkeys(name.split(".")[0] for name in names if "." in name)
-    return [*reversed(names), *stacks]
-
-
-def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) -> bool:
-    """Whether a dropout acts in frozen layers alone (True) or in fresh layers alone (False).
-
-    Args:
-        dropout: name of its number, for the message.
-        served: layers in which it acts; empty where that cannot be told.
-        frozen: the frozen layers.
-
-    Raises:
-        TopdownError: it serves frozen and fresh layers together, so that it cannot be switched off
-            in the frozen ones.
-    """
-    inside = [layer in frozen for layer in served]
-    is_shared = any(inside) != all(inside)
-    if is_shared or not served:
-        layers = listed(sorted(served), "layers below and above the cut")
-        raise TopdownError(
-            f"dropout: off is not possible with this cut: the one number {dropout} serves {layers},"
-            " frozen and fresh together; use dropout: keep, or another cut"
-        )
-    return all(inside)
-
-
-def layer_span(names: Sequence[str]) -> str:
-    """Layer names for a sentence: of a stack the first and the last, others by name."""
-    stacks: dict[str, list[str]] = {}
-    for name in names:
-        stacks.setdefault(name.split(".")[0], []).append(name)
-    spans = []
-    for own in stacks.values():
-        spans += own if len(own) < 3 else [f"{own[0]} to {own[-1]}"]
-    return ", ".join(spans)
-
-
-def moving_fault(moving: Sequence[str]) -> str:
-    """The message about state of frozen layers that a forward pass may move."""
-    return (
-        f"{', '.join(moving[:4])}: state of a frozen layer that a forward pass may move and that"
-        " cannot be kept fixed; move the cut so that this layer is not frozen"
-    )
 
 
 def layer_order(
@@ -220,13 +122,15 @@ def layer_order(
             " it feeds"
         )
     names = _layer_names(rows, tensors)
+    rows = (*rows, *_tops_of_stacks(rows, names))
     members: dict[str, list[str]] = {name: [] for name in names}
     outside: list[str] = []
     lost: list[str] = []
     for tensor in tensors:
-        place = _place(tensor, rows, names) or _rest_of(tensor, rows)
-        if place is not None:
-            members[place].append(tensor)
+        # An order of the plan's own may put one in several.
+        layers = _layers_with(tensor, rows) or _rest_with(tensor, rows)
+        if len(layers) == 1:
+            members[layers.pop()].append(tensor)
         elif tensor.split(".")[0] in _OUTSIDE:
             outside.append(tensor)
         else:
@@ -253,10 +157,7 @@ def layer_order(
 
 
 def _matching(tensors: Sequence[str], patterns: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for pattern in patterns:
-        found.update(tensor for tensor in tensors if _match(pattern, tensor))
-    return found
+    return {tensor for pattern in patterns for tensor in tensors if _match(pattern, tensor)}
 
 
 def unknown_parts(parts: Mapping[str, str]) -> str | None:
@@ -297,12 +198,11 @@ def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, 
 
 def _joined(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[Row, ...]:
     """The same rows, with every `ABOVE` named after the lowest layer of the rows behind it."""
-    named = []
-    for place, row in enumerate(rows):
+    named: list[Row] = []
+    for row in reversed(rows):
         if row.layer == ABOVE:
-            above = [other for other in rows[place:] if other.layer != ABOVE]
-            row = replace(row, layer=_layer_names(above, tensors)[0])
-        named.append(row)
+            row = replace(row, layer=_layer_names(named, tensors)[0])
+        named.insert(0, row)
     return tuple(named)
 
 
@@ -310,8 +210,8 @@ def _custom_rows(custom: Mapping[str, Sequence[str]], tensors: Sequence[str]) ->
     rows = []
     idle = []
     for layer, prefixes in custom.items():
-        patterns = [prefixes] if isinstance(prefixes, str) else prefixes
-        rows.append(Row(layer, tuple(patterns)))
+        patterns = check.as_names(prefixes)
+        rows.append(Row(layer, patterns))
         for pattern in patterns:
             if not _matching(tensors, [pattern]):
                 idle.append(f"{layer}: {pattern}")
@@ -348,12 +248,12 @@ def _layer_names(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[str, ...]
     """Layer names, lowest first: rows in their order, stacks in numerical order."""
     names: list[str] = []
     for row in rows:
-        layers = {_layer_in(row, tensor) for tensor in tensors}
+        layers = {layer for tensor in tensors if (layer := _layer_in(row, tensor))}
         if row.rest and _matching(tensors, [row.rest]):
             layers.add(row.layer)
         # Several rows may feed one layer, which `fromkeys` keeps once: the decoder's output and CTC
         # are both `output`.
-        names += sorted(filter(None, layers), key=_number)
+        names += sorted(layers, key=_number)
     return tuple(dict.fromkeys(names))
 
 
@@ -363,35 +263,25 @@ def _number(layer: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def _place(name: str, rows: Sequence[Row], names: Sequence[str]) -> str | None:
-    """The layer, of `names`, in which exactly one layer's rows put `name`."""
-    places = set()
+def _tops_of_stacks(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Rows that put what ends a stack, such as the norm after it, in its highest layer."""
+    tops = []
     for row in rows:
-        layer = _layer_in(row, name)
-        if layer is None and any(_match(prefix, name) for prefix in row.last):
-            layer = _highest(row, names)
-        if layer is not None:
-            places.add(layer)
-    # A module above several layers, or a name that an order of the plan's own puts in two.
-    if len(places) != 1:
-        return None
-    (place,) = places
-    # A module without tensors may match a layer that this model does not have.
-    return place if place in names else None
+        stack = row.layer.partition("{")[0]
+        own = [name for name in names if name.startswith(stack)]
+        if row.last and own:
+            tops.append(Row(own[-1], row.last))
+    return tops
 
 
-def _rest_of(tensor: str, rows: Sequence[Row]) -> str | None:
-    """The layer that takes what no pattern names, of the part of the model that holds `tensor`."""
-    for row in rows:
-        if row.rest and _match(row.rest, tensor):
-            return row.layer
-    return None
+def _layers_with(name: str, rows: Sequence[Row]) -> set[str]:
+    """The layers whose patterns match the module or tensor `name`."""
+    return {layer for row in rows if (layer := _layer_in(row, name))}
 
 
-def _highest(row: Row, names: Sequence[str]) -> str | None:
-    """The highest layer of the stack that `row` makes."""
-    stack = row.layer.partition("{")[0]
-    return next((name for name in reversed(names) if name.startswith(stack)), None)
+def _rest_with(tensor: str, rows: Sequence[Row]) -> set[str]:
+    """The layer that takes what no pattern names of the part of the model that holds `tensor`."""
+    return {row.layer for row in rows if row.rest and _match(row.rest, tensor)}
 
 
 def _lost_message(lost: Sequence[str], parts: Mapping[str, str]) -> str:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.plan.kinds import CANDIDATE, CONTROL, KINDS, Role
-from espnet_topdown.plan.sides import KeptLr, Sides, parting
+from espnet_topdown.plan.sides import UNTIED, Choice, KeptLr
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
 
 DROPOUT = ("keep", "off")
-TIED = ("freeze", "untie_draw", "untie_copy")
-UNTIED = ("untie_draw", "untie_copy")
+TIED = ("freeze", *UNTIED)
 INIT_PARAM = ("keep", "drop")
 BASE = "phase0"
 # ESPnet seeds epoch n with seed + n (train/trainer.py, run): neighbouring seeds repeat sequences.
@@ -47,7 +46,7 @@ def seed_fault(kind: str, seed: int, ancestors: Mapping[int, str]) -> str | None
 
 
 @dataclass(frozen=True)
-class Phase:
+class Phase(Choice):
     """One training run of an expanded plan.
 
     Args:
@@ -72,7 +71,7 @@ class Phase:
         stop: what may end it early; None: it is trained in full.
         keep: layers or stacks that are kept, in the place of a cut.
         draw: those that are drawn, in the place of a cut.
-        kept_lr: factors on the learning rate of kept layers (see `Sides.of`); None: the kind's.
+        kept_lr: factors on the learning rate of kept layers (see `Choice`); None: the kind's.
         best_before: name of the phase whose ``best`` is the parent: for a control that which it
             answers, in a sweep the first; None: this one.
     """
@@ -111,21 +110,6 @@ class Phase:
     def compared_with(self) -> tuple[str, ...]:
         """Names of the phases by which it may be ended early; none where it is trained in full."""
         return self.stop.siblings if self.stop is not None else ()
-
-    def sides(self, names: Sequence[str]) -> Sides:
-        """What the phase makes of the model's layers.
-
-        Raises:
-            TopdownError: as `Sides.of`.
-        """
-        return Sides.of(
-            self.kind, self.cut, names, keep=self.keep, draw=self.draw, kept_lr=self.kept_lr
-        )
-
-    @property
-    def parting(self) -> str | None:
-        """What parts kept from fresh layers, for tables: the cut, or the layers that are named."""
-        return parting(self.cut, self.keep, self.draw)
 
 
 def reads_of(phase: Phase, phases: Sequence[Phase], own: Collection[str] = ()) -> str:

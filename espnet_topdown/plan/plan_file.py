@@ -3,7 +3,7 @@
 All faults of a plan are reported at once, each with its place and the nearest valid names.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from espnet_topdown.plan import rules, stopping
 from espnet_topdown.plan.kinds import KINDS, THAW
 from espnet_topdown.plan.plan import Entry, Plan
 from espnet_topdown.plan.shipped import shipped_plans
-from espnet_topdown.plan.sides import choice_faults, kind_of
+from espnet_topdown.plan.sides import PARTING, choice_faults, kind_of
 from espnet_topdown.plan.stopping import StopEarly
 from espnet_topdown.yaml_text import load_yaml
 
@@ -67,17 +67,15 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
 
 def plan_text(plan: Plan) -> str:
     """The plan as YAML that `parse_plan` reads back to an equal plan."""
-    default = Plan(entries=())
-    data = {}
-    for key, value in asdict(plan).items():
-        if key != "entries" and value != getattr(default, key):
-            data[key] = value
-    data["phases"] = [_without_defaults(asdict(entry)) for entry in plan.entries]
+    data = _given_keys(plan, Plan(entries=()))
+    data.pop("entries", None)
+    data["phases"] = [_given_keys(entry, Entry()) for entry in plan.entries]
     return yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True)
 
 
-def _without_defaults(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in item.items() if value not in (None, {})}
+def _given_keys(item: Plan | Entry, default: Plan | Entry) -> dict[str, Any]:
+    values = asdict(item).items()
+    return {key: value for key, value in values if value != getattr(default, key)}
 
 
 def _plain(value: Any) -> Any:
@@ -114,9 +112,7 @@ def _plan(data: Mapping[str, Any]) -> Plan:
 def _entry(item: Mapping[str, Any]) -> Entry:
     values = _given(item, Entry)
     for key in {"sweep", "answers", "keep", "draw"} & values.keys():
-        names = values[key]
-        # A single name may stand without a list.
-        values[key] = (names,) if isinstance(names, str) else tuple(names)
+        values[key] = check.as_names(values[key])
     if "stop_early" in values:
         values["stop_early"] = StopEarly.read(values["stop_early"])
     return Entry(**values)
@@ -128,7 +124,7 @@ def _plan_faults(data: Any) -> list[str]:
         return [f"a plan is a mapping with 'phases', not {type(data).__name__}"]
     faults = check.unknown_keys(data, [*_known(Plan), "phases"])
     items = data.get("phases")
-    if not isinstance(items, Sequence) or isinstance(items, str) or not items:
+    if not isinstance(items, list) or not items:
         faults.append("'phases' must be a list with at least one item, such as '- cut: decoder'")
         items = []
     values = _given(data, Plan)
@@ -152,8 +148,9 @@ def _item_faults(item: Any, where: str) -> list[str]:
     for key, needed in rules.ACTS_WITH.items():
         if key in values and needed not in values:
             faults.append(f"{key} does nothing without {needed}: give {needed}, or leave {key} out")
-    for key in rules.NOT_OF_CONTROLS:
-        if "control" in values and key in values:
+    not_its_own = rules.NOT_OF_CONTROLS if "control" in values else ()
+    for key in not_its_own:
+        if key in values:
             faults.append(f"a control has the {key} of the phase that it answers; leave {key} out")
     faults += check.faults(values, rules.ITEM)
     faults += _stop_faults(values)
@@ -165,35 +162,35 @@ def _item_faults(item: Any, where: str) -> list[str]:
 
 
 def _form_faults(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the one key that says what an item is."""
     forms = [form for form in rules.ITEM_FORMS if form in values]
     if "control" in values:
         if values.get("kind") or values.get("thaw"):
             return ["is a control or a candidate: give control or kind, not both"]
         # A control may have a cut or layers of its own, but no more than one.
-        own = [form for form in forms if form != "control"]
-        is_whole = len(own) < 2 and not {"every", "sweep"}.intersection(own)
-        return [] if is_whole else [_form_fault(["control", *own])]
-    if len(forms) == 1:
+        forms.remove("control")
+        fits = len(forms) < 2 and set(forms) <= set(PARTING)
+        forms.insert(0, "control")
+    else:
+        kind = KINDS.get(kind_of(values))
+        # A kind that keeps everything or nothing needs none.
+        least = 1 if kind is None or kind.is_parted else 0
+        fits = least <= len(forms) <= 1
+    if fits:
         return []
-    kind = kind_of(values)
-    needs_one = kind not in KINDS or KINDS[kind].is_parted
-    return [_form_fault(forms)] if forms or needs_one else []
-
-
-def _form_fault(forms: Sequence[str]) -> str:
-    return f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {listed(forms)}"
+    return [f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {listed(forms)}"]
 
 
 def _stop_faults(values: Mapping[str, Any]) -> list[str]:
     if "stop_early" not in values:
         return []
-    if "sweep" in values or "control" in values:
-        return stopping.faults(values["stop_early"])
-    fault = (
-        "stop_early ends variants that do not depend on one another: a sweep's phases, or the"
-        " controls of one item; here it would end a link of a chain, whose child would change"
-    )
-    return [fault]
+    if values.keys().isdisjoint({"sweep", "control"}):
+        fault = (
+            "stop_early ends variants that do not depend on one another: a sweep's phases, or the"
+            " controls of one item; here it would end a link of a chain, whose child would change"
+        )
+        return [fault]
+    return stopping.faults(values["stop_early"])
 
 
 def _phase_faults(values: Mapping[str, Any]) -> list[str]:

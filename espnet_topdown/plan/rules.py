@@ -38,7 +38,7 @@ TAKEN_NAMES = (
 )
 DATA_PARTS = ("train", "valid")
 # What a control has of the phase that it answers, and never of its own.
-NOT_OF_CONTROLS = ("data", "tokens")
+NOT_OF_CONTROLS = ("data", "tokens", "tied")
 # What acts beside another key alone.
 ACTS_WITH = {"answers": "control", "start": "every", "stop": "every"}
 # An item of 'phases' has exactly one of these, a control with a cut or layers of its own, or a kind

@@ -12,11 +12,11 @@ from espnet_topdown import check
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan import rules
 from espnet_topdown.plan.kinds import KINDS, TOP_DOWN
-from espnet_topdown.plan.sides import PARTING, KeptLr, Sides, choice_faults, kind_of, parting
+from espnet_topdown.plan.sides import PARTING, Choice, KeptLr, Sides, choice_faults, kind_of
 
 
 @dataclass(frozen=True)
-class TopdownConf:
+class TopdownConf(Choice):
     """The YAML mapping ``topdown_conf`` of an ESPnet training config.
 
     Args:
@@ -34,7 +34,7 @@ class TopdownConf:
         tokens: the training's token list, where it may be another than the parent's.
         keep: layers or stacks that are kept, in the place of a cut.
         draw: those that are drawn, in the place of a cut.
-        kept_lr: factors on the learning rate of kept layers (see `Sides.of`); None: the kind's.
+        kept_lr: factors on the learning rate of kept layers (see `Choice`); None: the kind's.
     """
 
     parent: str | None = None
@@ -64,9 +64,7 @@ class TopdownConf:
         faults += _kind_faults(values)
         check.refuse(faults, "topdown_conf has faults")
         for key in ("keep", "draw"):
-            # A single name may stand without a list.
-            if isinstance(values.get(key), str):
-                values[key] = [values[key]]
+            values[key] = check.as_names(values.get(key, ()))
         return cls(**{**values, "kind": kind_of(values)})
 
     def to_conf(self) -> dict[str, Any]:
@@ -83,25 +81,13 @@ class TopdownConf:
         """What the cut makes of the layers `names` (lowest first).
 
         Raises:
-            TopdownError: as `Sides.of`, or the phase would train nothing or keep nothing.
+            TopdownError: as `Choice.sides`, or the phase would train nothing or keep nothing.
         """
-        sides = Sides.of(
-            self.kind, self.cut, names, keep=self.keep, draw=self.draw, kept_lr=self.kept_lr
-        )
-        fault = sides.fault(self.kind, self.parting)
+        sides = super().sides(names)
+        fault = self.fault(sides)
         if fault:
             raise TopdownError(fault)
         return sides
-
-    @property
-    def parting(self) -> str | None:
-        """What parts kept from fresh layers: the cut, or the layers that are named."""
-        return parting(self.cut, self.keep, self.draw)
-
-    @property
-    def unties(self) -> bool:
-        """Whether the model must be built without its tie."""
-        return self.tied in ("untie_draw", "untie_copy")
 
 
 def _kind_faults(values: Mapping[str, Any]) -> list[str]:
@@ -112,11 +98,12 @@ def _kind_faults(values: Mapping[str, Any]) -> list[str]:
         return faults
     kind = KINDS[name]
     given = [key for key in PARTING if values.get(key)]
-    if kind.has_cut and not given:
-        faults.append(f"kind {name} needs a cut, such as 'cut: decoder'")
-    elif kind.is_parted and not given:
-        faults.append(f"kind {name} needs keep or draw, such as 'keep: [output]'")
-    elif kind.is_parted and len(given) > 1:
+    if kind.is_parted and not given:
+        needed = "a cut, such as 'cut: decoder'"
+        if not kind.has_cut:
+            needed = "keep or draw, such as 'keep: [output]'"
+        faults.append(f"kind {name} needs {needed}")
+    if kind.is_parted and len(given) > 1:
         faults.append(f"one of {' and '.join(given)} can part kept from fresh layers, not both")
     if kind.has_parent and not values.get("parent"):
         faults.append(f"kind {name} needs a parent: the directory of a trained experiment")

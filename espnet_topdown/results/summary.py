@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, KINDS, RESTART
-from espnet_topdown.plan.layers import layer_span
+from espnet_topdown.plan.layer_names import layer_span
 from espnet_topdown.table import Table, counted, shown
 
 Row = Mapping[str, Any]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from espnet_topdown.errors import listed
 from espnet_topdown.plan.kinds import PLAIN, USUAL_CONTROLS
-from espnet_topdown.plan.layers import layer_span
+from espnet_topdown.plan.layer_names import layer_span
 from espnet_topdown.results.compare import FEWEST, Cell, Change, SetComparison
 from espnet_topdown.results.effort import Effort, effort_to
 from espnet_topdown.results.rows import PhaseResult, bases, texts_of

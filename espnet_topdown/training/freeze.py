@@ -13,7 +13,8 @@ import torch
 from torch.nn.modules.batchnorm import _NormBase
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.layers import LayerOrder, acts_inside, moving_fault
+from espnet_topdown.plan.layer_names import acts_inside, moving_fault
+from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.training.casts import cast_once
 from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.model_layers import dropouts, moving_state, tied_groups

@@ -17,7 +17,8 @@ from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import training_key
 from espnet_topdown.experiment.phase_dir import BEGUN, REDO, START, holds_training
 from espnet_topdown.plan.freeze_param import fault, left_random
-from espnet_topdown.plan.layers import LayerOrder, layer_span
+from espnet_topdown.plan.layer_names import layer_span
+from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.sides import Sides
 from espnet_topdown.plan.ties import tie_of
 from espnet_topdown.plan.topdown_conf import TopdownConf

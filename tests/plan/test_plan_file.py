@@ -106,6 +106,10 @@ FAULTS = {
         "phases: [{control: resart}]",
         "control 'resart' is unknown; did you mean restart",
     ),
+    "a control with a tie of its own": (
+        "phases: [{cut: a}, {control: slow, tied: untie_copy}]",
+        "a control has the tied of the phase that it answers; leave tied out",
+    ),
     "negative seed": ("phases: [{cut: a, seed: -1}]", "seed must be a whole number >= 0"),
     "seed is a truth value": ("phases: [{cut: a, seed: true}]", "seed must be a whole number >= 0"),
     "name with a slash": (
