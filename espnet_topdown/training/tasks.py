@@ -33,7 +33,14 @@ from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import learning_rates, model_layers, pretrained, ranks, vocabulary
+from espnet_topdown.training import (
+    learning_rates,
+    model_layers,
+    pretrained,
+    random_numbers,
+    ranks,
+    vocabulary,
+)
 from espnet_topdown.training.kept import kept_of
 from espnet_topdown.training.trainer import TopdownTrainer
 from espnet_topdown.warm.groups import told
@@ -152,14 +159,16 @@ class TopdownTask(AbsTask):
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
         """ESPnet's; it is the first that ranks do after they have met.
 
-        The model keeps the options that it was built by, as `model_layers` asks for them, and that
-        of a phase with its own tokens which of its tensors depend on them.
+        A phase's is drawn under its own seed, whatever its classes seed. The model keeps the
+        options that it was built by, as `model_layers` asks for them, and that of a phase with its
+        own tokens which of its tensors depend on them.
         """
         conf = getattr(args, "topdown_conf", None) or {}
         if conf:
             with ranks.together():
                 pass
-        model: AbsESPnetModel = super().build_model(args)
+        with random_numbers.never_seeded() if conf else contextlib.nullcontext():
+            model: AbsESPnetModel = super().build_model(args)
         model.built_by = args
         if conf.get("tokens"):
             larger = vocabulary.grown(super().build_model, args)

@@ -4,15 +4,13 @@ They are found by building the model once more with one token more: their shapes
 """
 
 import argparse
-import contextlib
 import copy
-import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
-import numpy as np
 import torch
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.training import random_numbers
 
 Build = Callable[[argparse.Namespace], torch.nn.Module]
 ONE_MORE = "<one more>"
@@ -32,7 +30,7 @@ def grown(build: Build, options: argparse.Namespace) -> torch.nn.Module:
     own = copy.deepcopy(vars(options))
     # The first and the last are symbols that models look for there.
     own["token_list"] = [*own["token_list"][:-1], ONE_MORE, own["token_list"][-1]]
-    with _random_numbers_kept():
+    with random_numbers.kept():
         return build(argparse.Namespace(**own))
 
 
@@ -71,15 +69,3 @@ def check_kept(kept: Collection[str], dependent: Collection[str]) -> None:
             f" do: {', '.join(names)}. Name layers without them, such as 'keep: [encoder]'"
             " ('espnet-topdown layers EXP' lists the names)"
         )
-
-
-@contextlib.contextmanager
-def _random_numbers_kept() -> Iterator[None]:
-    """Random numbers of Python, NumPy and torch go on after the block as if it were not there."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])

@@ -365,6 +365,20 @@ def test_an_s3prl_frontend_is_the_lowest_layer_and_loaded(espnet, tmp_path):
     assert first == sorted(first, reverse=True)
 
 
+def test_layers_above_an_s3prl_frontend_are_drawn_under_the_phases_own_seed(espnet, tmp_path):
+    """S3PRL seeds torch when its upstream is built (s3prl/util/pseudo_data.py)."""
+    from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
+
+    config = s3prl(tmp_path) | dict(topdown_conf=dict(kind="restart"))
+    states = []
+    for seed in (1000, 2000):
+        set_all_random_seed(seed)
+        states.append(build("asr", config).state_dict())
+    one, other = states
+    for name in ("encoder.encoders.0.self_attn.linear_q.weight", "decoder.output_layer.weight"):
+        assert not torch.equal(one[name], other[name])
+
+
 @pytest.mark.builds("hf", frontend="huggingface")
 def test_a_hugging_face_frontend_is_loaded_unless_it_was_told_not_to(espnet, tmp_path):
     config = huggingface(tmp_path)
