@@ -63,18 +63,35 @@ class Parser(argparse.ArgumentParser):
     Its sub-parsers do likewise.
     """
 
+    _given: Sequence[str] = ()
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's; a word that no option takes ends with status 2 and the nearest options."""
         found, rest = self.parse_known_args(args, namespace)
         if rest:
-            self._of_command(found)._refuse(rest)
+            parser = self._of_command(found)
+            faults = parser._misspelt(rest)
+            parser.error("; ".join(faults) or f"found {' '.join(rest)}, which no argument takes")
         return found
 
-    def _refuse(self, words: Sequence[str]) -> NoReturn:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; keeps the words, for `error`."""
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse's; a required option that is missing may be there, misspelt."""
+        if "arguments are required" in message:
+            message = "; ".join([message, *self._misspelt(self._given)])
+        super().error(message)
+
+    def _misspelt(self, words: Sequence[str]) -> list[str]:
+        """What to say of each option among the words that is none of this parser's."""
         known = [option for option in self._option_string_actions if option.startswith("--")]
         options = [word.partition("=")[0] for word in words if word.startswith("-")]
-        faults = [f"unknown option {option}; {nearest(option, known)}" for option in options]
-        self.error("; ".join(faults) or f"found {' '.join(words)}, which no argument takes")
+        # What begins one of ours is its abbreviation.
+        unknown = [word for word in options if not any(o.startswith(word) for o in known)]
+        return [f"unknown option {option}; {nearest(option, known)}" for option in unknown]
 
     def _of_command(self, found: argparse.Namespace) -> "Parser":
         """The parser of the command that was given, this one where there are none."""
