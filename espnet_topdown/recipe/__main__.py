@@ -54,6 +54,18 @@ def check_configs(args: argparse.Namespace) -> None:
             raise TopdownError(f"--{option}: {error}") from None
 
 
+def check_cleaners(args: argparse.Namespace) -> None:
+    """Before any stage: whether ESPnet has the text cleaners that are named."""
+    from espnet_topdown.recipe import text
+
+    for name in args.names:
+        text.cleaner(name)
+
+
+def _cleaner_options(step: argparse.ArgumentParser) -> None:
+    step.add_argument("names", nargs="+")
+
+
 def _check_decoding(path: Path) -> None:
     kind = recognise.kind_of(path)
     if kind not in (recognise.DECODING, ""):
@@ -348,6 +360,7 @@ def _numbers(words: str) -> list[float]:
 STEPS = {
     "gpus": (check_gpus, _gpu_options),
     "configs": (check_configs, _config_options),
+    "cleaners": (check_cleaners, _cleaner_options),
     "perturb": (perturb, _perturb_options),
     "format": (format_audio, _format_options),
     "filter": (keep_usable, _filter_options),

@@ -203,6 +203,17 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
             "--inference_config: conf/train.yaml is not a decoding config but a training config",
         ),
         (["--asr_config", "conf/none.yaml"], "found no conf/none.yaml"),
+        # ESPnet is asked, which takes seconds.
+        pytest.param(
+            ["--cleaner", "tacotrn", "--python", "python3 -X dev"],
+            "asked ESPnet for the text cleaner 'tacotrn', but it refused",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["--hyp_cleaner", "tacotrn", "--python", "python3 -X dev"],
+            "asked ESPnet for the text cleaner 'tacotrn', but it refused",
+            marks=pytest.mark.slow,
+        ),
         (["--valid_set", "train"], "both 'train'"),
         (["--test_sets", "dev sub/test"], "the set 'sub/test' has a / in its name"),
         (["--train_set", "sub/train"], "the set 'sub/train' has a / in its name"),

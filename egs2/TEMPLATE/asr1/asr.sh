@@ -312,6 +312,8 @@ for command in "${train_cmd}" "${cuda_cmd}" "${decode_cmd}"; do
     command -v "${command%% *}" > /dev/null || die "cmd.sh names '${command}', which is not on PATH"
 done
 check_configs asr_config lm_config inference_config
+# ESPnet tells a name that it lacks at the first text alone, which is cleaned by stage 5.
+[[ ${cleaner}${hyp_cleaner} =~ ^(none)*$ ]] || recipe cleaners "${cleaner}" "${hyp_cleaner}"
 
 # ---- what follows from the options ----
 dump=${dumpdir}/${feats_type}
