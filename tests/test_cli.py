@@ -85,7 +85,10 @@ MISSPELT = {
         ["results", "x", "--josn"],
         "espnet-topdown results: error: unknown option --josn; did you mean --json, --csv? (valid:",
     ),
-    "an option that is required": (["plan", "x", "--plann", "rnn"], "--plann; did you mean --plan?"),
+    "an option that is required": (
+        ["plan", "x", "--plann", "rnn"],
+        "--plann; did you mean --plan?",
+    ),
     "an option and its value": (["status", "x", "--folow=1"], "--folow; did you mean --follow?"),
     "a value": (
         ["layers", "x", "--task", "asrr"],
