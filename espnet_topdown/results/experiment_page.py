@@ -29,8 +29,8 @@ def experiment_results(exp: Path, *, case_sensitive: bool = False) -> str:
     decoded = Reader(case_sensitive).decoded(exp)
     if not decoded:
         raise TopdownError(
-            f"{exp}: no <inference>/<set>/score_wer here; decode and score first (stages 12 and 13)."
-            " A cascade's directory has cascade.json, which is not here either"
+            f"{exp} has no <inference>/<set>/score_wer; decode and score first (stages 12 and 13)."
+            " A cascade has cascade.json, which is not there either"
         )
     # heading -> metric -> lines; ESPnet2 gives the valid set a heading of its own.
     sections: dict[str, dict[str, list[str]]] = {}
