@@ -80,20 +80,23 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     config = read_config(args.config)
     parameter_names = dict(model.named_parameters())
     by_class = model_layers.untrained(model)
-    frozen_names = {*frozen_by(list_in(config, "freeze_param"), parameter_names), *by_class}
+    unreached = model_layers.unreached(model)
+    never_trained = {*by_class, *unreached}
+    by_config = frozen_by(list_in(config, "freeze_param"), parameter_names)
     counted = {
-        "frozen_by_base": _counts(model, order, frozen_names),
-        "frozen_by_class": _counts(model, order, by_class),
+        "frozen_by_base": _counts(model, order, {*by_config, *never_trained}),
+        "frozen_by_class": _counts(model, order, never_trained),
         "loaded": _counts(model, order, order.loaded),
     }
     moving = model_layers.moving_state(model, order)
     tensors = dict(model.named_parameters(remove_duplicate=False))
+    filled = {*order.loaded, *unreached}
     # What a phase would leave random: as the base, and with 'init_param: drop'.
     for key, own in (("left_random", config), ("random_if_dropped", config | {"init_param": []})):
-        random = left_random(own, tensors, order.loaded, by_class)
+        random = left_random(own, tensors, filled, by_class)
         counted[key] = _tensors_in(order, random)
         # With 'train: {freeze_param: []}'.
-        random = left_random(own | {"freeze_param": []}, tensors, order.loaded, by_class)
+        random = left_random(own | {"freeze_param": []}, tensors, filled, by_class)
         counted[f"{key}_by_class"] = _tensors_in(order, random)
     layers = [
         {

@@ -95,6 +95,7 @@ class Cascade:
         phases = expand(read, facts.names, experiment.seed, held=held)
         facts.check_dropouts(phases)
         facts.check_moving(phases)
+        facts.check_trains(phases)
         facts.check_freeze_param(phases, experiment.config)
         data_check.check_phases(experiment, phases)
         if data_check.has_own_tokens(read):

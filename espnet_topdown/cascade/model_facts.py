@@ -212,6 +212,25 @@ class ModelFacts:
         if faults:
             raise TopdownError("\n".join(faults))
 
+    def check_trains(self, phases: Iterable[Phase]) -> None:
+        """Refuse `phases` in which nothing would be trained.
+
+        Raises:
+            TopdownError: the faults of all of them.
+        """
+        faults = []
+        for phase in phases:
+            frozen, total = self.frozen_parameters(phase)
+            if frozen < total:
+                continue
+            fresh = ", ".join(phase.sides(self.names).fresh)
+            faults.append(
+                f"{phase.name}: nothing is left to train: what is not kept ({fresh}) is frozen by"
+                " the base's freeze_param, by ESPnet's class or by a tie; cut higher"
+            )
+        if faults:
+            raise TopdownError("\n".join(faults))
+
     def check_freeze_param(self, phases: Iterable[Phase], config: Mapping[str, Any]) -> None:
         """Refuse `phases` whose fresh layers ``freeze_param``, or a class, would leave random.
 

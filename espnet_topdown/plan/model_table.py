@@ -44,6 +44,22 @@ class Tie:
 
 
 @dataclass(frozen=True)
+class Untrained:
+    """Parameters that a forward pass of ESPnet's leaves without a gradient.
+
+    Args:
+        kind: class of the module that has them.
+        below: their prefix in it.
+        unless: attribute of the module and the value with which it trains them; None: it never
+            does.
+    """
+
+    kind: str
+    below: str
+    unless: tuple[str, bool] | None = None
+
+
+@dataclass(frozen=True)
 class Model:
     """One row of `MODELS`.
 
@@ -377,6 +393,16 @@ SHARED_RATES: Mapping[str, str] = {
     "EncoderLayer": "stochastic_depth_rate",
     "MultiSequential": "layer_drop_rate",
 }
+
+# Beside what has no gradient from the start (`espnet_topdown.training.model_layers.untrained`).
+UNTRAINED = (
+    # espnet2/asr/frontend/s3prl.py: the weights that add layers up, where one layer alone is taken
+    Untrained("S3prlFrontend", "featurizer.weights", unless=("multilayer_feature", True)),
+    # espnet2/asr/frontend/fused.py and whisper.py: what runs under no_grad, or not at all
+    Untrained("FusedFrontends", "frontends"),
+    Untrained("WhisperFrontend", "whisper.encoder", unless=("freeze_weights", False)),
+    Untrained("WhisperFrontend", "whisper.decoder"),
+)
 
 
 def find_model(part: str, name: str) -> Model | None:

@@ -16,7 +16,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.layers import LayerOrder, layer_order
-from espnet_topdown.plan.model_table import MODELS, dropout_rates, find_model
+from espnet_topdown.plan.model_table import MODELS, UNTRAINED, dropout_rates, find_model
 
 _RATES = dropout_rates()
 # Address and shape.
@@ -228,6 +228,22 @@ def untrained(model: torch.nn.Module) -> list[str]:
     Of a model as ESPnet's task has built it: those that its class never trains.
     """
     return [name for name, parameter in _parameters(model).items() if not parameter.requires_grad]
+
+
+def unreached(model: torch.nn.Module) -> list[str]:
+    """Names of the parameters that ESPnet's forward pass leaves without a gradient, by the table.
+
+    They may be random or not: nothing is read from them, or nothing trains what is.
+    """
+    prefixes = []
+    for name, module in model.named_modules():
+        for row in UNTRAINED:
+            if type(module).__name__ != row.kind:
+                continue
+            if row.unless and getattr(module, row.unless[0], None) == row.unless[1]:
+                continue
+            prefixes.append(f"{name}.{row.below}.")
+    return [name for name in _parameters(model) if f"{name}.".startswith(tuple(prefixes))]
 
 
 def loaded_layers(order: LayerOrder, layers: Collection[str]) -> list[str]:

@@ -81,6 +81,10 @@ def begin(
     own = kept_of(model, order, conf)
     sides = own.sides
     by_espnet = model_layers.untrained(model)
+    unreached = model_layers.unreached(model)
+    # Not asked to move, and not counted as what is left to train.
+    for name in unreached:
+        model.get_parameter(name).requires_grad_(False)
     if parent is not None:
         vocabulary.check_kept(own.tensors, parent.foreign)
         freeze.copy_tensors(model, parent.state, own.tensors)
@@ -96,7 +100,8 @@ def begin(
     if parent is not None and sides.frozen:
         # The parent's tensors, which no step of this training can reach.
         frozen = {name: parent.state[name] for name in own.frozen}
-    _check_freeze_param(model, order, sides, config, by_espnet)
+    filled = {*order.loaded, *unreached}
+    _check_freeze_param(model, order, sides, config, filled, by_espnet)
     trainable = _trainable(model, order)
     # Taken before ESPnet resumes, so that a rerun has the start of the first run.
     state = model.state_dict()
@@ -130,11 +135,15 @@ def _check_freeze_param(
     order: LayerOrder,
     sides: Sides,
     config: Mapping[str, Any],
+    filled: Collection[str],
     by_espnet: Collection[str],
 ) -> None:
-    """Refuse fresh layers that ESPnet, which freezes `by_espnet`, leaves random and untrained."""
+    """Refuse fresh layers that ESPnet, which freezes `by_espnet`, leaves random and untrained.
+
+    `filled` are loaded, or do not matter.
+    """
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    random = set(left_random(config, parameters, order.loaded, by_espnet))
+    random = set(left_random(config, parameters, filled, by_espnet))
     fresh = []
     for layer in order.layers:
         if layer.name in sides.fresh and random.intersection(layer.tensors):

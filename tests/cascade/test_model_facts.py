@@ -195,6 +195,21 @@ def test_phases_that_would_freeze_what_moves_are_refused_before_any_training() -
         model.check_moving([frozen])
 
 
+def test_phases_in_which_nothing_is_left_to_train_are_refused_before_any_training() -> None:
+    model = facts(EMBED, RNN, ("output", 10, {}))
+    embed, rnn, _ = model.data["layers"]
+    embed |= {"tied_to": {}, "frozen_by_base": 100, "frozen_by_class": 100}
+    rnn |= {"frozen_by_base": 20}
+    some = Phase("phase1", "top_down", "output", "phase0", 1)
+    none = Phase("phase2", "top_down", "rnn", "phase0", 1)
+    model.check_trains([some])
+    message = (
+        r"^phase2: nothing is left to train: what is not kept \(embed\) is frozen by the base's"
+    )
+    with pytest.raises(TopdownError, match=message):
+        model.check_trains([some, none])
+
+
 def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
     dropouts = {"lm.drop.p": ["embed", "rnn"], "out.p": ["output"]}
     model = facts(EMBED, RNN, OUTPUT, dropouts=dropouts)

@@ -14,6 +14,7 @@ from espnet_topdown.training.model_layers import (
     order_of,
     parameter_counts,
     tied_groups,
+    unreached,
 )
 
 
@@ -135,3 +136,55 @@ def test_state_that_cannot_be_frozen_is_noted_and_batchnorms_is_not(espnet):
     notes = layer_notes(model, order)
     assert "encoder.embed.global_step moves and cannot be frozen" in notes["encoder.embed"]
     assert "BatchNorm1d (running statistics)" in notes["encoder.0"]
+
+
+class S3prlFrontend(torch.nn.Module):
+    """As ESPnet's is built: an upstream, and weights that add its layers up."""
+
+    def __init__(self, *, multilayer_feature: bool) -> None:
+        super().__init__()
+        self.upstream = torch.nn.Linear(2, 2)
+        self.featurizer = torch.nn.ParameterDict({"weights": torch.zeros(3)})
+        self.multilayer_feature = multilayer_feature
+
+
+class FusedFrontends(torch.nn.Module):
+    """As ESPnet's is built: frontends side by side, and a projection of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frontends = torch.nn.ModuleList([S3prlFrontend(multilayer_feature=True)])
+        self.projection_layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+
+
+class WhisperFrontend(torch.nn.Module):
+    """As ESPnet's is built: the whole model, of which the encoder is read."""
+
+    def __init__(self, *, freeze_weights: bool) -> None:
+        super().__init__()
+        parts = {part: torch.nn.Linear(2, 2, bias=False) for part in ("encoder", "decoder")}
+        self.whisper = torch.nn.ModuleDict(parts)
+        self.freeze_weights = freeze_weights
+
+
+@pytest.mark.parametrize(
+    ("frontend", "expected"),
+    [
+        (S3prlFrontend(multilayer_feature=True), set()),
+        (S3prlFrontend(multilayer_feature=False), {"featurizer.weights"}),
+        (
+            FusedFrontends(),
+            {f"frontends.0.{name}" for name in ("upstream.weight", "upstream.bias")}
+            | {"frontends.0.featurizer.weights"},
+        ),
+        (
+            WhisperFrontend(freeze_weights=True),
+            {"whisper.encoder.weight", "whisper.decoder.weight"},
+        ),
+        (WhisperFrontend(freeze_weights=False), {"whisper.decoder.weight"}),
+    ],
+)
+def test_what_a_frontend_never_trains_is_known(frontend, expected, espnet):
+    model = build("asr", tiny.asr_config())
+    model.frontend = frontend
+    assert set(unreached(model)) == {f"frontend.{name}" for name in expected}

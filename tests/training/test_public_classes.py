@@ -232,8 +232,11 @@ def test_a_part_that_its_class_never_trains_is_not_drawn(espnet, sound, tmp_path
     assert "encoder.embed: drawn anew, but ESPnet's class never trains" in capsys.readouterr().err
 
 
-def test_a_phase_above_a_frozen_s3prl_frontend(espnet, sound, tmp_path):
+# With one layer of the upstream alone, the weights that would add several up are never read.
+@pytest.mark.parametrize("layers", [dict(multilayer_feature=True), dict(layer=1)])
+def test_a_phase_above_a_frozen_s3prl_frontend(layers, espnet, sound, tmp_path):
     config = public.s3prl(tmp_path) | dict(freeze_param=["frontend.upstream"])
+    config["frontend_conf"] |= dict(multilayer_feature=False) | layers
     check_phase(tmp_path, sound, config, "encoder.1")
     assert decode(tmp_path / "phase", is_sound=True)
 
