@@ -207,13 +207,13 @@ def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) 
 
 
 def _overview_notes(several: Sequence[SetComparison]) -> tuple[str, ...]:
-    if all(compared.is_small for compared in several):
-        return ("Err.",)
-    note = (
-        "Err; in brackets the difference to phase 0 in percentage points. Intervals: the tables of"
-        " the single sets."
-    )
-    return (note,)
+    notes = ["Err: all errors in percent of the reference words."]
+    if not all(compared.is_small for compared in several):
+        notes.append(
+            "In brackets the difference to phase 0 in percentage points; intervals are in the"
+            " tables of the single sets."
+        )
+    return tuple(notes)
 
 
 def _rate(cell: Cell) -> str:

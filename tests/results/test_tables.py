@@ -266,7 +266,7 @@ def test_small_sets_side_by_side_have_no_differences(tmp_path: Path) -> None:
         write_scored(row.directory, "eval", [("1", "s", ["TEN"])], [("1", "s", ["TEN"])])
     (overview,) = tables.overview_tables(rows, compared(rows))
     assert [line[4:] for line in overview.rows] == [("0.0", "1.0"), ("0.0", "0.0")]
-    assert overview.notes == ("Err.",)
+    assert overview.notes == ("Err: all errors in percent of the reference words.",)
 
 
 def test_seeds_on_a_small_set_have_no_differences(tmp_path: Path) -> None:
