@@ -25,7 +25,7 @@ from espnet_topdown.cascade.paths import (
 )
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
-from espnet_topdown.experiment.phase_data import new_shapes, rows_in, rows_of, shape_options
+from espnet_topdown.experiment.phase_data import new_shapes, paths_of, rows_in, shape_options
 from espnet_topdown.experiment.phase_dir import read_begun, read_record
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.kinds import KINDS
@@ -152,18 +152,15 @@ class Cascade:
 
     def valid_sets(self) -> set[str]:
         """Names of all data sets that select epochs or phases, the base's and the phases' own."""
-        own = set()
+        names = self.base.valid_sets()
         for place in {phase.valid_set for phase in self.phases if phase.valid_set}:
-            own |= {
-                Path(path).parent.name for path, *_ in rows_in(self.base.config, "valid", place)
-            }
-        return self.base.valid_sets() | own
+            names |= {Path(row[0]).parent.name for row in rows_in(self.base.config, "valid", place)}
+        return names
 
     def reads(self, phase: Phase) -> str:
         """What a phase reads instead of the base's, as `reads_of` tells it."""
-        rows = [row for part in DATA_PARTS for row in rows_of(self.base.config, part)]
-        lists = {path for path, *_ in rows}
-        return reads_of(phase, self.phases, lists | {str(Path(path).parent) for path in lists})
+        lists = [path for part in DATA_PARTS for path in paths_of(self.base.config, part)]
+        return reads_of(phase, self.phases, [*lists, *(str(Path(path).parent) for path in lists)])
 
     @property
     def parent_model(self) -> str:
@@ -333,14 +330,14 @@ class Cascade:
             parent_model=self.model_file(parent).name,
             dropout=phase.dropout,
             tied=phase.tied,
+            layers=self.plan.layers,
             stop_early=bar.to_conf() if bar else None,
             tokens=phase.tokens,
             keep=phase.keep,
             draw=phase.draw,
             kept_lr=phase.kept_lr,
         )
-        parser_keys = self.facts.data["parser_keys"]
-        config = self.base.phase_config(phase, conf, parser_keys, layers=self.plan.layers)
+        config = self.base.phase_config(phase, conf, self.facts.data["parser_keys"])
         if config.get("use_wandb"):
             # The base's own name is not passed on, nor its id, by which its run would go on.
             config["wandb_name"] = f"{self.paths.directory.resolve().name}/{phase.name}"

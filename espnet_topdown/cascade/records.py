@@ -17,7 +17,7 @@ from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.order import ready, waits_of
 from espnet_topdown.check import list_in
 from espnet_topdown.errors import TopdownError, nearest
-from espnet_topdown.experiment.config import phase_key
+from espnet_topdown.experiment.keys import phase_key
 from espnet_topdown.experiment.phase_data import new_shapes, without_shapes
 from espnet_topdown.experiment.phase_dir import (
     BEGUN,
@@ -143,8 +143,8 @@ def key(cascade: Cascade, phase: Phase, records: Records, *, lists: bool = True)
     """
     config = cascade.phase_config(phase, records)
     # They follow from the lists and the tokens, which count, and lie in the cascade.
-    for made in new_shapes(cascade.base.config, phase.data, phase.tokens):
-        config = without_shapes(config, made)
+    made = new_shapes(cascade.base.config, phase.data, phase.tokens)
+    config = without_shapes(config, made)
     parent = cascade.parent_file(phase, records)
     now = phase_key(config, parent, _averaged_epochs(cascade, parent), lists=lists)
     # Tuples become lists, keys text: else a recorded key would differ from its own source.

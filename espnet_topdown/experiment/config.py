@@ -3,48 +3,33 @@
 Neither torch nor ESPnet is needed; which options this ESPnet's parser knows is given.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files, recognise
-from espnet_topdown.check import Must, list_in, mapping_in
+from espnet_topdown import check, recognise
+from espnet_topdown.check import Must, list_in
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.keys import RUN_KEYS, list_files, matches
 from espnet_topdown.experiment.packed import unpacked_config
 from espnet_topdown.experiment.phase_data import (
     DATA,
-    SHAPES,
     data_options,
+    lists_of,
     new_shapes,
-    rows_of,
+    paths_of,
     without_shapes,
 )
+from espnet_topdown.experiment.phase_dir import is_prunable
 from espnet_topdown.experiment.quality import measures_quality
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
-from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.recognise import but
 from espnet_topdown.yaml_text import load_yaml
 
-# Of one run, not of the experiment: never passed on.
-_RUN_KEYS = (
-    *("required", "version", "distributed", "config", "print_config", "dry_run", "collect_stats"),
-    *("write_collected_feats", "output_dir", "seed", "resume", "ngpu", "dist_*", "local_rank"),
-    *("multiprocessing_distributed", "wandb_id", "wandb_name", "topdown_conf"),
-)
-# Do not change what is trained: left out of a phase's key.
-_FREE_KEYS = (
-    *("num_workers", "log_level", "log_interval", "num_att_plot", "create_graph_in_tensorboard"),
-    *("use_matplotlib", "use_tensorboard", "use_wandb", "wandb_*"),
-    *("max_cache_size", "max_cache_fd", "topdown_conf"),
-)
 # Options that came after ESPnet 202301, where their default is not off: what is at its default asks
 # for nothing of an older one (espnet2/tasks/abs_task.py of 202511 and 202611).
 _NEWER_DEFAULTS = {
@@ -141,7 +126,7 @@ class Experiment:
 
     def valid_sets(self) -> set[str]:
         """Names of the data sets that select epochs, as ``dump/raw/dev/wav.scp`` is of dev."""
-        return {Path(path).parent.name for path, *_ in rows_of(self.config, "valid")}
+        return {Path(path).parent.name for path in paths_of(self.config, "valid")}
 
     def dev_criterion(self, plan: Plan) -> tuple[str, str, str]:
         """(``valid``, metric, mode) that judges every phase of the cascade.
@@ -155,7 +140,7 @@ class Experiment:
         """
         if plan.dev_criterion:
             return plan.dev_criterion
-        rows = self.config.get("best_model_criterion") or []
+        rows = list(list_in(self.config, "best_model_criterion"))
         on_dev: dict[str, tuple[str, str, str]] = {}
         for row in rows:
             part, metric, mode = map(str, row)
@@ -167,9 +152,8 @@ class Experiment:
                 f" validation data (best_model_criterion: {rows}); give the plan 'dev_criterion:"
                 " [valid, acc, max]'"
             )
-        preferred = ("loss", "acc") if self.task == "lm" else ("acc",)
-        by_preference = [*preferred, *on_dev]
-        return next(on_dev[metric] for metric in by_preference if metric in on_dev)
+        best = ("loss", "acc") if self.task == "lm" else ("acc",)
+        return next(on_dev[metric] for metric in (*best, *on_dev) if metric in on_dev)
 
     def parent_model(self, plan: Plan) -> str:
         """The model file of each phase that parents are taken from and that decoding uses."""
@@ -181,19 +165,14 @@ class Experiment:
 
         As of each phase, or where the experiment was packed the one file that it was packed with.
         """
-        asked = self.parent_model(plan)
-        if plan.parent_model or (self.directory / asked).exists():
-            return asked
         averages = self.averages()
-        if self.is_packed and len(averages) == 1:
+        if self._is_packed() and len(averages) == 1 and not plan.parent_model:
             return averages[0]
-        return asked
+        return self.parent_model(plan)
 
-    @property
-    def is_packed(self) -> bool:
+    def _is_packed(self) -> bool:
         """Whether only what decoding needs is here, as model collections ship it."""
-        has_epochs = any(self.directory.glob("[0-9]*epoch.pth"))
-        return not has_epochs and not (self.directory / "checkpoint.pth").exists()
+        return not any(is_prunable(path.name) for path in self.directory.glob("*.pth"))
 
     def averages(self) -> list[str]:
         """Names of the model files that are there, but for the checkpoint and single epochs."""
@@ -205,8 +184,6 @@ class Experiment:
         phase: Phase,
         conf: TopdownConf,
         parser_keys: Collection[str],
-        *,
-        layers: Mapping[str, Sequence[str]],
     ) -> dict[str, Any]:
         """The training config of `phase`: this experiment's with the phase's seed and overrides.
 
@@ -214,7 +191,6 @@ class Experiment:
             phase: from an expanded plan.
             conf: the phase's `topdown_conf`, parent resolved to a directory.
             parser_keys: options that this ESPnet's parser knows.
-            layers: the plan's own layer order, if any.
 
         Raises:
             TopdownError: an option that is set here is unknown to this ESPnet.
@@ -226,9 +202,6 @@ class Experiment:
             config["init_param"] = []
         config["seed"] = phase.seed
         config["topdown_conf"] = conf.to_conf()
-        if layers:
-            lists = {name: list(prefixes) for name, prefixes in layers.items()}
-            config["topdown_conf"]["layers"] = lists
         return config
 
     def passed_on(self, parser_keys: Collection[str]) -> dict[str, Any]:
@@ -237,36 +210,27 @@ class Experiment:
         Raises:
             TopdownError: one that is set is unknown to this ESPnet.
         """
-        config = {}
-        lost = []
-        for key, value in self.config.items():
-            if _matches(key, _RUN_KEYS):
-                continue
-            if key in parser_keys:
-                config[key] = value
-            elif value and not _is_newer_default(key, value):
-                lost.append(f"{key}={value!r}")
-            # An unknown option that was off, or as ever, asks for nothing.
-        if lost:
+        own = {key: value for key, value in self.config.items() if not matches(key, RUN_KEYS)}
+        unknown = {key: value for key, value in own.items() if key not in parser_keys}
+        harmless = self.dropped_options(parser_keys)
+        # One that is off asks for nothing either.
+        set_here = {key: value for key, value in unknown.items() if value and key not in harmless}
+        if set_here:
+            lost = ", ".join(f"{key}={value!r}" for key, value in set_here.items())
             raise TopdownError(
-                f"{self.directory}/config.yaml sets options that this ESPnet does not know:"
-                f" {', '.join(lost)}"
+                f"{self.directory}/config.yaml sets options that this ESPnet does not know: {lost}"
             )
-        return config
+        return {key: value for key, value in own.items() if key in parser_keys}
 
     def dropped_options(self, parser_keys: Collection[str]) -> list[str]:
         """Options of a newer ESPnet, at their defaults, that this one does not know."""
-        dropped = []
-        for key, value in self.config.items():
-            if key not in parser_keys and _is_newer_default(key, value):
-                dropped.append(key)
-        return dropped
+        at_default = [item[0] for item in self.config.items() if item in _NEWER_DEFAULTS.items()]
+        return [key for key in at_default if key not in parser_keys]
 
     @property
     def has_valid_data(self) -> bool:
         """Whether its own validation lists and their shape files are there, seen from here."""
-        keys = [key.format(part="valid") for key in (DATA, SHAPES)]
-        named = list_files({key: self.config.get(key) for key in keys})
+        named = lists_of(self.config, "valid")
         return bool(named) and all(Path(path).exists() for path in named)
 
     def missing_data(self, phase: Phase | None = None) -> list[str]:
@@ -278,8 +242,8 @@ class Experiment:
         config = {**self.config, "init_param": []}
         if phase is not None:
             config |= data_options(self.config, phase.data, phase.tokens)
-            for new in new_shapes(self.config, phase.data, phase.tokens):
-                config = without_shapes(config, new)
+            made = new_shapes(self.config, phase.data, phase.tokens)
+            config = without_shapes(config, made)
         return [path for path in list_files(config) if not Path(path).exists()]
 
 
@@ -306,92 +270,3 @@ def read_config(path: Path) -> dict[str, Any]:
             " exp/asr_train_x, or a config such as conf/train_asr_x.yaml"
         )
     return config
-
-
-def list_files(config: Mapping[str, Any]) -> list[str]:
-    """The lists that a training reads, each once; not the audio that they name.
-
-    Scp, text, shape, statistics, token and pre-trained model files.
-    """
-    paths: list[Any] = []
-    for part in DATA_PARTS:
-        paths += [path for path, *_ in rows_of(config, part)]
-        paths += list_in(config, SHAPES.format(part=part))
-    paths.append(mapping_in(config, "normalize_conf").get("stats_file"))
-    paths += map(config.get, ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols"))
-    # In an experiment's own config the tokens stand themselves.
-    if isinstance(config.get("token_list"), str):
-        paths.append(config["token_list"])
-    # ESPnet's FILE:SOURCE:TARGET:EXCLUDED
-    paths += [str(param).partition(":")[0] for param in list_in(config, "init_param")]
-    return list(dict.fromkeys(map(str, filter(None, paths))))
-
-
-def phase_key(
-    config: Mapping[str, Any],
-    parent: Path | None,
-    epochs: Sequence[Path] = (),
-    *,
-    lists: bool = True,
-) -> dict[str, Any]:
-    """What decides a phase's result: its options and seed, its parent's weights, its lists.
-
-    Args:
-        config: the phase's training config.
-        parent: the parent's model file, None without a parent.
-        epochs: the files that the parent's weights are the mean of, where they are recomputed.
-        lists: False leaves out lists that are not there, seen from the current directory.
-
-    Raises:
-        TopdownError: a list or the parent's file cannot be read.
-    """
-    settings = {key: value for key, value in config.items() if not _matches(key, _FREE_KEYS)}
-    # The parent counts by its weights, not by its place.
-    conf = dict(mapping_in(config, "topdown_conf"))
-    conf.pop("parent", None)
-    settings["topdown_conf"] = conf
-    read = list_files(config)
-    if not lists:
-        read = [path for path in read if Path(path).exists()]
-    return {
-        "settings": settings,
-        "parent": files.sha256(parent) if parent else None,
-        "parent_epochs": {path.name: files.sha256(path) for path in epochs},
-        "files": _hashes(read),
-    }
-
-
-def _is_newer_default(key: str, value: object) -> bool:
-    return key in _NEWER_DEFAULTS and value == _NEWER_DEFAULTS[key]
-
-
-def _hashes(paths: Sequence[str]) -> dict[str, str]:
-    return {path: files.sha256(Path(path)) for path in paths}
-
-
-def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a training's result, of all that its parser knows: options and lists.
-
-    Args:
-        options: as ESPnet's parser gave them, run-specific and free ones included.
-
-    Raises:
-        TopdownError: a list cannot be read.
-    """
-    settings = {}
-    for key, value in options.items():
-        if not _matches(key, (*_RUN_KEYS, *_FREE_KEYS)):
-            settings[key] = value
-    # ESPnet puts the tokens themselves in the place of their file (tasks/asr.py, build_model).
-    tokens = settings.pop("token_list", None)
-    if isinstance(tokens, list | tuple):
-        text = "\n".join(map(str, tokens))
-        settings["tokens_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    # Tuples become lists, paths text: as it reads back from its file.
-    plain = json.loads(json.dumps(settings, default=str))
-    return {"options": plain, "files": _hashes(list_files(options))}
-
-
-@cache
-def _matches(key: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(key, pattern) for pattern in patterns)

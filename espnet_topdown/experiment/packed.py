@@ -6,10 +6,10 @@ files; of a hub it comes unpacked. Nothing but the two texts is read, and no mem
 
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recognise import but
 from espnet_topdown.yaml_text import load_yaml
@@ -29,11 +29,10 @@ def config_of(model: Path, scratch: Path) -> Path:
     """
     if model.is_dir():
         return unpacked_config(model) or model / "config.yaml"
-    read = _reader(model)
-    if read is None:
+    if not model.is_file() or not _is_archive(model):
         return model
     try:
-        text = read(_config_name(read(_META), model))
+        text = _read(model, _config_name(_read(model, _META), model))
     except (KeyError, OSError, tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError) as error:
         what = f"{model} is no model that ESPnet packed{but(model)}"
         raise TopdownError(f"{what}: {error}") from None
@@ -52,37 +51,32 @@ def unpacked_config(directory: Path) -> Path | None:
     return directory / _config_name(meta.read_text(encoding="utf-8"), directory)
 
 
-def _reader(model: Path) -> Callable[[str], str] | None:
-    """What reads a member of an archive as text; None for a file that is none."""
-    if not model.is_file():
-        return None
+def _is_archive(model: Path) -> bool:
+    return zipfile.is_zipfile(model) or tarfile.is_tarfile(model)
+
+
+def _read(model: Path, name: str) -> str:
+    """The text of a member of an archive.
+
+    Raises:
+        KeyError: there is no such member; and what the archive's module raises.
+    """
     if zipfile.is_zipfile(model):
-
-        def from_zip(name: str) -> str:
-            with zipfile.ZipFile(model) as archive:
-                return archive.read(name).decode()
-
-        return from_zip
-    if tarfile.is_tarfile(model):
-
-        def from_tar(name: str) -> str:
-            with tarfile.open(model) as archive:
-                member = archive.extractfile(name)
-                if member is None:
-                    raise KeyError(f"{name} is no file")
-                return member.read().decode()
-
-        return from_tar
-    return None
+        with zipfile.ZipFile(model) as pack:
+            return pack.read(name).decode()
+    with tarfile.open(model) as archive:
+        member = archive.extractfile(name)
+        if member is None:
+            raise KeyError(f"{name} is no file")
+        return member.read().decode()
 
 
 def _config_name(text: str, source: Path) -> str:
     """The training config among the files that a ``meta.yaml`` names."""
     meta: Any = load_yaml(text, f"{_META} of {source}")
-    named = meta.get("yaml_files") if isinstance(meta, dict) else None
-    configs = {str(key): str(name) for key, name in named.items()} if named else {}
-    # A recogniser is packed with its language model.
-    own = [name for key, name in configs.items() if key != "lm_train_config"]
-    if not own and not configs:
+    configs = mapping_in(meta, "yaml_files") if isinstance(meta, dict) else {}
+    if not configs:
         raise TopdownError(f"{source}: its {_META} names no training config (yaml_files)")
-    return (own or list(configs.values()))[0]
+    # A recogniser is packed with its language model, whose config is another.
+    key = min(configs, key=lambda name: name == "lm_train_config")
+    return str(configs[key])

@@ -51,10 +51,18 @@ class NewShapes:
 
 def rows_of(config: Config, part: str) -> tuple[Row, ...]:
     """The lists of one part of a training."""
-    rows = []
-    for path, name, kind in list_in(config, DATA.format(part=part)):
-        rows.append((str(path), str(name), str(kind)))
-    return tuple(rows)
+    rows = list_in(config, DATA.format(part=part))
+    return tuple((str(path), str(name), str(kind)) for path, name, kind in rows)
+
+
+def paths_of(config: Config, part: str) -> list[str]:
+    """The files of these lists."""
+    return [path for path, _, _ in rows_of(config, part)]
+
+
+def lists_of(config: Config, part: str) -> list[str]:
+    """These files and their shape files."""
+    return [*paths_of(config, part), *map(str, list_in(config, SHAPES.format(part=part)))]
 
 
 def rows_in(config: Config, part: str, place: str) -> tuple[Row, ...]:
@@ -70,11 +78,7 @@ def rows_in(config: Config, part: str, place: str) -> tuple[Row, ...]:
     if len(rows) == 1 and Path(place).is_file():
         ((_, name, kind),) = rows
         return ((place, name, kind),)
-    moved = []
-    for path, name, kind in rows:
-        there = Path(place) / Path(path).name
-        moved.append((str(there), name, kind))
-    return tuple(moved)
+    return tuple((str(Path(place) / Path(path).name), name, kind) for path, name, kind in rows)
 
 
 def data_options(config: Config, data: Mapping[str, str], tokens: str | None) -> dict[str, Any]:
@@ -122,7 +126,7 @@ def token_options(config: Config, tokens: str) -> dict[str, Any]:
     if directory.name in _TOKEN_TYPES:
         own = directory.name
     # The files of these types hold more than a list, so that one beside them says nothing.
-    if own in (None, "bpe", "hugging_face") or str(own).startswith("whisper"):
+    if not own or str(own).startswith(("bpe", "hugging_face", "whisper")):
         raise TopdownError(
             f"tokens {tokens}: there is no {model}, and the directory is named for none of"
             f" {', '.join(_TOKEN_TYPES)}, so that the type of its tokens is not known; give the"
@@ -142,11 +146,10 @@ def new_shapes(config: Config, data: Mapping[str, str], tokens: str | None) -> l
     several = []
     for part in DATA_PARTS:
         shapes = [str(path) for path in list_in(config, SHAPES.format(part=part))]
-        rows = rows_of(config, part)
         if part in data:
             rows = rows_in(config, part, data[part])
         elif tokens:
-            rows = tuple(row for row in rows if row[2] == "text")
+            rows = tuple(row for row in rows_of(config, part) if row[2] == "text")
         else:
             continue
         files = _files_by_name(shapes, rows, is_whole=part in data)
@@ -173,12 +176,14 @@ def _files_by_name(shapes: Sequence[str], rows: Sequence[Row], *, is_whole: bool
     return files
 
 
-def without_shapes(config: Config, new: NewShapes) -> dict[str, Any]:
+def without_shapes(config: Config, several: Sequence[NewShapes]) -> dict[str, Any]:
     """A config without the shape files that are made anew."""
-    key = SHAPES.format(part=new.part)
-    made = set(new.files.values())
-    kept = [path for path in list_in(config, key) if Path(path).name not in made]
-    return {**config, key: kept}
+    left = dict(config)
+    for new in several:
+        key = SHAPES.format(part=new.part)
+        made = new.files.values()
+        left[key] = [path for path in list_in(config, key) if Path(path).name not in made]
+    return left
 
 
 def shape_options(config: Config, several: Sequence[NewShapes], place: Path) -> dict[str, Any]:
@@ -193,9 +198,6 @@ def shape_options(config: Config, several: Sequence[NewShapes], place: Path) -> 
     for new in several:
         key = SHAPES.format(part=new.part)
         made = {file: str(place / new.directory / file) for file in new.files.values()}
-        paths = []
-        for path in map(str, config[key]):
-            # Those that need not be made are the base's own.
-            paths.append(made.get(Path(path).name, path))
-        options[key] = paths
+        # Those that need not be made are the base's own.
+        options[key] = [made.get(Path(path).name, path) for path in map(str, config[key])]
     return options

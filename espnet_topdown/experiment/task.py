@@ -37,7 +37,8 @@ _OWN_KEYS = {
     "st": ("extra_asr_decoder", "extra_mt_decoder", "hier_encoder", "src_g2p"),
     "mt": ("src_token_list", "src_token_type"),
 }
-_PREPROCESSORS = {"s2t": "s2t", "s2t_ctc": "s2t_ctc", "spk": "spk", "lid": "lid"}
+# Tasks that have a preprocessor of their own, of the same name.
+_PREPROCESSORS = ("s2t", "s2t_ctc", "spk", "lid")
 # Names of recipes and configs. Not asr_transducer: the task asr trains transducers too, and their
 # configs are called alike.
 _NAMES = tuple(task for task in _OWN_KEYS if task != "asr_transducer")
@@ -56,10 +57,7 @@ def task_of_config(config: Mapping[str, Any], source: Path) -> str:
     Raises:
         TopdownError: of none that this package trains.
     """
-    task = _task_by_keys(config)
-    # An experiment's config has every key of its task; where it is says nothing.
-    if task is None and not is_written_by_espnet(config):
-        task = _task_by_path(source)
+    task = _task_by_keys(config) or _task_by_path(config, source)
     # Above a self-supervised frontend there may be none: of an experiment, `encoder: null`.
     if task is None and "encoder" in config:
         task = "asr"
@@ -86,18 +84,19 @@ def _task_by_keys(config: Mapping[str, Any]) -> str | None:
     """The task whose keys the config has, None where they fit several."""
     preprocessor = config.get("preprocessor")
     if preprocessor in _PREPROCESSORS:
-        return _PREPROCESSORS[preprocessor]
+        return str(preprocessor)
     for task, keys in _OWN_KEYS.items():
-        if any(key in config for key in keys):
+        if not config.keys().isdisjoint(keys):
             return task
-    has_lm = bool(config.get("lm") or config.get("lm_conf"))
-    if has_lm and not config.get("encoder"):
-        return "lm"
-    return None
+    if config.get("encoder"):
+        return None  # as several tasks have it
+    return "lm" if config.get("lm") or config.get("lm_conf") else None
 
 
-def _task_by_path(source: Path) -> str | None:
+def _task_by_path(config: Mapping[str, Any], source: Path) -> str | None:
     """The task that a config's name (``train_st_x.yaml``) or recipe (``st1/conf``) tells."""
+    if is_written_by_espnet(config):
+        return None  # an experiment's config has every key of its task; where it is says nothing
     named, recipe = _task_by_name(source), _task_by_recipe(source)
     # slu.sh and asr2.sh train by configs that are named for recognition.
     if named == "asr" and recipe in ("slu", "mt"):
@@ -106,20 +105,19 @@ def _task_by_path(source: Path) -> str | None:
 
 
 def _task_by_name(source: Path) -> str | None:
-    words = source.stem.split("_")
-    for length in (2, 1):
-        # train_enh_tse_x before train_enh_x
-        named = "_".join(words[1 : 1 + length])
-        if words[0] == "train" and named in _NAMES:
+    start, *words = source.stem.split("_")
+    # train_enh_tse_x before train_enh_x
+    for named in ("_".join(words[:2]), "_".join(words[:1])):
+        if start == "train" and named in _NAMES:
             return named
     return None
 
 
 def _task_by_recipe(source: Path) -> str | None:
     for part in reversed(source.resolve().parts):
-        if part in _RECIPES:
-            return _RECIPES[part]
         recipe = re.fullmatch(r"([a-z_0-9]+?)\d", part)
-        if recipe and recipe[1] in _NAMES:
-            return recipe[1]
+        named = recipe[1] if recipe else ""
+        task = _RECIPES.get(part, named)
+        if task in _NAMES:
+            return task
     return None

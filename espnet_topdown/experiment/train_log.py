@@ -72,13 +72,12 @@ def finished_epochs(directory: Path) -> int:
 
 def _attempts(log: Path) -> list[Path]:
     """The logs of a training, oldest first: ESPnet's launcher renames train.log to train.1.log."""
-    older = []
+    numbered = {0: log}
     for path in log.parent.glob(f"{log.stem}.*{log.suffix}"):
         number = path.name.removeprefix(f"{log.stem}.").removesuffix(log.suffix)
         if number.isdigit():
-            older.append((-int(number), path))
-    newest = [log] if log.exists() else []
-    return [*(path for _, path in sorted(older)), *newest]
+            numbered[int(number)] = path
+    return [path for _, path in sorted(numbered.items(), reverse=True) if path.exists()]
 
 
 def _row(number: str, body: str) -> dict[str, Any]:

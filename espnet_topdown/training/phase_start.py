@@ -14,7 +14,7 @@ import torch
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, listed
-from espnet_topdown.experiment.config import training_key
+from espnet_topdown.experiment.keys import training_key
 from espnet_topdown.experiment.phase_dir import BEGUN, REDO, START, holds_training
 from espnet_topdown.plan.freeze_param import fault, left_random
 from espnet_topdown.plan.layer_names import layer_span

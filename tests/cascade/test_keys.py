@@ -6,7 +6,8 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.cascade.records import _choices
-from espnet_topdown.experiment.config import Experiment, phase_key
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.experiment.keys import phase_key
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import parse_plan
 from espnet_topdown.results.rows import _settings

@@ -1,12 +1,14 @@
 """The base by its config: what judges its cascade, and what a phase takes over from it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.config import Experiment, list_files, phase_key
+from espnet_topdown.experiment.config import Experiment
+from espnet_topdown.experiment.keys import list_files, phase_key
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import parse_plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -38,7 +40,7 @@ def test_the_dev_criterion_is_on_valid_and_suits_the_task(task, criteria, metric
 
 def test_a_phase_takes_over_options_but_not_those_of_one_run():
     base = experiment(encoder="rnn", max_epoch=3, output_dir="x", dist_rank=1, gone=None)
-    assert base.phase_config(PHASE, CONF, ["encoder", "max_epoch"], layers={}) == {
+    assert base.phase_config(PHASE, CONF, ["encoder", "max_epoch"]) == {
         "encoder": "rnn",
         "max_epoch": 9,
         "seed": 1000,
@@ -47,26 +49,29 @@ def test_a_phase_takes_over_options_but_not_those_of_one_run():
 
 
 def test_an_own_layer_order_goes_into_the_config_of_a_phase():
-    config = experiment().phase_config(PHASE, CONF, [], layers={"top": ("decoder", "ctc")})
-    assert config["topdown_conf"]["layers"] == {"top": ["decoder", "ctc"]}
+    # A single prefix may stand without a list.
+    layers = {"low": "encoder", "top": ["decoder", "ctc"]}
+    config = experiment().phase_config(PHASE, replace(CONF, layers=layers), [])
+    assert config["topdown_conf"]["layers"] == layers
+    assert TopdownConf.from_conf(config["topdown_conf"]).layers == layers
 
 
 def test_an_option_that_is_set_and_unknown_to_this_espnet_is_refused():
     base = experiment(encoder="rnn", old_option=3)
     with pytest.raises(TopdownError, match="does not know: old_option=3"):
-        base.phase_config(PHASE, CONF, ["encoder"], layers={})
+        base.phase_config(PHASE, CONF, ["encoder"])
 
 
 def test_an_option_of_a_newer_espnet_at_its_default_is_dropped_and_told():
     newer = {"save_strategy": "all", "gradient_as_bucket_view": True, "dataset_scaling_factor": 1.2}
     base = experiment(encoder="rnn", **newer)
-    assert set(base.phase_config(PHASE, CONF, ["encoder"], layers={})) & {*newer} == set()
+    assert set(base.phase_config(PHASE, CONF, ["encoder"])) & {*newer} == set()
     assert base.dropped_options(["encoder"]) == [*newer]
     # Known here, so passed on.
     assert base.dropped_options(["encoder", *newer]) == []
     base = experiment(encoder="rnn", save_strategy="required_grad_only")
     with pytest.raises(TopdownError, match="does not know: save_strategy='required_grad_only'"):
-        base.phase_config(PHASE, CONF, ["encoder"], layers={})
+        base.phase_config(PHASE, CONF, ["encoder"])
 
 
 def test_lists_that_are_split_into_a_directory_count_by_their_files(tmp_path):

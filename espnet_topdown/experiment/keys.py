@@ -1,0 +1,113 @@
+"""What a training depends on: the lists that it reads, and the key that decides its result.
+
+Two trainings with one key give the same model. Neither torch nor ESPnet is needed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import files
+from espnet_topdown.check import list_in, mapping_in
+from espnet_topdown.experiment.phase_data import lists_of
+from espnet_topdown.plan.rules import DATA_PARTS
+
+# Of one run, not of the experiment: never passed on.
+RUN_KEYS = (
+    *("required", "version", "distributed", "config", "print_config", "dry_run", "collect_stats"),
+    *("write_collected_feats", "output_dir", "seed", "resume", "ngpu", "dist_*", "local_rank"),
+    *("multiprocessing_distributed", "wandb_id", "wandb_name", "topdown_conf"),
+)
+# Do not change what is trained: left out of a phase's key.
+_FREE_KEYS = (
+    *("num_workers", "log_level", "log_interval", "num_att_plot", "create_graph_in_tensorboard"),
+    *("use_matplotlib", "use_tensorboard", "use_wandb", "wandb_*"),
+    *("max_cache_size", "max_cache_fd", "topdown_conf"),
+)
+
+
+@cache
+def matches(key: str, patterns: tuple[str, ...]) -> bool:
+    """Whether an option is one of `patterns`, names in which ``*`` stands for anything."""
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def list_files(config: Mapping[str, Any]) -> list[str]:
+    """The lists that a training reads, each once; not the audio that they name.
+
+    Scp, text, shape, statistics, token and pre-trained model files.
+    """
+    paths: list[Any] = []
+    for part in DATA_PARTS:
+        paths += lists_of(config, part)
+    paths.append(mapping_in(config, "normalize_conf").get("stats_file"))
+    paths += map(config.get, ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols"))
+    # In an experiment's own config the tokens stand themselves.
+    if isinstance(config.get("token_list"), str):
+        paths.append(config["token_list"])
+    # ESPnet's FILE:SOURCE:TARGET:EXCLUDED
+    paths += [str(param).partition(":")[0] for param in list_in(config, "init_param")]
+    return list(dict.fromkeys(map(str, filter(None, paths))))
+
+
+def phase_key(
+    config: Mapping[str, Any],
+    parent: Path | None,
+    epochs: Sequence[Path] = (),
+    *,
+    lists: bool = True,
+) -> dict[str, Any]:
+    """What decides a phase's result: its options and seed, its parent's weights, its lists.
+
+    Args:
+        config: the phase's training config.
+        parent: the parent's model file, None without a parent.
+        epochs: the files that the parent's weights are the mean of, where they are recomputed.
+        lists: False leaves out lists that are not there, seen from the current directory.
+
+    Raises:
+        TopdownError: a list or the parent's file cannot be read.
+    """
+    settings = _without(config, _FREE_KEYS)
+    # The parent counts by its weights, not by its place.
+    conf = dict(mapping_in(config, "topdown_conf"))
+    conf.pop("parent", None)
+    settings["topdown_conf"] = conf
+    read = list_files(config)
+    if not lists:
+        read = [path for path in read if Path(path).exists()]
+    return {
+        "settings": settings,
+        "parent": files.sha256(parent) if parent else None,
+        "parent_epochs": {path.name: files.sha256(path) for path in epochs},
+        "files": {path: files.sha256(Path(path)) for path in read},
+    }
+
+
+def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a training's result, of all that its parser knows: options and lists.
+
+    Args:
+        options: as ESPnet's parser gave them, run-specific and free ones included.
+
+    Raises:
+        TopdownError: a list cannot be read.
+    """
+    settings = _without(options, (*RUN_KEYS, *_FREE_KEYS))
+    # ESPnet puts the tokens themselves in the place of their file (tasks/asr.py, build_model).
+    tokens = settings.pop("token_list", None)
+    if isinstance(tokens, list | tuple):
+        text = "\n".join(map(str, tokens))
+        settings["tokens_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    # Tuples become lists, paths text: as it reads back from its file.
+    plain = json.loads(json.dumps(settings, default=str))
+    hashes = {path: files.sha256(Path(path)) for path in list_files(options)}
+    return {"options": plain, "files": hashes}
+
+
+def _without(options: Mapping[str, Any], patterns: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if not matches(key, patterns)}
