@@ -19,10 +19,10 @@ from espnet_topdown.cascade import asked, costs, gpus, text
 from espnet_topdown.cascade.base_check import base_change
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import decode
+from espnet_topdown.cascade.find_facts import find_model_facts
 from espnet_topdown.cascade.follow import follow
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch
-from espnet_topdown.cascade.model_facts import find_model_facts
 from espnet_topdown.cascade.notes import plan_notes
 from espnet_topdown.cascade.paths import is_cascade
 from espnet_topdown.cascade.phase_check import check_phases, keep

@@ -13,9 +13,11 @@ from typing import Any
 
 from espnet_topdown import check, files
 from espnet_topdown.cascade import base_check, data_check
+from espnet_topdown.cascade.find_facts import find_model_facts, stored_facts
+from espnet_topdown.cascade.freeze_check import check_frozen
 from espnet_topdown.cascade.judgement import Criterion, Judgement, Records, best_value, judge
 from espnet_topdown.cascade.measured import read_measured, values
-from espnet_topdown.cascade.model_facts import ModelFacts, find_model_facts, stored_facts
+from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.paths import (
     HEADER,
     CascadePaths,
@@ -93,10 +95,7 @@ class Cascade:
         base_check.check_ready(experiment, read, facts.epochs)
         held = facts.held_from_above()
         phases = expand(read, facts.names, experiment.seed, held=held)
-        facts.check_dropouts(phases)
-        facts.check_moving(phases)
-        facts.check_trains(phases)
-        facts.check_freeze_param(phases, experiment.config)
+        check_frozen(facts, phases, experiment.config)
         data_check.check_phases(experiment, phases)
         if data_check.has_own_tokens(read):
             facts.data["vocabularies"] = data_check.vocabularies(experiment, phases)

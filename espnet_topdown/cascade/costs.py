@@ -10,7 +10,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.order import makespan, waits_of
 from espnet_topdown.experiment.train_log import trained_epochs
-from espnet_topdown.plan.plan import BASE, Phase
+from espnet_topdown.plan.plan import BASE, Phase, names_by
 
 BYTES_A_PARAMETER = 4  # float32
 # Of the epochs of phases that the median rule could end, the part that it left: the least and the
@@ -22,9 +22,7 @@ SHOWN = 6  # names in one cell
 def order(cascade: Cascade) -> str:
     """What waits for what: a line for each set of phases that others wait for."""
     waits = waits_of(cascade.phases, cascade.plan)
-    after: dict[tuple[str, ...], list[str]] = {}
-    for phase in cascade.phases:
-        after.setdefault(waits[phase.name].names or (BASE,), []).append(phase.name)
+    after = names_by(cascade.phases, lambda phase: waits[phase.name].names or (BASE,))
     rows = [(_listed(before), _listed(names)) for before, names in after.items()]
     width = max(len(before) for before, _ in rows)
     lines = [f"  {before:<{width}} -> {names}" for before, names in rows]

@@ -1,99 +1,112 @@
 """What a reader of a plan should know beside its table, a line each."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.model_facts import ModelFacts
+from espnet_topdown.cascade.model_facts import ModelFacts, SharedMatrix
+from espnet_topdown.check import list_in
 from espnet_topdown.experiment.schedule import unequal
 from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.layer_names import layer_span
-from espnet_topdown.plan.plan import BASE, UNTIED, Phase
-from espnet_topdown.plan.stopping import MedianStop
+from espnet_topdown.plan.plan import BASE, Phase, names_by
 
 
 def plan_notes(cascade: Cascade) -> list[str]:
     """What the reader must know before starting: about pre-trained parameters, layers and ties."""
-    config = cascade.base.config
-    lines = list(cascade.facts.data["notes"])
-    lines += _dev_notes(cascade)
+    facts, base = cascade.facts, cascade.base
+    differing = unequal(base.config, {phase.name: phase.train for phase in cascade.phases})
+    return [
+        *facts.data["notes"],
+        *_dev_notes(cascade),
+        *_base_notes(cascade),
+        *_loaded_notes(cascade),
+        *_rate_notes(cascade),
+        *_dropout_notes(cascade),
+        *_option_notes(cascade),
+        *_stop_notes(cascade),
+        *filter(None, [differing]),
+        *short_of_room(cascade.plan, facts.names, base.seed, held=facts.held_from_above()),
+        *_tie_notes(facts, cascade.phases),
+        *_undrawn_notes(facts, cascade.phases),
+    ]
+
+
+def _base_notes(cascade: Cascade) -> list[str]:
+    """From which file of the base layers are kept, and from what the base itself had started."""
+    lines = []
     asked, own = cascade.parent_model, cascade.base.model_file(cascade.plan)
     if own != asked:
         lines.append(
             f"the base has no {asked}; layers are kept of the {own} that it was packed with"
         )
-    if config.get("init_param"):
-        lines.append(_init_param_note(cascade))
-    lines += _loaded_notes(cascade)
-    lines += _rate_notes(cascade)
-    lines += _dropout_notes(cascade)
-    if config.get("freeze_param"):
-        frozen = ", ".join(config["freeze_param"])
+    sources = ", ".join(map(str, list_in(cascade.base.config, "init_param")))
+    if sources:
+        fate = "are drawn instead"
+        if any(phase.init_param == "keep" for phase in cascade.phases):
+            fate = "START FROM THE SAME PRE-TRAINED PARAMETERS; 'init_param: drop' draws them"
+        lines.append(f"THE BASE WAS TRAINED WITH init_param ({sources}): fresh layers {fate}")
+    return lines
+
+
+def _option_notes(cascade: Cascade) -> list[str]:
+    """What becomes of the base's ``freeze_param``, and of options of a newer ESPnet."""
+    lines = []
+    frozen = ", ".join(list_in(cascade.base.config, "freeze_param"))
+    # All that a plan can say of it is that nothing is frozen.
+    freed = [phase.name for phase in cascade.phases if "freeze_param" in phase.train]
+    if frozen:
         fate = "stays frozen in every phase"
-        # All that a plan can say of it is that nothing is frozen.
-        freed = [phase.name for phase in cascade.phases if "freeze_param" in phase.train]
         if freed:
             fate = f"is trained in {', '.join(freed)}, as the plan says, and stays frozen elsewhere"
         lines.append(f"the base's freeze_param {fate}: {frozen}")
     dropped = cascade.base.dropped_options(cascade.facts.data["parser_keys"])
     if dropped:
         lines.append(
-            f"options of a newer ESPnet that stand at their defaults are left out:"
+            "options of a newer ESPnet that stand at their defaults are left out:"
             f" {', '.join(dropped)}"
         )
-    lines += _stop_notes(cascade)
-    differing = unequal(config, {phase.name: phase.train for phase in cascade.phases})
-    if differing:
-        lines.append(differing)
-    held = cascade.facts.held_from_above()
-    lines += short_of_room(cascade.plan, cascade.facts.names, cascade.base.seed, held=held)
-    lines += _tie_notes(cascade.facts, cascade.phases)
-    return lines + _undrawn_notes(cascade.facts, cascade.phases)
+    return lines
 
 
 def _tie_notes(facts: ModelFacts, phases: Sequence[Phase]) -> list[str]:
     """What becomes of each matrix that two layers share, and in which phases."""
     lines = []
-    for lower, upper in facts.ties:
-        fates: dict[str, list[str]] = {}
-        for phase in phases:
-            fates.setdefault(_fate(phase, facts, (lower, upper)), []).append(phase.name)
+    for tie in facts.ties:
+        fates = names_by(phases, partial(_fate, facts, tie))
         told = "; ".join(f"{fate} in {', '.join(names)}" for fate, names in fates.items())
-        lines.append(f"{lower} and {upper} share a matrix: {told}")
+        lines.append(f"{tie.lower} and {tie.upper} share a matrix: {told}")
     return lines
 
 
-def _fate(phase: Phase, facts: ModelFacts, ends: Sequence[str]) -> str:
+def _fate(facts: ModelFacts, tie: SharedMatrix, phase: Phase) -> str:
     """What becomes of a matrix at both of its ends; that it may not is told before."""
-    if phase.tied in UNTIED:
+    if phase.unties:
         return f"one for each ({phase.tied})"
     sides = phase.sides(facts.names)
-    kept = [name for name in ends if name in sides.kept]
+    kept = [name for name in (tie.lower, tie.upper) if name in sides.kept]
     if not kept:
         return "drawn"
     factor = sides.factor(kept[0])
-    if factor == 0:
-        return "frozen"
-    return "trained" if factor == 1 else f"trained at {factor:.3g} of the learning rate"
+    whole = {0.0: "frozen", 1.0: "trained"}
+    return whole.get(factor, f"trained at {factor:.3g} of the learning rate")
 
 
 def _undrawn_notes(facts: ModelFacts, phases: Sequence[Phase]) -> list[str]:
     """Fresh layers whose matrix is that of a kept layer below, so that it is kept with it."""
-    held: dict[tuple[str, str], list[str]] = {}
-    for phase in phases:
-        if phase.tied in UNTIED:
-            continue
-        sides = phase.sides(facts.names)
-        for place, layer in enumerate(facts.data["layers"]):
-            if layer["name"] not in sides.fresh:
-                continue
-            for other in layer["tied_to"]:
-                if other in sides.kept and facts.names.index(other) < place:
-                    held.setdefault((layer["name"], other), []).append(phase.name)
-    return [
-        f"the matrix that {name} shares with {other} is kept with it, not drawn, in"
-        f" {', '.join(names)}; 'tied: untie_draw' draws one for {name}"
-        for (name, other), names in held.items()
-    ]
+    lines = []
+    for lower, upper, _ in facts.ties:
+        names = []
+        for phase in phases:
+            sides = phase.sides(facts.names)
+            if upper in sides.fresh and lower in sides.kept and not phase.unties:
+                names.append(phase.name)
+        if names:
+            lines.append(
+                f"the matrix that {upper} shares with {lower} is kept with it, not drawn, in"
+                f" {', '.join(names)}; 'tied: untie_draw' draws one for {upper}"
+            )
+    return lines
 
 
 def _dev_notes(cascade: Cascade) -> list[str]:
@@ -107,19 +120,21 @@ def _dev_notes(cascade: Cascade) -> list[str]:
             f"the dev value of {cascade.base.directory} is not known (neither checkpoint.pth nor"
             f" train.log has {cascade.criterion.name}): {fate}"
         )
-    for valid_set in dict.fromkeys(phase.valid_set for phase in cascade.phases):
-        if valid_set is None:
-            continue
-        value = cascade.measured({}).get((BASE, valid_set))
-        told = "will be measured by run, by validation alone" if value is None else f"{value:.4f}"
+    measured = cascade.measured({})
+    for valid_set in names_by(cascade.phases, lambda phase: phase.valid_set):
+        told = "will be measured by run, by validation alone"
+        if (BASE, valid_set) in measured:
+            told = f"is {measured[BASE, valid_set]:.4f}"
         lines.append(
             f"phases with the validation set {valid_set} are judged on it; there {BASE}'s"
-            f" {cascade.criterion.name} {'is ' if value is not None else ''}{told}"
+            f" {cascade.criterion.name} {told}"
         )
-    others = list(dict.fromkeys(filter(None, map(cascade.vocabulary, cascade.phases))))
-    for tokens in dict.fromkeys(phase.tokens for phase in cascade.phases if phase.tokens):
-        if tokens not in others:
-            lines.append(f"tokens {tokens} lists the base's own tokens: no other vocabulary")
+    others = names_by(cascade.phases, cascade.vocabulary)
+    lines += [
+        f"tokens {tokens} lists the base's own tokens: no other vocabulary"
+        for tokens in names_by(cascade.phases, lambda phase: phase.tokens)
+        if tokens not in others
+    ]
     if others:
         lines.append(
             f"phases with another vocabulary ({', '.join(others)}) are judged among themselves:"
@@ -131,28 +146,21 @@ def _dev_notes(cascade: Cascade) -> list[str]:
 
 def _stop_notes(cascade: Cascade) -> list[str]:
     """Which phases the median rule may end, from which epoch on, compared with which."""
-    by_stop: dict[MedianStop, list[str]] = {}
-    for phase in cascade.phases:
-        if phase.stop is not None:
-            by_stop.setdefault(phase.stop, []).append(phase.name)
     return [
         f"{', '.join(names)} may be ended after epoch {stop.from_epoch} or later, where dev is"
         f" worse than the median of {', '.join(stop.siblings)} (stop_early)"
-        for stop, names in by_stop.items()
+        for stop, names in names_by(cascade.phases, lambda phase: phase.stop).items()
     ]
 
 
 def _loaded_notes(cascade: Cascade) -> list[str]:
     """Which fresh layers are those of a pre-trained checkpoint again, said loudly."""
-    phases: dict[tuple[str, ...], list[str]] = {}
-    for phase in cascade.phases:
-        loaded = cascade.facts.loaded_layers(phase)
-        if loaded:
-            phases.setdefault(loaded, []).append(phase.name)
+    by_layers = names_by(cascade.phases, cascade.facts.loaded_layers)
     return [
         f"FRESH LAYERS START FROM THEIR PRE-TRAINED CHECKPOINT, THEY ARE NOT DRAWN:"
         f" {layer_span(layers)} ({', '.join(names)})"
-        for layers, names in phases.items()
+        for layers, names in by_layers.items()
+        if layers
     ]
 
 
@@ -185,13 +193,3 @@ def _dropout_notes(cascade: Cascade) -> list[str]:
     if not idle:
         return []
     return [f"dropout: off acts in frozen layers alone, and there are none in {', '.join(idle)}"]
-
-
-def _init_param_note(cascade: Cascade) -> str:
-    """What becomes of the parameters that the base itself had started from, said loudly."""
-    sources = ", ".join(map(str, cascade.base.config["init_param"]))
-    if any(phase.init_param == "keep" for phase in cascade.phases):
-        fate = "START FROM THE SAME PRE-TRAINED PARAMETERS; 'init_param: drop' draws them"
-    else:
-        fate = "are drawn instead"
-    return f"THE BASE WAS TRAINED WITH init_param ({sources}): fresh layers {fate}"

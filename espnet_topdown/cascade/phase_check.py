@@ -15,7 +15,8 @@ from espnet_topdown.cascade import asked
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.other_data import check_lists
 from espnet_topdown.plan.kinds import KINDS
-from espnet_topdown.plan.plan import BASE, UNTIED, Phase
+from espnet_topdown.plan.plan import BASE, Phase
+from espnet_topdown.plan.rules import DATA_PARTS
 
 CHECKER = "espnet_topdown.bin.phase_check"
 # Options of a training that name a metric: part, metric and, of the second, its mode.
@@ -32,7 +33,6 @@ def check_phases(cascade: Cascade) -> str:
         TopdownError: all faults at once.
     """
     check_lists(cascade)
-    cascade.facts.check_dropouts(cascade.phases)
     title = "the plan cannot be trained to its end"
     check.refuse(_own_faults(cascade), title)
     phases = _as_trained(cascade)
@@ -59,10 +59,9 @@ def _as_trained(cascade: Cascade) -> list[dict[str, Any]]:
     """Each phase with its training config; whose parent is not trained yet is given the base."""
     phases = []
     for phase in cascade.phases:
-        config = cascade.config_under(phase, cascade.base.directory)
         trained: dict[str, Any] = {
             "name": phase.name,
-            "config": config,
+            "config": cascade.config_under(phase, cascade.base.directory),
             "changed": list(phase.train),
         }
         if _has_own_tokens(cascade, phase):
@@ -77,10 +76,11 @@ def _has_own_tokens(cascade: Cascade, phase: Phase) -> bool:
     """Whether the vocabulary of a phase is another than that of what it keeps layers of."""
     if not KINDS[phase.kind].has_parent:
         return False
-    theirs = {cascade.vocabulary(parent) for parent in _possible_parents(cascade, phase)}
-    if phase.parent in (BASE, "best"):
-        theirs.add(None)
-    return theirs != {cascade.vocabulary(phase)}
+    for parent in _possible_parents(cascade, phase):
+        of_parent = None if parent is None else cascade.vocabulary(parent)
+        if of_parent != cascade.vocabulary(phase):
+            return True
+    return False
 
 
 def _stamp(phases: Sequence[Mapping[str, Any]]) -> str:
@@ -93,9 +93,7 @@ def _own_faults(cascade: Cascade) -> list[str]:
     """What the plan and the model's facts tell."""
     faults = []
     for phase in cascade.phases:
-        own = [_trainable_fault(cascade, phase), _tie_fault(cascade, phase)]
-        own.append(_untie_fault(cascade, phase))
-        own.append(_stop_fault(cascade, phase))
+        own = [fault(cascade, phase) for fault in _FAULTS]
         own += [_criterion_fault(cascade, phase, option) for option in _CRITERIA]
         faults += [f"{phase.name}: {fault}" for fault in own if fault]
     return faults
@@ -114,24 +112,12 @@ def _stop_fault(cascade: Cascade, phase: Phase) -> str | None:
     )
 
 
-def _trainable_fault(cascade: Cascade, phase: Phase) -> str | None:
-    frozen, total = cascade.facts.frozen_parameters(phase)
-    if frozen < total:
-        return None
-    fresh = ", ".join(phase.sides(cascade.facts.names).fresh)
-    return (
-        f"nothing would be trained: of the fresh layers ({fresh}) no parameter is left that is not"
-        " tied to a frozen layer; cut higher, or 'tied: untie_draw'"
-    )
-
-
 def _tie_fault(cascade: Cascade, phase: Phase) -> str | None:
     """Why a phase cannot keep layers of a parent whose weights were untied."""
-    has_parent = KINDS[phase.kind].has_parent
-    if not cascade.facts.ties or phase.tied in UNTIED or not has_parent:
+    if not cascade.facts.ties or phase.unties or not KINDS[phase.kind].has_parent:
         return None
     for parent in _possible_parents(cascade, phase):
-        if parent.tied in UNTIED:
+        if parent is not None and parent.unties:
             return (
                 f"its parent {parent.name} has a matrix for each of the tied layers"
                 f" ({parent.tied}), and one matrix cannot be made of two; give it 'tied:"
@@ -142,35 +128,35 @@ def _tie_fault(cascade: Cascade, phase: Phase) -> str | None:
 
 def _untie_fault(cascade: Cascade, phase: Phase) -> str | None:
     """Why nothing would be untied, or drawn, as the plan says."""
-    if phase.tied not in UNTIED:
+    if not phase.unties:
         return None
     if not cascade.facts.ties:
         return f"'tied: {phase.tied}' unties nothing: no weights of the base are tied; leave it out"
     # A control has the size of the phase that it answers, so that its lower end is a copy.
     if phase.tied == "untie_copy" or phase.is_control:
         return None
-    parents = {parent.tied for parent in _possible_parents(cascade, phase)}
-    if phase.parent in (BASE, "best"):
-        parents.add(None)
+    parents = _possible_parents(cascade, phase)
+    if all(parent is not None and parent.unties for parent in parents):
+        return None
     kept = phase.sides(cascade.facts.names).kept
-    for lower, upper in cascade.facts.ties:
-        if lower in kept and upper in kept and not parents <= set(UNTIED):
+    for tie in cascade.facts.ties:
+        if {tie.lower, tie.upper} <= {*kept}:
             return (
-                f"'tied: untie_draw' draws a matrix for {lower}, which this phase keeps; give"
-                f" 'tied: untie_copy', or draw {lower}"
+                f"'tied: untie_draw' draws a matrix for {tie.lower}, which this phase keeps; give"
+                f" 'tied: untie_copy', or draw {tie.lower}"
             )
     return None
 
 
-def _possible_parents(cascade: Cascade, phase: Phase) -> list[Phase]:
-    """The phase's parent; for ``best``, the candidates that can be it; not the base."""
+def _possible_parents(cascade: Cascade, phase: Phase) -> list[Phase | None]:
+    """The phase's parent; for ``best``, all that can be it; None stands for the base."""
     if phase.parent == BASE:
-        return []
+        return [None]
     if phase.parent != "best":
         return [cascade.phase(phase.parent)]
     asks = cascade.phase(phase.best_before or phase.name)
     before = cascade.phases[: cascade.phases.index(asks)]
-    return [other for other in before if not other.is_control]
+    return [None, *(other for other in before if not other.is_control)]
 
 
 def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> str | None:
@@ -180,17 +166,20 @@ def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> str | None:
     """
     asked = phase.train.get(option)
     rows = cascade.facts.epochs
-    if not rows or not isinstance(asked, list | tuple) or len(asked) < 2:
+    if not rows or not isinstance(asked, list) or len(asked) < 2:
         return None
-    part, metric = asked[0], asked[1]
+    part, metric, *_ = asked
     metrics: set[str] = set()
     for row in rows:
-        for known in ("train", "valid"):
-            metrics |= {f"{known} {name}" for name in row.get(known, {})}
+        for known in DATA_PARTS:
+            metrics.update(f"{known} {name}" for name in row.get(known, {}))
     if f"{part} {metric}" in metrics:
         return None
     valid = ", ".join(sorted(metrics))
     return f"train.{option} {list(asked)}: the base reports no such metric; valid: {valid}"
+
+
+_FAULTS = (_tie_fault, _untie_fault, _stop_fault)
 
 
 def _espnet_faults(task: str, phases: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -30,7 +30,7 @@ from espnet_topdown.experiment.phase_dir import (
     read_begun,
 )
 from espnet_topdown.experiment.quality import sign
-from espnet_topdown.plan.plan import Phase
+from espnet_topdown.plan.plan import Phase, names_by
 
 # Besides model files: what decoding or a child reads, and what proves the phase.
 _HASHED = ("config.yaml", START, BEGUN, EPOCHS, PROOF, MACHINE)
@@ -263,19 +263,14 @@ def check_finished(cascade: Cascade, records: Records, *, lists: bool = True) ->
     """
     _check_none_lost(cascade)
     check_as_judged(cascade.paths, cascade.model_file(cascade.base.directory))
-    changed: dict[tuple[str, ...], list[str]] = {}
-    for phase in cascade.phases:
-        if phase.name not in records:
-            continue
-        lines = changes_of(cascade, phase, records, lists=lists)
-        if lines:
-            # A change that several phases have in common is told once.
-            changed.setdefault(tuple(lines), []).append(phase.name)
+    finished = [phase for phase in cascade.phases if phase.name in records]
+    # A change that several phases have in common is told once.
+    changed = names_by(
+        finished, lambda phase: tuple(changes_of(cascade, phase, records, lists=lists)) or None
+    )
     messages = []
     for common, names in changed.items():
-        verb, depend = "are", "they depend"
-        if len(names) == 1:
-            verb, depend = "is", "it depends"
+        verb, depend = ("is", "it depends") if len(names) == 1 else ("are", "they depend")
         head = (
             f"{', '.join(names)} {verb} finished, but what {depend} on changed (recorded -> now);"
             " undo that, give another --dir (--topdown_dir of run.sh), or train anew with\n"

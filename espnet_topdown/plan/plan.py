@@ -5,14 +5,16 @@ frozen and fresh layers are derived from the cut. Files are read in `espnet_topd
 phases listed in `espnet_topdown.plan.expansion`; nothing that executes is reachable from here.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from espnet_topdown.plan.kinds import CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.sides import UNTIED, Choice, KeptLr
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
+
+K = TypeVar("K", bound=Hashable)
 
 DROPOUT = ("keep", "off")
 TIED = ("freeze", *UNTIED)
@@ -20,8 +22,6 @@ INIT_PARAM = ("keep", "drop")
 BASE = "phase0"
 # ESPnet seeds epoch n with seed + n (train/trainer.py, run): neighbouring seeds repeat sequences.
 SEED_STRIDE = 1000
-
-
 # NumPy's generator takes 32 bits, and ESPnet adds the number of the epoch.
 MAX_SEED = 4_000_000_000
 
@@ -110,6 +110,16 @@ class Phase(Choice):
     def compared_with(self) -> tuple[str, ...]:
         """Names of the phases by which it may be ended early; none where it is trained in full."""
         return self.stop.siblings if self.stop is not None else ()
+
+
+def names_by(phases: Iterable[Phase], key: Callable[[Phase], K | None]) -> dict[K, list[str]]:
+    """What phases have in common -> their names; those whose `key` is None are left out."""
+    names: dict[K, list[str]] = {}
+    for phase in phases:
+        value = key(phase)
+        if value is not None:
+            names.setdefault(value, []).append(phase.name)
+    return names
 
 
 def reads_of(phase: Phase, phases: Sequence[Phase], own: Collection[str] = ()) -> str:

@@ -9,8 +9,10 @@ import pytest
 import tiny
 
 from espnet_topdown import check
-from espnet_topdown.cascade import model_facts
-from espnet_topdown.cascade.model_facts import _FACTS, ModelFacts, find_model_facts
+from espnet_topdown.cascade import find_facts
+from espnet_topdown.cascade.find_facts import _FACTS, find_model_facts
+from espnet_topdown.cascade.freeze_check import check_frozen
+from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.notes import _tie_notes, _undrawn_notes
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
@@ -151,9 +153,9 @@ def test_fresh_layers_that_freeze_param_leaves_random_are_refused_unless_trained
     trained = Phase(
         "phase4", "top_down", "rnn", "phase0", 1, init_param="drop", train={"freeze_param": []}
     )
-    model.check_freeze_param([kept, trained], base)
+    check_frozen(model, [kept, trained], base)
     with pytest.raises(TopdownError) as caught:
-        model.check_freeze_param([kept, dropped, upper, trained], base)
+        check_frozen(model, [kept, dropped, upper, trained], base)
     first, second = str(caught.value).splitlines()
     assert first.startswith("phase2: embed, rnn: drawn anew, but freeze_param (encoder.embed,")
     assert second.startswith("phase3: embed: drawn anew")
@@ -165,11 +167,11 @@ def test_fresh_layers_that_a_class_leaves_random_are_refused_whatever_freeze_par
     model.data["layers"][1] |= {"left_random_by_class": 0, "random_if_dropped_by_class": 4}
     base = {"freeze_param": ["encoder.embed", "encoder.rnn"]}
     kept = Phase("phase1", "top_down", "output", "phase0", 1, train={"freeze_param": []})
-    model.check_freeze_param([kept], base)
+    check_frozen(model, [kept], base)
     dropped = replace(kept, name="phase2", init_param="drop")
     message = "phase2: rnn: drawn anew, but ESPnet's class never trains all of it"
     with pytest.raises(TopdownError, match=message):
-        model.check_freeze_param([kept, dropped], base)
+        check_frozen(model, [kept, dropped], base)
 
 
 def test_fresh_layers_that_start_from_a_checkpoint_are_told_from_drawn_ones() -> None:
@@ -189,10 +191,10 @@ def test_fresh_layers_that_start_from_a_checkpoint_are_told_from_drawn_ones() ->
 def test_phases_that_would_freeze_what_moves_are_refused_before_any_training() -> None:
     model = facts(EMBED, RNN, OUTPUT)
     model.data["layers"][1]["moving"] = ["rnn.global_step"]
-    model.check_moving([Phase("phase1", "top_down", "output", "phase0", 1)])
+    check_frozen(model, [Phase("phase1", "top_down", "output", "phase0", 1)], {})
     frozen = Phase("phase2", "top_down", "rnn", "phase0", 1)
     with pytest.raises(TopdownError, match="phase2: rnn.global_step: state of a frozen layer"):
-        model.check_moving([frozen])
+        check_frozen(model, [frozen], {})
 
 
 def test_phases_in_which_nothing_is_left_to_train_are_refused_before_any_training() -> None:
@@ -202,12 +204,16 @@ def test_phases_in_which_nothing_is_left_to_train_are_refused_before_any_trainin
     rnn |= {"frozen_by_base": 20}
     some = Phase("phase1", "top_down", "output", "phase0", 1)
     none = Phase("phase2", "top_down", "rnn", "phase0", 1)
-    model.check_trains([some])
-    message = (
-        r"^phase2: nothing is left to train: what is not kept \(embed\) is frozen by the base's"
-    )
-    with pytest.raises(TopdownError, match=message):
-        model.check_trains([some, none])
+    check_frozen(model, [some], {})
+    message = r"^{}: nothing is left to train: what is not kept \(embed\) is frozen by the base's"
+    with pytest.raises(TopdownError, match=message.format("phase2")):
+        check_frozen(model, [some, none], {})
+    # Tied to a frozen layer, of which untying gives it a matrix of its own.
+    tied = facts(("embed", 90, {"output": 90}), RNN, OUTPUT)
+    untied = replace(none, name="phase3", tied="untie_draw")
+    check_frozen(tied, [untied], {})
+    with pytest.raises(TopdownError, match=message.format("phase2")):
+        check_frozen(tied, [none, untied], {})
 
 
 def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
@@ -215,14 +221,14 @@ def test_dropout_that_cannot_be_off_is_refused_before_any_training() -> None:
     model = facts(EMBED, RNN, OUTPUT, dropouts=dropouts)
     off = Phase("phase1", "top_down", "output", "phase0", 1, dropout="off")
     kept = Phase("phase2", "top_down", "rnn", "phase1", 2)
-    model.check_dropouts([off, kept])
+    check_frozen(model, [off, kept], {})
     inside = Phase("phase3", "top_down", "rnn", "phase2", 3, dropout="off")
     fault = "phase3: dropout: off is not possible with this cut: the one number lm.drop.p serves"
     with pytest.raises(TopdownError, match=fault):
-        model.check_dropouts([off, kept, inside])
+        check_frozen(model, [off, kept, inside], {})
     unplaced = facts(EMBED, RNN, OUTPUT, dropouts={"x.p": []})
     with pytest.raises(TopdownError, match="x.p serves layers below and above the cut"):
-        unplaced.check_dropouts([off, kept])
+        check_frozen(unplaced, [off, kept], {})
 
 
 @pytest.mark.parametrize(
@@ -263,7 +269,7 @@ def test_epochs_that_were_known_outlast_a_damaged_checkpoint(
     found = {"layers": layers, "dropouts": {}, "notes": [], "parser_keys": []}
     epochs = [{"valid": {"acc": 0.5}}]
     rows = iter([epochs, [], []])
-    monkeypatch.setattr(model_facts, "_find", lambda *_: {**found, "epochs": next(rows)})
+    monkeypatch.setattr(find_facts, "_find", lambda *_: {**found, "epochs": next(rows)})
     told = []
     for text in ("seed: 1\n", "seed: 1\n", "seed: 2\n"):
         config.write_text(text)

@@ -36,7 +36,6 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
 @pytest.mark.parametrize(
     ("plan", "fault"),
     [
-        ("phases: [{cut: rnn.0}]", "phase1: nothing would be trained: of the fresh layers (embed)"),
         (
             "phases: [{cut: output, tied: untie_draw}, {cut: rnn.1}]",
             "phase2: its parent phase1 has a matrix for each of the tied layers (untie_draw)",
