@@ -7,6 +7,7 @@ is done by soxr, without sox.
 
 import io
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -22,7 +23,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe.truncated import least_samples
 
 _SPEED = re.compile(
-    r"(?:sox (?P<file>\S+)|(?P<pipe>.*\|) *sox -t wav -) -t wav - speed (?P<factor>[\d.]+) \|"
+    r"(?:sox (?P<file>[^|]+?)|(?P<pipe>.*\|) *sox -t wav -) -t wav - speed (?P<factor>[\d.]+) \|"
 )
 _IN_ARK = re.compile(r".+:\d+")
 _EXACT = ("PCM", "ULAW", "ALAW")  # soundfile's subtypes whose samples are whole numbers
@@ -43,7 +44,7 @@ _LOUDEST = 100.0
 
 def faster(source: str, factor: float) -> str:
     """The wav.scp value of `source` at another speed, by sox as Kaldi's scripts have it."""
-    head = f"{source} sox -t wav -" if source.endswith("|") else f"sox {source}"
+    head = f"{source} sox -t wav -" if source.endswith("|") else f"sox {shlex.quote(source)}"
     return f"{head} -t wav - speed {factor:g} |"
 
 
@@ -73,8 +74,9 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
             sample, or the command failed.
     """
     speed = _SPEED.fullmatch(source)
-    if speed:
-        samples, rate = read_audio(speed["file"] or speed["pipe"])
+    slower = _before(speed) if speed else None
+    if speed and slower:
+        samples, rate = read_audio(slower)
         return resample(samples, rate * float(speed["factor"]), rate), rate
     decoded = sphere.read_wav_entry(source)
     if decoded is not None:
@@ -88,6 +90,17 @@ def read_audio(source: str) -> tuple[np.ndarray, int]:
         raise TopdownError(
             f"asked for the audio {source!r}, but it cannot be read: {said}; see wav.scp"
         ) from error
+
+
+def _before(speed: re.Match[str]) -> str | None:
+    """What a line changes the speed of; None where sox is given more than a file."""
+    if speed["pipe"]:
+        return speed["pipe"]
+    try:
+        words = shlex.split(speed["file"])
+    except ValueError:
+        return None
+    return words[0] if len(words) == 1 else None
 
 
 def _read(source: str) -> tuple[np.ndarray, int]:

@@ -225,7 +225,7 @@ def _append(ark: Path, utterance: str, samples: np.ndarray, kind: str, rate: int
         write_function="soundfile",
         write_kwargs={"format": kind},
     )
-    return f"{ark}:{size + len(utterance) + 1}"
+    return f"{ark}:{size + len(utterance.encode()) + 1}"
 
 
 def _read(

@@ -15,13 +15,14 @@ from espnet_topdown.text_files import read_table
 
 @pytest.mark.parametrize("audio_format", formats.FORMATS)
 def test_formatted_audio_holds_the_samples_of_its_source(tmp_path: Path, audio_format: str) -> None:
-    source = write_set(tmp_path / "d", {"a1": 0.3, "a2": 0.2, "b1": 0.1})
+    # Letters of one and of two bytes: places in an ark are counted in bytes.
+    source = write_set(tmp_path / "d", {"a1": 0.3, "ä2": 0.2, "я1": 0.1})
     seconds = formats.format_set(
         source, tmp_path / "o", audio_format=audio_format, rate=RATE, processes=1, parts=2
     )
     assert seconds == pytest.approx(0.6)
-    assert (tmp_path / "o" / "utt2num_samples").read_text() == "a1 2400\na2 1600\nb1 800\n"
-    assert (tmp_path / "o" / "spk2utt").read_text() == "a a1 a2\nb b1\n"
+    assert (tmp_path / "o" / "utt2num_samples").read_text() == "a1 2400\nä2 1600\nя1 800\n"
+    assert (tmp_path / "o" / "spk2utt").read_text() == "a a1\nä ä2\nя я1\n"
     for utterance, place in read_table(tmp_path / "o" / "wav.scp").items():
         if audio_format.endswith("ark"):
             rate, samples = kaldiio.load_mat(place)

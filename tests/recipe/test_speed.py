@@ -1,5 +1,6 @@
 """Speed perturbation: named for sox, done without it, and heard as sox would have it."""
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -31,6 +32,19 @@ def test_speed_is_done_without_sox_and_named_for_sox(
     assert abs(len(samples) - RATE / 1.1) <= 1
     # 440 Hz times 1.1.
     assert abs(np.abs(np.fft.rfft(samples, RATE)).argmax() - 484) <= 1
+
+
+@pytest.mark.parametrize("folder", ["two words", "its_(new)", "it's"])
+def test_paths_that_a_shell_would_part_are_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    train = write_set(tmp_path / folder / "train", {"a1": 1.0})
+    speed.perturb(train, [1.1])
+    faster = read_table(tmp_path / folder / "train_sp" / "wav.scp")["sp1.1-a1"]
+    assert shlex.split(faster)[:2] == ["sox", f"{train}/a1.wav"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    samples, _ = audio.read_audio(audio.faster(faster, 0.5))
+    assert abs(len(samples) - RATE / 0.55) <= 2
 
 
 def test_segments_keep_their_place_in_the_faster_recording(tmp_path: Path) -> None:
