@@ -106,11 +106,7 @@ def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[
     if cascade.criterion.curve(epochs) != record["dev"]["curve"]:
         yield f"record.json and {directory / EPOCHS} disagree about the dev curve; {_REWRITE}"
     # Its bytes too: children were keyed by them.
-    path = directory / cascade.parent_model
-    if not path.exists():
-        yield f"{path} is gone"
-    elif files.sha256(path) != record["model_sha256"]:
-        yield f"{path} is not what was recorded (its bytes changed)"
+    yield from _changes(directory / cascade.parent_model, record["model_sha256"])
 
 
 def _is_pruned(path: Path) -> bool:
@@ -122,13 +118,22 @@ def _byte_faults(directory: Path, record: Mapping[str, Any]) -> Iterator[str]:
     """Files of which a byte is not what it was when the phase was recorded."""
     # Records of older versions have none.
     for name, expected in record.get("bytes", {}).items():
-        path = directory / name
-        if _is_pruned(path):
-            continue
-        if not path.exists():
-            yield f"{path} is gone"
-        elif files.sha256(path) != expected:
-            yield f"{path} is not what was recorded (its bytes changed)"
+        if not _is_pruned(directory / name):
+            yield from _changes(directory / name, expected)
+
+
+def _changes(path: Path, expected: str) -> Iterator[str]:
+    """Whether the bytes of a file are others than those of which the SHA-256 was recorded."""
+    if not path.exists():
+        yield f"{path} is gone"
+        return
+    try:
+        is_changed = files.sha256(path) != expected
+    except TopdownError as error:
+        yield str(error)
+        return
+    if is_changed:
+        yield f"{path} is not what was recorded (its bytes changed)"
 
 
 def _link_faults(directory: Path, record: Mapping[str, Any]) -> Iterator[str]:

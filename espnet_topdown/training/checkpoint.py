@@ -5,6 +5,7 @@ through the reporter state that its checkpoints carry.
 """
 
 import hashlib
+import re
 import time
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +22,15 @@ CHECKPOINT = "checkpoint.pth"  # a whole training: model, optimisers, reporter
 # Contents whose checksums were found right by this process.
 _checked: set[tuple[int, ...]] = set()
 _TICK_NS = 100_000_000  # longer than any file system's that trainings write to
+
+
+def _reason(error: Exception) -> str:
+    """What torch says is wrong with a file, without its advice to load what may run code."""
+    told = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+    if told:
+        return told[1]
+    first = str(error).partition("\n")[0].partition(". ")[0]
+    return first or type(error).__name__
 
 
 def load(path: Path, *, mapped: bool = True, tensors: bool = True) -> Any:
@@ -47,9 +57,8 @@ def load(path: Path, *, mapped: bool = True, tensors: bool = True) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     # The unpickler meets damage with errors of many kinds, IndexError among them.
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TopdownError(
-            f"{path} is torn or is not a model file ({reason}); restore it or name another"
+            f"{path} is torn or is not a model file ({_reason(error)}); restore it or name another"
         ) from None
 
 

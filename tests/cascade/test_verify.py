@@ -8,6 +8,7 @@ from random import Random
 import torch
 from cascades import copied, fails
 
+from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.records import changes_of
 from espnet_topdown.cascade.verify import _faults
@@ -47,6 +48,25 @@ def test_verify_tells_pruned_files_from_lost_ones(finished, base, tmp_path, caps
     (copy / "phase1" / "record.json").write_text(json.dumps(record))
     error = fails(capsys, "verify", str(copy))
     assert "valid.loss.ave_2best.pth" in error and "disagree about the dev curve" in error
+
+
+def test_a_file_that_cannot_be_read_hides_no_other_fault(
+    finished, base, tmp_path, capsys, monkeypatch
+):
+    copy = copied(finished, base, tmp_path)
+    sha256 = files.sha256
+
+    def refused(path):
+        if path == copy / "phase1" / "config.yaml":
+            raise TopdownError(f"cannot read {path}: Permission denied")
+        return sha256(path)
+
+    # By hand: nothing is closed to root.
+    monkeypatch.setattr(files, "sha256", refused)
+    (copy / "phase2" / "config.yaml").write_text("{}")
+    error = fails(capsys, "verify", str(copy))
+    assert f"phase1: cannot read {copy}/phase1/config.yaml: Permission denied" in error
+    assert f"phase2: {copy}/phase2/config.yaml is not what was recorded" in error
 
 
 def test_link_to_the_best_phase_is_no_phase(finished, base, tmp_path, capsys):

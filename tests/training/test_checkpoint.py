@@ -21,6 +21,17 @@ def test_torn_model_file_is_named(content, tmp_path):
         checkpoint.load_state(tmp_path / "a.pth")
 
 
+def test_what_torch_says_of_a_file_is_told_without_its_advice_to_trust_it(tmp_path):
+    (tmp_path / "a.pth").write_text("not a model")
+    with pytest.raises(TopdownError) as text:
+        checkpoint.load_state(tmp_path / "a.pth")
+    assert "(Unsupported operand " in str(text.value) and "weights_only" not in str(text.value)
+    (tmp_path / "b.pth").write_bytes(b"PK\x03\x04 torn zip")
+    with pytest.raises(TopdownError) as text:
+        checkpoint.load_state(tmp_path / "b.pth")
+    assert len(str(text.value).replace(str(tmp_path), "")) < 150
+
+
 def test_fingerprint_tells_one_bit_and_the_dtype():
     ones = torch.ones(4)
     other = ones.clone()
