@@ -219,7 +219,36 @@ def read_references(ref: Path, *, case_sensitive: bool = False) -> dict[str, Tra
     """The transcripts of a reference by utterance; those of words may have alternatives."""
     # Characters and subwords have no alternatives, whatever they look like.
     is_of_words = ref.parent.name not in ("score_cer", "score_ter")
-    return read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
+    said = read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
+    decoded = _decoded_ids(ref.parent.parent / "text")
+    for name, transcript in said.items():
+        speaker = _speaker_before(name, decoded)
+        if speaker is not None:
+            said[name] = replace(transcript, speaker=speaker)
+    return said
+
+
+def _decoded_ids(text: Path) -> frozenset[str]:
+    """Ids in the decoded text that the scores beside it are of; none where it cannot be read.
+
+    There they stand alone; in trn files behind their speaker and a hyphen, of which both may have
+    some themselves.
+    """
+    try:
+        lines = text.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return frozenset()
+    return frozenset(line.split(maxsplit=1)[0] for line in lines if line.strip())
+
+
+def _speaker_before(name: str, utterances: Set[str]) -> str | None:
+    """The speaker of ``speaker-utterance``, None where not one of `utterances` alone ends it."""
+    parts = name.split("-")
+    speakers = []
+    for length in range(1, len(parts)):
+        if "-".join(parts[length:]) in utterances:
+            speakers.append("-".join(parts[:length]))
+    return speakers[0] if len(speakers) == 1 else None
 
 
 def read_pairs(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> list[Pair]:

@@ -197,3 +197,19 @@ def test_result_file_has_a_line_for_every_speaker(tmp_path: Path) -> None:
         "",
         "Case folded; 0 alignment ties, settled as sclite does.",
     ]
+
+
+def test_speakers_are_what_stands_before_the_decoded_ids(tmp_path: Path) -> None:
+    rows = [("utt-7", "new-york-1"), ("utt-8", "new-york-2"), ("9", "utt")]
+    folder = tmp_path / "decode" / "test" / "score_wer"
+    said = [(utterance, speaker, ["A"]) for utterance, speaker in rows]
+    transcripts.pairs_of(folder, said, said)
+    speakers = [said.speaker for said, _ in read_pairs(folder / "ref.trn", folder / "hyp.trn")]
+    assert speakers == ["new", "new", "utt"]  # nothing tells more
+    (folder.parent / "text").write_text("".join(f"{utterance} A\n" for utterance, _ in rows))
+    total = Reader().decoded(tmp_path)["decode", "test", "wer"].score
+    assert total.reference.speakers == ("new-york-1", "new-york-2", "utt")
+    write_result(folder)
+    table = (folder / "result.txt").read_text()
+    assert "| new-york-1 |     1      1 |" in table
+    assert "| new-york-2 |     1      1 |" in table
