@@ -19,6 +19,8 @@ from espnet_topdown.plan.layers import LayerOrder, layer_order
 from espnet_topdown.plan.model_table import MODELS, UNTRAINED, dropout_rates, find_model
 
 _RATES = dropout_rates()
+# Of OpenAI's checkpoints: English, several languages, several since large-v3.
+_WHISPER_TOKENS = (51864, 51865, 51866)
 # Address and shape.
 Place = tuple[int, tuple[int, ...]]
 
@@ -90,8 +92,8 @@ def order_of(
             " are in no layer; give the plan an order of your own: 'layers:'"
         )
     random = [part for part, name in parts.items() if not _is_loaded(model, part, name)]
-    loaded = [name for name in order.loaded if name.split(".")[0] not in random]
-    return replace(order, loaded=frozenset(loaded))
+    loaded = {name for name in order.loaded if name.split(".")[0] not in random}
+    return replace(order, loaded=frozenset(loaded - _of_other_tokens(model)))
 
 
 def _is_loaded(model: torch.nn.Module, part: str, name: str) -> bool:
@@ -118,6 +120,23 @@ def _survives(module: torch.nn.Module, part: str, init: str) -> bool:
         return False
     modules = [module, *getattr(module, "frontends", ())]
     return any(hasattr(each, "reload_pretrained_parameters") for each in modules)
+
+
+def _of_other_tokens(model: torch.nn.Module) -> set[str]:
+    """What ESPnet draws of a Whisper decoder for tokens that its checkpoint does not have.
+
+    See espnet2/asr/decoder/whisper_decoder.py (202511, 202611).
+    """
+    decoder = getattr(model, "decoder", None)
+    if decoder is None or type(decoder).__name__ != "OpenAIWhisperDecoder":
+        return set()
+    embedding = decoder.decoders.token_embedding
+    name = "decoder.decoders.token_embedding"
+    if hasattr(embedding, "add_emb"):
+        return {f"{name}.add_emb.weight"}
+    if embedding.num_embeddings in _WHISPER_TOKENS:
+        return set()
+    return {f"{name}.weight"}
 
 
 def _conditioned_layer(model: torch.nn.Module) -> int | None:

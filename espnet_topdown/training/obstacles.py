@@ -164,13 +164,34 @@ def lacking(needed: str, error: Exception) -> str:
 
 
 def forward_faults(model: torch.nn.Module) -> list[str]:
-    """What ESPnet's own translation model asks of its parts, and does not get in the first step.
+    """What ESPnet's own model does not train, or asks of its parts and does not get.
 
     Args:
         model: as ESPnet built it, in memory; the weights stay as they are.
     """
-    if not isinstance(model, ESPnetSTModel):
+    faults = _gradients_lost(model)
+    if isinstance(model, ESPnetSTModel):
+        faults += _translation_faults(model)
+    return faults
+
+
+def _gradients_lost(model: torch.nn.Module) -> list[str]:
+    """Of BEATs, whose scaling of gradients has no input that autograd follows (GradMultiply)."""
+    encoder = getattr(model, "encoder", None)
+    stack = getattr(encoder, "encoder", None)
+    ratio = getattr(stack, "layer_wise_gradient_decay_ratio", 1.0)
+    if type(encoder).__name__ != "BeatsEncoder" or ratio == 1.0:
         return []
+    fault = (
+        f"ESPnet {espnet_version()} trains nothing below the highest layer of a BEATs encoder with"
+        f" 'layer_wise_gradient_decay_ratio: {ratio:g}' in its beats_config: the gradient ends"
+        " where it should be scaled; train the base without it"
+    )
+    return [fault]
+
+
+def _translation_faults(model: ESPnetSTModel) -> list[str]:
+    """What a translation asks of its parts in the first step."""
     tokens, lengths = torch.tensor([[2, 3]]), torch.tensor([2])
     faults = []
     was_training = model.training

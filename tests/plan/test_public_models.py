@@ -13,6 +13,7 @@ import torch
 from models import build
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.training import model_layers
 from espnet_topdown.training.freeze import freeze
 from espnet_topdown.training.model_layers import layer_notes, order_of
 from espnet_topdown.training.obstacles import forward_faults, machine_notes
@@ -444,6 +445,9 @@ def test_whisper_classifies_with_the_matrix_that_it_embeds_with(espnet, monkeypa
     order = order_of(model)
     assert order.names == (*ENCODER[:-1], *TOP)
     assert order.of_module("decoder.decoders.token_embedding") == "output"
+    # Of other tokens than the checkpoint's, ESPnet draws it.
+    drawn = {name for name in model.state_dict() if name.startswith("decoder.")} - order.loaded
+    assert drawn == {"decoder.decoders.token_embedding.weight"}
     assert order.constants == {"encoder.encoders.positional_embedding"}
     # It acts between all layers.
     assert order.of_module("encoder.dropout") is None
@@ -452,6 +456,20 @@ def test_whisper_classifies_with_the_matrix_that_it_embeds_with(espnet, monkeypa
     # The output's gradient is whole once its matrix has embedded: last of the decoder's.
     first = first_gradients(model, batch(dim=None))
     assert first[:5] == sorted(first[:5], reverse=True)
+
+
+def test_tokens_beside_those_of_whisper_are_drawn_and_its_own_loaded(espnet, monkeypatch):
+    pretrained.small_whisper(monkeypatch)
+    tokens = [*tiny.TOKENS[:-1], *map(str, range(30)), tiny.TOKENS[-1]]
+    conf = dict(whisper_model="tiny", load_origin_token_embedding=True)
+    config = BASE | dict(token_list=tokens, decoder="whisper", decoder_conf=conf)
+    model = build("asr", config)
+    loaded = order_of(model).loaded
+    table = "decoder.decoders.token_embedding"
+    assert f"{table}.ori_emb.weight" in loaded and f"{table}.add_emb.weight" not in loaded
+    monkeypatch.setattr(model_layers, "_WHISPER_TOKENS", (len(tiny.TOKENS),))
+    config |= dict(token_list=tiny.TOKENS, decoder_conf=dict(whisper_model="tiny"))
+    assert f"{table}.weight" in order_of(build("asr", config)).loaded
 
 
 @pytest.mark.builds("hf", postencoder="hugging_face_transformers")
@@ -541,6 +559,18 @@ def test_a_branch_from_text_is_told_to_fit_espnets_model_or_not(espnet, tmp_path
     model = build(task, config | dict(extra_mt_encoder_conf=bart))
     assert forward_faults(model) == []
     assert model(**batch(texts=["src_text"]))[0] > 0
+
+
+def test_a_beats_whose_gradients_espnet_loses_is_told(espnet):
+    conf = dict(beats_config=BEATS | dict(layer_wise_gradient_decay_ratio=0.2))
+    model = build("asr", BASE | dict(input_size=1, encoder="beats", encoder_conf=conf))
+    (fault,) = forward_faults(model)
+    assert "trains nothing below the highest layer of a BEATs encoder" in fault
+    model(**batch(dim=None))[0].backward()
+    reached = {name for name, own in model.encoder.named_parameters() if own.grad is not None}
+    assert reached and all(name.startswith("encoder.layers.1.") for name in reached)
+    task, config, _ = CASES["beats"]
+    assert forward_faults(build(task, config)) == []
 
 
 def test_all_parts_outside_the_table_are_named_at_once(espnet):
