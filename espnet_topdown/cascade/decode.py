@@ -8,6 +8,7 @@ import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ MODEL = "inference_asr_model"
 RUN = Path("run.sh")
 # In a phase's directory: by what it was decoded, and what came of it.
 DECODED = "decoded.json"
+FIRST_LINES = 8  # of a log, in which its command stands
 
 
 def decode(
@@ -36,7 +38,8 @@ def decode(
     """Run stages 12 and 13 of the recipe in the current directory for each phase.
 
     Options are run.sh's own, then those with which the base was decoded or trained, then `options`.
-    A phase that was decoded by the same model and options is passed over.
+    A phase that was decoded by the same model and options is passed over, unless what its decoding
+    read (the language model, the sets) has changed since.
 
     Args:
         cascade: whose phases they are.
@@ -66,13 +69,17 @@ def decode(
             print(f"{place}: its vocabulary is its own: {_line(own)}", flush=True)
         made_by = _made_by(phase, own)
         if not again and _is_decoded(phase, made_by):
-            print(f"{place}: decoded already by this model and these options", flush=True)
-            continue
+            changed = _changed(phase)
+            if not changed:
+                print(f"{place}: decoded already by this model and these options", flush=True)
+                continue
+            print(f"{place}: {changed[0]} has changed since it was decoded", flush=True)
         print(f"{place}: decoding", flush=True)
-        began = time.monotonic()
+        began = time.time()
         _decode_phase(phase, own, script)
-        files.write_json(phase / DECODED, {**made_by, "results": _results(phase)})
-        minutes = (time.monotonic() - began) / 60
+        outcome = {"results": _results(phase), "reads": _reads(phase, began)}
+        files.write_json(phase / DECODED, {**made_by, **outcome})
+        minutes = (time.time() - began) / 60
         print(f"{place}: decoded and scored in {minutes:.1f} min", flush=True)
 
 
@@ -171,7 +178,38 @@ def _is_decoded(phase: Path, made_by: Mapping[str, Any]) -> bool:
         return False
     before = files.read_object(phase / DECODED)
     results = before.pop("results", None)
+    before.pop("reads", None)
     return bool(results) and before == made_by and set(results) <= set(_results(phase))
+
+
+def _reads(phase: Path, began: float) -> dict[str, str]:
+    """File -> SHA-256 of what a phase's decodings since then have read, but for the phase's own.
+
+    Which files is told by the first lines of their logs, the commands as they were run. Of a set
+    the transcripts count too, which are scored against.
+    """
+    named: set[Path] = set()
+    for log in (*phase.glob("*/*/logdir/*.1.log"), *phase.glob("*/*/*/logdir/*.1.log")):
+        # A second, since a disk elsewhere has a clock of its own.
+        if log.stat().st_mtime < began - 1:
+            continue
+        with log.open(encoding="utf-8", errors="replace") as stream:
+            words = " ".join(islice(stream, FIRST_LINES)).split()
+        for path in (Path(word.partition(",")[0]) for word in words):
+            named.add(path)
+            if path.name.endswith(".scp"):
+                named.add(path.with_name("text"))
+    others = [path for path in named if phase not in path.parents and _is_file(str(path))]
+    return {str(path): files.sha256(path) for path in sorted(others)}
+
+
+def _changed(phase: Path) -> list[str]:
+    """Files that a phase's decoding read and that hold something else now; what is gone counts not.
+
+    What was decoded by an earlier version says nothing of them.
+    """
+    reads = files.read_object(phase / DECODED).get("reads", {})
+    return [name for name in reads if _is_file(name) and files.sha256(Path(name)) != reads[name]]
 
 
 def _results(phase: Path) -> list[str]:

@@ -140,6 +140,39 @@ def test_what_is_decoded_by_the_same_model_and_options_is_passed_over(
     assert len(calls()) == 2
 
 
+READS = """
+log=${exp}/decode_x/test/logdir/asr_inference.1.log
+words="--data_path_and_name_and_type dump/test/wav.scp,speech,sound --lm_file exp/lm/ave.pth"
+mkdir -p "${log%/*}"
+printf '# Started at once\\n# python3 -m espnet2.bin.asr_inference %s\\n' "${words}" > "${log}"
+"""
+
+
+@pytest.mark.usefixtures("recipe")
+def test_what_a_decoding_has_read_may_not_have_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("asr.sh").open("a") as script:
+        script.write(READS)
+    for name in ("dump/test/wav.scp", "dump/test/text", "dump/test/other", "exp/lm/ave.pth"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("one")
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    calls()
+    Path("dump/test/other").write_text("two")
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls() == []
+    for name in ("dump/test/wav.scp", "dump/test/text", "exp/lm/ave.pth"):
+        Path(name).write_text("two")
+        decode(toy_cascade(), [Path("exp/p1")], [])
+        assert len(calls()) == 1, name
+        assert (
+            f"exp/p1 (1 of 1): {name} has changed since it was decoded" in capsys.readouterr().out
+        )
+    # What is gone cannot be read anew.
+    Path("dump/test/wav.scp").unlink()
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls() == []
+
+
 @pytest.mark.usefixtures("recipe")
 def test_another_script_takes_the_place_of_run_sh() -> None:
     """As stage 19 of our recipes, whose options come from the command line of stages 1 to 20."""
