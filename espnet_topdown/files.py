@@ -114,6 +114,19 @@ def read_object(path: Path, **rules: Must) -> dict[str, Any]:
     return data
 
 
+def read_rows(path: Path, *keys: str) -> list[dict[str, Any]]:
+    """The list of JSON objects in `path`, each with `keys`.
+
+    Raises:
+        TopdownError: as `read_json`; or it holds something else.
+    """
+    rows = read_json(path)
+    if not check.are_rows(rows) or any(key not in row for row in rows for key in keys):
+        raise damaged(path, "list of objects")
+    found: list[dict[str, Any]] = rows
+    return found
+
+
 def damaged(path: Path, lacks: str) -> TopdownError:
     """The error about a file of ours that lacks what it was written with."""
     return TopdownError(f"{path} is damaged (no valid {lacks}); move it away and rerun")

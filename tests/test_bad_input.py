@@ -19,7 +19,7 @@ import yaml
 
 from espnet_topdown import files
 from espnet_topdown.__main__ import main
-from espnet_topdown.cascade import model_facts, phase_check
+from espnet_topdown.cascade import find_facts, phase_check
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.records import key
@@ -114,7 +114,7 @@ def model_data(exp: Path) -> dict[str, object]:
         "parser_keys": [*CONFIG],
         "epochs": [{"epoch": 1, "train": {"time": 1.0}, "valid": {"acc": 0.5, "time": 1.0}}],
         "checkpoint_bytes": 0,
-        "stamp": model_facts._stamp(exp / "config.yaml", None),
+        "stamp": find_facts._stamp(exp / "config.yaml", None),
     }
 
 
@@ -444,6 +444,16 @@ PLACES = {
         write("cascade/phase1/topdown/proof.json", "[]"),
         "verify cascade",
         "proof.json is damaged",
+    ),
+    "epochs of another shape": (
+        write("cascade/phase1/topdown/epochs.json", "[1, {}]"),
+        "verify cascade",
+        "phase1: cascade/phase1/topdown/epochs.json is damaged (no valid list of objects)",
+    ),
+    "perplexities of another shape": (
+        write("cascade/phase1/perplexity.json", '[{"kind": "word"}]'),
+        "results cascade",
+        "perplexity.json is damaged (no valid list of objects)",
     ),
     "model is gone": (
         remove("cascade/phase2/valid.acc.ave.pth"),

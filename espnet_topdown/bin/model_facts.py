@@ -155,7 +155,7 @@ def _history(directory: Path) -> dict[str, Any]:
     path = directory / checkpoint.CHECKPOINT
     size = path.stat().st_size if path.exists() else 0
     if (directory / EPOCHS).exists():
-        epochs = files.read_json(directory / EPOCHS)
+        epochs = files.read_rows(directory / EPOCHS)
     else:
         epochs = _epochs_in(path) or _logged_epochs(directory)
     return {"epochs": epochs, "checkpoint_bytes": size}

@@ -55,8 +55,8 @@ def make_record(
             what the phase was begun with has changed while it was trained.
     """
     directory = cascade.paths.phase_dir(phase.name)
-    rows = files.read_json(directory / EPOCHS)
-    proof = files.read_json(directory / PROOF)
+    rows = files.read_rows(directory / EPOCHS)
+    proof = files.read_object(directory / PROOF, files=check.MAPPING, frozen=check.MAPPING)
     criterion = cascade.criterion
     curve = criterion.curve(rows)
     diverged = [epoch for epoch, value in enumerate(curve, 1) if not check.is_number(value)]

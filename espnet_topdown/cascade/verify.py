@@ -94,7 +94,7 @@ def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[
     yield from _link_faults(directory, record)
     try:
         proof = files.read_object(directory / PROOF, files=check.MAPPING, frozen=check.MAPPING)
-        epochs = files.read_json(directory / EPOCHS)
+        epochs = files.read_rows(directory / EPOCHS)
     except TopdownError as error:
         yield f"{str(error).partition(';')[0]}; {_REWRITE}"
         return

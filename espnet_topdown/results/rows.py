@@ -207,7 +207,7 @@ def perplexities_of(directory: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     perplexities, small = {}, []
-    for row in files.read_json(path):
+    for row in files.read_rows(path, "text", "kind", "perplexity", "targets"):
         text = Path(row["text"]).parent.name
         name = f"{text} ({row['kind']})"
         perplexities[name] = row["perplexity"]

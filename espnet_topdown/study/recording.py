@@ -132,8 +132,7 @@ def _epochs(cascade: Cascade, directory: Path, name: str) -> Sequence[Mapping[st
     """What the reporter noted of each epoch."""
     if name == BASE:
         return cascade.facts.epochs
-    epochs: list[dict[str, Any]] = files.read_json(directory / EPOCHS)
-    return epochs
+    return files.read_rows(directory / EPOCHS)
 
 
 def _trigger(directory: Path, epochs: Sequence[Mapping[str, Any]]) -> int | None:

@@ -74,7 +74,7 @@ def is_proved(output_dir: Path) -> bool:
         return False
     try:
         proof = files.read_object(output_dir / PROOF, files=check.MAPPING, frozen=check.MAPPING)
-        files.read_json(output_dir / EPOCHS)
+        files.read_rows(output_dir / EPOCHS)
         for name, expected in proof["files"].items():
             path = output_dir / name
             if path.exists() or not is_prunable(name):
