@@ -10,8 +10,10 @@ import pretrained
 import pytest
 import tiny
 import torch
+import yaml
 from models import build
 
+from espnet_topdown.cascade.text import layer_table
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.training import model_layers
 from espnet_topdown.training.freeze import freeze
@@ -580,6 +582,35 @@ def test_all_parts_outside_the_table_are_named_at_once(espnet):
         getattr(model, part).__class__ = unknown
     with pytest.raises(TopdownError, match="encoder 'UnknownEncoder'.*decoder 'UnknownDecoder'"):
         order_of(model)
+
+
+def test_what_its_class_never_trains_is_counted_and_left_random_unless_filled(espnet, tmp_path):
+    from espnet_topdown.bin import model_facts
+
+    path = tmp_path / "train.yaml"
+    words = ["--config", str(path), "--task", "asr", "--output", "unused"]
+    task, config, _ = CASES["torchaudiohubert"]
+    # Under 'finetuning' (espnet2/asr/encoder/hubert_encoder.py).
+    never = [
+        parameter.numel()
+        for name, parameter in build(task, config).named_parameters()
+        if ".feature_extractor." in name
+    ]
+    keys = [
+        f"{key}{by}" for key in ("left_random", "random_if_dropped") for by in ("", "_by_class")
+    ]
+    for init_param, expected in (([], 4 * [len(never)]), (["x.pth"], [0, 0, *2 * [len(never)]])):
+        path.write_text(yaml.safe_dump(config | dict(init_param=init_param)))
+        facts = model_facts.model_facts(model_facts.get_parser().parse_args(words))
+        embed, *others = facts["layers"]
+        assert embed["frozen_by_base"] == embed["frozen_by_class"] == sum(never) > 0
+        assert [embed[key] for key in keys] == expected
+        assert not any(layer[key] for layer in others for key in [*keys, "frozen_by_class"])
+    lines = layer_table(facts["layers"]).splitlines()
+    assert [line for line in lines if f"{sum(never):,} FROZEN by its class" in line] == [lines[-2]]
+    path.write_text(yaml.safe_dump(config | dict(freeze_param=["encoder"])))
+    facts = model_facts.model_facts(model_facts.get_parser().parse_args(words))
+    assert "FROZEN by freeze_param" in layer_table(facts["layers"]).splitlines()[-2]
 
 
 def test_a_part_is_loaded_where_it_was_given_a_checkpoint_alone(espnet, tmp_path):

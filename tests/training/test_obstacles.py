@@ -68,6 +68,19 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
         assert f'"{extra}": [' in setup
 
 
+def test_blanks_of_several_frames_need_no_package_since_their_loss_is_espnets(
+    bare: None, tmp_path: Path
+) -> None:
+    from espnet_topdown.training import model_options, obstacles
+    from espnet_topdown.training.tasks import task_of
+
+    path = tmp_path / "train.yaml"
+    blanks = dict(decoder="transducer", model_conf=dict(transducer_multi_blank_durations=[2]))
+    path.write_text(yaml.safe_dump(BASE | blanks))
+    options = model_options.options_of(task_of("asr"), path, vocab_size=9, input_size=3)
+    obstacles.check(task_of("asr"), options, path)
+
+
 def test_everything_that_stands_in_the_way_is_told_at_once(bare: None, tmp_path: Path) -> None:
     changes = dict(frontend="s3prl", encoder="longformer", encoder_conf={}, use_adapter=True) | BART
     lines = refused(tmp_path, changes).splitlines()
