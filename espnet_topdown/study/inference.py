@@ -13,6 +13,7 @@ ALPHA = 0.05
 # With two there is one degree of freedom, and no interval is narrow enough to say anything.
 FEWEST_SEEDS = 3
 NULL_DRAWS = 1000
+MOST_SEEDS = 1000  # that a study is planned with; nobody trains more
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,9 @@ def power(seeds: int, difference: float, deviation: float) -> float:
     return float(nct.sf(bound, seeds - 1, shift) + nct.cdf(-bound, seeds - 1, shift))
 
 
-def seeds_needed(difference: float, deviation: float, at_least: float, most: int = 1000) -> int:
-    """The fewest seeds with a power of `at_least`; `most` where even those have less."""
-    for seeds in range(FEWEST_SEEDS, most):
+def seeds_needed(difference: float, deviation: float, at_least: float) -> int | None:
+    """The fewest seeds with a power of `at_least`; None where even `MOST_SEEDS` have less."""
+    for seeds in range(FEWEST_SEEDS, MOST_SEEDS + 1):
         if power(seeds, difference, deviation) >= at_least:
             return seeds
-    return most
+    return None

@@ -79,7 +79,9 @@ def power_table(
             # Of a difference between one run and the mean of so many others.
             deviation = variance.deviation * (1 + 1 / runs) ** 0.5
             needed = [inference.seeds_needed(difference, deviation, share) for share in (0.8, 0.9)]
-            rows.append((name, label, f"{variance.deviation:.3f}", *map(str, needed)))
+            beyond = f"over {inference.MOST_SEEDS:,}"
+            cells = [beyond if seeds is None else str(seeds) for seeds in needed]
+            rows.append((name, label, f"{variance.deviation:.3f}", *cells))
     return Table(
         heading=f"Seeds that show a difference of {difference:g}: {model}",
         header=("measured", "compared with", "deviation of a run", "80 % power", "90 % power"),

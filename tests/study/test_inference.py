@@ -11,6 +11,7 @@ from espnet_topdown.results import significance
 from espnet_topdown.study import inference
 from espnet_topdown.study.answers import Answer, answers, scratch_values, variance_of
 from espnet_topdown.study.contrasts import ErrorRates
+from espnet_topdown.study.power import power_table
 from espnet_topdown.study.record_files import find_records
 from espnet_topdown.study.records import Record
 
@@ -113,6 +114,16 @@ def test_power_of_a_textbook() -> None:
     """Cohen's d of 0.5, 34 pairs: 0.8078 (G*Power 3.1, paired t test, two-sided)."""
     assert inference.power(34, 0.5, 1.0) == pytest.approx(0.8078, abs=1e-4)
     assert inference.seeds_needed(0.5, 1.0, 0.8) == 34
+
+
+def test_more_seeds_than_are_tried_are_no_number() -> None:
+    """Cohen's d of 0.05 needs 3,142 pairs: 2.802 squared over d squared, and 2 for t."""
+    assert inference.seeds_needed(0.05, 1.0, 0.8) is None
+    variance = inference.Variance(value=0.5, freedom=6)
+    table = power_table("rnn", {"WER, test": (1, variance)}, 0.05)
+    assert table.rows == [
+        ("WER, test", "1 run from scratch a seed", "0.707", "over 1,000", "over 1,000")
+    ]
 
 
 def earlier_verdict_rate(rates: ErrorRates, split: inference.Split) -> float:
