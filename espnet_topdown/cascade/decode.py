@@ -14,7 +14,13 @@ from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.recipe_script import base_options, forwards, options_in, own_options
+from espnet_topdown.cascade.recipe_script import (
+    base_options,
+    decoding_options,
+    forwards,
+    options_in,
+    own_options,
+)
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.warm import groups
 
@@ -155,7 +161,11 @@ def _line(options: Mapping[str, str]) -> str:
 
 
 def _made_by(phase: Path, options: Mapping[str, str]) -> dict[str, Any]:
-    """The model and the options of a decoding; a config counts by its content too."""
+    """The model and the options of a decoding; a config counts by its content too.
+
+    run.sh's own options are among them: stage 19 is given all of them, and they may be edited.
+    """
+    options = {**decoding_options(RUN), **options}
     configs = {}
     for value in options.values():
         if value and _is_file(value):

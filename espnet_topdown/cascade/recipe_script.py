@@ -12,6 +12,8 @@ _RUN_OPTIONS = (
     *("stage", "stop_stage", "skip_stages", "skip_data_prep", "skip_train", "skip_eval"),
     *("skip_packing", "skip_upload", "skip_upload_hf", "asr_exp", "asr_tag", "download_model"),
 )
+# Of a cascade, which decoding does not see.
+_CASCADE_OPTIONS = ("topdown_plan", "topdown_dir", "phase", "decode", "jobs")
 _FORWARDED = re.compile(r"\$@|\$\{@")
 
 
@@ -63,6 +65,14 @@ def own_options(script: Path) -> dict[str, str]:
             words = _split(_resolve(line, variables))
             options |= options_in([word for word in words[1:] if not _FORWARDED.search(word)])
     return options
+
+
+def decoding_options(script: Path) -> dict[str, str]:
+    """Those of a run.sh's own options by which its stages 12 and 13 may differ; it may be gone."""
+    if not script.exists():
+        return {}
+    of_others = (*_RUN_OPTIONS, *_CASCADE_OPTIONS)
+    return {name: value for name, value in own_options(script).items() if name not in of_others}
 
 
 def _resolve(line: str, variables: Mapping[str, str]) -> str:

@@ -140,6 +140,27 @@ def test_what_is_decoded_by_the_same_model_and_options_is_passed_over(
     assert len(calls()) == 2
 
 
+@pytest.mark.usefixtures("recipe")
+def test_run_shs_own_options_are_among_those_of_a_decoding(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Stage 19 is given all of them, and the command decode finds them in run.sh."""
+    Path("conf").mkdir()
+    Path("conf/train.yaml").write_text("encoder: rnn")
+    Path("topdown.sh").write_text('#!/bin/bash\n./asr.sh "$@"\n')
+    Path("topdown.sh").chmod(0o755)
+    given = ["--lang", "en", "--asr_config", "conf/train.yaml"]
+    decode(toy_cascade(), [Path("exp/p1")], given, script=Path("topdown.sh"))
+    assert len(calls()) == 1
+    Path("run.sh").write_text(RUN.replace("--lang", "--topdown_plan conf/x.yaml --lang"))
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls() == []
+    assert "decoded already by this model and these options" in capsys.readouterr().out
+    Path("run.sh").write_text(RUN.replace("--lang", "--inference_args '--beam_size 5' --lang"))
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert len(calls()) == 1
+
+
 READS = """
 log=${exp}/decode_x/test/logdir/asr_inference.1.log
 words="--data_path_and_name_and_type dump/test/wav.scp,speech,sound --lm_file exp/lm/ave.pth"
