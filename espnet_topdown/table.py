@@ -146,11 +146,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def shown(value: float | None, form: str) -> str:
-    """A number as its format, such as ".2f", has it; a dash where there is none."""
-    return "-" if value is None else format(value, form)
-
-
 def _html_row(cells: Sequence[str]) -> str:
     columns = [f"<td>{html.escape(cell)}</td>" for cell in cells]
     return f"<tr>{''.join(columns)}</tr>"

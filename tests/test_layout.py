@@ -9,7 +9,7 @@ import espnet_topdown
 PACKAGE = Path(espnet_topdown.__file__).parent
 # From the bottom up; what stands on one line may not import one another.
 LEVELS = (
-    ("errors", "processes"),
+    ("errors", "grouping", "processes"),
     ("claims",),
     ("archives", "check", "table", "versions", "locks", "yaml_text"),
     ("files", "text_files", "recognise"),

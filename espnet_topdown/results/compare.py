@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.grouping import grouped
 from espnet_topdown.results import significance
 from espnet_topdown.results.kept_counts import Decoded
 from espnet_topdown.results.rows import PhaseResult
@@ -153,14 +154,10 @@ def _compare(
         # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
         if rows[place].best and metric == "wer" and not selects:
             tests[place] = _mapsswe(decoded[base], decoded[place])
-    cells = []
-    for place in range(len(rows)):
-        cell = Cell(
-            score=scores.get(place),
-            change=changes.get((place,)),
-            test=tests.get(place),
-        )
-        cells.append(cell)
+    cells = [
+        Cell(score=scores.get(place), change=changes.get((place,)), test=tests.get(place))
+        for place in range(len(rows))
+    ]
     return SetComparison(
         inference=inference,
         dataset=dataset,
@@ -181,9 +178,6 @@ def _same_reference(
     first = next(iter(scores))
     expected = scores[first].reference.by_name
     for place, score in scores.items():
-        # Nearly always: a reader shares one reference among all that have the same file.
-        if score.reference is scores[first].reference:
-            continue
         text = score.reference.by_name
         if text == expected:
             continue
@@ -258,27 +252,23 @@ def intervals_of(
     """95 % intervals of (utterances, columns); of two units, from the lower to the upper end."""
     words = example.words_each.astype(float)
     names = {"utterances": example.reference.names, "speakers": example.reference.speakers}
-    by_unit = [significance.bootstrap_intervals(columns, words, names[unit]) for unit in units]
-    intervals = []
-    for of_column in zip(*by_unit, strict=True):
-        lows, highs = zip(*of_column, strict=True)
-        intervals.append((min(lows), max(highs)))
-    return intervals
+    # (units, columns, 2)
+    ends = np.array(
+        [significance.bootstrap_intervals(columns, words, names[unit]) for unit in units]
+    )
+    lows, highs = ends[..., 0].min(axis=0), ends[..., 1].max(axis=0)
+    return list(zip(lows.tolist(), highs.tolist(), strict=True))
 
 
 def _groups(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> list[Places]:
     """Places of the decoded rows of one experiment that has several seeds."""
-    alike: dict[tuple[str, str | None, str], list[int]] = {}
-    for place in scores:
-        row = rows[place]
-        alike.setdefault((row.kind, row.cut, row.settings), []).append(place)
-    groups = []
-    for places in alike.values():
-        seeds = {rows[place].seed for place in places}
-        # Under one seed it is one run, which two cascades may share.
-        if len(seeds) > 1:
-            groups.append(tuple(places))
-    return groups
+
+    def experiment(place: int) -> tuple[str, str | None, str]:
+        return rows[place].kind, rows[place].cut, rows[place].settings
+
+    alike = grouped(scores, experiment).values()
+    # Under one seed it is one run, which two cascades may share.
+    return [tuple(places) for places in alike if len({rows[place].seed for place in places}) > 1]
 
 
 def _group(

@@ -4,15 +4,18 @@ Rows and what was counted in, tables out. What is compared is `espnet_topdown.re
 part; one seed says nothing about a way of training, so no verdict stands here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 
 import numpy as np
 
+from espnet_topdown.results.cells import difference, interval_text, log_digits, shown
 from espnet_topdown.results.compare import SetComparison, intervals_of
 from espnet_topdown.results.questions import Runs, best_phase, of_one_seed
 from espnet_topdown.results.rows import PhaseResult, texts_of
-from espnet_topdown.results.tables import COUNTS, interval_text, log_digits
+from espnet_topdown.results.tables import COUNTS
 from espnet_topdown.table import Table
 
 NOTE = (
@@ -64,26 +67,20 @@ def of_controls(parts: Sequence[Part]) -> list[Asked]:
 def of_cascades(parts: Sequence[Part]) -> list[Asked]:
     """Every two cascades of one base: their best phases, and their phases of one name."""
     asked = []
-    for one, other in _of_one_base(parts):
+    for one, other in combinations(parts, 2):
+        # Those of one base share a row of the page, their phase 0.
+        if one.places[0] != other.places[0]:
+            continue
         firsts, seconds = best_phase(one.runs), best_phase(other.runs)
         if firsts is not None and seconds is not None:
             question = f"best of {one.name} - best of {other.name}"
             asked.append(Asked(question, one.place(firsts), other.place(seconds)))
-        for phase in one.runs.phases:
+        for phase in one.runs.phases[1:]:
             twin = other.runs.named(phase.name)
-            if twin is None or phase.is_base:
-                continue
-            question = f"{one.name}/{phase.name} - {other.name}/{phase.name}"
-            asked.append(Asked(question, one.place(phase), other.place(twin)))
+            if twin is not None:
+                question = f"{one.name}/{phase.name} - {other.name}/{phase.name}"
+                asked.append(Asked(question, one.place(phase), other.place(twin)))
     return asked
-
-
-def _of_one_base(parts: Sequence[Part]) -> Iterator[tuple[Part, Part]]:
-    for number, one in enumerate(parts):
-        for other in parts[number + 1 :]:
-            # Their phase 0 is one row of the page.
-            if one.places[0] == other.places[0]:
-                yield one, other
 
 
 def error_table(
@@ -116,7 +113,7 @@ def error_table(
             rows[each.second].name,
             first.columns()[err],
             second.columns()[err],
-            f"{first.err_rate - second.err_rate:+.2f}",
+            difference(first.err_rate - second.err_rate),
             interval_text(interval),
         )
         body.append(row)
@@ -131,36 +128,35 @@ def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult])
     asked = [each for each in asked if rows[each.first].dev_set == rows[each.second].dev_set]
     if not asked:
         return None
-    places = [place for each in asked for place in (each.first, each.second)]
-    compared = [rows[place] for place in places]
-    texts = texts_of(compared)
-    # A text with few tokens has its values told, and no difference of them.
+    compared = [row for each in asked for row in (rows[each.first], rows[each.second])]
     small = set().union(*(row.small_texts for row in compared))
+    header = ["question", "first", "second", "first's dev", "second's dev"]
+    columns = []
+    for text in texts_of(compared):
+        header.append(f"ppl {text}")
+        columns.append(partial(_perplexities, "{:.2f} - {:.2f}".format, text))
+        # A text with few tokens has its values told, and no difference of them.
+        if text not in small:
+            header.append("difference")
+            columns.append(partial(_perplexities, _difference, text))
     body = []
     for each in asked:
         first, second = rows[each.first], rows[each.second]
-        cells = [
-            each.question,
-            first.name,
-            second.name,
-            log_digits(first.dev),
-            log_digits(second.dev),
-        ]
-        for text in texts:
-            both, difference = _perplexities(
-                first.perplexity.get(text), second.perplexity.get(text)
-            )
-            cells += [both] if text in small else [both, difference]
-        body.append(cells)
-    header = ["question", "first", "second", "first's dev", "second's dev"]
-    for text in texts:
-        header += [f"ppl {text}"] if text in small else [f"ppl {text}", "difference"]
+        devs = shown(first.dev, log_digits), shown(second.dev, log_digits)
+        measured = [cell(first, second) for cell in columns]
+        body.append([each.question, first.name, second.name, *devs, *measured])
     note = "Dev has selected epochs and phases: no test of it stands here."
     return Table(f"{heading}: dev", header, body, (note,))
 
 
-def _perplexities(first: float | None, second: float | None) -> tuple[str, str]:
-    """Both, and their difference."""
-    if first is None or second is None:
-        return "-", "-"
-    return f"{first:.2f} - {second:.2f}", f"{first - second:+.2f}"
+def _difference(first: float, second: float) -> str:
+    return difference(first - second)
+
+
+def _perplexities(
+    form: Callable[[float, float], str], text: str, first: PhaseResult, second: PhaseResult
+) -> str:
+    """Those of both on a text, in a form; a dash where one of them was not measured."""
+    if text in first.perplexity and text in second.perplexity:
+        return form(first.perplexity[text], second.perplexity[text])
+    return "-"

@@ -30,13 +30,13 @@ from espnet_topdown.results.experiment_page import experiment_results
 from espnet_topdown.results.kept_counts import Reader
 from espnet_topdown.results.kept_page import fingerprint
 from espnet_topdown.results.page_data import phase_data, set_data
+from espnet_topdown.results.phase_table import phases_table
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult, phase_results
 from espnet_topdown.results.scoring import Key
 from espnet_topdown.results.tables import (
     overview_tables,
     pair_table,
-    phases_table,
     seeds_table,
     set_table,
 )

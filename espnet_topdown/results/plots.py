@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from espnet_topdown.experiment.quality import best_of, sign
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
+from espnet_topdown.results.cells import time_text
 from espnet_topdown.results.compare import Cell, SetComparison
 from espnet_topdown.results.rows import PhaseResult, texts_of
-from espnet_topdown.results.tables import time_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

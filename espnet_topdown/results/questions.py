@@ -12,7 +12,6 @@ from typing import Any
 from espnet_topdown.check import mapping_in
 from espnet_topdown.experiment.quality import sign
 from espnet_topdown.plan.kinds import (
-    BASE_KIND,
     CANDIDATE,
     CONTROL,
     RESTART,
@@ -40,6 +39,11 @@ class Runs:
     seed: int
     dev_name: str
     phases: tuple[PhaseResult, ...]
+
+    @property
+    def base(self) -> PhaseResult:
+        """Phase 0."""
+        return self.phases[0]
 
     def named(self, name: str) -> PhaseResult | None:
         """The phase of that name; None where there is none."""
@@ -69,10 +73,11 @@ class Pair:
     @property
     def names(self) -> tuple[str, str]:
         """The names of both."""
-        first, second = (
-            ", ".join(phase.name for phase in arm) for arm in (self.first, self.second)
-        )
-        return first, second
+        return _joined(self.first), _joined(self.second)
+
+
+def _joined(arm: Arm) -> str:
+    return ", ".join(phase.name for phase in arm)
 
 
 Choice = Callable[[Runs], PhaseResult | None]
@@ -122,11 +127,9 @@ def usual(runs: Runs) -> list[PhaseResult]:
 
     Neither a `variant` of a phase is among them nor a control with a name of its own.
     """
-    phases = []
-    for phase in runs.phases:
-        if not _is_named_control(phase) and not variant(runs, phase):
-            phases.append(phase)
-    return phases
+    return [
+        phase for phase in runs.phases if not (_is_named_control(phase) or variant(runs, phase))
+    ]
 
 
 def _is_named_control(phase: PhaseResult) -> bool:
@@ -142,11 +145,6 @@ def _in_full(phases: Iterable[PhaseResult]) -> list[PhaseResult]:
     return [phase for phase in phases if phase.stop_from is None]
 
 
-def base(runs: Runs) -> PhaseResult | None:
-    """Phase 0."""
-    return runs.best(of_kind(BASE_KIND, runs.phases))
-
-
 def from_scratch(runs: Runs, *, reads: str = "") -> list[PhaseResult]:
     """Phase 0 and the restarts that were trained as it was, on the same data.
 
@@ -156,8 +154,7 @@ def from_scratch(runs: Runs, *, reads: str = "") -> list[PhaseResult]:
     """
     restarts = _in_full(of_kind(RESTART, usual(runs)))
     alike = [restart for restart in restarts if not _deciding(restart).get("train")]
-    from_start = [*of_kind(BASE_KIND, runs.phases), *alike]
-    return [phase for phase in from_start if phase.reads == reads]
+    return [phase for phase in (runs.base, *alike) if phase.reads == reads]
 
 
 def candidates(runs: Runs) -> list[PhaseResult]:
@@ -208,12 +205,12 @@ AT_EQUAL_BUDGET: Mapping[str, tuple[Choice, Choice]] = {
 
 
 def variant(runs: Runs, phase: PhaseResult) -> str:
-    """How a phase differs from `first_of_cut`, such as "dropout off" or "lr 0.001".
+    """How a phase differs from the first of its cut, such as "dropout off" or "lr 0.001".
 
-    "" for that phase and for controls.
+    "" for that phase and for what is no top-down phase.
     """
-    first = first_of_cut(runs, phase)
-    if first is None or first.name == phase.name:
+    first = _first_of_cut(runs, phase)
+    if first.name == phase.name:
         return ""
     mine, theirs = _flat(_deciding(phase)), _flat(_deciding(first))
     # Theirs first, so that names stand in one order, whichever phase gives an option.
@@ -224,10 +221,10 @@ def variant(runs: Runs, phase: PhaseResult) -> str:
     return ", ".join(f"{name} {mine.get(name, 'as configured')}" for name in changed)
 
 
-def first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult | None:
-    """The first top-down phase with the cut and data of the top-down `phase`; None for others."""
+def _first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult:
+    """The first top-down phase with the cut and data of the top-down `phase`; others themselves."""
     if phase.kind != TOP_DOWN:
-        return None
+        return phase
     where = (phase.cut, phase.reads)
     alike = [each for each in of_kind(TOP_DOWN, runs.phases) if (each.cut, each.reads) == where]
     return next(iter(_in_full(alike)), alike[0])
@@ -254,8 +251,10 @@ def _between_phases(runs: Runs) -> Iterable[Asked]:
             yield from _of_named_control(runs, phase)
         elif phase.role == CONTROL:
             yield from _of_control(runs, phase)
-        elif variant(runs, phase):
-            yield from _of_variant(runs, phase)
+        elif how := variant(runs, phase):
+            # A phase with other settings, against the first one of its cut.
+            earlier = _first_of_cut(runs, phase)
+            yield f"cut {phase.cut}: {how} ({phase.name}) - {earlier.name}", phase, earlier
 
 
 def _of_named_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
@@ -270,17 +269,10 @@ def _of_named_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
 def _of_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
     """The phase that a control answers, against it."""
     # As the plan's expansion has named it: restart_phase1 answers phase1.
-    answered = runs.named(phase.name.removeprefix(f"{phase.kind}_"))
-    if answered is not None and _in_full([answered]):
-        yield f"{titled(answered)} - {_its(phase.kind)}", answered, phase
-
-
-def _of_variant(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
-    """A phase with other settings, against the first one of its cut."""
-    first = first_of_cut(runs, phase)
-    if first is not None:
-        how = variant(runs, phase)
-        yield f"cut {phase.cut}: {how} ({phase.name}) - {first.name}", phase, first
+    name = phase.name.removeprefix(f"{phase.kind}_")
+    for answered in _in_full(runs.phases):
+        if answered.name == name:
+            yield f"{titled(answered)} - {_its(phase.kind)}", answered, phase
 
 
 def titled(phase: PhaseResult) -> str:

@@ -10,8 +10,8 @@ from html import escape
 
 from espnet_topdown.plan.kinds import CANDIDATE, TOP_DOWN
 from espnet_topdown.results import plots
+from espnet_topdown.results.cells import log_digits
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.tables import log_digits
 from espnet_topdown.table import Page, counted
 
 # Pixels of the layer picture.

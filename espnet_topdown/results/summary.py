@@ -9,7 +9,8 @@ from typing import Any
 
 from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, KINDS, RESTART
 from espnet_topdown.plan.layer_names import layer_span
-from espnet_topdown.table import Table, counted, shown
+from espnet_topdown.results.cells import hundredths, shown
+from espnet_topdown.table import Table, counted
 
 Row = Mapping[str, Any]
 
@@ -22,42 +23,53 @@ def summary(data: Mapping[str, Any]) -> Table:
     """
     phases = data["phases"]
     sets = [one for one in data["sets"] if one["metric"] == "wer"]
-    texts = list(dict.fromkeys(text for row in phases for text in row["perplexity"]))
-    header = ["model", "what it is", *(f"words wrong, {one['dataset']}" for one in sets)]
-    header += [*(f"perplexity, {text}" for text in texts), "chosen by dev"]
-    lines = []
-    for place, row in enumerate(phases):
-        errors = [_error(one["cells"][place]["score"]) for one in sets]
-        perplexities = [shown(row["perplexity"].get(text), ".2f") for text in texts]
-        chosen = "chosen" if row["best"] else ""
-        lines.append((row["name"], _what(row), *errors, *perplexities, chosen))
-    return Table("In short", header, lines, list(_notes(phases, sets)))
+    # Header, and what stands under it, a cell a phase.
+    columns = [
+        ("model", [row["name"] for row in phases]),
+        ("what it is", [_what(row) for row in phases]),
+    ]
+    for one in sets:
+        errors = [shown(cell["score"], _error) for cell in one["cells"]]
+        columns.append((f"words wrong, {one['dataset']}", errors))
+    for text in dict.fromkeys(text for row in phases for text in row["perplexity"]):
+        measured = [shown(row["perplexity"].get(text), hundredths) for row in phases]
+        columns.append((f"perplexity, {text}", measured))
+    columns.append(("chosen by dev", ["chosen" if row["best"] else "" for row in phases]))
+    header, cells = zip(*columns, strict=True)
+    lines = list(zip(*cells, strict=True))
+    return Table("In short", list(header), lines, list(_notes(phases, sets)))
 
 
 def _what(row: Row) -> str:
     """What a model is, in words."""
-    if row["kind"] == BASE_KIND:
-        return "trained as usual"
-    what = f"{row['kind']}, cut {row['cut']}" if row["cut"] else row["kind"]
-    if row["kind"] == RESTART:
-        what = "trained as usual once more, from another start"
-    elif row["frozen"] or row["factors"]:
-        what = ", ".join(_sides(row))
-    if row["reads"]:
-        what += f" ({row['reads']})"
-    return f"control: {what}" if row["role"] == CONTROL else what
+    role = "control: " if row["role"] == CONTROL else ""
+    reads = f" ({row['reads']})" if row["reads"] else ""
+    return f"{role}{_training(row)}{reads}"
+
+
+def _training(row: Row) -> str:
+    usual = {
+        BASE_KIND: "trained as usual",
+        RESTART: "trained as usual once more, from another start",
+    }
+    if row["kind"] in usual:
+        return usual[row["kind"]]
+    # What becomes of its layers, where the record tells.
+    sides = ", ".join(_sides(row))
+    cut = f", cut {row['cut']}" if row["cut"] else ""
+    return sides or f"{row['kind']}{cut}"
 
 
 def _sides(row: Row) -> Iterator[str]:
-    """What becomes of the layers of a phase that keeps some."""
+    """What becomes of the layers of a phase that keeps some; nothing where none are told."""
+    frozen, factors = row["frozen"], row["factors"]
     draws = KINDS[row["kind"]].draws
-    if row["frozen"]:
-        yield f"keeps {layer_span(row['frozen'])} frozen"
-    if row["factors"]:
-        is_all = not row["frozen"] and not draws
-        learning = "everything" if is_all else layer_span(list(row["factors"]))
-        yield f"trains {learning} on{_share(row['factors'])}"
-    if draws:
+    if frozen:
+        yield f"keeps {layer_span(frozen)} frozen"
+    if factors:
+        learning = layer_span(list(factors)) if frozen or draws else "everything"
+        yield f"trains {learning} on{_share(factors)}"
+    if draws and (frozen or factors):
         yield "the rest drawn and trained anew"
 
 
@@ -67,8 +79,8 @@ def _share(factors: Mapping[str, float]) -> str:
     return "" if list(ends) == ["1"] else f" at {' to '.join(ends)} of the learning rate"
 
 
-def _error(score: Row | None) -> str:
-    return "-" if score is None else f"{score['err_rate']:.1f} %"
+def _error(score: Row) -> str:
+    return f"{score['err_rate']:.1f} %"
 
 
 def _notes(phases: Sequence[Row], sets: Sequence[Row]) -> Iterator[str]:

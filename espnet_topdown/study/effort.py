@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from espnet_topdown.errors import listed
 from espnet_topdown.results.effort import epochs_to
-from espnet_topdown.results.questions import base
 from espnet_topdown.results.significance import t_interval
-from espnet_topdown.study.answers import Interval
-from espnet_topdown.study.records import Record, by_name, phases_of
+from espnet_topdown.study.records import Record, by_name
 from espnet_topdown.table import Table
 
 # Of phase 0's best dev value.
@@ -42,40 +41,41 @@ def ratio(records: Sequence[Record], name: str, share: float) -> Ratio:
     logs: list[float] = []
     asked = 0
     for record in records:
-        phase, phase0 = record.runs.named(name), base(record.runs)
-        if phase is None or phase0 is None or phase0.dev is None:
-            continue
+        phase, phase0 = record.runs.named(name), record.runs.base
         # On other data phase 0 has no curve to be compared with.
-        if phase.dev_set:
+        if phase is None or phase.dev_set or phase0.dev is None:
             continue
         asked += 1
         mine, theirs = (epochs_to(each, phase0.dev, share) for each in (phase, phase0))
         if mine is not None and theirs is not None:
             logs.append(math.log(mine / theirs))
-    mean = math.exp(sum(logs) / len(logs)) if logs else None
+    if not logs:
+        return Ratio(asked=asked, reached=0, mean=None, interval=None)
     interval = t_interval(logs) if len(logs) == asked else None
     if interval is not None:
         interval = (math.exp(interval[0]), math.exp(interval[1]))
-    return Ratio(asked=asked, reached=len(logs), mean=mean, interval=interval)
+    return Ratio(asked=asked, reached=len(logs), mean=math.exp(fmean(logs)), interval=interval)
 
 
 def effort_table(records: Sequence[Record]) -> Table:
     """Epochs and time of each phase, and how soon it is as good on dev as phase 0 became."""
+    planned = " Planned before the runs, without a verdict."
+    if records[0].analysis is None:
+        planned = " Not planned before the runs."
     rows = []
-    for name, phase in by_name(records).items():
-        runs = [run for run in phases_of(records) if run.name == name]
+    for name, runs in by_name(records).items():
         # A base trained elsewhere may have epochs without times.
         hours = [run.hours for run in runs if run.hours is not None]
         ratios = [_ratio(ratio(records, name, share)) for share in SHARES]
         triggers = [str(run.trigger) for run in runs if run.trigger is not None]
         row = (
             name,
-            phase.kind,
+            runs[0].kind,
             str(len(runs)),
             f"{fmean(run.epochs for run in runs):.1f}",
             f"{60 * fmean(hours):.1f}" if hours else "-",
             *ratios,
-            ", ".join(triggers) or "-",
+            listed(triggers, "-"),
         )
         rows.append(row)
     shares = [f"to {100 * share:.0f} %" for share in SHARES]
@@ -88,7 +88,7 @@ def effort_table(records: Sequence[Record]) -> Table:
                 "To 95 %, to 100 %: epochs until dev has that share of the best value of the same"
                 " seed's phase 0, over the epochs that phase 0 needed for it; geometric mean, 95 %"
                 " by Student's t over seeds of the log ratio, or how many seeds got there at all."
-                f"{_if_planned(records)}"
+                f"{planned}"
             ),
             (
                 "Trigger: epoch after which weights were averaged (NT-ASGD), seed by seed; - where"
@@ -99,21 +99,13 @@ def effort_table(records: Sequence[Record]) -> Table:
     )
 
 
-def _if_planned(records: Sequence[Record]) -> str:
-    if records[0].analysis is None:
-        return " Not planned before the runs."
-    return " Planned before the runs, without a verdict."
-
-
 def _ratio(found: Ratio) -> str:
     if found.mean is None:
         return f"reached in 0 of {found.asked}"
     text = f"{found.mean:.2f}"
     if found.reached < found.asked:
         return f"{text} (reached in {found.reached} of {found.asked})"
-    return text if found.interval is None else f"{text} ({_span(found.interval)})"
-
-
-def _span(interval: Interval) -> str:
-    low, high = interval
-    return f"{low:.2f} to {high:.2f}"
+    if found.interval is None:
+        return text
+    low, high = found.interval
+    return f"{text} ({low:.2f} to {high:.2f})"

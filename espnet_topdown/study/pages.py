@@ -14,10 +14,11 @@ from espnet_topdown.files import replacing, write_text
 from espnet_topdown.results import plots
 from espnet_topdown.results.compare import SetComparison, compare_sets
 from espnet_topdown.results.kept_counts import Decoded
-from espnet_topdown.results.questions import base, variant
+from espnet_topdown.results.phase_table import phases_table
+from espnet_topdown.results.questions import variant
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import Key
-from espnet_topdown.results.tables import phases_table, set_table
+from espnet_topdown.results.tables import set_table
 from espnet_topdown.study import perplexity, tables
 from espnet_topdown.study.answers import answers
 from espnet_topdown.study.contrasts import ErrorRates
@@ -231,11 +232,8 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
 
 def _convergence(records: Sequence[Record]) -> Iterable[str]:
     """Where the bases had their best epoch, and whether they still got better at the end."""
-    last = []
-    for record in records:
-        phase0 = base(record.runs)
-        if phase0 is not None:
-            last.append((phase0.curve.index(phase0.dev) + 1, len(phase0.curve)))
+    bases = [record.runs.base for record in records]
+    last = [(phase0.curve.index(phase0.dev) + 1, len(phase0.curve)) for phase0 in bases]
     listed = ", ".join(f"{best} of {epochs}" for best, epochs in last)
     yield f"- best epoch of phase 0 on dev: {listed}"
     if records[0].analysis is not None:
@@ -252,8 +250,7 @@ def _late_gains(records: Sequence[Record]) -> str:
     """How much the base of each seed gained at the end, in the unit of the dev criterion."""
     gains = []
     for record in records:
-        phase0 = base(record.runs)
-        curve = [] if phase0 is None else [value for value in phase0.curve if value is not None]
+        curve = [value for value in record.runs.base.curve if value is not None]
         early = curve[: round(LATE * len(curve))]
         if early:
             gain = best_of(curve, record.dev_name) - best_of(early, record.dev_name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.grouping import grouped
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.study.analysis import Analysis, phases_asked
@@ -79,12 +80,9 @@ def phases_of(records: Iterable[Record]) -> list[RecordedPhase]:
     return [phase for record in records for phase in record.phases]
 
 
-def by_name(records: Sequence[Record]) -> dict[str, PhaseResult]:
-    """Name -> the first phase of that name, which stands for one kind and cut in every seed."""
-    named: dict[str, PhaseResult] = {}
-    for phase in phases_of(records):
-        named.setdefault(phase.name, phase)
-    return named
+def by_name(records: Sequence[Record]) -> dict[str, list[RecordedPhase]]:
+    """Name -> the phases of that name, which are of one kind and cut in every seed."""
+    return grouped(phases_of(records), lambda phase: phase.name)
 
 
 def seeds_to_come(records: Sequence[Record]) -> dict[int, list[str]]:
@@ -99,10 +97,12 @@ def seeds_to_come(records: Sequence[Record]) -> dict[int, list[str]]:
     awaited = {}
     for seed in analysis["seeds"]:
         record = by_seed.get(seed)
-        phases = [] if record is None else [phase.name for phase in record.phases]
-        lacking = [name for name in phases_asked(analysis) if name not in phases]
+        if record is None:
+            awaited[seed] = phases_asked(analysis)
+            continue
+        lacking = [name for name in phases_asked(analysis) if record.runs.named(name) is None]
         # A record can be complete and lack a phase: its plan was shorter than the analysis.
-        if record is None or not record.complete or lacking:
+        if lacking or not record.complete:
             awaited[seed] = lacking
     return awaited
 

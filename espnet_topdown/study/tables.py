@@ -10,8 +10,8 @@ from statistics import fmean
 
 from espnet_topdown.plan.kinds import TOP_DOWN, USUAL_CONTROLS
 from espnet_topdown.results import significance
+from espnet_topdown.results.cells import difference, interval_text, p_text, shown
 from espnet_topdown.results.questions import FROM_SCRATCH, best_phase, candidates
-from espnet_topdown.results.tables import interval_text, p_text
 from espnet_topdown.study import inference
 from espnet_topdown.study.answers import (
     PRIMARY,
@@ -58,14 +58,17 @@ def answer_table(
             answer.question,
             ", ".join(str(pair.seed) for pair in answer.pairs),
             f"{first:.2f} - {second:.2f}",
-            f"{answer.mean:+.2f}",
-            interval_text(answer.interval),
-            f"{p_text(answer.p)} ({p_text(answer.p_holm)})",
-            p_text(answer.p_pooled),
+            difference(answer.mean),
+            shown(answer.interval, interval_text),
+            f"{shown(answer.p, p_text)} ({shown(answer.p_holm, p_text)})",
+            shown(answer.p_pooled, p_text),
         ]
         if contrasts:
             row.append(interval_text(contrasts[place].test_data))
         rows.append((*row, answer.verdict(measure.better, measure.worse)))
+    primary = ""
+    if any(answer.question.startswith(PRIMARY) for answer in answers):
+        primary = ", the primary one for itself alone"
     header = ["question", "seeds", "means", "difference", "95 %, seeds", "p (Holm)", "p, pooled"]
     if contrasts:
         header.append("95 %, test data")
@@ -81,7 +84,7 @@ def answer_table(
             ),
             (
                 "Verdict: by Student's t over the seeds' differences alone, corrected (Holm) for"
-                f" the questions that compare different runs{_family_note(answers)}; none for fewer"
+                f" the questions that compare different runs{primary}; none for fewer"
                 f" than {inference.FEWEST_SEEDS} seeds. No evidence of a difference is no evidence"
                 " of equality."
             ),
@@ -92,12 +95,6 @@ def answer_table(
             ),
         ),
     )
-
-
-def _family_note(answers: Sequence[Answer]) -> str:
-    if any(answer.question.startswith(PRIMARY) for answer in answers):
-        return ", the primary one for itself alone"
-    return ""
 
 
 def test_data_note(unit: str) -> str:
@@ -156,7 +153,7 @@ def arm_table(measure: Measure, dataset: str, records: Sequence[Record], values:
     rows = []
     if scratch:
         rows.append((FROM_SCRATCH, "-", "-", *_spread(scratch)))
-    for name, phase in by_name(records).items():
+    for name, (phase, *_) in by_name(records).items():
         of_seeds = [values[r.seed, name] for r in records if (r.seed, name) in values]
         if of_seeds:
             rows.append((name, phase.kind, phase.cut or "-", *_spread(of_seeds)))
@@ -199,7 +196,7 @@ def null_table(
     rates = {"t over seeds, of one question": over_seeds, "t by the pooled variance": pooled}
     if rate_of_test_data is not None:
         rates["resampled test data (no verdict follows from it)"] = rate_of_test_data(split)
-    rows = [(rule, "-" if rate is None else f"{100 * rate:.1f} %") for rule, rate in rates.items()]
+    rows = [(rule, shown(rate, _percent)) for rule, rate in rates.items()]
     draws = len(split.first)
     return Table(
         heading=f"Null: {measure.name}, {dataset}",
@@ -213,6 +210,10 @@ def null_table(
             ),
         ),
     )
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.1f} %"
 
 
 def summary(measure: Measure, answers: Sequence[Answer]) -> list[str]:

@@ -6,64 +6,8 @@ import pytest
 from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
-from espnet_topdown import files
 from espnet_topdown.results import page_data, tables
-from espnet_topdown.results.rows import PhaseResult, perplexities_of
-
-
-def test_phases_by_hand(rows: list[PhaseResult]) -> None:
-    phases = tables.phases_table(rows, decoded=True)
-    dev = ("0.500", "yes", "best")
-    effort = ("3", "30.0 min", "3 (30.0 min)")
-    assert phases.rows[1] == ("p1", "top_down", "decoder", "25.0 %", *dev, "1000", *effort)
-    (dev_note, controls, effort_note) = phases.notes
-    assert effort_note.startswith("To phase 0's best: epochs")
-    assert dev_note.startswith("dev: valid acc max. It alone decides")
-    assert controls.startswith("Controls (restart, ")
-
-
-def test_candidates_of_every_kind_leave_controls_unmentioned(tmp_path: Path) -> None:
-    thawed = phase(tmp_path, "p2", "continue", role="candidate")
-    (note,) = tables.phases_table([thawed], decoded=True).notes
-    assert "Controls" not in note
-
-
-def test_controls_are_not_known_by_a_kind_that_a_candidate_has(tmp_path: Path) -> None:
-    drawn = phase(tmp_path, "p1", "restart", role="candidate")
-    slow = phase(tmp_path, "slow_p1", "slow", role="control")
-    plain = phase(tmp_path, "restart_p1", "restart", role="control")
-    told = "Controls, of whatever kind, have - under accepted; they are never accepted or best."
-    assert told in tables.phases_table([slow], decoded=True).notes
-    assert told in tables.phases_table([drawn, plain], decoded=True).notes
-    assert told not in tables.phases_table([plain], decoded=True).notes
-
-
-def test_what_the_median_rule_ended_is_told_and_why_it_is_not_compared(tmp_path: Path) -> None:
-    ended = phase(tmp_path, "p3", "top_down", stop_from=2, stopped=3)
-    spared = phase(tmp_path, "p4", "top_down", stop_from=2)
-    (_, told, why) = tables.phases_table([ended, spared], decoded=True).notes
-    assert told == "p3: stopped at epoch 3 by the median rule, on dev."
-    assert "is compared with no other phase, but where the best is asked for" in why
-
-
-def test_what_phases_read_and_what_their_dev_values_are_of_is_told(tmp_path: Path) -> None:
-    noisy = {"reads": "train noisy, valid dev_noisy", "dev_set": "dump/raw/dev_noisy"}
-    base = phase(tmp_path, "phase0", "base", dev=0.9)
-    first = phase(tmp_path, "p1", "top_down", cut="decoder", dev=0.6, base_dev=0.4, **noisy)
-    other = phase(tmp_path, "p2", "bottom_up", dev=0.3, reads="tokens char", dev_set="c/tokens.txt")
-    table = tables.phases_table([base, first, other], decoded=True)
-    place = table.header.index("reads")
-    assert [row[place] for row in table.rows] == [
-        "-",
-        "train noisy, valid dev_noisy",
-        "tokens char",
-    ]
-    assert (
-        "The dev values of p1 are on dump/raw/dev_noisy (phase 0 has 0.400), and are compared with"
-        " no value on other data or tokens."
-    ) in table.notes
-    assert any("c/tokens.txt (phase 0 has no value there)" in note for note in table.notes)
-    assert "reads" not in tables.phases_table([base], decoded=True).header
+from espnet_topdown.results.rows import PhaseResult
 
 
 def test_set_by_hand(rows: list[PhaseResult]) -> None:
@@ -143,31 +87,6 @@ def test_seeds_of_one_experiment_share_a_line(tmp_path: Path) -> None:
     assert line[:7] == ("p1", "top_down", "decoder", "2", "10.00", "5.00 to 15.00", "+0.00")
 
 
-def test_a_language_model_shows_perplexities(tmp_path: Path) -> None:
-    base = phase(tmp_path, "base", "base", perplexity={"test": 70.25})
-    other = phase(tmp_path, "p1", "top_down")
-    phases = tables.phases_table([base, other], decoded=False)
-    assert phases.header[-1] == "ppl test"
-    assert [row[-1] for row in phases.rows] == ["70.25", "-"]
-    assert "No phase was decoded" not in phases.notes[-1]
-
-
-def test_texts_of_few_tokens_are_told_from_others(tmp_path: Path) -> None:
-    measured = [
-        {"text": f"data/{name}/text", "kind": "stream", "targets": targets, "perplexity": 70.0}
-        for name, targets in (("test", 100), ("tiny", 99))
-    ]
-    files.write_json(tmp_path / "perplexity.json", measured)
-    told = perplexities_of(tmp_path)
-    assert told["perplexity"] == {"test (stream)": 70.0, "tiny (stream)": 70.0}
-    assert told["small_texts"] == ("tiny (stream)",)
-
-
-def test_nothing_decoded_is_said(tmp_path: Path) -> None:
-    phases = tables.phases_table([phase(tmp_path, "base", "base")], decoded=False)
-    assert phases.notes[-1] == "No phase was decoded, so there are no error rates."
-
-
 def test_data_hold_the_same_numbers(rows: list[PhaseResult]) -> None:
     words = page_data.set_data(rows, compared(rows)[0])
     base, better, _, undecoded = words["cells"]
@@ -182,34 +101,6 @@ def test_data_of_a_phase_are_finite_and_name_no_place(tmp_path: Path) -> None:
     row = phase(tmp_path, "p1", "top_down", dev=float("nan"))
     data = page_data.phase_data(row)
     assert (data["dev"], data["directory"], data["role"]) == (None, "p1", "candidate")
-
-
-@pytest.mark.parametrize(
-    ("hours", "text"),
-    [(None, "-"), (0.011, "40 s"), (0.2, "12.0 min"), (1.0, "1.0 h"), (31.26, "31.3 h")],
-)
-def test_times_stand_in_the_unit_that_suits(hours: float | None, text: str) -> None:
-    assert tables.time_text(hours) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "-"),
-        (0.93062, "0.931"),
-        (-4.1839, "-4.184"),
-        (0.0001, "1.000e-04"),
-        (2e3, "2.000e+03"),
-    ],
-)
-def test_dev_values_have_the_digits_of_the_log(value: float | None, text: str) -> None:
-    assert tables.log_digits(value) == text
-
-
-def test_what_is_not_finished_is_listed(rows: list[PhaseResult]) -> None:
-    unfinished = ["phase3 (failed)", "restart_phase3 (not begun)"]
-    notes = tables.phases_table(rows, decoded=True, unfinished=unfinished).notes
-    assert "Not finished: phase3 (failed), restart_phase3 (not begun)." in notes
 
 
 @pytest.mark.parametrize("dataset", ["org/dev", "dev"])
