@@ -1,7 +1,7 @@
-"""Pages of result tables: a cascade phase by phase, two experiments side by side.
+"""The pages of cascades, and which page suits the directories that a user names.
 
 Scores are read here. Comparing is left to `espnet_topdown.results.compare`, single tables to
-`espnet_topdown.results.tables`, one experiment to `espnet_topdown.results.experiment_page`.
+`espnet_topdown.results.tables`, experiments of no cascade to `espnet_topdown.results.experiments`.
 """
 
 import contextlib
@@ -11,32 +11,28 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import espnet_topdown
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.paths import is_cascade
-from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import START
 from espnet_topdown.files import replacing, write_json, write_text
-from espnet_topdown.plan.kinds import BASE_KIND
-from espnet_topdown.results import contrasts, kept_page, plots, report
+from espnet_topdown.grouping import grouped
+from espnet_topdown.results import contrasts, kept, plots, report
 from espnet_topdown.results.compare import SetComparison, compare_sets
 from espnet_topdown.results.contrasts import Part
 from espnet_topdown.results.decodings import matched
-from espnet_topdown.results.experiment_page import experiment_results
-from espnet_topdown.results.kept_counts import Reader
-from espnet_topdown.results.kept_page import fingerprint
+from espnet_topdown.results.experiments import compare, experiment_results
+from espnet_topdown.results.kept import Reader
 from espnet_topdown.results.page_data import phase_data, set_data
 from espnet_topdown.results.phase_table import phases_table
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult, phase_results
-from espnet_topdown.results.scoring import Key
 from espnet_topdown.results.tables import (
     overview_tables,
-    pair_table,
     seeds_table,
     set_table,
 )
@@ -90,11 +86,11 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     single = len(cascades) == 1
     # Several cascades have no place that is theirs.
     place = directories[0] if output is None and single else output
-    made_of = fingerprint(rows, reader, facts, unfinished)
+    made_of = kept.fingerprint(rows, reader, facts, unfinished)
     if place is not None:
-        kept = kept_page.read(place, made_of, WRITTEN if single else WRITTEN[:2])
-        if kept is not None:
-            return kept
+        known = kept.read_page(place, made_of, WRITTEN if single else WRITTEN[:2])
+        if known is not None:
+            return known
     decoded, notes = matched(rows, [reader.decoded(row.directory) for row in rows])
     selected_on = {name for cascade in cascades for name in cascade.valid_sets()}
     sets = compare_sets(rows, decoded, selected_on=selected_on)
@@ -111,7 +107,7 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
             write_cascade(place, rows, sets, layers, page)
         else:
             _write(place, page, _pictures(rows, sets))
-        kept_page.keep(place, made_of, page)
+        kept.keep_page(place, made_of, page)
     return page
 
 
@@ -132,23 +128,21 @@ def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Part]
 
     Rows of several cascades carry their cascade's name.
     """
-    by_base: dict[Path, list[Cascade]] = {}
-    for cascade in cascades:
-        by_base.setdefault(cascade.base.directory.resolve(), []).append(cascade)
+    by_base = grouped(cascades, lambda cascade: cascade.base.directory.resolve())
     names = _names(cascades)
     rows: list[PhaseResult] = []
     parts = []
     for of_base in by_base.values():
         base_place = len(rows)
         for cascade in of_base:
-            phases = phase_results(cascade)
+            phase0, *phases = phase_results(cascade)
             name = names[cascade.paths.directory]
             if cascade is of_base[0]:
                 # The only phase 0 of a page is everybody's.
-                rows.append(_renamed(phases[0], name if len(by_base) > 1 else ""))
-            places = (base_place, *range(len(rows), len(rows) + len(phases) - 1))
-            rows += [_renamed(phase, name) for phase in phases[1:]]
-            runs = Runs(cascade.base.seed, cascade.criterion.name, tuple(phases))
+                rows.append(_renamed(phase0, name if len(by_base) > 1 else ""))
+            places = (base_place, *range(len(rows), len(rows) + len(phases)))
+            rows += [_renamed(phase, name) for phase in phases]
+            runs = Runs(cascade.base.seed, cascade.criterion.name, (phase0, *phases))
             parts.append(Part(name, runs, places))
     return rows, parts
 
@@ -208,22 +202,16 @@ def unfinished_of(cascades: Sequence[Cascade]) -> list[str]:
         records = cascade.read_records()
         skipped = cascade.judge(records).skipped
         attempts = Ledger(cascade.paths.ledger).last_attempts()
+        # A phase whose end the ledger does not have was interrupted.
+        fates = {
+            name: attempt.get("outcome") or "interrupted" for name, attempt in attempts.items()
+        }
+        fates |= dict.fromkeys(skipped, "skipped by the stopping rule")
         for phase in cascade.phases:
-            if phase.name in records:
-                continue
-            why = _fate(attempts.get(phase.name))
-            if phase.name in skipped:
-                why = "skipped by the stopping rule"
-            name = _full_name(names[cascade.paths.directory], phase.name)
-            unfinished.append(f"{name} ({why})")
+            if phase.name not in records:
+                name = _full_name(names[cascade.paths.directory], phase.name)
+                unfinished.append(f"{name} ({fates.get(phase.name, 'not begun')})")
     return unfinished
-
-
-def _fate(attempt: Mapping[str, Any] | None) -> str:
-    """What became of a phase that has no record."""
-    if attempt is None:
-        return "not begun"
-    return str(attempt.get("outcome") or "interrupted")
 
 
 def cascade_page(
@@ -320,51 +308,3 @@ def _write(directory: Path, page: Page, pictures: Pictures) -> None:
     images = "".join(f"\n![{plots.title(name)}](images/{name})\n" for name in pictures.png)
     write_text(directory / "RESULTS.md", page.markdown() + images)
     write_json(directory / "results.json", page.data)
-
-
-def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
-    """Two experiments on every set that both were decoded on, the first in the place of phase 0.
-
-    Raises:
-        TopdownError: one has no scores, they share no scored set, or as `compare_sets` does.
-    """
-    reader = Reader(case_sensitive)
-    decoded = [reader.decoded(exp) for exp in (first, second)]
-    mine, yours = (_set_names(sets) for sets in decoded)
-    if not set(mine) & set(yours):
-        raise TopdownError(
-            f"{first} and {second} share no scored set (inference directory and data set); found"
-            f" {listed(mine)} and {listed(yours)}. Decode both with the same configuration and"
-            " --inference_tag (stages 12 and 13)"
-        )
-    rows = [_as_row(first, BASE_KIND), _as_row(second, "experiment")]
-    compared = compare_sets(rows, decoded)
-    shared = [one for one in compared if all(cell.score for cell in one.cells)]
-    names = first.name, second.name
-    if first.name == second.name:
-        names = str(first), str(second)
-    tables = [pair_table(names, one) for one in shared]
-    data = {"sets": [set_data(rows, one) for one in shared]}
-    return Page(f"{second} against {first}", tables, data)
-
-
-def _set_names(keys: Iterable[Key]) -> list[str]:
-    return list(dict.fromkeys(f"{inference}/{dataset}" for inference, dataset, _ in keys))
-
-
-def _as_row(exp: Path, kind: str) -> PhaseResult:
-    return PhaseResult(
-        name=str(exp),
-        kind=kind,
-        cut=None,
-        frozen_share=0.0,
-        dev=None,
-        dev_name="",
-        accepted=None,
-        # By which the second is tested against the first.
-        best=kind != BASE_KIND,
-        seed=0,
-        epochs=0,
-        hours=None,
-        directory=exp,
-    )

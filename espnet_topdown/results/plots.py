@@ -270,18 +270,13 @@ def _categories(rows: Sequence[PhaseResult]) -> list[str]:
     """From left to right: phase 0, cuts from the top of the model down, kinds without a cut."""
     cuts = {row.cut for row in rows if row.cut}
     # A lower cut freezes more.
-    depth = {row.cut: row.frozen_share for row in rows if row.cut and row.kind == TOP_DOWN}
-    kinds = {kind: drawing_order(kind) for kind in KINDS}
-    last = 1 + len(KINDS)
-
-    def place(category: str) -> tuple[int, float]:
-        if category == BASE_KIND:
-            return 0, 0
-        if category in cuts:
-            return 1, depth.get(category, last)
-        return 2, kinds.get(category, last)
-
-    return sorted(dict.fromkeys(_category(row) for row in rows), key=place)
+    depth = {row.cut: row.frozen_share for row in rows if row.kind == TOP_DOWN}
+    last = 1.0 + len(KINDS)
+    places: dict[str, tuple[int, float]] = {kind: (2, drawing_order(kind)) for kind in KINDS}
+    places |= {cut: (1, depth.get(cut, last)) for cut in cuts}
+    places[BASE_KIND] = (0, 0)
+    categories = dict.fromkeys(_category(row) for row in rows)
+    return sorted(categories, key=lambda category: places.get(category, (2, last)))
 
 
 def _draw_errors(

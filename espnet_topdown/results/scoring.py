@@ -1,7 +1,7 @@
 """Error counts of decoded sets, equal to sclite's.
 
 Files are read at the edge, in `read_pairs`; what counts takes values. That nothing is counted twice
-is `espnet_topdown.results.kept_counts`'s part, tables are `espnet_topdown.results.tables`'s and
+is `espnet_topdown.results.kept`'s part, tables are `espnet_topdown.results.tables`'s and
 significance `espnet_topdown.results.significance`'s.
 """
 

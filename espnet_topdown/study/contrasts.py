@@ -13,7 +13,7 @@ import numpy as np
 from espnet_topdown.results import significance
 from espnet_topdown.results.alignment import align
 from espnet_topdown.results.compare import MANY_SPEAKERS
-from espnet_topdown.results.kept_counts import Decoded
+from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.questions import Arm
 from espnet_topdown.results.scoring import Pair, Score, score
 from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of

@@ -85,42 +85,32 @@ def by_name(records: Sequence[Record]) -> dict[str, list[RecordedPhase]]:
     return grouped(phases_of(records), lambda phase: phase.name)
 
 
-def seeds_to_come(records: Sequence[Record]) -> dict[int, list[str]]:
-    """Seeds that the study's plan of analysis still awaits -> phases that it asks about and lacks.
+def sealed_state(records: Sequence[Record]) -> str:
+    """Why nothing that was measured may be shown yet; "" where it may.
 
-    None where there is no such plan.
+    Only a plan of analysis seals: all its seeds must have all phases that it asks about.
     """
     analysis = records[0].analysis
     if analysis is None:
-        return {}
+        return ""
     by_seed = {record.seed: record for record in records}
-    awaited = {}
+    to_come = []
     for seed in analysis["seeds"]:
         record = by_seed.get(seed)
         if record is None:
-            awaited[seed] = phases_asked(analysis)
+            to_come.append(str(seed))
             continue
         lacking = [name for name in phases_asked(analysis) if record.runs.named(name) is None]
         # A record can be complete and lack a phase: its plan was shorter than the analysis.
-        if lacking or not record.complete:
-            awaited[seed] = lacking
-    return awaited
-
-
-def sealed_state(records: Sequence[Record]) -> str:
-    """Why nothing that was measured may be shown yet; "" where it may."""
-    analysis = records[0].analysis
-    awaited = seeds_to_come(records)
-    if analysis is None or not awaited:
+        if lacking:
+            to_come.append(f"{seed} (only {', '.join(lacking)})")
+        elif not record.complete:
+            to_come.append(str(seed))
+    if not to_come:
         return ""
-    planned = analysis["seeds"]
-    there = {record.seed for record in records}
-    to_come = []
-    for seed, lacking in awaited.items():
-        only = f" (only {', '.join(lacking)})" if seed in there and lacking else ""
-        to_come.append(f"{seed}{only}")
+    planned = len(analysis["seeds"])
     return (
-        f"sealed: {len(planned) - len(awaited)} of the {len(planned)} seeds of the plan of analysis"
+        f"sealed: {planned - len(to_come)} of the {planned} seeds of the plan of analysis"
         f" are complete; to come: {', '.join(to_come)}. Nothing measured on test is shown before"
         " the last of them"
     )

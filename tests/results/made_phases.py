@@ -6,7 +6,7 @@ from pathlib import Path
 from transcripts import Rows, write_scored
 
 from espnet_topdown.results.compare import SetComparison, compare_sets
-from espnet_topdown.results.kept_counts import Reader
+from espnet_topdown.results.kept import Reader
 from espnet_topdown.results.rows import PhaseResult
 
 SPEAKERS = 6

@@ -14,8 +14,8 @@ from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.results.experiment_page import experiment_results
-from espnet_topdown.results.pages import cascade_page, compare, write_cascade
+from espnet_topdown.results.experiments import compare, experiment_results
+from espnet_topdown.results.pages import cascade_page, write_cascade
 from espnet_topdown.results.rows import PhaseResult
 
 

@@ -7,7 +7,7 @@ import pytest
 import transcripts
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.results.kept_counts import Reader
+from espnet_topdown.results.kept import Reader
 from espnet_topdown.results.scoring import (
     TIE,
     Pair,

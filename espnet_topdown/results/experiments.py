@@ -1,6 +1,6 @@
-"""RESULTS.md of one experiment, in the layout of ESPnet2's show_asr_result.sh.
+"""Results of experiments that are of no cascade: of one, and of two side by side.
 
-Pages of cascades, and of two experiments side by side, are `espnet_topdown.results.pages`'s.
+Pages of cascades are `espnet_topdown.results.pages`'s.
 """
 
 import subprocess
@@ -9,10 +9,15 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from espnet_topdown.errors import TopdownError
-from espnet_topdown.results.kept_counts import Reader
-from espnet_topdown.results.scoring import METRICS
-from espnet_topdown.results.tables import COUNTS
+from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.plan.kinds import BASE_KIND
+from espnet_topdown.results.compare import compare_sets
+from espnet_topdown.results.kept import Reader
+from espnet_topdown.results.page_data import set_data
+from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.scoring import METRICS, Key
+from espnet_topdown.results.tables import COUNTS, pair_table
+from espnet_topdown.table import Page
 from espnet_topdown.versions import versions
 
 
@@ -70,3 +75,51 @@ def _environment() -> Iterable[str]:
         return
     commit, date = git.stdout.splitlines()
     yield f"- Git hash: `{commit}`\n  - Commit date: `{date}`"
+
+
+def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
+    """Two experiments on every set that both were decoded on, the first in the place of phase 0.
+
+    Raises:
+        TopdownError: one has no scores, they share no scored set, or as `compare_sets` does.
+    """
+    reader = Reader(case_sensitive)
+    decoded = [reader.decoded(exp) for exp in (first, second)]
+    mine, yours = (_set_names(sets) for sets in decoded)
+    if not set(mine) & set(yours):
+        raise TopdownError(
+            f"{first} and {second} share no scored set (inference directory and data set); found"
+            f" {listed(mine)} and {listed(yours)}. Decode both with the same configuration and"
+            " --inference_tag (stages 12 and 13)"
+        )
+    rows = [_as_row(first, BASE_KIND), _as_row(second, "experiment")]
+    compared = compare_sets(rows, decoded)
+    shared = [one for one in compared if all(cell.score for cell in one.cells)]
+    names = first.name, second.name
+    if first.name == second.name:
+        names = str(first), str(second)
+    tables = [pair_table(names, one) for one in shared]
+    data = {"sets": [set_data(rows, one) for one in shared]}
+    return Page(f"{second} against {first}", tables, data)
+
+
+def _set_names(keys: Iterable[Key]) -> list[str]:
+    return list(dict.fromkeys(f"{inference}/{dataset}" for inference, dataset, _ in keys))
+
+
+def _as_row(exp: Path, kind: str) -> PhaseResult:
+    return PhaseResult(
+        name=str(exp),
+        kind=kind,
+        cut=None,
+        frozen_share=0.0,
+        dev=None,
+        dev_name="",
+        accepted=None,
+        # By which the second is tested against the first.
+        best=kind != BASE_KIND,
+        seed=0,
+        epochs=0,
+        hours=None,
+        directory=exp,
+    )

@@ -1,20 +1,26 @@
-"""The decoded sets of experiments, each counted once: counts are kept beside its score files.
+"""What is kept so that nothing is counted, compared or drawn twice: counts of sets, and pages.
 
-``counts.bin`` names the hashes of the reference and the hypothesis that it was made of, so that a
-set that was decoded again is counted again. It begins with the hash of what follows.
+``counts.bin`` beside the score files of a set names the hashes of the reference and the hypothesis
+that it was made of, so that a set that was decoded again is counted again; it begins with the hash
+of what follows. ``.results_page.json`` beside RESULTS.md names the phases, the score files and the
+modules that its page was made of.
 """
 
 import hashlib
 import io
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from espnet_topdown import files
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import outside, scoring
+from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import (
     Key,
     Pair,
@@ -24,8 +30,10 @@ from espnet_topdown.results.scoring import (
     read_pairs,
     read_references,
 )
+from espnet_topdown.table import Page, Table
 
 COUNTS = "counts.bin"
+PAGE = ".results_page.json"
 DIGEST = 32  # bytes of SHA-256
 
 
@@ -58,9 +66,9 @@ class Reader:
     hashes: dict[Path, str] = field(default_factory=dict)
 
     def sha256(self, path: Path) -> str:
-        """The hash of a score file, taken once."""
+        """The hash of a score file, taken once; "none" where there is none."""
         if path not in self.hashes:
-            self.hashes[path] = files.sha256(path)
+            self.hashes[path] = files.sha256(path) if path.exists() else "none"
         return self.hashes[path]
 
     def decoded(self, exp: Path) -> dict[Key, Decoded]:
@@ -73,20 +81,17 @@ class Reader:
 
     def _decoded(self, ref: Path, hyp: Path) -> Decoded:
         read = partial(read_pairs, ref, hyp, case_sensitive=self.case_sensitive)
-        if not (ref.exists() and hyp.exists()):
-            # Says which of them is missing.
-            return Decoded.of(read())
         said = self.sha256(ref)
         # How another scorer counted, where one did.
-        counted = ref.parent / outside.NAME
-        others = self.sha256(counted) if counted.exists() else "none"
+        others = self.sha256(ref.parent / outside.NAME)
         made_of = f"{said} {self.sha256(hyp)} {others} {self.case_sensitive} {counted_by()}"
-        counts = _read(ref.parent / COUNTS, made_of)
+        # Of a file that is missing there are none, and reading it says which that is.
+        counts = _read_counts(ref.parent / COUNTS, made_of)
         if counts is None:
             score = scoring.score(read())
             self.references.setdefault(said, score.reference)
             counts = score.counts
-            _keep(ref.parent / COUNTS, made_of, counts)
+            _keep_counts(ref.parent / COUNTS, made_of, counts)
         if said not in self.references:
             transcripts = read_references(ref, case_sensitive=self.case_sensitive)
             self.references[said] = Reference.of(transcripts.values())
@@ -100,7 +105,7 @@ def counted_by() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def _read(path: Path, made_of: str) -> np.ndarray | None:
+def _read_counts(path: Path, made_of: str) -> np.ndarray | None:
     """The counts in `path`; None where they are of other files, or damaged, or not there."""
     try:
         stored = path.read_bytes()
@@ -117,7 +122,7 @@ def _read(path: Path, made_of: str) -> np.ndarray | None:
         return counts
 
 
-def _keep(path: Path, made_of: str, counts: np.ndarray) -> None:
+def _keep_counts(path: Path, made_of: str, counts: np.ndarray) -> None:
     stream = io.BytesIO()
     np.savez_compressed(stream, counts=counts, made_of=np.array(made_of))
     content = stream.getvalue()
@@ -128,3 +133,48 @@ def _keep(path: Path, made_of: str, counts: np.ndarray) -> None:
     except OSError:
         # Whoever may not write here, or has no room, still gets the results.
         return
+
+
+def fingerprint(rows: Sequence[PhaseResult], reader: Reader, *said: Any) -> str:
+    """What a page is made of.
+
+    Args:
+        rows: its phases.
+        reader: that reads their score files.
+        said: what else stands on the page.
+    """
+    scores = []
+    for row in rows:
+        for key, paths in find_scores(row.directory).items():
+            scores.append([row.name, *key, *map(reader.sha256, paths)])
+    made_of = [[vars(row) for row in rows], scores, reader.case_sensitive, said, counted_by()]
+    return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
+
+
+def read_page(directory: Path, made_of: str, written: Sequence[str]) -> Page | None:
+    """The page of a cascade; None where it is of other numbers, or not there with all it wrote.
+
+    Args:
+        directory: of the cascade.
+        made_of: what it must be made of.
+        written: names of the files that were written with it.
+    """
+    # A file that somebody removed is to come back.
+    if not all((directory / name).exists() for name in written):
+        return None
+    try:
+        kept = files.read_json(directory / PAGE)
+        if kept["made_of"] != made_of:
+            return None
+        tables = [Table(**table) for table in kept["page"].pop("tables")]
+        return Page(**kept["page"], tables=tables)
+    except (TopdownError, LookupError, TypeError):
+        # Not kept yet, damaged, or of another version.
+        return None
+
+
+def keep_page(directory: Path, made_of: str, page: Page) -> None:
+    """Keep a page for the next call."""
+    text = json.dumps({"made_of": made_of, "page": asdict(page)}, ensure_ascii=False)
+    with files.replacing(directory / PAGE, durable=False) as temporary:
+        temporary.write_text(text, encoding="utf-8")
