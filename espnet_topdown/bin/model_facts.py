@@ -30,6 +30,7 @@ from espnet_topdown.training import (
     phase_end,
     vocabulary,
 )
+from espnet_topdown.training.layer_notes import layer_notes
 from espnet_topdown.training.tasks import task_of
 from espnet_topdown.versions import versions
 
@@ -75,7 +76,7 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     model = model_options.build(task, options, args.config)
     order = model_layers.order_of(model, own_order)
     parameters = model_layers.parameter_counts(model, order)
-    notes = model_layers.layer_notes(model, order)
+    notes = layer_notes(model, order)
     tied_to = model_layers.layers_held_by_ties(model, order)
     config = read_config(args.config)
     parameter_names = dict(model.named_parameters())

@@ -67,6 +67,15 @@ class LayerOrder:
         """Layer names, lowest first."""
         return tuple(layer.name for layer in self.layers)
 
+    @property
+    def tensors(self) -> dict[str, tuple[str, ...]]:
+        """Layer -> names of its tensors, lowest first."""
+        return {layer.name: layer.tensors for layer in self.layers}
+
+    def holding(self, tensors: Collection[str]) -> list[str]:
+        """Layers with at least one of `tensors`, lowest first."""
+        return [name for name, own in self.tensors.items() if set(own).intersection(tensors)]
+
     def index(self, cut: str) -> int:
         """Position of the lowest layer of the upper part; see `cut_index`."""
         return cut_index(self.names, cut)

@@ -50,7 +50,7 @@ def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) 
                 " tables of the single sets."
             )
         header = (*PHASE, *(compared.dataset for compared in several))
-        tables.append(Table(f"WER of all sets ({inference})", header, body, notes))
+        tables.append(Table(f"WER of all sets ({inference})", header, body, tuple(notes)))
     return tables
 
 

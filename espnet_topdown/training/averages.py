@@ -77,12 +77,14 @@ def mean(states: Iterable[State]) -> State:
     Source: main_funcs/average_nbest_models.py of ESPnet 202611, whose result this equals bit for
     bit.
     """
-    total: State = {}
-    count = 0
-    for state in states:
+    # One at a time, as all together may not fit in memory.
+    rest = iter(states)
+    total: State = dict(next(rest))
+    count = 1
+    for state in rest:
         count += 1
         for name, tensor in state.items():
-            total[name] = total[name] + tensor if name in total else tensor
+            total[name] = total[name] + tensor
     for name, tensor in total.items():
         if not str(tensor.dtype).startswith("torch.int"):
             total[name] = tensor / count

@@ -105,12 +105,7 @@ def check_outside(order: LayerOrder, model: torch.nn.Module, parent: State, sour
 
 def crossing_ties(model: torch.nn.Module, frozen: Collection[str]) -> list[tuple[str, ...]]:
     """Groups of tied names with some in `frozen` and some not."""
-    crossing = []
-    for group in tied_groups(model):
-        inside = {name in frozen for name in group}
-        if len(inside) > 1:
-            crossing.append(group)
-    return crossing
+    return [group for group in tied_groups(model) if len({name in frozen for name in group}) > 1]
 
 
 def copy_tensors(model: torch.nn.Module, source: State, names: Collection[str]) -> None:

@@ -60,17 +60,15 @@ def _kept_tensors(
     kept = [tensor for layer in order.layers if layer.name in layers for tensor in layer.tensors]
     crossing = freeze.crossing_ties(model, kept)
     # Language models are tied by default: their matrix is frozen at both ends without asking.
-    is_lm = hasattr(model, "lm")
-    both_ends = tied == "freeze" or (tied is None and is_lm)
-    if crossing and not both_ends:
+    policy = tied or ("freeze" if hasattr(model, "lm") else None)
+    if crossing and policy != "freeze":
         names = "; ".join(" = ".join(group) for group in crossing)
         raise TopdownError(
             f"weights are tied across the cut: {names}. Say what to do: 'tied: freeze' (both ends),"
             " or for a model that ESPnet ties by an option 'tied: untie_draw' or 'tied:"
             " untie_copy'"
         )
-    ends = itertools.chain(*crossing)
-    return (*kept, *(name for name in ends if name not in kept))
+    return tuple(dict.fromkeys([*kept, *itertools.chain(*crossing)]))
 
 
 def _factors(
@@ -82,9 +80,8 @@ def _factors(
         TopdownError: one matrix is in kept layers of different factors.
     """
     factors: dict[str, float] = {}
-    for layer in order.layers:
-        if layer.name in sides.kept:
-            factors |= dict.fromkeys(layer.tensors, sides.factor(layer.name))
+    for layer in sides.kept:
+        factors |= dict.fromkeys(order.tensors[layer], sides.factor(layer))
     for group in tied_groups(model):
         own = {name: factors[name] for name in group if name in factors}
         if len(set(own.values())) > 1:
@@ -101,10 +98,9 @@ def _factors(
 
 def _with_ties(sides: Sides, order: LayerOrder, factors: Mapping[str, float]) -> Sides:
     """A layer whose tensors are all tied to kept ones is kept with them, and learns as they do."""
-    held = {}
-    for layer in order.layers:
-        if layer.name in sides.fresh and factors.keys() >= set(layer.tensors):
-            held[layer.name] = max(factors[tensor] for tensor in layer.tensors)
+    own = {layer: {*order.tensors[layer]} for layer in sides.fresh}
+    tied = [layer for layer, tensors in own.items() if tensors <= factors.keys()]
+    held = {layer: max(factors[tensor] for tensor in own[layer]) for layer in tied}
     fresh = tuple(name for name in sides.fresh if name not in held)
     if held and not fresh:
         raise TopdownError(

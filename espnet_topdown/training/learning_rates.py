@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.grouping import grouped
 
 # The key of a group.
 FACTOR = "kept_lr"
@@ -78,14 +79,8 @@ def _split(
     optimizer: torch.optim.Optimizer, group: dict[str, Any], factors: Mapping[int, float]
 ) -> None:
     """Move the parameters of a group that have a factor to groups behind all others."""
-    parts: dict[float, list[torch.Tensor]] = {}
-    rest = []
-    for parameter in group["params"]:
-        factor = factors.get(id(parameter))
-        if factor is None:
-            rest.append(parameter)
-        else:
-            parts.setdefault(factor, []).append(parameter)
+    parts = grouped(group["params"], lambda parameter: factors.get(id(parameter), 1.0))
+    rest = parts.pop(1.0, [])
     # In place, since schedulers and the optimiser hold the group itself.
     group["params"][:] = rest
     # The fastest first, whatever the order of the layers.

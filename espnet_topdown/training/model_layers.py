@@ -1,11 +1,13 @@
 """The layers of a built torch model: their order, sizes, ties and dropouts. Nothing is changed.
 
 Which tensors form a layer is decided in `espnet_topdown.plan.layers`; freezing is
-`espnet_topdown.training.freeze`.
+`espnet_topdown.training.freeze`'s, and what that meets in a layer is told by
+`espnet_topdown.training.layer_notes`.
 """
 
 import argparse
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.layers import LayerOrder, layer_order
 from espnet_topdown.plan.model_table import MODELS, UNTRAINED, dropout_rates, find_model
 
@@ -91,8 +94,9 @@ def order_of(
             f"{type(model.frontend).__name__} has parameters of its own ({outside[0]}, ...), which"
             " are in no layer; give the plan an order of your own: 'layers:'"
         )
-    random = [part for part, name in parts.items() if not _is_loaded(model, part, name)]
-    loaded = {name for name in order.loaded if name.split(".")[0] not in random}
+    # A part that could load a checkpoint may have been told not to.
+    is_drawn = {part: not _is_loaded(model, part, name) for part, name in parts.items()}
+    loaded = {name for name in order.loaded if not is_drawn.get(name.split(".")[0])}
     return replace(order, loaded=frozenset(loaded - _of_other_tokens(model)))
 
 
@@ -101,11 +105,10 @@ def _is_loaded(model: torch.nn.Module, part: str, name: str) -> bool:
     known = find_model(part, name)
     module = getattr(model, part)
     # Of a model that no task of ours has built, nothing is known.
-    options = vars(getattr(model, "built_by", None) or argparse.Namespace())
-    option = known.loads_by if known else None
-    if option is not None:
-        conf = mapping_in(options, f"{part}_conf")
-        if not getattr(module, option, conf.get(option, True)):
+    options = vars(getattr(model, "built_by", argparse.Namespace()))
+    if known and known.loads_by:
+        usual = mapping_in(options, f"{part}_conf").get(known.loads_by, True)
+        if not getattr(module, known.loads_by, usual):
             return False
     init = options.get("init")
     return init is None or _survives(module, part, init)
@@ -155,11 +158,10 @@ def _parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 def tied_groups(model: torch.nn.Module) -> list[tuple[str, ...]]:
     """Names of parameters that are one in memory, a tuple for each that has several names."""
-    groups: dict[Place, list[str]] = {}
-    for name, parameter in _parameters(model).items():
-        # Without numbers there is nothing to share, and no address.
-        if parameter.numel():
-            groups.setdefault(_place(parameter), []).append(name)
+    parameters = _parameters(model)
+    # Without numbers there is nothing to share, and no address.
+    names = [name for name, parameter in parameters.items() if parameter.numel()]
+    groups = grouped(names, lambda name: _place(parameters[name]))
     return [tuple(names) for names in groups.values() if len(names) > 1]
 
 
@@ -186,7 +188,7 @@ def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
             name=name,
             module=module,
             attribute=attribute,
-            layers=_served(name, model, order),
+            layers=layers_served(name, model, order),
         )
 
 
@@ -200,7 +202,7 @@ def _rate_attribute(module: torch.nn.Module) -> str | None:
     return None
 
 
-def _served(name: str, model: torch.nn.Module, order: LayerOrder) -> frozenset[str]:
+def layers_served(name: str, model: torch.nn.Module, order: LayerOrder) -> frozenset[str]:
     """The layer that holds the module `name`, or else the layers that it holds."""
     place = order.of_module(name)
     if place:
@@ -217,28 +219,24 @@ def parameter_counts(model: torch.nn.Module, order: LayerOrder) -> dict[str, int
     parameters = _parameters(model)
     counted: set[Place] = set()
     counts = {}
-    for layer in order.layers:
-        counts[layer.name] = 0
-        for name in layer.tensors:
-            parameter = parameters.get(name)
-            if parameter is None or _place(parameter) in counted:
-                continue
-            counts[layer.name] += parameter.numel()
-            counted.add(_place(parameter))
+    for layer, tensors in order.tensors.items():
+        own = [parameters[name] for name in tensors if name in parameters]
+        sizes = {_place(parameter): parameter.numel() for parameter in own}
+        counts[layer] = sum(sizes[place] for place in sizes.keys() - counted)
+        counted |= sizes.keys()
     return counts
 
 
 def layers_held_by_ties(model: torch.nn.Module, order: LayerOrder) -> dict[str, dict[str, int]]:
     """For each layer, the layers that it shares tensors with, and how many parameters it shares."""
-    held: dict[str, dict[str, int]] = {name: {} for name in order.names}
+    held: dict[str, Counter[str]] = {name: Counter() for name in order.names}
     parameters = _parameters(model)
     for group in tied_groups(model):
         layers = sorted(filter(None, set(map(order.of_module, group))))
         shared = parameters[group[0]].numel()
         for one, other in itertools.permutations(layers, 2):
-            held[one].setdefault(other, 0)
             held[one][other] += shared
-    return held
+    return {name: dict(shared) for name, shared in held.items()}
 
 
 def untrained(model: torch.nn.Module) -> list[str]:
@@ -267,11 +265,7 @@ def unreached(model: torch.nn.Module) -> list[str]:
 
 def loaded_layers(order: LayerOrder, layers: Collection[str]) -> list[str]:
     """Those of `layers` that start from a pre-trained checkpoint, lowest first."""
-    return [
-        layer.name
-        for layer in order.layers
-        if layer.name in layers and order.loaded.intersection(layer.tensors)
-    ]
+    return [name for name in order.holding(order.loaded) if name in layers]
 
 
 def moving_state(model: torch.nn.Module, order: LayerOrder) -> dict[str, list[str]]:
@@ -285,59 +279,6 @@ def moving_state(model: torch.nn.Module, order: LayerOrder) -> dict[str, list[st
             fixed |= {f"{name}.{buffer}" for buffer, _ in module.named_buffers()}
     still = fixed | _parameters(model).keys()
     return {
-        layer.name: [name for name in layer.tensors if name not in still] for layer in order.layers
+        layer: [name for name in tensors if name not in still]
+        for layer, tensors in order.tensors.items()
     }
-
-
-def layer_notes(model: torch.nn.Module, order: LayerOrder) -> dict[str, str]:
-    """What freezing a layer meets there: running statistics, dropout rates, recurrence, ties."""
-    notes: dict[str, dict[str, None]] = {name: {} for name in order.names}
-    of_state = (_recurrence_and_norms, _fixed_state, _dropout_rates, _ties)
-    for layer, note in itertools.chain(*(notes_of(model, order) for notes_of in of_state)):
-        # What several modules of a layer have in common is said once.
-        notes[layer][note] = None
-    return {layer: ", ".join(own) for layer, own in notes.items()}
-
-
-# A layer's name, and what is to be known of it.
-_Notes = Iterator[tuple[str, str]]
-
-
-def _recurrence_and_norms(model: torch.nn.Module, order: LayerOrder) -> _Notes:
-    for name, module in model.named_modules():
-        kind = type(module).__name__
-        place = order.of_module(name)
-        if isinstance(module, torch.nn.RNNBase) and place is None:
-            for layer in _served(name, model, order):
-                yield layer, f"part of one nn.{kind}"
-        if place is None:
-            continue
-        if isinstance(module, _NormBase):
-            yield place, f"{kind} (running statistics)"
-        elif isinstance(module, torch.nn.RNNBase | torch.nn.RNNCellBase):
-            yield place, kind
-
-
-def _fixed_state(model: torch.nn.Module, order: LayerOrder) -> _Notes:
-    for held in loaded_layers(order, order.names):
-        yield held, "loaded from its pre-trained checkpoint, never drawn"
-    for layer, moving in moving_state(model, order).items():
-        for name in moving:
-            yield layer, f"{name} moves and cannot be frozen"
-
-
-def _dropout_rates(model: torch.nn.Module, order: LayerOrder) -> _Notes:
-    for rate in dropouts(model, order):
-        note = f"dropout {getattr(rate.module, rate.attribute):g}"
-        if len(rate.layers) != 1:
-            note += " (shared)"
-        for layer in rate.layers or order.names:
-            yield layer, note
-
-
-def _ties(model: torch.nn.Module, order: LayerOrder) -> _Notes:
-    for group in tied_groups(model):
-        for one, other in itertools.permutations(group, 2):
-            place = order.of_module(one)
-            if place is not None:
-                yield place, f"{one} tied to {other}"

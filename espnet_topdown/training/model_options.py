@@ -63,13 +63,12 @@ def options_of(
     for name in _TOKEN_LISTS:
         if name in known:
             _fill_tokens(options, name, vocab_size)
-    if options.__dict__.get("input_size") is None and input_size:
+    if vars(options).get("input_size") is None and input_size:
         options.input_size = input_size
     # A config before stage 10 has no statistics, and a packed model has them at another place; they
     # belong to no layer.
     statistics = mapping_in(vars(options), "normalize_conf").get("stats_file")
-    has_statistics = statistics is not None and Path(statistics).exists()
-    if vars(options).get("normalize") and not has_statistics:
+    if statistics is None or not Path(statistics).exists():
         options.normalize = None
     return options
 
@@ -101,22 +100,20 @@ def notes(task: type[TopdownTask], config: Path) -> list[str]:
     unknown = [key for key in given if key not in known]
     if not unknown:
         return []
-    note = (
-        f"ESPnet {espnet_version()} does not know {', '.join(unknown)}, and would refuse to train"
-        " by this config"
-    )
-    return [note]
+    return [
+        (
+            f"ESPnet {espnet_version()} does not know {', '.join(unknown)}, and would refuse to"
+            " train by this config"
+        )
+    ]
 
 
 def _fill_tokens(options: argparse.Namespace, name: str, size: int) -> None:
     """Make up a token list where none is there; of a task's optional lists, where it is used."""
     tokens = getattr(options, name)
-    if isinstance(tokens, list):
-        return
-    if tokens is not None and Path(tokens).exists():
-        return
-    is_optional = name == "transcript_token_list" and not vars(options).get("two_pass")
-    if is_optional:
+    is_there = isinstance(tokens, list) or (tokens is not None and Path(tokens).exists())
+    is_used = name != "transcript_token_list" or vars(options).get("two_pass")
+    if is_there or not is_used:
         return
     first, *middle, last = _SYMBOLS
     words = map(str, range(size - len(_SYMBOLS)))

@@ -53,6 +53,10 @@ EXTRAS = {"s3prl": "ssl", "transformers": "hf", "whisper": "whisper"}
 _UPSTREAMS = ("upstream", "path_or_url", "model_name_or_path", "whisper_model", "model")
 
 
+# Packages whose errors say that something could not be fetched.
+_NETWORK = {"urllib", "urllib3", "requests", "huggingface_hub", "httpx", "socket"}
+
+
 def check(
     task: type[TopdownTask],
     options: argparse.Namespace,
@@ -193,54 +197,66 @@ def _gradients_lost(model: torch.nn.Module) -> list[str]:
 def _translation_faults(model: ESPnetSTModel) -> list[str]:
     """What a translation asks of its parts in the first step."""
     tokens, lengths = torch.tensor([[2, 3]]), torch.tensor([2])
-    faults = []
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        if model.use_multidecoder and hasattr(model, "extra_asr_decoder"):
-            states = torch.zeros(1, 4, model.encoder.output_size())
-            try:
-                model._calc_asr_att_loss(states, torch.tensor([4]), tokens, lengths, True)
-            except ValueError:
-                kind = type(model.extra_asr_decoder).__name__
-                faults.append(
-                    f"ESPnet {espnet_version()} trains no translation with several decoders whose"
-                    f" extra_asr_decoder is a {kind}: it takes three values of it and gets two;"
-                    " 'extra_asr_decoder: transformer_md' with 'use_speech_attn: false' in its conf"
-                    " has the same tensors and gives three"
-                )
-        if model.mt_weight > 0:
-            branch = model.extra_mt_encoder
-            if branch is None or len(branch(tokens, lengths)) != 2:
-                faults.append(
-                    f"ESPnet {espnet_version()} trains no branch from text (mt_weight"
-                    f" {model.mt_weight:g}) with extra_mt_encoder {type(branch).__name__}: it takes"
-                    " two values of it, which 'hugging_face_transformers' alone gives"
-                )
+        faults = [*_of_several_decoders(model, tokens, lengths)]
+        faults += _of_text_branch(model, tokens, lengths)
     model.train(was_training)
     return faults
+
+
+def _of_several_decoders(
+    model: ESPnetSTModel, tokens: torch.Tensor, lengths: torch.Tensor
+) -> Iterator[str]:
+    if not model.use_multidecoder or not hasattr(model, "extra_asr_decoder"):
+        return
+    states = torch.zeros(1, 4, model.encoder.output_size())
+    try:
+        model._calc_asr_att_loss(states, torch.tensor([4]), tokens, lengths, True)
+    except ValueError:
+        kind = type(model.extra_asr_decoder).__name__
+        yield (
+            f"ESPnet {espnet_version()} trains no translation with several decoders whose"
+            f" extra_asr_decoder is a {kind}: it takes three values of it and gets two;"
+            " 'extra_asr_decoder: transformer_md' with 'use_speech_attn: false' in its conf"
+            " has the same tensors and gives three"
+        )
+
+
+def _of_text_branch(
+    model: ESPnetSTModel, tokens: torch.Tensor, lengths: torch.Tensor
+) -> Iterator[str]:
+    branch = model.extra_mt_encoder
+    if model.mt_weight > 0 and (branch is None or len(branch(tokens, lengths)) != 2):
+        yield (
+            f"ESPnet {espnet_version()} trains no branch from text (mt_weight"
+            f" {model.mt_weight:g}) with extra_mt_encoder {type(branch).__name__}: it takes"
+            " two values of it, which 'hugging_face_transformers' alone gives"
+        )
 
 
 def machine_notes(model: torch.nn.Module) -> list[str]:
     """What a model needs of the machine that trains it, beside memory."""
     if type(getattr(model, "criterion_transducer", None)).__name__ != "MultiblankRNNTLossNumba":
         return []
-    note = (
-        "trained on GPUs alone: ESPnet's loss for blanks that stand for several frames"
-        " (transducer_multi_blank_durations) has no gradients on a CPU"
-    )
-    return [note]
+    return [
+        (
+            "trained on GPUs alone: ESPnet's loss for blanks that stand for several frames"
+            " (transducer_multi_blank_durations) has no gradients on a CPU"
+        )
+    ]
 
 
 def download_fault(options: argparse.Namespace, error: BaseException) -> str | None:
     """The message about a pre-trained checkpoint that is not here; None for another error."""
-    chain = []
+    chain: list[BaseException] = []
     cause: BaseException | None = error
+    # An error can be its own cause.
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    roots = {type(link).__module__.partition(".")[0] for link in chain}
-    if not roots & {"urllib", "urllib3", "requests", "huggingface_hub", "httpx", "socket"}:
+    if _NETWORK.isdisjoint(type(link).__module__.partition(".")[0] for link in chain):
         return None
     wanted = []
     for part in MODELS:

@@ -70,8 +70,6 @@ def is_proved(output_dir: Path) -> bool:
 
     Those that `prune` removes may be gone; nothing is trained again for them.
     """
-    if not (output_dir / EPOCHS).exists() or not (output_dir / PROOF).exists():
-        return False
     try:
         proof = files.read_object(output_dir / PROOF, files=check.MAPPING, frozen=check.MAPPING)
         files.read_rows(output_dir / EPOCHS)
@@ -82,7 +80,7 @@ def is_proved(output_dir: Path) -> bool:
                 if checkpoint.state_fingerprint(prints) != expected:
                     return False
     except TopdownError:
-        # Damaged: written anew at the end of what is resumed.
+        # Not there yet, or damaged: written anew at the end of what is resumed.
         return False
     (output_dir / SAFE).unlink(missing_ok=True)
     return True
@@ -120,13 +118,12 @@ def _unmoved(begun: Begun, prints: Mapping[str, str]) -> list[str]:
 
 
 def _equals_parent(begun: Begun, tensors: Sequence[str], prints: Mapping[str, str]) -> bool:
-    if begun.parent is None:
-        return False
-    parent = begun.parent.state
+    parent = begun.parent.state if begun.parent else {}
     # Of another vocabulary, the parent has no tensor that this one could equal.
-    if any(tensor not in parent for tensor in tensors):
-        return False
-    return all(prints[tensor] == checkpoint.fingerprint(parent[tensor]) for tensor in tensors)
+    return all(
+        tensor in parent and prints[tensor] == checkpoint.fingerprint(parent[tensor])
+        for tensor in tensors
+    )
 
 
 def epochs(reporter: Any) -> list[dict[str, Any]]:

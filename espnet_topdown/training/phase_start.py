@@ -124,10 +124,11 @@ def _copy_untied(
 ) -> None:
     """Start the lower end of an untied pair from the parent's one matrix instead of afresh."""
     tie = tie_of(config)
-    if tie is not None and tie.upper not in parent:
+    if tie is None or tie.lower in kept:
+        return
+    if tie.upper not in parent:
         vocabulary.check_kept([tie.upper], [tie.upper])
-    if tie is not None and tie.lower not in kept:
-        freeze.copy_tensors(model, {tie.lower: parent[tie.upper]}, [tie.lower])
+    freeze.copy_tensors(model, {tie.lower: parent[tie.upper]}, [tie.lower])
 
 
 def _check_freeze_param(
@@ -144,10 +145,7 @@ def _check_freeze_param(
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     random = set(left_random(config, parameters, filled, by_espnet))
-    fresh = []
-    for layer in order.layers:
-        if layer.name in sides.fresh and random.intersection(layer.tensors):
-            fresh.append(layer.name)
+    fresh = [layer for layer in order.holding(random) if layer in sides.fresh]
     if fresh:
         raise TopdownError(fault(fresh, config))
 
@@ -157,12 +155,10 @@ def _trainable(model: torch.nn.Module, order: LayerOrder) -> dict[str, tuple[str
     # A tied parameter counts under each of its names.
     parameters = model.named_parameters(remove_duplicate=False)
     names = {name for name, parameter in parameters if parameter.requires_grad}
-    trainable = {}
-    for layer in order.layers:
-        tensors = tuple(tensor for tensor in layer.tensors if tensor in names)
-        if tensors:
-            trainable[layer.name] = tensors
-    return trainable
+    return {
+        layer: tuple(tensor for tensor in order.tensors[layer] if tensor in names)
+        for layer in order.holding(names)
+    }
 
 
 def _start(begun: Begun, conf: TopdownConf, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -184,16 +184,13 @@ class TopdownTask(AbsTask):
         task: Any = cls
         if getattr(args, "use_deepspeed", False):
             task = type(cls.__name__, (cls,), {"trainer": Trainer})
-        if args.collect_stats or args.dry_run:
-            super(TopdownTask, task).main_worker(args)
-            return
         with _held(args, waits=True):
             super(TopdownTask, task).main_worker(args)
 
 
 def _held(args: argparse.Namespace, *, waits: bool) -> contextlib.AbstractContextManager[None]:
-    """The lock of a training's directory, held by its first rank alone."""
-    if not _is_first_rank(args):
+    """The lock of a training's directory, held by its first rank alone, where it is one."""
+    if args.collect_stats or args.dry_run or not _is_first_rank(args):
         return contextlib.nullcontext()
     return files.locked(Path(args.output_dir) / LOCK, "training", waits=waits)
 

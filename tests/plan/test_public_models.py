@@ -17,7 +17,8 @@ from espnet_topdown.cascade.text import layer_table
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.training import model_layers
 from espnet_topdown.training.freeze import freeze
-from espnet_topdown.training.model_layers import layer_notes, order_of
+from espnet_topdown.training.layer_notes import layer_notes
+from espnet_topdown.training.model_layers import order_of
 from espnet_topdown.training.obstacles import forward_faults, machine_notes
 
 ENCODER = ("encoder.embed", "encoder.0", "encoder.1", "encoder.2")

@@ -6,9 +6,9 @@ import torch
 from models import CUSTOM, build
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.training.layer_notes import layer_notes
 from espnet_topdown.training.model_layers import (
     dropouts,
-    layer_notes,
     layers_held_by_ties,
     moving_state,
     order_of,
