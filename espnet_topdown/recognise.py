@@ -16,6 +16,13 @@ DECODING = "a decoding config"
 EXPERIMENT_CONFIG = "the config of an experiment"
 PLAN = "a plan of phases"
 RECORD = "a record of a study"
+# The keys by which each is known; a record has those of a plan too, and stands before it.
+_KINDS = {
+    RECORD: {"phases", "references"},
+    PLAN: {"phases"},
+    EXPERIMENT_CONFIG: {"output_dir"},
+    "the analysis of a study": {"primary", "seeds"},
+}
 # Options of espnet2.bin.*_inference that no training has (espnet2/bin of 202301 to 202611; no
 # config in egs2/*/*/conf of 202511 that is for training sets one).
 _OF_DECODING = {"beam_size", "nbest", "lm_weight", "penalty", "maxlenratio", "minlenratio"}
@@ -39,12 +46,9 @@ def kind_of_data(data: Any) -> str:
     """What the content of a YAML or JSON file is; "" where that cannot be told."""
     if not isinstance(data, Mapping):
         return ""
-    if "phases" in data:
-        return RECORD if "references" in data else PLAN
-    if "output_dir" in data:
-        return EXPERIMENT_CONFIG
-    if {"primary", "seeds"} <= data.keys():
-        return "the analysis of a study"
+    for kind, keys in _KINDS.items():
+        if keys <= data.keys():
+            return kind
     if _OF_DECODING & data.keys():
         return DECODING
     has_part = any(str(key).endswith("_conf") for key in data)

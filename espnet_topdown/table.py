@@ -40,10 +40,8 @@ class Table:
         """As Markdown, with its heading and notes."""
         rules = ["---"] * len(self.header)
         lines = [_markdown_row(cells) for cells in (self.header, rules, *self.rows)]
-        parts = [f"## {self.heading}", "\n".join(lines)]
-        if self.notes:
-            parts.append("\n".join(f"- {note}" for note in self.notes))
-        return "\n\n".join(parts)
+        parts = [f"## {self.heading}", "\n".join(lines), _markdown_list(self.notes)]
+        return "\n\n".join(filter(None, parts))
 
     def terminal(self) -> str:
         """As text with aligned columns, its heading above and its notes below."""
@@ -74,7 +72,7 @@ class Table:
         """As HTML, its heading above and its notes below; folded, the heading unfolds it."""
         heading = html.escape(self.heading)
         header = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in self.header)
-        rows = "".join(_html_row(cells) for cells in self.rows)
+        rows = "".join(map(_html_row, self.rows))
         table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
         body = f'<div class="scroll">{table}</div>'
         if self.notes:
@@ -96,22 +94,19 @@ class Page:
 
     def markdown(self) -> str:
         """As Markdown."""
-        parts = [f"# {self.title}"]
-        if self.facts:
-            parts.append("\n".join(f"- {fact}" for fact in self.facts))
-        return "\n\n".join([*parts, *(t.markdown() for t in self.tables)]) + "\n"
+        head = [f"# {self.title}", _markdown_list(self.facts)]
+        return "\n\n".join([*filter(None, head), *map(Table.markdown, self.tables)]) + "\n"
 
     def terminal(self) -> str:
         """As text with aligned columns."""
         head = "\n".join([self.title, *(f"  {fact}" for fact in self.facts)])
-        return "\n\n".join([head, *(t.terminal() for t in self.tables)]) + "\n"
+        return "\n\n".join([head, *map(Table.terminal, self.tables)]) + "\n"
 
     def latex(self) -> str:
         """As LaTeX tables, for a document that uses the package booktabs."""
         facts = "".join(f"% {fact}\n" for fact in (self.title, *self.facts))
-        return f"% \\usepackage{{booktabs}}\n{facts}\n" + "\n\n".join(
-            t.latex() for t in self.tables
-        )
+        tables = "\n\n".join(map(Table.latex, self.tables))
+        return f"% \\usepackage{{booktabs}}\n{facts}\n{tables}"
 
     def csv(self) -> str:
         """As one table by RFC 4180: all rows under the names of all columns, with their heading."""
@@ -161,9 +156,12 @@ def _latex_row(cells: Sequence[str]) -> str:
     return rf"    {' & '.join(map(_latex, cells))} \\"
 
 
+def _markdown_list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def _markdown_row(cells: Sequence[str]) -> str:
-    safe = [cell.replace("|", "/") for cell in cells]
-    return f"|{'|'.join(safe)}|"
+    return f"|{'|'.join(cell.replace('|', '/') for cell in cells)}|"
 
 
 def _pad(cell: str, width: int) -> str:

@@ -14,6 +14,7 @@ from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.grouping import grouped
 
 SAMPLE_RATE = 8000
 FILES = 40
@@ -210,12 +211,11 @@ def widen(segments: Mapping[str, Segment], margin_s: float = MARGIN_S) -> dict[s
         margin_s: seconds; a start before 0 becomes 0. Segments that overlap keep the times at which
             they do.
     """
-    by_recording: dict[str, list[str]] = {}
-    for utterance in sorted(segments):
-        by_recording.setdefault(segments[utterance].recording, []).append(utterance)
+    # Sorting is stable: of one start, segments stand by their ids.
+    by_start = sorted(sorted(segments), key=lambda utterance: segments[utterance].start_s)
+    by_recording = grouped(by_start, lambda utterance: segments[utterance].recording)
     widened = {}
-    for utterances in by_recording.values():
-        order = sorted(utterances, key=lambda utterance: segments[utterance].start_s)
+    for order in by_recording.values():
         between = [
             _margin_between(segments[left], segments[right], margin_s)
             for left, right in itertools.pairwise(order)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.corpora.lists import write_lines
+from espnet_topdown.grouping import grouped
 
 TO_THE_END = -1.0  # as a segment's end
 # What Kaldi's extract-segments cuts off; times are rounded, and recordings end early.
@@ -94,19 +95,18 @@ class DataDir:
         """
         kept = self.utterances()
         whole = self.subset(kept)
-        text, utt2spk = [], []
-        by_speaker: dict[str, list[str]] = {}
-        for utterance in kept:
-            words, speaker = whole.text[utterance], whole.speaker[utterance]
-            text.append(f"{utterance} {words}" if words else utterance)
-            utt2spk.append(f"{utterance} {speaker}")
-            # Speakers come sorted too, as each is a prefix of its utterances.
-            by_speaker.setdefault(speaker, [speaker]).append(utterance)
-        audio = [f"{recording} {whole.audio[recording]}" for recording in sorted(whole.audio)]
-        write_lines(directory / "text", text)
-        write_lines(directory / "utt2spk", utt2spk)
-        write_lines(directory / "spk2utt", map(" ".join, by_speaker.values()))
-        write_lines(directory / "wav.scp", audio)
+        # Speakers come sorted too, as each is a prefix of its utterances.
+        spk2utt = grouped(kept, whole.speaker.__getitem__)
+        tables = {
+            "text": {utterance: whole.text[utterance] for utterance in kept},
+            "utt2spk": {utterance: whole.speaker[utterance] for utterance in kept},
+            "spk2utt": {speaker: " ".join(own) for speaker, own in spk2utt.items()},
+            "wav.scp": dict(sorted(whole.audio.items())),
+        }
+        for name, table in tables.items():
+            # Where nothing was said, no blank either.
+            lines = (f"{key} {value}" if value else key for key, value in table.items())
+            write_lines(directory / name, lines)
         if whole.segments is None:
             # An earlier preparation may have left some.
             (directory / "segments").unlink(missing_ok=True)

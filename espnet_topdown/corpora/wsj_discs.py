@@ -5,6 +5,7 @@ directories. Transcripts and audio are wsj's.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -135,11 +136,10 @@ def read_indices(discs: Discs) -> dict[str, list[str]]:
             that are missing; all missing discs are named together.
     """
     absent: dict[str, str] = {}
-    audio: dict[str, list[str]] = {}
+    audio = {}
     for listed in LISTED:
-        audio[listed.name] = []
-        for index in listed.indices:
-            audio[listed.name] += _read_index(discs, listed, index, absent)
+        entries = [_read_index(discs, listed, index, absent) for index in listed.indices]
+        audio[listed.name] = [*itertools.chain(*entries)]
     if absent:
         lines = [f"  {discs.missing(disc)} (named by {index})" for disc, index in absent.items()]
         raise TopdownError("\n".join(["index files name discs that are missing:", *lines]))
@@ -185,12 +185,9 @@ def _disc(disc_id: str) -> str:
 def scan_audio(discs: Discs) -> dict[str, list[str]]:
     """The audio files of the sets without an index."""
     audio: dict[str, list[str]] = {}
-    places = sorted(discs.paths["13-16.1"].glob("???1/??_??_??"))
     for name, (vocabulary, _) in SCANNED.items():
-        audio[name] = []
-        for place in places:
-            if place.name.endswith(vocabulary):
-                audio[name] += files_below(place, ".wv1")
+        places = sorted(discs.paths["13-16.1"].glob(f"???1/??_??_{vocabulary}"))
+        audio[name] = [*itertools.chain.from_iterable(files_below(p, ".wv1") for p in places)]
     return audio
 
 

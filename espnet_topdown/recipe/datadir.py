@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from espnet_topdown.errors import TopdownError, some_of
 from espnet_topdown.files import replacing
+from espnet_topdown.grouping import grouped
 from espnet_topdown.text_files import read_table
 
 # Carried along where a set has them.
@@ -19,6 +20,14 @@ SHOWN = 5  # utterances that a message names
 def write_table(path: Path, table: Mapping[str, object]) -> None:
     """Write a table sorted by key, as Kaldi's C locale sorts it, whole or not at all."""
     write_lines(path, (f"{key} {table[key]}".rstrip() for key in sorted(table)))
+
+
+def replace_table(path: Path, table: Mapping[str, object] | None) -> None:
+    """`write_table`; None: an earlier run may have left one, which goes."""
+    if table is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_table(path, table)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -32,10 +41,8 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:
     """The table spk2utt of a table utt2spk."""
-    spk2utt: dict[str, list[str]] = {}
-    for utterance in sorted(utt2spk):
-        spk2utt.setdefault(utt2spk[utterance], []).append(utterance)
-    return {speaker: " ".join(spk2utt[speaker]) for speaker in spk2utt}
+    spk2utt = grouped(sorted(utt2spk), utt2spk.__getitem__)
+    return {speaker: " ".join(own) for speaker, own in spk2utt.items()}
 
 
 def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
@@ -50,25 +57,26 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
             directory has the name of a file; or text, utt2spk and the audio list (segments, else
             wav.scp) name different utterances.
     """
-    names = ["segments" if (directory / "segments").exists() else "wav.scp"]
-    if needs_text or (directory / "text").exists():
-        names.append("text")
     folders = [name for name in EXTRA if (directory / name).is_dir()]
     if folders:
         raise TopdownError(f"{directory}: {', '.join(folders)} must be a file, not a directory")
     utt2spk = read_table(directory / "utt2spk")
-    speakerless = []
-    for utterance, speaker in utt2spk.items():
-        if len(speaker.split()) != 1:
-            speakerless.append(f"{utterance}: {speaker!r}")
+    speakerless = [
+        f"{utterance}: {speaker!r}"
+        for utterance, speaker in utt2spk.items()
+        if len(speaker.split()) != 1
+    ]
     refuse_some(speakerless, f"{directory}/utt2spk has lines without one speaker")
     # Audio is written to a file of this name; the path of a recording would be written over.
     outside = list(filter(_leads_outside, utt2spk))
     refuse_some(outside, f"{directory}/utt2spk has ids that are paths out of the set's own folder")
+    names = ["segments" if (directory / "segments").exists() else "wav.scp"]
+    if needs_text or (directory / "text").exists():
+        names.append("text")
     for name in names:
         table = read_table(directory / name)
         without, unknown = sorted(utt2spk.keys() - table.keys()), sorted(table.keys() - utt2spk)
-        if without or unknown:
+        if table.keys() != utt2spk.keys():
             raise TopdownError(
                 f"{directory}: {name} and utt2spk name different utterances:"
                 f" {_some(without)} missing in {name}, {_some(unknown)} missing in utt2spk; make"
@@ -117,11 +125,11 @@ def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> N
     owners = {utterance: utt2spk[utterance] for utterance in kept}
     write_table(target / "utt2spk", owners)
     write_table(target / "spk2utt", speakers(owners))
+    text = None
     if (source / "text").exists():
-        text = read_table(source / "text")
-        write_table(target / "text", {utterance: text[utterance] for utterance in kept})
-    else:
-        (target / "text").unlink(missing_ok=True)
+        words = read_table(source / "text")
+        text = {utterance: words[utterance] for utterance in kept}
+    replace_table(target / "text", text)
     for name in EXTRA:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
@@ -130,15 +138,15 @@ def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> N
 def combine(sources: Iterable[Path], target: Path) -> None:
     """Write the union of data directories of one kind (all with segments, or all without)."""
     sources = list(sources)
-    names = ["text", "utt2spk", "wav.scp"]
-    if (sources[0] / "segments").exists():
-        names.append("segments")
-    else:
-        # An earlier union may have left some.
-        (target / "segments").unlink(missing_ok=True)
-    for name in names:
-        union: dict[str, str] = {}
-        for source in sources:
-            union |= read_table(source / name)
-        write_table(target / name, union)
+    for name in ("text", "utt2spk", "wav.scp"):
+        write_table(target / name, _union(sources, name))
     write_table(target / "spk2utt", speakers(read_table(target / "utt2spk")))
+    has_segments = (sources[0] / "segments").exists()
+    replace_table(target / "segments", _union(sources, "segments") if has_segments else None)
+
+
+def _union(sources: Iterable[Path], name: str) -> dict[str, str]:
+    union: dict[str, str] = {}
+    for source in sources:
+        union |= read_table(source / name)
+    return union

@@ -1,6 +1,7 @@
 """Lists that parallel jobs share out, and their results put together again: stages 6, 10 and 12."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,9 +19,7 @@ def pieces(items: Sequence[T], number: int) -> Iterator[Sequence[T]]:
     size, longer = divmod(len(items), number)
     start = 0
     for n in range(number):
-        end = start + size
-        if n < longer:
-            end += 1
+        end = start + size + (n < longer)
         yield items[start:end]
         start = end
 
@@ -82,9 +81,5 @@ def join_outputs(directory: Path) -> None:
         )
     for name in RESULTS:
         files = [part / name for part in parts if (part / name).exists()]
-        if not files:
-            continue
-        lines: list[str] = []
-        for file in files:
-            lines += read_lines(file)
-        write_lines(directory / name, sorted(lines))
+        if files:
+            write_lines(directory / name, sorted(chain.from_iterable(map(read_lines, files))))

@@ -55,13 +55,11 @@ def _write_at_speed(source: Path, target: Path, factor: float) -> None:
     datadir.write_table(target / "utt2spk", owners)
     datadir.write_table(target / "spk2utt", datadir.speakers(owners))
     datadir.write_table(target / "wav.scp", faster)
+    cuts = None
     if (source / "segments").exists():
-        cuts = {}
-        for utterance, cut in read_segments(source).items():
-            cuts[prefix + utterance] = prefix + _cut_at_speed(cut, factor)
-        datadir.write_table(target / "segments", cuts)
-    else:
-        (target / "segments").unlink(missing_ok=True)
+        segments = read_segments(source)
+        cuts = {prefix + u: prefix + _cut_at_speed(cut, factor) for u, cut in segments.items()}
+    datadir.replace_table(target / "segments", cuts)
 
 
 def _cut_at_speed(cut: Segment, factor: float) -> str:

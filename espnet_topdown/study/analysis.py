@@ -35,7 +35,6 @@ LEAST_DISTANCE = 100_000
 PARTS = ("primary", "secondary")
 BEST = "best"
 SETS = "sets"
-QUESTION = {"first", "second", SETS}
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,9 @@ class Asked:
 
 
 def _are_apart(value: Any) -> bool:
-    if not isinstance(value, list) or not value:
+    if not (isinstance(value, list) and value and all(map(check.is_whole, value))):
         return False
-    if not all(check.is_whole(seed) for seed in value):
-        return False
-    distances = [upper - lower for lower, upper in pairwise(sorted(value))]
-    return min(distances, default=LEAST_DISTANCE) >= LEAST_DISTANCE
+    return all(upper - lower >= LEAST_DISTANCE for lower, upper in pairwise(sorted(value)))
 
 
 def _is_arm(value: Any) -> bool:
@@ -86,12 +82,14 @@ def _is_arm(value: Any) -> bool:
     return check.is_names(value)
 
 
+ARM = Must("a phase, a list of phases or {best: [...]}", _is_arm)
+QUESTION = {"first": ARM, "second": ARM, SETS: check.LIST}
+
+
 def _is_question(value: Any) -> bool:
-    if not isinstance(value, Mapping) or not {"first", "second"} <= set(value) <= QUESTION:
+    if not isinstance(value, Mapping) or not value.keys() <= QUESTION.keys():
         return False
-    if not isinstance(value.get(SETS, []), list):
-        return False
-    return _is_arm(value["first"]) and _is_arm(value["second"])
+    return not check.lacking({SETS: [], **value}, QUESTION)
 
 
 def _are_questions(value: Any) -> bool:
@@ -110,7 +108,7 @@ RULES = {
     "seeds": Must(f"a list of seeds at least {LEAST_DISTANCE} apart", _are_apart),
     "primary": Must(f"one question {ARMS}", _is_one_question),
     "secondary": Must(f"questions, each {ARMS}", _are_questions),
-    "sets": Must("a list of sets to decode", lambda value: isinstance(value, list)),
+    SETS: Must("a list of sets to decode", check.LIST.holds),
 }
 NEEDED = ("seeds", *PARTS)
 

@@ -67,13 +67,13 @@ class ErrorRates:
     def __init__(self, records: Sequence[Record], dataset: str) -> None:
         self.records = records
         self.name = dataset.rpartition("/")[2]
-        pairs = {}
-        for record in records:
-            for phase in record.phases:
-                if dataset in phase.hypotheses:
-                    pairs[record.seed, phase.name] = pairs_of(record, phase, dataset)
-        self.pairs: Mapping[PhaseKey, Sequence[Pair]] = pairs
-        self.scores: Mapping[PhaseKey, Score] = {key: score(of) for key, of in pairs.items()}
+        self.pairs: Mapping[PhaseKey, Sequence[Pair]] = {
+            (record.seed, phase.name): pairs_of(record, phase, dataset)
+            for record in records
+            for phase in record.phases
+            if dataset in phase.hypotheses
+        }
+        self.scores: Mapping[PhaseKey, Score] = {key: score(of) for key, of in self.pairs.items()}
 
     @property
     def values(self) -> Values:

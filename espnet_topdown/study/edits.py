@@ -5,9 +5,16 @@ another word, ``3:`` is none, and ``3+five`` is one word more before it.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from espnet_topdown.grouping import grouped
 from espnet_topdown.results.alignment import align
 from espnet_topdown.results.trn import tokens_of
+from espnet_topdown.study.records import RecordedPhase, Texts
+
+# Place of an utterance -> edits -> places of the phases that heard it so.
+Misheard = dict[str, dict[str, list[int]]]
 
 EDIT = re.compile(r"(\d+)([:+])(.*)")
 
@@ -50,3 +57,46 @@ def edited(reference: str, edits: str) -> str:
         end = start + 1 if match[2] == ":" else start
         words[start:end] = [match[3]] if match[3] else []
     return " ".join(words)
+
+
+def hypotheses_of(
+    stored: Mapping[str, Any], references: Mapping[str, Texts]
+) -> list[dict[str, dict[str, str]]]:
+    """What each phase heard on each set, where that differs from the reference.
+
+    Args:
+        stored: a record as its file has it.
+        references: set -> utterance -> text.
+
+    Raises:
+        LookupError: a set, an utterance or a phase is not there.
+        ValueError: as `edited`.
+    """
+    phases: list[dict[str, dict[str, str]]] = [
+        {dataset: {} for dataset in phase["decoded"]} for phase in stored["phases"]
+    ]
+    for dataset, utterances in stored["misheard"].items():
+        names = list(references[dataset])
+        for number, heard in utterances.items():
+            name = names[int(number)]
+            for edits, places in heard.items():
+                text = edited(references[dataset][name], edits)
+                for place in places:
+                    phases[place][dataset][name] = text
+    return phases
+
+
+def misheard_of(phases: Sequence[RecordedPhase], dataset: str, references: Texts) -> Misheard:
+    """What the phases that were decoded on a set heard otherwise than its reference."""
+    # Only what differs from its reference is there.
+    texts = {n: phase.hypotheses.get(dataset, {}) for n, phase in enumerate(phases)}
+    misheard: Misheard = {}
+    for number, (name, reference) in enumerate(references.items()):
+        edits = {
+            n: edits_of(reference, own[name])
+            for n, own in texts.items()
+            if own.get(name, reference) != reference
+        }
+        if edits:
+            misheard[str(number)] = grouped(edits, edits.__getitem__)
+    return misheard

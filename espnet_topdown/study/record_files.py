@@ -14,7 +14,7 @@ What a record holds is said in `espnet_topdown.study.records`.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,8 @@ from espnet_topdown.plan.plan import DROPOUT
 from espnet_topdown.recognise import but
 from espnet_topdown.results.trn import tokens_of
 from espnet_topdown.study import analysis
-from espnet_topdown.study.edits import edited, edits_of
+from espnet_topdown.study.edits import hypotheses_of, misheard_of
 from espnet_topdown.study.records import Record, RecordedPhase, Texts
-
-Misheard = dict[str, dict[str, list[int]]]
 
 ADVICE = "give records that 'study run' wrote"
 # Format 1, which had no such number, held every reference and hypothesis in full.
@@ -57,7 +55,7 @@ HEADER = {
     "made": check.MAPPING,
     "data": check.MAPPING,
     "references": check.MAPPING,
-    "phases": check.LIST,
+    "phases": Must("a list with phase 0", lambda value: isinstance(value, list) and value != []),
     "misheard": check.MAPPING,
     "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
 }
@@ -140,7 +138,7 @@ def read_record(path: Path) -> Record:
     _check(path, stored)
     references = _references_of(path, stored["references"])
     try:
-        hypotheses = _hypotheses(stored, references)
+        hypotheses = hypotheses_of(stored, references)
     except (LookupError, ValueError) as error:
         raise TopdownError(f"{path} is damaged (misheard: {error}); {ADVICE}") from None
     phases = []
@@ -230,24 +228,6 @@ def _recordings_of(
     return recordings
 
 
-def _hypotheses(
-    stored: Mapping[str, Any], references: Mapping[str, Texts]
-) -> list[dict[str, dict[str, str]]]:
-    """What each phase heard on each set, where that differs from the reference."""
-    phases: list[dict[str, dict[str, str]]] = [
-        {dataset: {} for dataset in phase["decoded"]} for phase in stored["phases"]
-    ]
-    for dataset, utterances in stored["misheard"].items():
-        names = list(references[dataset])
-        for number, heard in utterances.items():
-            name = names[int(number)]
-            for edits, places in heard.items():
-                text = edited(references[dataset][name], edits)
-                for place in places:
-                    phases[place][dataset][name] = text
-    return phases
-
-
 def write_record(path: Path, record: Record) -> None:
     """Write a record to `path`, and its references beside it where they are not there yet.
 
@@ -287,7 +267,7 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
         "references": {dataset: _sha256(references[dataset]) for dataset in record.references},
         "phases": phases,
         "misheard": {
-            dataset: _misheard(record.phases, dataset, references[dataset])
+            dataset: misheard_of(record.phases, dataset, references[dataset])
             for dataset in record.references
         },
     }
@@ -295,22 +275,6 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
     if record.analysis is None:
         del header["analysis"]
     return {"format": FORMAT, **header, **changed}
-
-
-def _misheard(phases: Sequence[RecordedPhase], dataset: str, references: Texts) -> Misheard:
-    """Place of an utterance -> edits -> places of the phases that heard it so."""
-    misheard: Misheard = {}
-    for number, (name, reference) in enumerate(references.items()):
-        heard: dict[str, list[int]] = {}
-        for place, phase in enumerate(phases):
-            # Only what differs from its reference is there.
-            text = phase.hypotheses.get(dataset, {}).get(name, reference)
-            # A phase that was not decoded on the set is told by its "decoded".
-            if text != reference:
-                heard.setdefault(edits_of(reference, text), []).append(place)
-        if heard:
-            misheard[str(number)] = heard
-    return misheard
 
 
 def _sha256(texts: Texts) -> str:

@@ -110,10 +110,9 @@ def groups(records: Sequence[Record], full: int) -> Iterator[tuple[str, list[Var
 
     Seeds in which the rule was at work are left out: their curves are not whole.
     """
-    whole = []
-    for record in records:
-        if all(phase.stop_from is None for phase in record.phases):
-            whole.append(record)
+    whole = [
+        record for record in records if all(phase.stop_from is None for phase in record.phases)
+    ]
     for name in (CANDIDATES, *USUAL_CONTROLS):
         seeds = []
         for record in whole:

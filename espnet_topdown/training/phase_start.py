@@ -85,21 +85,20 @@ def begin(
     # Not asked to move, and not counted as what is left to train.
     for name in unreached:
         model.get_parameter(name).requires_grad_(False)
+    frozen: State = {}
     if parent is not None:
         vocabulary.check_kept(own.tensors, parent.foreign)
         freeze.copy_tensors(model, parent.state, own.tensors)
         if conf.tied == "untie_copy":
             _copy_untied(model, config, parent.state, own.tensors)
-    frozen: State = {}
-    if conf.parent is not None and sides.frozen:
+        # The parent's tensors, which no step of this training can reach.
+        frozen = {name: parent.state[name] for name in own.frozen}
+    if sides.frozen:
         freeze.freeze(model, order, sides.frozen, own.frozen)
         if conf.dropout == "off":
             switched = freeze.dropout_off(model, order, sides.frozen)
             names = listed(switched, "nothing (no rate above 0)")
             logging.info(f"top-down: dropout off in {names}")
-    if parent is not None and sides.frozen:
-        # The parent's tensors, which no step of this training can reach.
-        frozen = {name: parent.state[name] for name in own.frozen}
     filled = {*order.loaded, *unreached}
     _check_freeze_param(model, order, sides, config, filled, by_espnet)
     trainable = _trainable(model, order)
@@ -188,12 +187,9 @@ def _start(begun: Begun, conf: TopdownConf, config: Mapping[str, Any]) -> dict[s
 def _write_start(output_dir: Path, start: dict[str, Any]) -> None:
     """Write start.json, or compare with the one that an interrupted run of this phase left."""
     # What is left of a training that never ended an epoch is not resumed.
-    is_resumed = holds_training(output_dir)
-    if is_resumed:
+    if holds_training(output_dir):
         _check_start(output_dir, start)
-    path = output_dir / START
-    if not is_resumed or not path.exists():
-        files.write_json(path, start)
+    files.write_json(output_dir / START, start)
 
 
 def _check_start(output_dir: Path, start: Mapping[str, Any]) -> None:

@@ -64,14 +64,10 @@ def _last_complete(directory: Path) -> Any | None:
         try:
             return load(path)
         except TopdownError as torn:
-            if not safe.exists():
-                logging.warning(
-                    f"{torn}; it was the first epoch's, so training starts from the beginning"
-                )
-                path.unlink()
-                return None
-            logging.warning(f"{torn}; going back to the epoch before it")
-    elif not safe.exists():
+            logging.warning(f"{torn}; going back to the epoch before it, or to the beginning")
+    if not safe.exists():
+        # What was torn was the first epoch's.
+        path.unlink(missing_ok=True)
         return None
     try:
         checkpoint = load(safe)

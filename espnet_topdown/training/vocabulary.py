@@ -41,13 +41,11 @@ def dependent(model: torch.nn.Module, larger: torch.nn.Module) -> dict[str, int]
         model: as it was built.
         larger: the same with one token more.
     """
-    sizes = {name: tensor.numel() for name, tensor in larger.state_dict().items()}
-    added = {}
-    for name, tensor in model.state_dict().items():
-        more = sizes[name] - tensor.numel()
-        if more:
-            added[name] = more
-    return added
+    grown = larger.state_dict()
+    added = {
+        name: grown[name].numel() - tensor.numel() for name, tensor in model.state_dict().items()
+    }
+    return {name: more for name, more in added.items() if more}
 
 
 def of_model(model: torch.nn.Module) -> dict[str, int]:
