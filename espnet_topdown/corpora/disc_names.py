@@ -4,6 +4,7 @@ The discs' own names are in upper case with a version (``SI_TR_S.NDX;1``); mount
 that, or give ``si_tr_s.ndx``.
 """
 
+import functools
 import os
 from pathlib import Path
 
@@ -22,8 +23,9 @@ class DiscNames:
     """Looks names up below directories, each of which is listed once."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, dict[str, str]] = {}
-        self._directories: dict[tuple[str, str], str] = {}
+        # Directories are remembered: a corpus has tens of thousands of files in few of them.
+        self._entries = functools.cache(_list)
+        self._directory = functools.cache(self.actual)
 
     def actual(self, root: str | Path, relative: str) -> str:
         """The path below `root` that has this name in any case; as it is given where none has.
@@ -32,22 +34,11 @@ class DiscNames:
             root: a directory, under its actual name.
             relative: path of a file or directory below it, parted by ``/``.
         """
-        # Joined as text, and directories remembered: with pathlib a whole corpus takes seconds.
+        # Joined as text: with pathlib a whole corpus takes seconds.
         parent, _, name = relative.rpartition("/")
         directory = self._directory(str(root), parent) if parent else str(root)
-        return f"{directory}/{self._entry(directory, name)}"
-
-    def _directory(self, root: str, relative: str) -> str:
-        key = (root, relative)
-        if key not in self._directories:
-            self._directories[key] = self.actual(root, relative)
-        return self._directories[key]
-
-    def _entry(self, directory: str, name: str) -> str:
-        if directory not in self._entries:
-            self._entries[directory] = _list(directory)
-        entries = self._entries[directory]
-        return entries.get(name) or entries.get(plain(name), name)
+        entries = self._entries(directory)
+        return f"{directory}/{entries.get(name) or entries.get(plain(name), name)}"
 
 
 def _list(directory: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ STM = "hub5e00.english.000405.stm"
 GLM = "en20000405_hub5.glm"
 IGNORED = "IGNORE_TIME_SEGMENT_"
 _COMMENT = ";;"
+_PEM_LINE = "en_4156 A speaker start end"
 # Both reach to the last bracket of a line, as in ESPnet's recipe.
 _OPTIONAL = re.compile(r" \(%.*\)")
 _NON_SPEECH = re.compile(r" <.*>")
@@ -74,8 +75,12 @@ def read(english: Path, transcripts: Path, check: AudioCheck, faults: Faults) ->
         faults.add(kind, str(len(files)))
     audio = conversation_sides("LDC2002S09", files, SAMPLE_RATE, check, faults)
     stm = read_lines(Path(names.actual(reference, STM)))
-    segments = _read_pem(Path(names.actual(english, PEM)))
-    references = _read_stm(stm)
+    pem = Path(names.actual(english, PEM))
+    read = _read_segments(read_lines(pem), f"LDC2002S09: {pem}: expected '{_PEM_LINE}'")
+    segments = {segment.utterance: segment for segment, _ in read}
+    read = _read_segments(stm, f"LDC2002T43: expected '{_PEM_LINE} <labels> words' in the stm")
+    # The first of the words are the labels.
+    references = [(segment.utterance, " ".join(words[1:])) for segment, words in read]
     _require_same(segments, [utterance for utterance, _ in references])
     conversations = {segment.recording.rpartition("-")[0] for segment in segments.values()}
     for name in sorted(conversations - files.keys()):
@@ -121,39 +126,22 @@ def find_reference(transcripts: Path) -> Path:
     )
 
 
-def _read_pem(path: Path) -> dict[str, Segment]:
-    """Segments by utterance id."""
-    segments = {}
-    for line in read_lines(path):
-        if _is_comment(line):
-            continue
-        try:
-            name, side, _, start, end = line.split()[:5]
-            segment = Segment(f"{name}-{side}", float(start), float(end))
-        except ValueError:
-            raise TopdownError(
-                f"LDC2002S09: {path}: expected 'en_4156 A speaker start end', found {line!r}"
-            ) from None
-        segments[segment.utterance] = segment
-    return segments
+def _read_segments(lines: Iterable[str], expected: str) -> Iterator[tuple[Segment, list[str]]]:
+    """The segment of every line that is no comment, and the words behind its times.
 
-
-def _read_stm(lines: Iterable[str]) -> list[tuple[str, str]]:
-    """(utterance id, words) of every stm line that is no comment."""
-    references = []
+    Args:
+        lines: of a pem or an stm.
+        expected: what to say where a line is none.
+    """
     for line in lines:
         if _is_comment(line):
             continue
         try:
-            name, side, _, start, end, *labels_and_words = line.split()
+            name, side, _, start, end, *words = line.split()
             segment = Segment(f"{name}-{side}", float(start), float(end))
         except ValueError:
-            raise TopdownError(
-                "LDC2002T43: expected 'en_4156 A speaker start end <labels> words' in the stm,"
-                f" found {line!r}"
-            ) from None
-        references.append((segment.utterance, " ".join(labels_and_words[1:])))
-    return references
+            raise TopdownError(f"{expected}, found {line!r}") from None
+        yield segment, words
 
 
 def _is_comment(line: str) -> bool:

@@ -137,11 +137,10 @@ def score(scored: Path, data: Path) -> dict[str, Score]:
     if hubscr:
         return _score_by_hubscr(hubscr, scored, data)
     sets = scored.parent.parent
-    scores = {}
-    for ending, prefix in PARTS.items():
-        name = f"{SET}{ending}"
-        scores[name] = _write_plain(scored, sets / name / "score_wer", prefix)
-    return scores
+    return {
+        f"{SET}{ending}": _write_plain(scored, sets / f"{SET}{ending}" / "score_wer", prefix)
+        for ending, prefix in PARTS.items()
+    }
 
 
 def _score_by_hubscr(hubscr: str, scored: Path, data: Path) -> dict[str, Score]:

@@ -28,19 +28,16 @@ def segment_fault(start_s: float, end_s: float, audio_s: float = math.inf) -> st
         end_s: likewise, or `TO_THE_END`.
         audio_s: the recording's length in seconds, where it is known.
     """
-    if not math.isfinite(start_s) or not math.isfinite(end_s):
-        return f"{start_s:g} to {end_s:g} are no times in seconds"
-    if start_s < 0:
-        return f"begins at {start_s:g} s, before its recording"
-    if start_s >= audio_s:
-        return f"begins at {start_s:g} s, but its recording has {audio_s:g} s"
-    if end_s == TO_THE_END:
-        return ""
-    if end_s <= start_s:
-        return f"ends at {end_s:g} s, but begins at {start_s:g} s"
-    if end_s >= audio_s + MAX_OVERSHOOT_S:
-        return f"ends at {end_s:g} s, but its recording has {audio_s:g} s"
-    return ""
+    start, end, audio = f"{start_s:g}", f"{end_s:g}", f"{audio_s:g}"
+    # The first that holds is the fault.
+    rules = (
+        (not math.isfinite(start_s + end_s), f"{start} to {end} are no times in seconds"),
+        (start_s < 0, f"begins at {start} s, before its recording"),
+        (start_s >= audio_s, f"begins at {start} s, but its recording has {audio} s"),
+        (end_s != TO_THE_END and end_s <= start_s, f"ends at {end} s, but begins at {start} s"),
+        (end_s >= audio_s + MAX_OVERSHOOT_S, f"ends at {end} s, but its recording has {audio} s"),
+    )
+    return next((fault for holds, fault in rules if holds), "")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ sphere's.
     python3 -m espnet_topdown.corpora.wsj --wsj0 LDC93S6B --wsj1 LDC94S13B --output data
 """
 
+import functools
 import logging
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +37,7 @@ def read_texts(files: Iterable[str], dots: Mapping[str, Path], faults: Faults) -
         dots: ``.dot`` file by the 6 characters with which its utterances begin.
         faults: takes what cannot be read.
     """
-    transcripts: dict[str, dict[str, str]] = {}
+    read = functools.cache(lambda dot: _read_dot(dot, faults))
     texts = {}
     for path in files:
         utterance = name_of(path)
@@ -45,9 +46,7 @@ def read_texts(files: Iterable[str], dots: Mapping[str, Path], faults: Faults) -
             kind = f"{BOTH}: no transcript file on any disc for"
             faults.add(kind, f"{path} (expected {prefix}00.dot)")
             continue
-        if prefix not in transcripts:
-            transcripts[prefix] = _read_dot(dots[prefix], faults)
-        transcript = transcripts[prefix].get(utterance)
+        transcript = read(dots[prefix]).get(utterance)
         if transcript is None:
             faults.add(f"{BOTH}: no transcript in its .dot file for", f"{path} ({dots[prefix]})")
         else:
@@ -84,10 +83,11 @@ def _data_dir(
     """The lists of a set with these audio files."""
     by_id = {name_of(path): path for path in paths}
     has_sph2pipe = sphere.has_sph2pipe()
-    audio = {}
-    for utterance, path in by_id.items():
-        if path in sound:
-            audio[utterance] = sphere.wav_entry(path, sound[path], sph2pipe=has_sph2pipe)
+    audio = {
+        utterance: sphere.wav_entry(path, sound[path], sph2pipe=has_sph2pipe)
+        for utterance, path in by_id.items()
+        if path in sound
+    }
     return DataDir(
         audio=audio,
         text={utterance: texts[utterance] for utterance in by_id if utterance in texts},

@@ -7,11 +7,39 @@ it does not know.
 import io
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-# Lengths of 32 bits from here on stand for an unknown one: sox and ffmpeg write such to pipes.
-_UNKNOWN = {"<": 0x7FFF0000, ">": 0x7F000000}
-_W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+
+class Layout(NamedTuple):
+    """How a kind of file parts its content into chunks.
+
+    Attributes:
+        header: of a chunk, as `struct` reads it: its name and its length.
+        samples: names of the chunks that hold samples.
+        first: the byte at which the first chunk begins.
+        padded: to a multiple of how many bytes each chunk is.
+        own: bytes of a chunk's header that its length counts too.
+        unknown: from here on a length stands for one that the program did not know.
+    """
+
+    header: struct.Struct
+    samples: tuple[bytes, ...] = (b"data",)
+    first: int = 12
+    padded: int = 2
+    own: int = 0
+    unknown: int = 0x7FFF0000  # sox and ffmpeg write such to pipes
+
+
+_LITTLE, _BIG = struct.Struct("<4sI"), struct.Struct(">4sI")
+# By the first bytes of the file. Sony's W64 has a GUID for a name, which begins with the name.
+_LAYOUTS = {
+    b"RIFF": Layout(_LITTLE),
+    b"RF64": Layout(_LITTLE),
+    b"BW64": Layout(_LITTLE),
+    b"RIFX": Layout(_BIG, unknown=0x7F000000),
+    b"FORM": Layout(_BIG, samples=(b"SSND", b"BODY"), unknown=0x7F000000),
+    b"riff": Layout(struct.Struct("<4s12xQ"), first=40, padded=8, own=24, unknown=1 << 62),
+}
 # MPEG-1 and MPEG-2 layer III: kbit/s by the index in a frame's header.
 _BITRATES = {
     1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -33,81 +61,56 @@ def least_samples(stream: BinaryIO, start: int = 0) -> int:
     size = stream.seek(0, io.SEEK_END)
     stream.seek(start)
     magic = stream.read(16)
+    layout = _LAYOUTS.get(magic[:4])
     declared = None
-    if magic[:4] in (b"RIFF", b"RF64", b"BW64", b"RIFX"):
-        declared = _in_riff(stream, start, size, ">" if magic[:4] == b"RIFX" else "<")
-    elif magic[:4] == b"FORM":
-        declared = _in_chunks(stream, start + 12, size, ">", (b"SSND", b"BODY"))
+    if layout:
+        declared = _in_chunks(stream, start + layout.first, size, layout)
     elif magic[:4] == b".snd" and len(magic) >= 12:
         offset, length = struct.unpack(">II", magic[4:12])
-        declared = (start + offset, _known(length, ">"))
-    elif magic == _W64_RIFF:
-        declared = _in_w64(stream, start + 40, size)
+        declared = _known(start + offset, length, 0x7F000000)
     elif magic[:4] == b"OggS":
         _refuse_torn_ogg(stream, size)
     elif magic[:3] == b"ID3" or _mp3_frame(magic[:4]) is not None:
         return _mp3_samples(stream, start, size)
-    at, length = declared or (size, None)
-    if length is not None and at + length > size:
+    if declared and sum(declared) > size:
+        at, length = declared
         raise ValueError(f"truncated, {max(0, size - at)} of {length} bytes of samples")
     return 0
 
 
-Data = tuple[int, int | None]  # where samples begin, and their bytes; None where unknown
+Data = tuple[int, int]  # where samples begin, and their bytes
 
 
-def _in_riff(stream: BinaryIO, start: int, size: int, order: str) -> Data | None:
-    """The data chunk; in RF64 a chunk before it has the 64 bits of its length."""
-    for name, at, length in _chunks(stream, start + 12, size, order):
+def _known(at: int, length: int, unknown: int) -> Data | None:
+    """What a header says; None where it says that it does not know the length."""
+    return (at, length) if length < unknown else None
+
+
+def _in_chunks(stream: BinaryIO, start: int, size: int, layout: Layout) -> Data | None:
+    """What the chunk with samples says; in RF64 a chunk before it has the 64 bits of its length."""
+    long_length = None
+    for name, at, length in _chunks(stream, start, size, layout):
         if name == b"ds64" and length >= 16:
             stream.seek(at + 8)
             (long_length,) = struct.unpack("<Q", stream.read(8))
-            data = _in_chunks(stream, at + length, size, order, (b"data",))
-            if data is None or long_length >= 1 << 62:
-                return None
-            return data[0], long_length
-        if name == b"data":
-            return at, _known(length, order)
+        elif name in layout.samples:
+            if long_length is not None:
+                return _known(at, long_length, 1 << 62)
+            return _known(at, length, layout.unknown)
     return None
 
 
-def _in_chunks(
-    stream: BinaryIO, start: int, size: int, order: str, wanted: tuple[bytes, ...]
-) -> Data | None:
-    for name, at, length in _chunks(stream, start, size, order):
-        if name in wanted:
-            return at, _known(length, order)
-    return None
-
-
-def _known(length: int, order: str) -> int | None:
-    """A length that a header says; None where it says that it does not know."""
-    return length if length < _UNKNOWN[order] else None
-
-
-def _chunks(stream: BinaryIO, at: int, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(
+    stream: BinaryIO, at: int, size: int, layout: Layout
+) -> Iterator[tuple[bytes, int, int]]:
     """Name, place and length of each chunk, from the byte `at` on."""
-    while at + 8 <= size:
+    while at + layout.header.size <= size:
         stream.seek(at)
-        name, length = struct.unpack(f"{order}4sI", stream.read(8))
-        at += 8
+        name, length = layout.header.unpack(stream.read(layout.header.size))
+        at += layout.header.size
+        length = max(0, length - layout.own)
         yield name, at, length
-        # Each is padded to an even length.
-        at += length + length % 2
-
-
-def _in_w64(stream: BinaryIO, at: int, size: int) -> Data | None:
-    """The data chunk of Sony's W64: a GUID that begins with its name, and 64 bits of length."""
-    while at + 24 <= size:
-        stream.seek(at)
-        name, length = struct.unpack("<16sQ", stream.read(24))
-        if name.startswith(b"data"):
-            return at + 24, length - 24
-        if length < 24:
-            break
-        # The length has the header in it, and is padded to 8 bytes.
-        at += -(-length // 8) * 8
-    return None
+        at += -(-length // layout.padded) * layout.padded
 
 
 def _refuse_torn_ogg(stream: BinaryIO, size: int) -> None:

@@ -17,6 +17,10 @@ from espnet_topdown.results.alternatives import EMPTY, Items, parse
 from espnet_topdown.results.outside import Outside
 
 COMMENT = ";;"  # at the beginning of a line
+# The words said and the id: in brackets the last word, which may hold brackets, or else all behind
+# the last opening bracket, as no blank need stand before it.
+_LAST_WORD = re.compile(r"(.*[ \t]|)\(([^ \t]+)\)", re.DOTALL)
+_LAST_BRACKET = re.compile(r"(.*)\(([^ (]+)\)", re.DOTALL)
 _BLANKS = re.compile(r"[ \t\r\f\v]+")
 _TAG = re.compile(r"(?<!\\);")
 # É and é stay two letters to sclite.
@@ -103,17 +107,12 @@ def read_trn(
 
 def _parse(line: str, where: str, case_sensitive: bool, alternatives: bool) -> Transcript:
     text = line.rstrip(" \t\r")
-    # An id may hold brackets, and none need stand before it.
-    opening = 1 + max(text.rfind(" "), text.rfind("\t"))
-    if text[opening : opening + 1] != "(":
-        opening = text.rfind("(")
-    utterance = text[opening + 1 : -1]
-    has_id = opening != -1 and text.endswith(")") and utterance != ""
-    if not has_id or " " in utterance:
+    parts = _LAST_WORD.fullmatch(text) or _LAST_BRACKET.fullmatch(text)
+    if parts is None:
         raise TopdownError(
             f"{where}: expected 'TOKENS<tab>(speaker-utterance)', found {line[:60]!r}"
         )
-    spoken = text[:opening]
+    spoken, utterance = parts.groups()
     tokens = tokens_of(spoken, case_sensitive=case_sensitive)
     items = None
     if alternatives and "{" in spoken:
