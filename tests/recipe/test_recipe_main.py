@@ -8,7 +8,8 @@ from recipes import write_set
 from espnet_topdown.cascade import gpus
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir
-from espnet_topdown.recipe.__main__ import main, parse_rate
+from espnet_topdown.recipe.__main__ import main
+from espnet_topdown.recipe.steps import parse_rate
 
 
 def test_scores_are_written_for_every_set_in_one_call(tmp_path: Path) -> None:
