@@ -9,8 +9,7 @@ from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.kinds import PLAIN, USUAL_CONTROLS
 from espnet_topdown.plan.layer_names import layer_span
 from espnet_topdown.results.cells import hundredths, log_digits, shown, time_text
-from espnet_topdown.results.effort import Effort, effort_to
-from espnet_topdown.results.rows import PhaseResult, bases, texts_of
+from espnet_topdown.results.rows import Effort, PhaseResult, bases, effort_to, texts_of
 from espnet_topdown.table import Table
 
 

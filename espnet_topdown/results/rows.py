@@ -1,4 +1,7 @@
-"""The rows of tables and plots: each trained phase as its cascade's records have it."""
+"""The rows of tables and plots: each trained phase as its cascade's records have it.
+
+And how soon it is as good on dev as its phase 0 became: epochs, and the time that they took.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,6 +12,7 @@ from typing import Any
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.experiment.phase_dir import stopped_at
+from espnet_topdown.experiment.quality import sign
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.plan import BASE, Phase
 
@@ -106,6 +110,46 @@ def bases(rows: Iterable[PhaseResult]) -> list[PhaseResult | None]:
             last = row
         found.append(last)
     return found
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What it took to get there.
+
+    Args:
+        epochs: the first epoch that is good enough.
+        hours: that share of the training's wall time; None where that was not recorded.
+    """
+
+    epochs: int
+    hours: float | None
+
+
+def epochs_to(phase: PhaseResult, best: float, share: float = 1.0) -> int | None:
+    """The first epoch with at least `share` of `best` on dev; None where there is none."""
+    way = sign(phase.dev_name)
+    # More of a loss than the best is worse: of that, a share is a larger value.
+    enough = best * share if way > 0 else best / share
+    for epoch, value in enumerate(phase.curve, 1):
+        if value is not None and way * value >= way * enough:
+            return epoch
+    return None
+
+
+def effort_to(phase: PhaseResult, phase0: PhaseResult | None) -> Effort | None:
+    """What a phase needed to be as good as its phase 0 became; None where it never was.
+
+    None, too, where the best value of phase 0 is not known.
+    """
+    if phase0 is None:
+        return None
+    # A phase on another validation set is measured against phase 0 there.
+    best = phase.base_dev if phase.dev_set else phase0.dev
+    epochs = None if best is None else epochs_to(phase, best)
+    if epochs is None:
+        return None
+    hours = None if phase.hours is None else phase.hours * epochs / len(phase.curve)
+    return Effort(epochs=epochs, hours=hours)
 
 
 def texts_of(rows: Iterable[PhaseResult]) -> list[str]:

@@ -48,11 +48,8 @@ def bootstrap_intervals(
         np.asarray(units, dtype=str), return_index=True, return_inverse=True
     )
     n = len(first)
-    if strata is None:
-        members = [np.arange(n)]
-    else:
-        stratum_of = np.asarray(strata, dtype=str)[first]
-        members = [np.flatnonzero(stratum_of == name) for name in np.unique(stratum_of)]
+    stratum_of = np.asarray(strata or [""] * len(units), dtype=str)[first]
+    members = [np.flatnonzero(stratum_of == name) for name in np.unique(stratum_of)]
     # One row a unit: its errors in every column, and last its words.
     sums = np.zeros((n, errors.shape[1] + 1))
     np.add.at(sums, unit_of, np.column_stack([errors, words]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from espnet_topdown.errors import listed
-from espnet_topdown.results.effort import epochs_to
+from espnet_topdown.results.rows import epochs_to
 from espnet_topdown.results.significance import t_interval
 from espnet_topdown.study.records import Record, by_name
 from espnet_topdown.table import Table

@@ -55,7 +55,7 @@ HEADER = {
     "made": check.MAPPING,
     "data": check.MAPPING,
     "references": check.MAPPING,
-    "phases": Must("a list with phase 0", lambda value: isinstance(value, list) and value != []),
+    "phases": check.LIST,
     "misheard": check.MAPPING,
     "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
 }
@@ -173,6 +173,8 @@ def _check(path: Path, stored: Any) -> None:
     faults = _faults(stored, HEADER)
     # Phases are looked at only once they are known to be a list.
     if not faults:
+        if not stored["phases"]:
+            faults.append("phase 0 is missing")
         for place, phase in enumerate(stored["phases"]):
             faults += [f"phase {place}: {fault}" for fault in _faults(phase, PHASE)]
     if faults:

@@ -21,7 +21,8 @@ from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.layers import LayerOrder, layer_order
 from espnet_topdown.plan.model_table import MODELS, UNTRAINED, dropout_rates, find_model
 
-_RATES = dropout_rates()
+# Class, or one that it is made of -> the attribute that holds its dropout rate.
+_RATES = {_DropoutNd.__name__: "p", **dropout_rates()}
 # Of OpenAI's checkpoints: English, several languages, several since large-v3.
 _WHISPER_TOKENS = (51864, 51865, 51866)
 # Address and shape.
@@ -55,16 +56,11 @@ def model_parts(model: torch.nn.Module) -> dict[str, str]:
 
     Parts of other names make tensors in no layer, which `layer_order` names.
     """
-    parts = {}
-    for part in MODELS:
-        module = getattr(model, part, None)
-        if module is None:
-            continue
-        name = type(module).__name__
-        # A frontend that the table does not know computes features: it is no layer.
-        if part == "frontend" and find_model(part, name) is None:
-            continue
-        parts[part] = name
+    modules = {part: getattr(model, part, None) for part in MODELS}
+    parts = {part: type(module).__name__ for part, module in modules.items() if module is not None}
+    # A frontend that the table does not know computes features: it is no layer.
+    if find_model("frontend", parts.get("frontend", "")) is None:
+        parts.pop("frontend", None)
     return parts
 
 
@@ -179,10 +175,9 @@ def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
     """Every dropout of the model that acts: modules, and numbers read by functional calls."""
     for name, module in model.named_modules():
         attribute = _rate_attribute(module)
-        if attribute is None or not getattr(module, attribute, 0):
-            continue
         # nn.LSTM's dropout acts between its layers.
-        if isinstance(module, torch.nn.RNNBase) and module.num_layers == 1:
+        is_idle = isinstance(module, torch.nn.RNNBase) and module.num_layers == 1
+        if is_idle or not getattr(module, attribute, 0):
             continue
         yield Rate(
             name=name,
@@ -192,14 +187,12 @@ def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
         )
 
 
-def _rate_attribute(module: torch.nn.Module) -> str | None:
-    """The attribute that holds a module's dropout rate, None for a class without one."""
-    if isinstance(module, _DropoutNd):
-        return "p"
+def _rate_attribute(module: torch.nn.Module) -> str:
+    """The attribute that holds a module's dropout rate, "" for a class without one."""
     for kind in type(module).__mro__:
         if kind.__name__ in _RATES:
             return _RATES[kind.__name__]
-    return None
+    return ""
 
 
 def layers_served(name: str, model: torch.nn.Module, order: LayerOrder) -> frozenset[str]:

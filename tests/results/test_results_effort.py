@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from made_phases import phase
 
-from espnet_topdown.results.effort import Effort, effort_to, epochs_to
+from espnet_topdown.results.rows import Effort, effort_to, epochs_to
 
 SHARES = (0.95, 1.0)
 

@@ -133,6 +133,14 @@ def test_damage_is_named(tmp_path: Path, good: str, bad: str, says: str) -> None
     assert says in str(raised.value)
 
 
+def test_a_record_without_phase_0_is_damaged(tmp_path: Path) -> None:
+    path = write(tmp_path, usual(1)) / "seed1.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {"phases": [], "misheard": {}}))
+    with pytest.raises(TopdownError, match="phase 0 is missing"):
+        find_records([tmp_path])
+
+
 def test_a_seed_given_twice_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "tiny", usual(1))
     with pytest.raises(TopdownError, match="seed 1 of tiny was read before"):
