@@ -57,6 +57,12 @@ def some_of(names: Sequence[str], most: int) -> str:
     return f"{', '.join(names[:most])}{dots}"
 
 
+def first_lines(lines: Sequence[str], most: int) -> list[str]:
+    """The first lines of a list, and last how many more there are, if any."""
+    rest = [f"... and {len(lines) - most} more"] if len(lines) > most else []
+    return [*lines[:most], *rest]
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, which also tells the nearest of what is misspelt: a command, an option, a value.
 

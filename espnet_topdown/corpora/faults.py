@@ -2,7 +2,7 @@
 
 import logging
 
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, first_lines
 
 POLICIES = ("refuse", "skip")
 _SHOWN = 10  # examples per kind of fault in a refusal
@@ -45,7 +45,4 @@ class Faults:
 
 
 def _summary(kind: str, names: list[str]) -> str:
-    lines = [f"{kind} ({len(names)}):", *names[:_SHOWN]]
-    if len(names) > _SHOWN:
-        lines.append(f"... and {len(names) - _SHOWN} more")
-    return "\n  ".join(lines)
+    return "\n  ".join([f"{kind} ({len(names)}):", *first_lines(names, _SHOWN)])

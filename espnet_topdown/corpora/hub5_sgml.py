@@ -127,10 +127,10 @@ def _on_first_alternatives(name: str, steps: Sequence[Step], units: Sequence[Uni
     for unit, alternative in zip(units, chosen, strict=True):
         own = _take(rest, len(alternative))
         reference += unit[0]
-        hypothesis += _heard(own, alternative, unit[0])
+        hypothesis += _heard(own, unit[0])
         path += _path([kind for kind, _, _ in own], alternative, unit[0])
     # Whatever is left are insertions after the last word.
-    hypothesis += _heard(rest, (), ())
+    hypothesis += _heard(rest, ())
     path += "I" * len(rest)
     outcome = Outside(
         correct=kinds.count("C"),
@@ -168,18 +168,12 @@ def _chosen(units: Sequence[Unit], spoken: tuple[str, ...]) -> list[tuple[str, .
     return ways.get(len(spoken))
 
 
-def _heard(
-    steps: Sequence[Step], alternative: tuple[str, ...], first: tuple[str, ...]
-) -> Iterable[str]:
-    """The words of the hypothesis; those of `first` where all of `alternative` was recognised."""
-    inserted = [step for step in steps if step[0] == "I"]
-    if all(step[0] in "CI" for step in steps):
-        return [*_plain(heard for _, _, heard in inserted), *first]
-    words = []
-    for kind, spoken, heard in steps:
-        # An optional word that is left out is right, and so in the hypothesis.
-        words.append(spoken if kind == "C" else heard)
-    return _plain(words)
+def _heard(steps: Sequence[Step], first: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of the hypothesis; those of `first` where all that was said was recognised."""
+    if all(kind in "CI" for kind, _, _ in steps):
+        return (*_plain(heard for kind, _, heard in steps if kind == "I"), *first)
+    # An optional word that is left out is right, and so in the hypothesis.
+    return _plain(spoken if kind == "C" else heard for kind, spoken, heard in steps)
 
 
 def _path(kinds: Sequence[str], alternative: tuple[str, ...], first: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from espnet_topdown.errors import TopdownError, some_of
+from espnet_topdown.errors import TopdownError, first_lines, some_of
 from espnet_topdown.files import replacing
 from espnet_topdown.grouping import grouped
 from espnet_topdown.text_files import read_table
@@ -101,15 +101,12 @@ def refuse_some(faults: Sequence[str], title: str) -> None:
     Raises:
         TopdownError: there is a fault.
     """
-    if not faults:
-        return
-    lines = [f"\n  {fault}" for fault in faults[:SHOWN]]
-    if len(faults) > SHOWN:
-        lines.append(f"\n  ... and {len(faults) - SHOWN} more")
-    raise TopdownError(
-        f"{title} ({len(faults)}); mend them in local/data.sh, or leave these utterances out of"
-        f" the set:{''.join(lines)}"
-    )
+    if faults:
+        lines = "\n  ".join(first_lines(faults, SHOWN))
+        raise TopdownError(
+            f"{title} ({len(faults)}); mend them in local/data.sh, or leave these utterances out of"
+            f" the set:\n  {lines}"
+        )
 
 
 def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> None:

@@ -1,6 +1,8 @@
 """A set's audio in one format and rate, an utterance a file or a place in an ark: stage 3."""
 
+import itertools
 import logging
+import operator
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -198,7 +200,7 @@ def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: 
             else:
                 place = _write_file(directory / f"{utterance}.{kind}", samples, kind, rate)
         except (OSError, RuntimeError) as error:
-            channels = 1 if samples.ndim == 1 else samples.shape[1]
+            channels = samples.reshape(len(samples), -1).shape[1]
             raise TopdownError(
                 f"cannot write {utterance} (channels: {channels}) as {audio_format} to"
                 f" {directory}: {error}; is the disk full, the id too long for a file's name, or"
@@ -237,18 +239,14 @@ def _read(
 
     Utterances that hold nothing are passed over and added to `faults`.
     """
-    held = None
-    samples, old_rate = np.zeros(0, np.int16), rate
-    for cut in cuts:
-        if cut.source != held:
-            samples, old_rate = read_audio(cut.source)
-            held = cut.source
-        try:
-            piece = resample(cut.take(samples, old_rate), old_rate, rate)
-        except TopdownError as error:
-            faults.append(str(error))
-            continue
-        if not len(piece):
-            faults.append(f"{cut.utterance}: holds no sample")
-            continue
-        yield cut.utterance, piece, old_rate
+    for source, of_recording in itertools.groupby(cuts, operator.attrgetter("source")):
+        samples, old_rate = read_audio(source)
+        for cut in of_recording:
+            try:
+                piece = resample(cut.take(samples, old_rate), old_rate, rate)
+                if not len(piece):
+                    raise TopdownError(f"{cut.utterance}: holds no sample")
+            except TopdownError as error:
+                faults.append(str(error))
+            else:
+                yield cut.utterance, piece, old_rate

@@ -101,9 +101,8 @@ def join_texts(sources: Iterable[Path], target: Path) -> None:
     files: dict[str, Path] = {}
     for source in sources:
         suffix = source.name.replace("text", "", 1)
-        for key, words in read_table(source).items():
-            if not words:
-                continue
+        said = {key: words for key, words in read_table(source).items() if words}
+        for key, words in said.items():
             name = f"{key}{suffix}"
             if name in files:
                 raise TopdownError(
@@ -204,8 +203,5 @@ def scored_rows(
             f"{text} and {data}/utt2spk name different utterances ({len(differing)} in one only,"
             f" first {', '.join(differing[:3])}); decode the set again (stage 12)"
         )
-    rows = []
-    for utterance in sorted(utt2spk):
-        words = " ".join(lines[utterance].split())
-        rows.append((utterance, utt2spk[utterance], tokenize(clean(words))))
-    return rows
+    words = {utterance: " ".join(line.split()) for utterance, line in lines.items()}
+    return [(u, utt2spk[u], tokenize(clean(words[u]))) for u in sorted(utt2spk)]

@@ -46,10 +46,11 @@ def keep_usable(
     audio = read_table(source / "wav.scp")
     bounds = int(shortest_s * rate), int(longest_s * rate)
     reasons = _judge(samples, text, bounds, rate)
-    rows = {}
-    for reason, lengths_s in reasons.items():
-        for utterance, seconds in lengths_s.items():
-            rows[utterance] = f"{reason} {seconds:.2f} s"
+    rows = {
+        utterance: f"{reason} {seconds:.2f} s"
+        for reason, lengths_s in reasons.items()
+        for utterance, seconds in lengths_s.items()
+    }
     kept = {u: length for u, length in samples.items() if u not in rows}
     # Written first: it is wanted most where nothing is left.
     write_table(target / DROPPED, rows)
@@ -107,10 +108,9 @@ def _named(reasons: Reasons, file: Path) -> str:
     """A line for every reason with the first utterances that it holds for, then their file."""
     lines = []
     for reason, lengths_s in reasons.items():
-        if not lengths_s:
-            continue
-        named = [f"{utterance} ({seconds:.2f} s)" for utterance, seconds in lengths_s.items()]
-        lines.append(f"\n  {reason}: {some_of(named, SHOWN)}")
+        if lengths_s:
+            named = [f"{utterance} ({seconds:.2f} s)" for utterance, seconds in lengths_s.items()]
+            lines.append(f"\n  {reason}: {some_of(named, SHOWN)}")
     if lines:
         lines.append(f"\n  all of them: {file}")
     return "".join(lines)

@@ -7,7 +7,7 @@ left to `espnet_topdown.study.recording`.
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,12 @@ from espnet_topdown.study.analysis import read_analysis
 from espnet_topdown.study.record_files import read_record
 
 USUAL_SEEDS = (1, 2, 3)
-USUAL_SETS = "test"
+USUAL_SETS = ("test",)
+
+
+def analysis_of(model: str) -> Path:
+    """Where the plan of analysis of a model's study stands."""
+    return Path(f"conf/analysis/{model}.yaml")
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Study(ABC):
     @property
     def analysis(self) -> Path:
         """Plan of analysis; a study without one is asked every question."""
-        return Path(f"conf/analysis/{self.model}.yaml")
+        return analysis_of(self.model)
 
     def base(self, seed: int) -> Path:
         """Experiment of a seed's base."""
@@ -196,21 +201,13 @@ def choose(
     """
     is_lm = Path(f"conf/train_lm_{model}.yaml").exists()
     kind, usual = (LmStudy, "valid.loss.ave.pth") if is_lm else (AsrStudy, "valid.acc.ave.pth")
-    chosen: Study = kind(
+    # What is asked for counts more than what is planned: a pilot's seed, say, or another set.
+    planned = read_analysis(analysis_of(model)) or {}
+    return kind(
         model=model,
-        seeds=tuple(seeds or USUAL_SEEDS),
+        seeds=tuple(seeds or planned.get("seeds", USUAL_SEEDS)),
         jobs=jobs,
         model_file=model_file or usual,
-        test_sets=test_sets or USUAL_SETS,
+        test_sets=test_sets or " ".join(planned.get("sets", USUAL_SETS)),
         ngpu=ngpu,
-    )
-    planned = read_analysis(chosen.analysis)
-    if planned is None:
-        return chosen
-    # What is asked for counts more than what is planned: a pilot's seed, say, or another set.
-    planned_sets = " ".join(planned.get("sets", [USUAL_SETS]))
-    return replace(
-        chosen,
-        seeds=tuple(seeds or planned["seeds"]),
-        test_sets=test_sets or planned_sets,
     )
