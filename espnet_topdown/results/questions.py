@@ -5,7 +5,7 @@ A study asks it over seeds (`espnet_topdown.study.answers`), a cascade of its on
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,6 @@ def _joined(arm: Arm) -> str:
     return ", ".join(phase.name for phase in arm)
 
 
-Choice = Callable[[Runs], PhaseResult | None]
 Asked = tuple[str, PhaseResult | None, PhaseResult | None]
 
 
@@ -91,16 +90,12 @@ def over_seeds(several: Sequence[Runs]) -> dict[str, list[Pair]]:
     """
     pairs: dict[str, list[Pair]] = {}
     for runs in several:
-        for question, first in _against_scratch(runs):
-            if first is None:
-                continue
-            scratch = tuple(from_scratch(runs, reads=first.reads))
-            if scratch:
-                pairs.setdefault(question, []).append(Pair(runs.seed, (first,), scratch))
-        for question, pair in of_one_seed(runs).items():
-            # A single restart is one of the runs from scratch, which were asked about above.
-            if not question.endswith(_its(RESTART)):
-                pairs.setdefault(question, []).append(pair)
+        asked = _against_scratch(runs)
+        # A single restart is one of the runs from scratch, which were asked about already.
+        its_restart = _its(RESTART)
+        asked |= {q: pair for q, pair in of_one_seed(runs).items() if not q.endswith(its_restart)}
+        for question, pair in asked.items():
+            pairs.setdefault(question, []).append(pair)
     return pairs
 
 
@@ -167,41 +162,9 @@ def best_phase(runs: Runs) -> PhaseResult | None:
     return runs.best(candidates(runs))
 
 
-def best_with_restart(runs: Runs) -> PhaseResult | None:
-    """The best of the phases that a restart answers, so that both had as many runs."""
-    names = {phase.name for phase in runs.phases}
-    answered = [phase for phase in candidates(runs) if f"{RESTART}_{phase.name}" in names]
-    return runs.best(answered)
-
-
 def best_restart(runs: Runs) -> PhaseResult | None:
     """The best restart."""
     return runs.best(of_kind(RESTART, usual(runs)))
-
-
-def best_without_dropout(runs: Runs) -> PhaseResult | None:
-    """The best top-down phase whose frozen layers had no dropout, variants included."""
-    return runs.best(_without_dropout(runs))
-
-
-def best_of_as_many_restarts(runs: Runs) -> PhaseResult | None:
-    """The best of the first restarts, as many as there are phases without dropout.
-
-    None where there are fewer.
-    """
-    many = len(_without_dropout(runs))
-    restarts = of_kind(RESTART, runs.phases)[:many]
-    return runs.best(restarts) if len(restarts) == many else None
-
-
-# Equal budget: both sides are the best of as many runs.
-AT_EQUAL_BUDGET: Mapping[str, tuple[Choice, Choice]] = {
-    "best phase - best restart, as many runs each": (best_with_restart, best_restart),
-    "best phase with dropout off - best restart, as many runs each": (
-        best_without_dropout,
-        best_of_as_many_restarts,
-    ),
-}
 
 
 def variant(runs: Runs, phase: PhaseResult) -> str:
@@ -230,21 +193,32 @@ def _first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult:
     return next(iter(_in_full(alike)), alike[0])
 
 
-def _against_scratch(runs: Runs) -> Iterable[tuple[str, PhaseResult | None]]:
+def _against_scratch(runs: Runs) -> dict[str, Pair]:
     """Every question about a phase against the runs from scratch."""
-    yield f"best phase - {FROM_SCRATCH}", best_phase(runs)
-    yield f"best phase with dropout off - {FROM_SCRATCH}", best_without_dropout(runs)
-    for phase in _in_full(candidates(runs)):
-        yield f"{titled(phase)} - {FROM_SCRATCH}", phase
-    for phase in _in_full(runs.phases):
-        if _is_named_control(phase):
-            yield f"{phase.name} - {FROM_SCRATCH}", phase
+    asked = {
+        "best phase": best_phase(runs),
+        "best phase with dropout off": runs.best(_without_dropout(runs)),
+    }
+    asked |= {titled(phase): phase for phase in _in_full(candidates(runs))}
+    asked |= {phase.name: phase for phase in filter(_is_named_control, _in_full(runs.phases))}
+    pairs = {}
+    for name, phase in asked.items():
+        scratch = from_scratch(runs, reads=phase.reads) if phase else []
+        if phase and scratch:
+            pairs[f"{name} - {FROM_SCRATCH}"] = Pair(runs.seed, (phase,), tuple(scratch))
+    return pairs
 
 
 def _between_phases(runs: Runs) -> Iterable[Asked]:
     """Every question with its two phases, either of which may be None."""
-    for question, (first, second) in AT_EQUAL_BUDGET.items():
-        yield question, first(runs), second(runs)
+    # Equal budget: both sides are the best of as many runs.
+    answered = [phase for phase in candidates(runs) if runs.named(f"{RESTART}_{phase.name}")]
+    yield "best phase - best restart, as many runs each", runs.best(answered), best_restart(runs)
+    off = _without_dropout(runs)
+    restarts = of_kind(RESTART, runs.phases)[: len(off)]
+    if len(restarts) == len(off):
+        question = "best phase with dropout off - best restart, as many runs each"
+        yield question, runs.best(off), runs.best(restarts)
     # The order of the tests counts: a control with a name of its own is a control too.
     for phase in _in_full(runs.phases):
         if _is_named_control(phase):
@@ -281,6 +255,7 @@ def titled(phase: PhaseResult) -> str:
 
 
 def _without_dropout(runs: Runs) -> list[PhaseResult]:
+    """The top-down phases whose frozen layers had no dropout, variants included."""
     return [phase for phase in of_kind(TOP_DOWN, runs.phases) if phase.dropout == "off"]
 
 
