@@ -85,7 +85,7 @@ def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
     """
     reader = Reader(case_sensitive)
     decoded = [reader.decoded(exp) for exp in (first, second)]
-    mine, yours = (_set_names(sets) for sets in decoded)
+    mine, yours = map(_set_names, decoded)
     if not set(mine) & set(yours):
         raise TopdownError(
             f"{first} and {second} share no scored set (inference directory and data set); found"

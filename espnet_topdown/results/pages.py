@@ -59,10 +59,10 @@ def results_of(
         TopdownError: cascades and experiments mixed, more than two experiments, one given twice, or
             a bad score.
     """
-    are_cascades = {is_cascade(directory) for directory in directories}
+    are_cascades = set(map(is_cascade, directories))
     if len(are_cascades) > 1 or (are_cascades == {False} and len(directories) > 2):
         raise TopdownError("results takes cascades only, one experiment, or two experiments")
-    if len({directory.resolve() for directory in directories}) < len(directories):
+    if len(set(map(Path.resolve, directories))) < len(directories):
         asked = ", ".join(map(str, directories))
         raise TopdownError(f"results compares different directories, and {asked} names one twice")
     if are_cascades == {True}:

@@ -275,7 +275,7 @@ def _categories(rows: Sequence[PhaseResult]) -> list[str]:
     places: dict[str, tuple[int, float]] = {kind: (2, drawing_order(kind)) for kind in KINDS}
     places |= {cut: (1, depth.get(cut, last)) for cut in cuts}
     places[BASE_KIND] = (0, 0)
-    categories = dict.fromkeys(_category(row) for row in rows)
+    categories = dict.fromkeys(map(_category, rows))
     return sorted(categories, key=lambda category: places.get(category, (2, last)))
 
 
@@ -320,7 +320,7 @@ def _draw_errors(
 
 def _positions(rows: Sequence[PhaseResult], categories: list[str]) -> list[float]:
     """Where each phase stands on the axis of categories, beside others of its category."""
-    sharing = Counter(_category(row) for row in rows)
+    sharing = Counter(map(_category, rows))
     before: Counter[str] = Counter()
     positions = []
     for row in rows:

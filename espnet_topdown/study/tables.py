@@ -112,10 +112,8 @@ def seed_table(measure: Measure, dataset: str, answers: Sequence[Answer]) -> Tab
     rows = []
     for answer in answers:
         for pair, (first, second) in zip(answer.pairs, answer.values, strict=True):
-            difference = f"{first - second:+.2f}"
-            names = [_arm(name) for name in pair.names]
-            values = f"{first:.2f}", f"{second:.2f}", difference
-            rows.append((answer.question, str(pair.seed), *names, *values))
+            values = f"{first:.2f}", f"{second:.2f}", difference(first - second)
+            rows.append((answer.question, str(pair.seed), *map(_arm, pair.names), *values))
     return Table(
         heading=f"Seed by seed: {measure.name}, {dataset}",
         header=("question", "seed", "first", "second", "first's", "second's", "difference"),
@@ -232,7 +230,7 @@ def summary(measure: Measure, answers: Sequence[Answer]) -> list[str]:
 
 def coverage(records: Sequence[Record]) -> list[str]:
     """Which cuts dev selected and what was not measured, as sentences."""
-    cuts = ", ".join(_selected_cut(record) for record in records)
+    cuts = ", ".join(map(_selected_cut, records))
     lines = [f"- Cut selected on dev, by seed: {cuts}."]
     phases = phases_of(records)
     kinds = {phase.kind for phase in phases}

@@ -141,7 +141,7 @@ def load_state(path: Path, *, mapped: bool = False) -> State:
 def _is_state(data: Any) -> bool:
     if not isinstance(data, dict) or not data:
         return False
-    return all(torch.is_tensor(value) for value in data.values())
+    return all(map(torch.is_tensor, data.values()))
 
 
 def reporter_of(checkpoint: Mapping[str, Any]) -> Any:

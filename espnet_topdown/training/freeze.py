@@ -63,7 +63,7 @@ def read_parent(
             ) from None
         # The first line only names the class.
         lines = str(error).splitlines()[1:4]
-        reason = "; ".join(line.strip() for line in lines)
+        reason = "; ".join(map(str.strip, lines))
         raise TopdownError(
             f"{source} does not fit this model (another architecture?): {reason}"
         ) from None

@@ -62,7 +62,7 @@ def _kept_tensors(
     # Language models are tied by default: their matrix is frozen at both ends without asking.
     policy = tied or ("freeze" if hasattr(model, "lm") else None)
     if crossing and policy != "freeze":
-        names = "; ".join(" = ".join(group) for group in crossing)
+        names = "; ".join(map(" = ".join, crossing))
         raise TopdownError(
             f"weights are tied across the cut: {names}. Say what to do: 'tied: freeze' (both ends),"
             " or for a model that ESPnet ties by an option 'tied: untie_draw' or 'tied:"

@@ -53,7 +53,7 @@ def refuse_misfits(
         names = checkpoint.load(_file(words))
         # As ESPnet does, without a dot behind it.
         if not any(str(name).startswith(source) for name in names):
-            first = ", ".join(str(name) for name in list(names)[:3])
+            first = ", ".join(map(str, list(names)[:3]))
             raise TopdownError(
                 f"init_param {words} of the base fills nothing: no tensor in it begins with"
                 f" {source!r} (first ones: {first}); {_CURE}"
