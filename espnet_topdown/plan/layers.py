@@ -11,7 +11,7 @@ Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampli
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from espnet_topdown import check
