@@ -19,7 +19,8 @@ from espnet_topdown.corpora.hub5_sgml import Aligned, read_alignments
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import Parser, TopdownError, reported
 from espnet_topdown.results.outside import write_outside
-from espnet_topdown.results.scoring import Score, write_result
+from espnet_topdown.results.score import Score
+from espnet_topdown.results.scoring import write_result
 
 SET = "eval2000"
 # Ending of a set's name -> how the names of its recordings begin.

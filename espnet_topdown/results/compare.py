@@ -14,7 +14,8 @@ from espnet_topdown.grouping import grouped
 from espnet_topdown.results import significance
 from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import Key, Score
+from espnet_topdown.results.score import Score
+from espnet_topdown.results.scoring import Key
 
 # Fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails.
 FEWEST_SPEAKERS = 5

@@ -21,11 +21,10 @@ from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import outside, scoring
 from espnet_topdown.results.rows import PhaseResult
+from espnet_topdown.results.score import Reference, Score
 from espnet_topdown.results.scoring import (
     Key,
     Pair,
-    Reference,
-    Score,
     find_scores,
     read_pairs,
     read_references,

@@ -7,7 +7,7 @@ from typing import Any
 
 from espnet_topdown.results.compare import SetComparison
 from espnet_topdown.results.rows import PhaseResult, bases
-from espnet_topdown.results.scoring import Score
+from espnet_topdown.results.score import Score
 
 # What results.json has of a score.
 TOTALS = (

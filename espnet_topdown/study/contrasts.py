@@ -15,7 +15,8 @@ from espnet_topdown.results.alignment import align
 from espnet_topdown.results.compare import MANY_SPEAKERS
 from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.questions import Arm
-from espnet_topdown.results.scoring import Pair, Score, score
+from espnet_topdown.results.score import Score
+from espnet_topdown.results.scoring import Pair, score
 from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of
 from espnet_topdown.study.answers import Answer, Interval, Values, answers, scratch_values
 from espnet_topdown.study.inference import Split

@@ -8,10 +8,9 @@ import transcripts
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.kept import Reader
+from espnet_topdown.results.score import TIE, Score
 from espnet_topdown.results.scoring import (
-    TIE,
     Pair,
-    Score,
     find_scores,
     read_pairs,
     score,
