@@ -225,7 +225,7 @@ def _results(args: Namespace) -> None:
 
 
 def _print_summary(args: Namespace, tables: Page | str) -> None:
-    from espnet_topdown.results.summary import summary
+    from espnet_topdown.results.page_data import summary
 
     if not all(map(is_cascade, args.dirs)) or isinstance(tables, str):
         raise TopdownError("--short is for cascades; leave it out for experiments")

@@ -1,13 +1,23 @@
-"""The numbers of a page as plain data, which results.json holds."""
+"""The numbers of a page as plain data, which results.json holds, and a short table made of them.
+
+The short table says in plain words what each model is, and how many words it got wrong;
+differences, intervals and tests are left to the page's own tables.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, KINDS, RESTART
+from espnet_topdown.plan.layer_names import layer_span
+from espnet_topdown.results.cells import hundredths, shown
 from espnet_topdown.results.compare import SetComparison
 from espnet_topdown.results.rows import PhaseResult, bases
 from espnet_topdown.results.score import Score
+from espnet_topdown.table import Table, counted
+
+Row = Mapping[str, Any]  # a phase, a set or a score as JSON has it
 
 # What results.json has of a score.
 TOTALS = (
@@ -63,3 +73,81 @@ def set_data(rows: Sequence[PhaseResult], compared: SetComparison) -> dict[str, 
 
 def _totals(score: Score) -> dict[str, Any]:
     return {name: getattr(score, name) for name in TOTALS}
+
+
+def summary(data: Mapping[str, Any]) -> Table:
+    """The table of a cascade.
+
+    Args:
+        data: of its page, as `results.json` has it.
+    """
+    phases = data["phases"]
+    sets = [one for one in data["sets"] if one["metric"] == "wer"]
+    # Header, and what stands under it, a cell a phase.
+    columns = [
+        ("model", [row["name"] for row in phases]),
+        ("what it is", [_what(row) for row in phases]),
+    ]
+    for one in sets:
+        errors = [shown(cell["score"], _error) for cell in one["cells"]]
+        columns.append((f"words wrong, {one['dataset']}", errors))
+    for text in dict.fromkeys(text for row in phases for text in row["perplexity"]):
+        measured = [shown(row["perplexity"].get(text), hundredths) for row in phases]
+        columns.append((f"perplexity, {text}", measured))
+    columns.append(("chosen by dev", ["chosen" if row["best"] else "" for row in phases]))
+    header, cells = zip(*columns, strict=True)
+    lines = list(zip(*cells, strict=True))
+    return Table("In short", list(header), lines, list(_notes(phases, sets)))
+
+
+def _what(row: Row) -> str:
+    """What a model is, in words."""
+    role = "control: " if row["role"] == CONTROL else ""
+    reads = f" ({row['reads']})" if row["reads"] else ""
+    return f"{role}{_training(row)}{reads}"
+
+
+def _training(row: Row) -> str:
+    usual = {
+        BASE_KIND: "trained as usual",
+        RESTART: "trained as usual once more, from another start",
+    }
+    if row["kind"] in usual:
+        return usual[row["kind"]]
+    # What becomes of its layers, where the record tells.
+    sides = ", ".join(_sides(row))
+    cut = f", cut {row['cut']}" if row["cut"] else ""
+    return sides or f"{row['kind']}{cut}"
+
+
+def _sides(row: Row) -> Iterator[str]:
+    """What becomes of the layers of a phase that keeps some; nothing where none are told."""
+    frozen, factors = row["frozen"], row["factors"]
+    draws = KINDS[row["kind"]].draws
+    if frozen:
+        yield f"keeps {layer_span(frozen)} frozen"
+    if factors:
+        learning = layer_span(list(factors)) if frozen or draws else "everything"
+        yield f"trains {learning} on{_share(factors)}"
+    if draws and (frozen or factors):
+        yield "the rest drawn and trained anew"
+
+
+def _share(factors: Mapping[str, float]) -> str:
+    """The factors on the learning rate of kept layers that learn; nothing of the whole rate."""
+    ends = dict.fromkeys(f"{rate:.3g}" for rate in (min(factors.values()), max(factors.values())))
+    return "" if list(ends) == ["1"] else f" at {' to '.join(ends)} of the learning rate"
+
+
+def _error(score: Row) -> str:
+    return f"{score['err_rate']:.1f} %"
+
+
+def _notes(phases: Sequence[Row], sets: Sequence[Row]) -> Iterator[str]:
+    for one in sets:
+        score = next(cell["score"] for cell in one["cells"] if cell["score"])
+        words = counted(score["words"], "word")
+        yield f"{one['dataset']}: {words}; wrong are those taken for another, left out or put in."
+    yield "The dev set alone chooses, never a test set."
+    if len(phases) > 1:
+        yield ("One run each: whether a way of training is better, only several seeds can say.")

@@ -97,10 +97,8 @@ def _decoded_ids(text: Path) -> frozenset[str]:
 def _speaker_before(name: str, utterances: Set[str]) -> str | None:
     """The speaker of ``speaker-utterance``, None where not one of `utterances` alone ends it."""
     parts = name.split("-")
-    speakers = []
-    for length in range(1, len(parts)):
-        if "-".join(parts[length:]) in utterances:
-            speakers.append("-".join(parts[:length]))
+    splits = [("-".join(parts[:n]), "-".join(parts[n:])) for n in range(1, len(parts))]
+    speakers = [speaker for speaker, utterance in splits if utterance in utterances]
     return speakers[0] if len(speakers) == 1 else None
 
 

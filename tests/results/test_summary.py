@@ -6,9 +6,9 @@ from pathlib import Path
 from made_phases import compared, phase
 from transcripts import write_scored
 
+from espnet_topdown.results.page_data import summary
 from espnet_topdown.results.pages import cascade_page
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.summary import summary
 from espnet_topdown.table import Table
 
 
