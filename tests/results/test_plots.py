@@ -9,8 +9,8 @@ pytest.importorskip("matplotlib")
 
 from made_phases import compared, phase  # noqa: E402
 
-from espnet_topdown.plan.kinds import KINDS  # noqa: E402
-from espnet_topdown.results import plots  # noqa: E402
+from espnet_topdown.plan.kinds import KINDS, look  # noqa: E402
+from espnet_topdown.results import error_picture, pictures, plots  # noqa: E402
 from espnet_topdown.results.rows import PhaseResult  # noqa: E402
 
 
@@ -29,13 +29,13 @@ def test_every_kind_is_drawn(tmp_path: Path, kind: str) -> None:
     cut = "decoder" if KINDS[kind].has_cut else None
     base = phase(tmp_path, "base", "base", wrong=2)
     other = phase(tmp_path, "p1", kind, cut=cut, wrong=1)
-    pictures = plots.draw([base, other], compared([base, other]))
-    assert list(pictures) == [plots.SHARE_AND_COST, plots.DEV_CURVES, plots.ERROR_BY_CUT]
-    assert plots.look(kind) != plots.look("base")
+    drawn = plots.draw([base, other], compared([base, other]))
+    assert list(drawn) == [plots.SHARE_AND_COST, plots.DEV_CURVES, plots.ERROR_BY_CUT]
+    assert look(kind) != look("base")
 
 
 def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:
-    whole, tail = plots.dev_curves(rows).axes
+    whole, tail = pictures.dev_curves(rows).axes
     for axes in (whole, tail):
         assert [line.get_xydata().tolist() for line in axes.lines] == [[[1, 0.3], [3, 0.5]]] * 3
         assert [line.get_linewidth() > 2 for line in axes.lines] == [False, True, False]
@@ -49,13 +49,13 @@ def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:
 def test_phases_of_one_kind_differ_without_colour(tmp_path: Path) -> None:
     names = [f"p{k}" for k in range(16)]
     alike = [phase(tmp_path, name, "top_down", cut="decoder") for name in names]
-    whole, _ = plots.dev_curves(alike).axes
+    whole, _ = pictures.dev_curves(alike).axes
     assert len({(line.get_linestyle(), line.get_fillstyle()) for line in whole.lines}) == 16
 
 
 def test_long_labels_of_a_legend_have_a_column_of_their_own(rows: list[PhaseResult]) -> None:
     long = replace(rows[1], cut="encoder.2, dropout off, parent no_dropout, lr 0.001")
-    legends = [plots.dev_curves(shown).legends[0] for shown in (rows, [*rows, long])]
+    legends = [pictures.dev_curves(shown).legends[0] for shown in (rows, [*rows, long])]
     assert [legend._ncols for legend in legends] == [2, 1]
 
 
@@ -65,23 +65,25 @@ def test_cuts_go_down_from_left_to_right(rows: list[PhaseResult]) -> None:
     thaw = replace(rows[3], name="1/thaw_p1", kind="continue")
     shown = [thaw, rows[3], *cuts, rows[0]]
     expected = ["base", "decoder", "encoder.2", "encoder.0", "restart", "thaw_p1"]
-    (axes,) = plots.error_by_cut(shown, {"perplexity, test": [plots.Point(70.0)] * len(shown)}).axes
+    panels = {"perplexity, test": [error_picture.Point(70.0)] * len(shown)}
+    (axes,) = error_picture.error_by_cut(shown, panels).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == expected
 
 
 def test_phases_of_one_cut_stand_side_by_side(rows: list[PhaseResult]) -> None:
-    (axes,) = plots.error_by_cut(rows, {"perplexity, test": [plots.Point(70.0)] * 4}).axes
+    panels = {"perplexity, test": [error_picture.Point(70.0)] * 4}
+    (axes,) = error_picture.error_by_cut(rows, panels).axes
     places = [container.lines[0].get_xdata()[0] for container in axes.containers]
-    half = plots.SPREAD / 2
+    half = error_picture.SPREAD / 2
     assert places == pytest.approx([0, 1 - half, 1 + half, 2])
 
 
 def test_error_bars_are_the_interval_of_the_difference(rows: list[PhaseResult]) -> None:
     sets = compared(rows)
-    panels = plots.error_panels(rows, sets)
+    panels = error_picture.error_panels(rows, sets)
     assert list(panels) == ["WER %, test"]
     assert panels["WER %, test"][3] is None
-    (axes,) = plots.error_by_cut(rows, panels).axes
+    (axes,) = error_picture.error_by_cut(rows, panels).axes
     cell = sets[0].cells[1]
     low, high = cell.change.interval
     rate_of_base = cell.score.err_rate - cell.change.points
@@ -92,7 +94,7 @@ def test_error_bars_are_the_interval_of_the_difference(rows: list[PhaseResult]) 
 
 
 def test_bars_show_share_and_time(rows: list[PhaseResult]) -> None:
-    left, right = plots.share_and_cost(rows).axes
+    left, right = pictures.share_and_cost(rows).axes
     assert [bar.get_width() for bar in left.patches] == [25.0] * 4
     assert [bar.get_width() for bar in right.patches] == [30.0, 30.0, 30.0, 0]
     assert right.get_xlabel() == "training, minutes"
@@ -101,15 +103,15 @@ def test_bars_show_share_and_time(rows: list[PhaseResult]) -> None:
 
 
 def test_pictures_that_have_nothing_to_show_are_left_out(rows: list[PhaseResult]) -> None:
-    pictures = plots.draw(rows[3:], compared(rows[3:]))
-    assert list(pictures) == [plots.SHARE_AND_COST]
-    assert pictures[plots.SHARE_AND_COST].startswith(b"\x89PNG")
+    drawn = plots.draw(rows[3:], compared(rows[3:]))
+    assert list(drawn) == [plots.SHARE_AND_COST]
+    assert drawn[plots.SHARE_AND_COST].startswith(b"\x89PNG")
 
 
 def test_a_pdf_is_the_same_each_time_with_letters_that_publishers_take(
     rows: list[PhaseResult],
 ) -> None:
-    first, second = (plots.pdf(plots.dev_curves(rows)) for _ in range(2))
+    first, second = (plots.pdf(pictures.dev_curves(rows)) for _ in range(2))
     assert first.startswith(b"%PDF-")
     assert first == second
     assert b"/FontFile2" in first

@@ -1,0 +1,166 @@
+"""Pictures of a cascade's training, a figure each: dev curves, share frozen and cost.
+
+Phases differ by marker, line style and hatching besides colour, so that print and colour-blind
+readers can tell them apart. matplotlib is imported inside, and only its object interface is used.
+Error rates are drawn by `espnet_topdown.results.error_picture`; which pictures a page has is
+`espnet_topdown.results.plots`'s part.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from espnet_topdown.experiment.quality import best_of, sign
+from espnet_topdown.plan.kinds import look
+from espnet_topdown.results.cells import time_text
+from espnet_topdown.results.rows import PhaseResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LINES = ("-", "--", "-.", ":")
+FILLS = ("full", "none", "left", "top")
+# Inches.
+WIDTH = 8.0
+# Longest label that two columns of a legend hold.
+LEGEND_CHARACTERS = 45
+
+
+def new_figure(height: float) -> "Figure":
+    """An empty figure of `WIDTH` and so many inches of height."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def tidy(axes: "Axes", grid: Literal["both", "x", "y"]) -> None:
+    """Leave the two spines that are read, and a light grid behind what is drawn."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color="0.85", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def points_of(curve: Sequence[float | None]) -> list[tuple[int, float]]:
+    """(epoch, value) of the epochs that have one."""
+    return [(epoch, value) for epoch, value in enumerate(curve, 1) if value is not None]
+
+
+def _label(row: PhaseResult) -> str:
+    what = ", ".join(filter(None, [row.kind, row.cut, row.reads]))
+    star = " *" if row.best else ""
+    return f"{row.name} ({what}){star}"
+
+
+def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
+    """Dev criterion of every phase by epoch, whole and around the best values.
+
+    Around the best values phases are told apart. The selected phase is drawn thicker and starred.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    shown = [row for row in rows if points_of(row.curve)]
+    longest = max(len(_label(row)) for row in shown)
+    columns = 2 if longest <= LEGEND_CHARACTERS else 1
+    figure = new_figure(4.2 + 0.34 * len(shown) / columns)
+    whole, tail = figure.subplots(1, 2)
+    for axes in (whole, tail):
+        _draw_curves(axes, shown)
+        axes.set_xlabel("epoch")
+        axes.set_xlim(left=0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        tidy(axes, "both")
+    whole.set_ylabel(", ".join(dict.fromkeys(map(_criterion, rows))))
+    tail.set_title("around the best values", fontsize=10)
+    tail.set_ylim(*_tail(shown))
+    figure.legend(
+        *whole.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        title="* selected on dev",
+    )
+    return figure
+
+
+def _draw_curves(axes: "Axes", rows: Sequence[PhaseResult]) -> None:
+    drawn: Counter[str] = Counter()
+    for row in rows:
+        epochs, values = zip(*points_of(row.curve))
+        style = _look(row, drawn[row.kind])
+        markevery = max(1, len(epochs) // 12)
+        axes.plot(epochs, values, label=_label(row), markevery=markevery, **style)
+        drawn[row.kind] += 1
+
+
+def _look(row: PhaseResult, before: int) -> dict[str, Any]:
+    """Colour and marker of its kind, line style by how many of that kind were drawn `before`."""
+    kind = look(row.kind)
+    return {
+        "color": kind.colour,
+        "marker": kind.marker,
+        "markersize": 4,
+        "fillstyle": FILLS[before // len(LINES) % len(FILLS)],
+        "linestyle": LINES[before % len(LINES)],
+        "linewidth": 2.6 if row.best else 1.3,
+    }
+
+
+def _criterion(row: PhaseResult) -> str:
+    """The dev criterion as an axis is labelled."""
+    name = row.dev_name.rpartition(" ")[0]
+    better = "higher" if sign(row.dev_name) > 0 else "lower"
+    return f"{name} ({better} is better)"
+
+
+def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
+    """Limits that hold the best value of every curve, with room around them."""
+    bests = []
+    for row in rows:
+        values = [value for _, value in points_of(row.curve)]
+        bests.append(best_of(values, row.dev_name))
+    low, high = min(bests), max(bests)
+    # Where all are equal there is no spread to take the room from.
+    room = 0.6 * (high - low) or 0.02 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
+    """Share of frozen parameters and time of training, a bar a phase."""
+    figure = new_figure(1.2 + 0.36 * len(rows))
+    left, right = figure.subplots(1, 2, sharey=True)
+    # A base that was trained elsewhere may have no times.
+    hours = [row.hours or 0 for row in rows]
+    longest = max(hours)
+    unit, scale = ("hours", 1) if longest >= 1 else ("minutes", 60)
+    for y, row in enumerate(rows):
+        kind = look(row.kind)
+        style = {
+            "edgecolor": kind.colour,
+            "facecolor": "0.75" if row.is_base else "white",
+            "hatch": kind.hatch,
+            "linewidth": 1.4,
+        }
+        share = 100 * row.frozen_share
+        left.barh(y, share, **style)
+        _annotate(left, share, y, f"{share:.0f}")
+        time = "time unknown" if row.hours is None else time_text(row.hours)
+        right.barh(y, hours[y] * scale, **style)
+        _annotate(right, hours[y] * scale, y, f"{time}, {row.epochs} ep.")
+    left.set_yticks(range(len(rows)), [_label(row) for row in rows])
+    left.invert_yaxis()
+    left.set_xlabel("parameters frozen, % (* selected on dev)")
+    left.set_xlim(0, 112)
+    right.set_xlabel(f"training, {unit}")
+    # Room for the text behind the bars, where no time is known too.
+    right.set_xlim(0, 2 * (longest * scale or 1))
+    for axes in (left, right):
+        tidy(axes, "x")
+    return figure
+
+
+def _annotate(axes: "Axes", x: float, y: float, text: str) -> None:
+    axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center")
