@@ -26,8 +26,14 @@ def refuse_code(init_params: Sequence[str]) -> None:
         TopdownError: with the file and the way out.
     """
     for words in init_params:
+        path = _file(words)
+        if not path.exists():
+            raise TopdownError(
+                f"init_param {words} of the base names {path}, which is not there: put it back, or"
+                f" {_CURE}"
+            )
         try:
-            checkpoint.load(_file(words))
+            checkpoint.load(path)
         except TopdownError as error:
             raise TopdownError(
                 f"init_param {words} of the base cannot be loaded as tensors alone: {error}. Save"

@@ -185,7 +185,7 @@ class RunsCode:
 
 # What is saved, what init_param asks of it, and what is said against it.
 PRETRAINED = {
-    "a file that is gone": (None, "", "no model file"),
+    "a file that is gone": (None, "", "pre.pth, which is not there: put it back, or give"),
     "of another model": ({"encoder.nope": 1}, "", "does not fit its model: Error(s) in loading"),
     "of another size": ({"ctc.ctc_lo.bias": 99}, "", "size mismatch for ctc.ctc_lo.bias"),
     "a part that it lacks": ({"enc.w": 1}, ":encoder:encoder", "no tensor in it begins with 'enco"),
