@@ -9,6 +9,15 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 
+# How files of these programs begin.
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh91AY&SY": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\3\4": "zip",
+}
+
 
 def lines_of(data: bytes, path: Path) -> list[str]:
     r"""The lines of a file's bytes, without their ends: \n, \r\n or \r, as Python's files have it.
@@ -16,9 +25,14 @@ def lines_of(data: bytes, path: Path) -> list[str]:
     What `str.splitlines` parts besides (form feeds, U+0085, U+2028) stays in its line.
 
     Raises:
-        TopdownError: the bytes are not UTF-8, or hold what no text editor writes; `path` and the
-            line are named.
+        TopdownError: the bytes are not UTF-8, compressed, or hold what no text editor writes;
+            `path` and the line are named.
     """
+    for start, program in _COMPRESSED.items():
+        if data.startswith(start):
+            raise TopdownError(
+                f"{path}: compressed by {program}, and texts are read as they stand; unpack it"
+            )
     if data.startswith(codecs.BOM_UTF8):
         raise TopdownError(
             f"{path}, line 1: begins with a byte order mark, which would become part of a word;"
@@ -103,7 +117,10 @@ def read_table(path: Path) -> dict[str, str]:
 
 def _repeated(path: Path, key: str, lines: tuple[int, int], *, is_same: bool) -> TopdownError:
     first, second = lines
-    cure = "every id must be unique: remove or rename one of them"
+    cure = (
+        "the first word of every line is its id, and no two may be the same: remove or rename one"
+        " of them, or give the lines ids where they have none"
+    )
     if is_same:
         cure = (
             "with the same text: where a data preparation that ran twice has added to the file,"

@@ -1,5 +1,8 @@
 """Tables and token lists are read as ESPnet2 reads them; damage is named with its line."""
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ TABLES = {
     "Windows line ends": "u1 hello\r\nu2 \r\nu3\r\n",
     "old Mac line ends": "u1 hello\ru2 world\r",
     "no line end": "u1 hello\nu2 world",
+    "an id as bzip2's files begin": "BZhang-1 hello\n",
 }
 
 
@@ -52,6 +56,16 @@ def test_blank_lines_of_a_table_are_passed_over(tmp_path: Path) -> None:
         ("u1 a\nu2 é\n".encode("latin-1"), "text, line 2: not UTF-8 .*iconv -f latin1 -t utf-8"),
         ("u1 a\nu2 é\n".encode("utf-16"), "text, line 1: holds a zero byte: .* or is UTF-16"),
         (b"u1 a.wav\nu2 b.w\0\0\0\0", "text, line 2: holds a zero byte: the file was cut off"),
+        (
+            gzip.compress(b"u1 a\n", mtime=0),
+            "text: compressed by gzip, and texts are read as they stand; unp",
+        ),
+        (bz2.compress(b"u1 a\n"), "text: compressed by bzip2, and texts"),
+        (lzma.compress(b"u1 a\n"), "text: compressed by xz, and texts"),
+        (
+            b"THE END\nTHE\n",
+            "text, line 2: 'THE' is on line 1 too; the first word of every line is",
+        ),
         (b"\xef\xbb\xbfu1 a\n", "text, line 1: begins with a byte order mark"),
     ],
 )
