@@ -27,7 +27,7 @@ from espnet_topdown.cascade.notes import plan_notes
 from espnet_topdown.cascade.paths import is_cascade
 from espnet_topdown.cascade.phase_check import check_phases, keep
 from espnet_topdown.cascade.prune import prune
-from espnet_topdown.cascade.records import check_begun, check_finished
+from espnet_topdown.cascade.run_check import check_begun, check_finished
 from espnet_topdown.cascade.runner import run
 from espnet_topdown.cli_parser import DEFAULT_FORM, FIRST_STEPS, parser
 from espnet_topdown.completion import bash_completion

@@ -16,10 +16,11 @@ import yaml
 from espnet_topdown import files, warm
 from espnet_topdown.cascade import gpus
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.changes import check_as_begun, key
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch, gpu_share, start_training
 from espnet_topdown.cascade.ledger import Ledger
-from espnet_topdown.cascade.records import check_as_begun, key
+from espnet_topdown.cascade.phase_config import phase_config
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
     LOCK,
@@ -124,7 +125,7 @@ def start(
         threads: torch's.
     """
     directory = cascade.paths.phase_dir(phase.name)
-    config = cascade.phase_config(phase, records)
+    config = phase_config(cascade, phase, records)
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     files.write_text(directory / "phase.yaml", text)
     ledger = Ledger(cascade.paths.ledger)

@@ -76,25 +76,23 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
         model: the base's model file.
     """
     then = {}
-    for path in sorted(paths.directory.glob(f"*/{RECORD}")):
-        # A link, such as `best`, stands for a phase that is found by its own name.
-        if path.parent.is_symlink():
-            continue
-        digest = _judged_by(files.read_object(path), paths)
-        if digest:
-            then[path.parent.name] = digest
-    if not then:
+    for place in paths.recorded():
+        then[place.name] = _judged_by(files.read_object(place / RECORD), paths)
+    if not any(then.values()):
         return None
     now = files.sha256(model) if model.exists() else None
-    changed = [name for name, digest in then.items() if digest != now]
+    changed = [name for name, digest in then.items() if digest not in (None, now)]
     if not changed:
         return None
-    what = f"lost {model.name}"
-    if now is not None:
-        what = f"was damaged ({model.name})" if _is_damaged(model) else "was trained on"
     names = changed[0]
     if len(changed) > 1:
         names += f" and {len(changed) - 1} more"
+    if now is None:
+        what = f"lost {model.name}"
+    elif _is_damaged(model):
+        what = f"was damaged ({model.name})"
+    else:
+        what = "was trained on"
     return f"the base {paths.base} {what} since {names} began from it and was judged against it"
 
 

@@ -4,7 +4,6 @@ Judging is `espnet_topdown.cascade.judgement`'s, training the runner's. Neither 
 needed.
 """
 
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from espnet_topdown import check, files
 from espnet_topdown.cascade import base_check, data_check
 from espnet_topdown.cascade.find_facts import find_model_facts, stored_facts
 from espnet_topdown.cascade.freeze_check import check_frozen
+from espnet_topdown.cascade.header import read_header
 from espnet_topdown.cascade.judgement import Criterion, Judgement, Records, best_value, judge
 from espnet_topdown.cascade.measured import read_measured, values
 from espnet_topdown.cascade.model_facts import ModelFacts
@@ -27,15 +27,13 @@ from espnet_topdown.cascade.paths import (
 )
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
-from espnet_topdown.experiment.phase_data import new_shapes, paths_of, rows_in, shape_options
+from espnet_topdown.experiment.phase_data import paths_of, rows_in
 from espnet_topdown.experiment.phase_dir import read_begun, read_record
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase, Plan, reads_of
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.plan.rules import DATA_PARTS
-from espnet_topdown.plan.stopping import Bar
-from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.recognise import but, kind_of
 
 
@@ -100,9 +98,7 @@ class Cascade:
         if data_check.has_own_tokens(read):
             facts.data["vocabularies"] = data_check.vocabularies(experiment, phases)
             facts.data["base_tokens"] = data_check.of_base(experiment, phases)
-        return cls(
-            base=experiment, plan=read, paths=paths, facts=facts, phases=phases, plan_file=plan
-        )
+        return cls(experiment, read, paths, facts, phases, plan_file=plan)
 
     @classmethod
     def reopen(cls, directory: Path) -> "Cascade":
@@ -135,14 +131,7 @@ class Cascade:
             cache=paths.model_facts,
         )
         phases = expand(plan, facts.names, experiment.seed, held=facts.held_from_above())
-        return cls(
-            base=experiment,
-            plan=plan,
-            paths=paths,
-            facts=facts,
-            phases=phases,
-            plan_file=paths.plan,
-        )
+        return cls(experiment, plan, paths, facts, phases, plan_file=paths.plan)
 
     @property
     def criterion(self) -> Criterion:
@@ -204,18 +193,13 @@ class Cascade:
         phases = self.phases
         if before is not None:
             phases = phases[: phases.index(before)]
+        base = _judged_base(records)
         phases = tuple(replace(phase, tokens=self.vocabulary(phase)) for phase in phases)
-        base_value = self.base_value
-        for record in records.values():
-            if record.get("base"):
-                # As the first of them recorded it: the base may have been trained on since.
-                base_value = record["base"]["dev"]
-                break
         return judge(
             phases,
             records,
             self.plan,
-            base_value=base_value,
+            base_value=base["dev"] if base else self.base_value,
             mode=self.criterion.mode,
             measured=self.measured(records),
         )
@@ -227,9 +211,9 @@ class Cascade:
             ``dev``, the criterion at the base's best epoch (None where it is not known), and
             ``model_sha256`` of its model file.
         """
-        for record in records.values():
-            if record.get("base"):
-                return dict(record["base"])
+        base = _judged_base(records)
+        if base:
+            return dict(base)
         digest = files.sha256(self.model_file(self.base.directory))
         return {"dev": self.base_value, "model_sha256": digest}
 
@@ -264,9 +248,8 @@ class Cascade:
         """
         if phase.parent != "best":
             return self.paths.phase_dir(phase.parent)
-        for name in (phase.name, phase.answers or phase.name):
-            is_same = self.phase(name).parent == "best"
-            if is_same and records.get(name, {}).get("parent"):
+        for name in filter(None, (phase.name, phase.answers)):
+            if name in records and self.phase(name).parent == "best":
                 # What was the best then: phases that were finished later must not change it.
                 return self.paths.absolute(records[name]["parent"])
         asks = self.phase(phase.best_before or phase.name)
@@ -277,30 +260,6 @@ class Cascade:
         if not KINDS[phase.kind].has_parent:
             return None
         return self.model_file(self.parent_dir(phase, records))
-
-    def phase_config(self, phase: Phase, records: Records) -> dict[str, Any]:
-        """The training config of a phase; its parent is a path from the current directory."""
-        bar = self.bar(phase, records)
-        return self.config_under(phase, self.parent_dir(phase, records), bar=bar)
-
-    def bar(self, phase: Phase, records: Records) -> Bar | None:
-        """What a phase that may be ended early must reach; None where it is trained in full.
-
-        While one that it is compared with has no record, it is what the phase was begun with.
-        """
-        if phase.stop is None:
-            return None
-        siblings = [records[name] for name in phase.stop.siblings if name in records]
-        if len(siblings) < len(phase.stop.siblings):
-            key = self.begun_key(phase, records) or {"settings": {}}
-            conf = key["settings"].get("topdown_conf", {}).get("stop_early")
-            return Bar.from_conf(conf) if conf else None
-        return Bar.over(
-            [record["dev"]["curve"] for record in siblings],
-            self.criterion,
-            from_epoch=phase.stop.from_epoch,
-            max_epoch=self.max_epoch(phase),
-        )
 
     def begun_key(self, phase: Phase, records: Records) -> Mapping[str, Any] | None:
         """The key that a phase was finished or begun with; None before that."""
@@ -313,37 +272,6 @@ class Cascade:
         """The epochs that a phase is to be trained, 0 where no config tells."""
         base = self.base.config.get("max_epoch") or 0
         return int(phase.train.get("max_epoch", base))
-
-    def config_under(self, phase: Phase, parent: Path, *, bar: Bar | None = None) -> dict[str, Any]:
-        """The training config of a phase whose parent is the experiment in `parent`.
-
-        Args:
-            phase: of this cascade.
-            parent: directory.
-            bar: what the phase must reach in order to go on; None: it is trained in full.
-        """
-        conf = TopdownConf(
-            parent=os.path.relpath(parent),
-            cut=phase.cut,
-            kind=phase.kind,
-            parent_model=self.model_file(parent).name,
-            dropout=phase.dropout,
-            tied=phase.tied,
-            layers=self.plan.layers,
-            stop_early=bar.to_conf() if bar else None,
-            tokens=phase.tokens,
-            keep=phase.keep,
-            draw=phase.draw,
-            kept_lr=phase.kept_lr,
-        )
-        config = self.base.phase_config(phase, conf, self.facts.data["parser_keys"])
-        if config.get("use_wandb"):
-            # The base's own name is not passed on, nor its id, by which its run would go on.
-            config["wandb_name"] = f"{self.paths.directory.resolve().name}/{phase.name}"
-        own = new_shapes(self.base.config, phase.data, phase.tokens)
-        # Not by an absolute path: a cascade may be moved between two runs.
-        place = Path(os.path.relpath(self.paths.shapes))
-        return config | shape_options(self.base.config, own, place)
 
     def redo_command(self, names: Iterable[str]) -> str:
         """The command that sets phases aside and trains them anew."""
@@ -361,6 +289,14 @@ class Cascade:
         files.write_json(self.paths.model_facts, self.facts.data)
 
 
+def _judged_base(records: Records) -> Mapping[str, Any] | None:
+    """What the first record says of the base: it may have been trained on since.
+
+    Records before version 0.2 say nothing.
+    """
+    return next((record["base"] for record in records.values() if record.get("base")), None)
+
+
 def _copy_of_plan(paths: CascadePaths) -> Plan:
     """The plan that the last run copied into the cascade.
 
@@ -375,19 +311,3 @@ def _copy_of_plan(paths: CascadePaths) -> Plan:
             f"{fault}\nIt is this cascade's copy of its plan; 'espnet-topdown run' with the same"
             " plan writes it anew, and trains nothing that is finished"
         ) from None
-
-
-def read_header(paths: CascadePaths) -> dict[str, Any]:
-    """`base` and, once anything was trained, `threads` of a cascade; empty before its first run.
-
-    Raises:
-        TopdownError: the header is damaged.
-    """
-    if not paths.header.exists():
-        return {}
-    header = files.read_object(paths.header, base=check.TEXT)
-    if faults := check.faults(header, {"threads": check.whole(1)}):
-        raise TopdownError(
-            f"{paths.header} is damaged ({'; '.join(faults)}); move it away and rerun"
-        )
-    return header

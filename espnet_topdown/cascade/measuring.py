@@ -16,6 +16,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, Records
 from espnet_topdown.cascade.launch import Launch, run_tool
 from espnet_topdown.cascade.measured import read_measured
+from espnet_topdown.cascade.phase_config import config_under
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_data import DATA, SHAPES
@@ -119,7 +120,7 @@ def _config(cascade: Cascade, directory: Path, phase: Phase | None) -> dict[str,
     experiment = Experiment.read(directory)
     config = experiment.passed_on(cascade.facts.data["parser_keys"])
     if phase is not None:
-        of_phase = cascade.config_under(phase, cascade.base.directory)
+        of_phase = config_under(cascade, phase, cascade.base.directory)
         for key in (DATA, SHAPES):
             name = key.format(part="valid")
             config[name] = of_phase[name]

@@ -12,6 +12,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.launch import Launch, run_tool
+from espnet_topdown.cascade.phase_config import config_under
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_data import SHAPES, NewShapes, Row, new_shapes
 from espnet_topdown.plan.plan import Phase
@@ -91,7 +92,7 @@ def _make(cascade: Cascade, launch: Launch, new: NewShapes, phase: Phase, place:
     like = {Path(path).name: path for path in of_base}
     asked: dict[str, Any] = {
         "task": cascade.base.task,
-        "config": cascade.config_under(phase, cascade.base.directory),
+        "config": config_under(cascade, phase, cascade.base.directory),
         "part": new.part,
         "rows": new.rows,
         "files": {},

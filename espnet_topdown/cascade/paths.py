@@ -1,6 +1,6 @@
 """Where everything of a cascade is: plan, header, model facts, ledger, lock, phases and their base.
 
-Places alone; nothing is read here.
+Places alone; no file is read here.
 """
 
 import os
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown import files
+from espnet_topdown.experiment.phase_dir import RECORD
 from espnet_topdown.plan.plan import BASE
 
 HEADER = "cascade.json"
@@ -73,6 +74,12 @@ class CascadePaths:
     def phase_dir(self, name: str) -> Path:
         """Directory of a phase; that of ``phase0`` is the base."""
         return self.base if name == BASE else self.directory / name
+
+    def recorded(self) -> list[Path]:
+        """Directories that hold a phase's record."""
+        places = [path.parent for path in sorted(self.directory.glob(f"*/{RECORD}"))]
+        # A link, such as `best`, stands for a phase that is found by its own name.
+        return [place for place in places if not place.is_symlink()]
 
     def relative(self, path: Path) -> str:
         """`path` as seen from the cascade, so that what names it can be moved along."""

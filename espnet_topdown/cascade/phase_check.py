@@ -14,6 +14,7 @@ from espnet_topdown import check, files
 from espnet_topdown.cascade import asked
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.other_data import check_lists
+from espnet_topdown.cascade.phase_config import config_under
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.plan.rules import DATA_PARTS
@@ -61,7 +62,7 @@ def _as_trained(cascade: Cascade) -> list[dict[str, Any]]:
     for phase in cascade.phases:
         trained: dict[str, Any] = {
             "name": phase.name,
-            "config": cascade.config_under(phase, cascade.base.directory),
+            "config": config_under(cascade, phase, cascade.base.directory),
             "changed": list(phase.train),
         }
         if _has_own_tokens(cascade, phase):

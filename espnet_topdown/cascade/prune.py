@@ -4,13 +4,14 @@ Kept are all averages and links, the files that they stand for, and so all that 
 `verify` reads. The base and unfinished phases are left alone. Neither torch nor ESPnet is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.quality import sign
+from espnet_topdown.experiment.phase_dir import is_prunable
+from espnet_topdown.experiment.quality import ranked
 
 
 def prune(cascade: Cascade, records: Records, keep_epochs: int) -> list[str]:
@@ -33,34 +34,23 @@ def prune(cascade: Cascade, records: Records, keep_epochs: int) -> list[str]:
     lines = []
     for name, record in records.items():
         directory = cascade.paths.phase_dir(name)
-        best_first = _best_first(record["dev"]["curve"], cascade.criterion.mode)
+        best_first = ranked(dict(enumerate(record["dev"]["curve"], 1)), cascade.criterion.mode)
         kept = {f"{epoch}epoch.pth" for epoch in best_first[:keep_epochs]}
-        removed = _remove(directory, kept | {cascade.parent_model} | _link_targets(directory))
+        removed = _remove(directory, kept | {cascade.parent_model})
         if removed:
             size = sum(removed.values()) / 1e6
             lines.append(f"{name}: removed {', '.join(removed)} ({size:.1f} MB)")
     return lines
 
 
-def _link_targets(directory: Path) -> set[str]:
-    """What links stand for: ESPnet's ``valid.acc.best.pth`` is a link to an epoch's file."""
-    links = [path for path in directory.glob("*.pth") if path.is_symlink()]
-    return {link.resolve().name for link in links}
-
-
-def _remove(directory: Path, kept: set[str]) -> dict[str, int]:
+def _remove(directory: Path, kept: Collection[str]) -> dict[str, int]:
     """Remove checkpoint and epoch files but for `kept`; names and bytes of what is gone."""
+    paths = sorted(directory.glob("*.pth"), reverse=True)  # the checkpoint first
+    # What links stand for: ESPnet's valid.acc.best.pth is a link to an epoch's file.
+    kept = {*kept, *(path.resolve().name for path in paths if path.is_symlink())}
     removed = {}
-    for path in [directory / "checkpoint.pth", *sorted(directory.glob("[0-9]*epoch.pth"))]:
-        if path.name in kept or path.is_symlink() or not path.is_file():
-            continue
-        removed[path.name] = path.stat().st_size
-        path.unlink()
+    for path in paths:
+        if is_prunable(path.name) and path.name not in kept and not path.is_symlink():
+            removed[path.name] = path.stat().st_size
+            path.unlink()
     return removed
-
-
-def _best_first(curve: Sequence[float], mode: str) -> list[int]:
-    """Epochs, counted from 1, the best first; of equal ones the earlier."""
-    epochs = range(1, len(curve) + 1)
-    # Not `reverse`, which would put the later of equal ones first.
-    return sorted(epochs, key=lambda epoch: -sign(mode) * curve[epoch - 1])

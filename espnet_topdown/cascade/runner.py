@@ -13,6 +13,7 @@ from espnet_topdown.cascade import attempt
 from espnet_topdown.cascade.attempt import Attempt
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.fresh_report import FreshReport
+from espnet_topdown.cascade.header import fixed_threads
 from espnet_topdown.cascade.judgement import Judgement
 from espnet_topdown.cascade.launch import Launch, check_base, default_threads, failure
 from espnet_topdown.cascade.ledger import Ledger
@@ -21,14 +22,9 @@ from espnet_topdown.cascade.order import ready, waits_of
 from espnet_topdown.cascade.other_data import prepare
 from espnet_topdown.cascade.progress import Display
 from espnet_topdown.cascade.prune import prune
-from espnet_topdown.cascade.records import (
-    check_begun,
-    check_finished,
-    check_first,
-    fixed_threads,
-    make_record,
-)
+from espnet_topdown.cascade.records import make_record
 from espnet_topdown.cascade.redo import set_aside
+from espnet_topdown.cascade.run_check import check_begun, check_finished, check_first
 from espnet_topdown.cascade.text import plan_table
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
@@ -113,7 +109,7 @@ class _Run:
         self.trainings: dict[str, Attempt] = {}
         self.failures: dict[str, str] = {}
         self.ledger = Ledger(cascade.paths.ledger)
-        self.threads = fixed_threads(cascade, launch.threads, default_threads(launch))
+        self.threads = fixed_threads(cascade.paths, launch.threads, default_threads(launch))
         self.display = Display(cascade)
         self.report = FreshReport(cascade.paths.directory, self.display.say, is_wanted=with_report)
         self.finished_before = len(records)

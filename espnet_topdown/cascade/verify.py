@@ -11,7 +11,7 @@ from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.measured import changed, read_measured
-from espnet_topdown.cascade.records import absent_lists, check_finished
+from espnet_topdown.cascade.run_check import absent_lists, check_finished
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
     EPOCHS,

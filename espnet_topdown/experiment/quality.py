@@ -46,6 +46,17 @@ def best_of(values: Iterable[float], mode: str) -> float:
     return max(values, key=lambda value: sign(mode) * value)
 
 
+def ranked(values: Mapping[int, float], mode: str) -> list[int]:
+    """Epochs by their values, the best first; of equal ones the earlier.
+
+    Args:
+        values: epoch -> value, the earlier first.
+        mode: as for `sign`.
+    """
+    # Not `reverse`, which would put the later of equal ones first.
+    return sorted(values, key=lambda epoch: -sign(mode) * values[epoch])
+
+
 def criterion_fault(
     criterion: Sequence[str], rows: Sequence[Mapping[str, Any]], *, source: str
 ) -> str | None:

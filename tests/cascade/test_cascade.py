@@ -11,6 +11,7 @@ from cascades import copied, fails, run, words
 
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.paths import CascadePaths
+from espnet_topdown.cascade.phase_config import phase_config
 from espnet_topdown.cli import main
 from espnet_topdown.results import pages
 
@@ -45,7 +46,7 @@ def test_every_phase_has_a_name_of_its_own_in_weights_and_biases(base, tmp_path)
     (copy / "config.yaml").write_text(yaml.safe_dump(config | own))
     (tmp_path / "rnn.yaml").write_text("phases: [{cut: decoder}]")
     cascade = Cascade.open(copy, tmp_path / "rnn.yaml")
-    options = cascade.phase_config(cascade.phases[0], {})
+    options = phase_config(cascade, cascade.phases[0], {})
     assert options["wandb_project"] == "digits"
     assert options["wandb_name"] == "asr_topdown_rnn/phase1"
     assert "wandb_id" not in options

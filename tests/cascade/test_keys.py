@@ -5,6 +5,7 @@ from pathlib import Path
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.paths import CascadePaths
+from espnet_topdown.cascade.phase_config import config_under
 from espnet_topdown.cascade.records import _choices
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.keys import phase_key
@@ -63,7 +64,7 @@ def test_keys_of_phases_of_before_are_as_they_were():
         conf = {"kind": kind, "parent_model": "valid.acc.ave.pth", "dropout": dropout}
         if cut:
             conf["cut"] = cut
-        config = cascade.config_under(phase, Path("exp/base"))
+        config = config_under(cascade, phase, Path("exp/base"))
         assert phase_key(config, None, lists=False) == {
             "settings": {
                 "best_model_criterion": [["valid", "acc", "max"]],
@@ -89,8 +90,8 @@ def test_what_is_new_is_in_the_key_and_in_the_record():
     )
     slow, named = cascade.phases
     # The number itself, so that another default would not pass for the same.
-    assert cascade.config_under(slow, Path("exp/base"))["topdown_conf"]["kept_lr"] == 0.1
-    conf = cascade.config_under(named, Path("exp/base"))["topdown_conf"]
+    assert config_under(cascade, slow, Path("exp/base"))["topdown_conf"]["kept_lr"] == 0.1
+    conf = config_under(cascade, named, Path("exp/base"))["topdown_conf"]
     assert conf["keep"] == ["output"]
     assert conf["kept_lr"] == {"output": 0.5}
     assert _choices(named) == {"keep": ["output"], "kept_lr": {"output": 0.5}}
