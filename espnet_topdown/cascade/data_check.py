@@ -9,13 +9,13 @@ from pathlib import Path
 from espnet_topdown import check
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_data import tokens_of
-from espnet_topdown.plan.plan import Phase, Plan
+from espnet_topdown.plan.plan import Entry, Phase, Plan
 from espnet_topdown.text_files import read_tokens
 
 
 def has_own_tokens(plan: Plan) -> bool:
     """Whether any phase of a plan has another vocabulary than the base."""
-    return bool(plan.tokens) or any(entry.tokens for entry in plan.entries)
+    return any(item.tokens for item in _items(plan))
 
 
 def vocabularies(base: Experiment, phases: Sequence[Phase]) -> dict[str, int]:
@@ -44,7 +44,12 @@ def of_base(base: Experiment, phases: Sequence[Phase]) -> list[str]:
 
 def reads_other_data(plan: Plan) -> bool:
     """Whether any phase of a plan reads anything instead of what the base reads."""
-    return has_own_tokens(plan) or bool(plan.data) or any(entry.data for entry in plan.entries)
+    return any(item.tokens or item.data for item in _items(plan))
+
+
+def _items(plan: Plan) -> list[Plan | Entry]:
+    """The header and the items, in all of which other data can be named."""
+    return [plan, *plan.entries]
 
 
 def _gone(base: Experiment, named: Sequence[str]) -> list[str]:

@@ -62,17 +62,14 @@ def seen(variable: str | None) -> list[str]:
         return [str(number) for number in range(devices())]
     words = [word.strip() for word in variable.split(",")]
     names = list(itertools.takewhile(_GPU.fullmatch, words))
-    if not names:
-        return []  # whatever the machine has, which may take seconds to ask
-    count = devices()
-    if count == 0:
-        return []
-    return list(itertools.takewhile(lambda name: _is_below(name, count), names))
+    # The machine is asked, which may take seconds, only where it matters.
+    count = devices() if names else 0
+    # A name that is no number is taken as it is, where there are GPUs at all.
+    return list(itertools.takewhile(lambda name: _number(name) < count, names))
 
 
-def _is_below(name: str, count: int) -> bool:
-    """Whether a number is that of one of `count` GPUs; names are taken as they are."""
-    return not name.isdecimal() or int(name) < count
+def _number(name: str) -> int:
+    return int(name) if name.isdecimal() else 0
 
 
 def load(names: Sequence[str]) -> str:
@@ -154,26 +151,28 @@ def choose(
         return 0, ""
     if not is_here:
         return _on_nodes(base, num_nodes)
+    each, note = _of_this_machine(base, jobs, len(seen(variable)))
+    check_enough(each, jobs, variable)
+    return each, note
+
+
+def _of_this_machine(base: int, jobs: int, there: int) -> tuple[int, str]:
+    """The base's GPUs, or as many as each of the trainings side by side can have."""
     gpus = counted(base, "GPU")
-    there = len(seen(variable))
     if there == 0:
         raise TopdownError(
             f"base: {gpus}; none visible here; --ngpu 0 trains on the CPU, which is much slower,"
             " and --cmd submits to a cluster"
         )
-    each = there // jobs
-    if each == 0:
+    if there < jobs:
         raise TopdownError(
             f"base: {gpus}; {there} visible here are too few for --jobs {jobs}; give --jobs {there}"
         )
+    each = there // jobs
     if each < base:
         side_by_side = f" for {jobs} jobs" if jobs > 1 else ""
-        base, note = each, f"{there} visible here{side_by_side}, so phases train on {each}"
-        note = f"base: {gpus}; {note}"
-    else:
-        note = f"phases train on {gpus}, as the base did; --ngpu changes that"
-    check_enough(base, jobs, variable)
-    return base, note
+        return each, f"base: {gpus}; {there} visible here{side_by_side}, so phases train on {each}"
+    return base, f"phases train on {gpus}, as the base did; --ngpu changes that"
 
 
 def _on_nodes(base: int, num_nodes: int) -> tuple[int, str]:

@@ -86,7 +86,7 @@ class Ledger:
 
     def end(self, phase: str, **details: Any) -> None:
         """End the attempt of `phase` that is under way; its trainer has told on what it trains."""
-        start = self._events_of(phase, "start")[-1]
+        start = self.last_attempts()[phase]
         machine = _machine(self.path.parent / phase, start["time"])
         if machine is not None:
             details["machine"] = machine
@@ -103,36 +103,35 @@ class Ledger:
         Its outcome is `done` where its record was written, else `killed`; its wall time is told by
         the last line of its log.
         """
-        dangling: dict[str, dict[str, Any]] = {}
-        for event in self.events():
-            if event["event"] == "start":
-                dangling[event["phase"]] = event
-            elif event["event"] == "end":
-                dangling.pop(event["phase"], None)
-        for phase, start in dangling.items():
+        for phase, start in self.last_attempts().items():
+            if start["event"] != "start":
+                continue
             directory = self.path.parent / phase
+            logged_s = max(0.0, _seconds_until_written(directory / "train.log", start["time"]))
             self.end(
                 phase,
                 attempt=start["attempt"],
                 outcome="done" if (directory / RECORD).exists() else "killed",
-                wall_s=round(_logged_s(directory / "train.log", start["time"]), 3),
+                wall_s=round(logged_s, 3),
                 epochs=finished_epochs(directory),
             )
 
     def attempts(self, phase: str) -> int:
         """How often the training of `phase` was started."""
-        return len(self._events_of(phase, "start"))
+        own = [event["event"] for event in self.events() if event["phase"] == phase]
+        return own.count("start")
 
     def hours(self, phase: str) -> float:
         """Wall time of all attempts of `phase` that ended, since its last redo, in hours."""
-        ends = [event for event in self._since_redo(phase) if event["event"] == "end"]
-        return sum(event.get("wall_s", 0.0) for event in ends) / 3600
+        # A start has none.
+        since = self._since_redo().get(phase, [])
+        return sum(event.get("wall_s", 0.0) for event in since) / 3600
 
     def is_redone(self, phase: str) -> bool:
         """Whether `phase` was set aside to be trained anew, and has not failed since."""
-        since = self._since_redo(phase)
-        was_set_aside = bool(since) and since[0]["event"] == "redo"
-        return was_set_aside and all(event.get("outcome") != "failed" for event in since)
+        since = self._since_redo().get(phase, [{"event": "none"}])
+        outcomes = [event.get("outcome") for event in since]
+        return since[0]["event"] == "redo" and "failed" not in outcomes
 
     def threads(self) -> int | None:
         """Torch's threads of the first attempt, None before it."""
@@ -146,28 +145,17 @@ class Ledger:
 
         A phase that was set aside since has none.
         """
-        last = {}
-        for event in self.events():
-            if event["event"] in ("start", "end"):
-                last[event["phase"]] = event
-            elif event["event"] == "redo":
-                last.pop(event["phase"], None)
-        return last
+        since = self._since_redo().items()
+        return {phase: own[-1] for phase, own in since if own[-1]["event"] != "redo"}
 
-    def _since_redo(self, phase: str) -> list[dict[str, Any]]:
-        """The events of `phase` from its last redo on, all where there was none."""
-        events: list[dict[str, Any]] = []
+    def _since_redo(self) -> dict[str, list[dict[str, Any]]]:
+        """Phase -> its events from its last redo on, all where there was none."""
+        since: dict[str, list[dict[str, Any]]] = {}
         for event in self.events():
-            if event["phase"] != phase:
-                continue
             if event["event"] == "redo":
-                events = []
-            events.append(event)
-        return events
-
-    def _events_of(self, phase: str, kind: str) -> list[dict[str, Any]]:
-        events = self.events()
-        return [event for event in events if (event["phase"], event["event"]) == (phase, kind)]
+                since.pop(event["phase"], None)
+            since.setdefault(event["phase"], []).append(event)
+        return since
 
 
 def _is_event(value: object) -> bool:
@@ -184,8 +172,7 @@ def _is_event(value: object) -> bool:
 def _machine(directory: Path, start: str) -> dict[str, Any] | None:
     """GPU and versions of the attempt that began at `start`; None where it did not get so far."""
     path = directory / MACHINE
-    began = datetime.fromisoformat(start).timestamp()
-    if not path.exists() or path.stat().st_mtime < began:
+    if _seconds_until_written(path, start) < 0:
         return None
     try:
         return files.read_object(path)
@@ -193,9 +180,8 @@ def _machine(directory: Path, start: str) -> dict[str, Any] | None:
         return None
 
 
-def _logged_s(log: Path, start: str) -> float:
-    """Seconds from `start` to the last line of `log`, 0 without a log or by a clock set back."""
-    if not log.exists():
-        return 0.0
-    began = datetime.fromisoformat(start).timestamp()
-    return max(0.0, log.stat().st_mtime - began)
+def _seconds_until_written(path: Path, start: str) -> float:
+    """Seconds from `start` until a file was last written, below 0 where that was before."""
+    if not path.exists():
+        return -1.0
+    return path.stat().st_mtime - datetime.fromisoformat(start).timestamp()

@@ -62,14 +62,17 @@ def judge_all(cascade: Cascade, records: Records, launch: Launch, *, slot: int) 
             return judgement
         name, valid_set = sorted(judgement.lacking)[0]
         if (name, valid_set) in tried:
-            where = f" on {valid_set}" if valid_set else ""
             raise TopdownError(
-                f"validation of {name}{where} gave no finite {cascade.criterion.name}, so that no"
-                " phase can be judged against it there; give that phase the validation set of"
-                f" {name}, or another dev_criterion (see {cascade.paths.measured})"
+                f"validation of {name}{_on(valid_set)} gave no finite {cascade.criterion.name}, so"
+                " that no phase can be judged against it there; give that phase the validation set"
+                f" of {name}, or another dev_criterion (see {cascade.paths.measured})"
             )
         tried.add((name, valid_set))
         _measure(cascade, launch, name, _phase_on(cascade, name, valid_set), slot)
+
+
+def _on(valid_set: str) -> str:
+    return f" on {valid_set}" if valid_set else ""
 
 
 def _phase_on(cascade: Cascade, name: str, valid_set: str) -> Phase:
@@ -107,9 +110,11 @@ def _measure(
         "directory": str(directory),
         "models": epochs or [model.name],
     }
-    where = f" on {valid_set}" if valid_set else ""
     log = cascade.paths.directory / f"measured.{name}.log"
-    print(f"{name}: measuring its dev value{where} by validation alone; log {log}", flush=True)
+    print(
+        f"{name}: measuring its dev value{_on(valid_set)} by validation alone; log {log}",
+        flush=True,
+    )
     rows = _validate(launch, asked, log, slot)
     own = {**kept.get(name, {}), valid_set: {"made_of": made_of, "rows": rows}}
     files.write_json(cascade.paths.measured, {**kept, name: own})

@@ -58,19 +58,16 @@ def _kept_stamp(cascade: Cascade) -> str | None:
 
 def _as_trained(cascade: Cascade) -> list[dict[str, Any]]:
     """Each phase with its training config; whose parent is not trained yet is given the base."""
-    phases = []
-    for phase in cascade.phases:
-        trained: dict[str, Any] = {
+    return [
+        {
             "name": phase.name,
             "config": config_under(cascade, phase, cascade.base.directory),
             "changed": list(phase.train),
+            "has_own_tokens": _has_own_tokens(cascade, phase),
+            "has_own_data": bool(phase.data),
         }
-        if _has_own_tokens(cascade, phase):
-            trained["has_own_tokens"] = True
-        if phase.data:
-            trained["has_own_data"] = True
-        phases.append(trained)
-    return phases
+        for phase in cascade.phases
+    ]
 
 
 def _has_own_tokens(cascade: Cascade, phase: Phase) -> bool:
@@ -102,10 +99,8 @@ def _own_faults(cascade: Cascade) -> list[str]:
 
 def _stop_fault(cascade: Cascade, phase: Phase) -> str | None:
     """Why the median rule could never end a phase that it is given for."""
-    if phase.stop is None:
-        return None
     epochs = cascade.max_epoch(phase)
-    if phase.stop.from_epoch < epochs:
+    if phase.stop is None or phase.stop.from_epoch < epochs:
         return None
     return (
         f"stop_early from epoch {phase.stop.from_epoch} on ends nothing in a training of {epochs}"

@@ -34,10 +34,10 @@ def set_aside(cascade: Cascade, records: Records, names: Sequence[str]) -> None:
     ledger = Ledger(cascade.paths.ledger)
     wanted = {named(cascade, name) for name in names}
     phases = [phase for phase in cascade.phases if phase.name in wanted]
-    moving: dict[str, Phase] = {}
+    moving: list[str] = []
     for phase in phases:
         # What is made from one that is moved has to follow it.
-        follows = not moving.keys().isdisjoint(_made_from(phase, records))
+        follows = not _made_from(phase, records).isdisjoint(moving)
         if not follows and _is_redone(cascade, phase, records, ledger):
             print(
                 f"{phase.name} was redone already, and nothing that it depends on has changed"
@@ -46,10 +46,10 @@ def set_aside(cascade: Cascade, records: Records, names: Sequence[str]) -> None:
             )
             continue
         _check_begun(cascade, phase)
-        moving[phase.name] = phase
+        moving.append(phase.name)
     _check_children(cascade, records, moving, wanted)
-    for phase in moving.values():
-        _move(cascade, phase)
+    for name in moving:
+        _move(cascade, name)
     note_moves(cascade)
     best = cascade.paths.directory / "best"
     if moving and best.is_symlink():
@@ -89,14 +89,12 @@ def _check_children(
     cascade: Cascade, records: Records, moving: Collection[str], wanted: Collection[str]
 ) -> None:
     """Refuse to leave a finished phase behind of which something is trained anew."""
-    left = []
-    lost = set(moving)
+    lost = [*moving]
     for phase in cascade.phases:
-        if phase.name not in records or phase.name in lost:
-            continue
-        if not _made_from(phase, records).isdisjoint(lost):
-            lost.add(phase.name)
-            left.append(phase.name)
+        is_made = phase.name in records and not _made_from(phase, records).isdisjoint(lost)
+        if is_made and phase.name not in lost:
+            lost.append(phase.name)
+    left = lost[len(moving) :]
     if left:
         every = [phase.name for phase in cascade.phases if phase.name in {*wanted, *left}]
         raise TopdownError(
@@ -115,11 +113,11 @@ def _made_from(phase: Phase, records: Records) -> set[str]:
     return {parent, *phase.compared_with}
 
 
-def _move(cascade: Cascade, phase: Phase) -> None:
+def _move(cascade: Cascade, name: str) -> None:
     number = 1
-    while (place := cascade.paths.aside / f"{phase.name}.{number}").exists():
+    while (place := cascade.paths.aside / f"{name}.{number}").exists():
         number += 1
     place.parent.mkdir(exist_ok=True)
-    cascade.paths.phase_dir(phase.name).rename(place)
+    cascade.paths.phase_dir(name).rename(place)
     files.sync_directory(cascade.paths.directory)
-    print(f"{phase.name}: set aside as {place}", file=sys.stderr)
+    print(f"{name}: set aside as {place}", file=sys.stderr)

@@ -46,16 +46,16 @@ def _frozen_note(layer: Mapping[str, Any]) -> str:
     if not frozen:
         return ""
     by = "its class" if frozen == layer.get("frozen_by_class", 0) else "freeze_param"
-    if frozen == layer["parameters"]:
-        return f"FROZEN by {by}"
-    return f"{frozen:,} FROZEN by {by}"
+    part = "" if frozen == layer["parameters"] else f"{frozen:,} "
+    return f"{part}FROZEN by {by}"
 
 
 def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None = None) -> str:
     """The phases with what they freeze and draw; once judged, the dev criterion and verdict too."""
-    rows = [_plan_base_row(cascade)]
-    for phase in cascade.phases:
-        rows.append(_plan_row(cascade, phase, records))
+    rows = [
+        _plan_base_row(cascade),
+        *(_plan_row(cascade, phase, records) for phase in cascade.phases),
+    ]
     if judgement is not None:
         criterion = cascade.criterion.name
         is_best = judgement.best == BASE
@@ -91,18 +91,24 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Row:
     epochs = cascade.max_epoch(phase)
     if phase.name in records:
         epochs = records[phase.name]["epochs"]
-    return {
-        "phase": phase.name,
-        "kind": phase.kind,
-        "cut": phase.parting or "-",
+    return _phase_cells(cascade, phase) | {
         "kept_lr": phase.sides(cascade.facts.names).kept_lr,
         "parent": _parent_cell(cascade, phase, records),
-        "reads": cascade.reads(phase) or "-",
         "seed": str(phase.seed),
         "frozen": f"{frozen:,}",
         _trained_column(cascade): f"{total - frozen:,}",
         "loaded": f"{loaded:,}",
         "epochs": str(epochs),
+    }
+
+
+def _phase_cells(cascade: Cascade, phase: Phase) -> Row:
+    """What every table says of a phase."""
+    return {
+        "phase": phase.name,
+        "kind": phase.kind,
+        "cut": phase.parting or "-",
+        "reads": cascade.reads(phase) or "-",
     }
 
 
@@ -113,14 +119,12 @@ def _trained_column(cascade: Cascade) -> str:
 
 def _aligned(cascade: Cascade, rows: Sequence[Row]) -> str:
     """Rows as text, without the columns that would tell nothing of this cascade."""
-    idle = set()
-    if not _has_factors(cascade):
-        idle.add("kept_lr")
-    if not any(cascade.reads(phase) for phase in cascade.phases):
-        idle.add("reads")
-    if not cascade.facts.loaded_by_base:
-        idle.add("loaded")
-    header = [name for name in rows[0] if name not in idle]
+    tells = {
+        "kept_lr": _has_factors(cascade),
+        "reads": any(cascade.reads(phase) for phase in cascade.phases),
+        "loaded": bool(cascade.facts.loaded_by_base),
+    }
+    header = [name for name in rows[0] if tells.get(name, True)]
     return aligned(header, [[row[name] for name in header] for row in rows])
 
 
@@ -151,13 +155,14 @@ def _verdict(judgement: Judgement, phase: Phase, records: Records) -> str:
         return "skipped"
     if phase.name not in judgement.dev:
         return ""
-    stopped = stopped_at(records[phase.name])
-    end = f", stopped at epoch {stopped} by the median rule" if stopped else ""
     if phase.is_control:
-        return f"control{end}"
-    if phase.name == judgement.best:
-        return f"accepted, best{end}"
-    return f"accepted{end}" if judgement.accepted[phase.name] else f"rejected{end}"
+        verdict = "control"
+    elif phase.name == judgement.best:
+        verdict = "accepted, best"
+    else:
+        verdict = "accepted" if judgement.accepted[phase.name] else "rejected"
+    stopped = stopped_at(records[phase.name])
+    return verdict + (f", stopped at epoch {stopped} by the median rule" if stopped else "")
 
 
 class _State(NamedTuple):
@@ -187,18 +192,11 @@ def status(cascade: Cascade, records: Records) -> str:
         if phase.name in records:
             state = _finished_state(judgement, phase, records)
         else:
-            is_skipped = phase.name in judgement.skipped
             last = attempts.get(phase.name, {})
-            state = _open_state(cascade, phase, last, is_skipped=is_skipped)
+            state = _open_state(cascade, phase, last, judgement)
             if state.state == "failed":
                 failures.append(_failure(cascade, phase, last))
-        names = {
-            "phase": phase.name,
-            "kind": phase.kind,
-            "cut": phase.parting or "-",
-            "reads": cascade.reads(phase) or "-",
-        }
-        rows.append(names | _state_cells(cascade, state))
+        rows.append(_phase_cells(cascade, phase) | _state_cells(cascade, state))
     owner = files.holder(cascade.paths.lock)
     running = f"run by {owner}" if owner else "not running"
     table = _aligned(cascade, rows)
@@ -233,27 +231,28 @@ def _finished_state(judgement: Judgement, phase: Phase, records: Records) -> _St
     )
 
 
+# How an attempt that ended left its phase, which has no record.
+_LEFT_AS = {"done": "record deleted: will be made from its files", "failed": "failed"}
+
+
 def _left_as(directory: Path, last: Mapping[str, Any]) -> str:
     """How a phase without a record and without a training stands, and what `run` will do."""
     if not last:
         return "waiting"
     if not directory.exists():
         return "deleted: will be trained anew"
-    # Without an end the runner itself was killed, and could not tell.
-    outcome = last.get("outcome") if last["event"] == "end" else "killed"
-    if outcome == "done":
-        return "record deleted: will be made from its files"
-    return "failed" if outcome == "failed" else "interrupted: will go on"
+    # A start without an end has no outcome: the runner itself was killed, and could not tell.
+    return _LEFT_AS.get(last.get("outcome", ""), "interrupted: will go on")
 
 
 def _open_state(
-    cascade: Cascade, phase: Phase, last: Mapping[str, Any], *, is_skipped: bool
+    cascade: Cascade, phase: Phase, last: Mapping[str, Any], judgement: Judgement
 ) -> _State:
     """That of a phase that is not finished; `last` is the ledger's last event of it, if any."""
     directory = cascade.paths.phase_dir(phase.name)
     # The trainer holds this lock, which an earlier run may have left alive.
     is_training = files.holder(directory / LOCK) is not None
-    if is_skipped and not is_training:
+    if phase.name in judgement.skipped and not is_training:
         return _State("skipped")
     state = "training" if is_training else _left_as(directory, last)
     progress = read_progress(directory / "train.log")

@@ -82,7 +82,7 @@ def _model_count(directory: Path, record: Mapping[str, Any]) -> str:
     """``4 model files (1 pruned)``."""
     there = sum((directory / name).exists() for name in record["files"])
     pruned = len(record["files"]) - there
-    return f"{there} model files ({pruned} pruned)" if pruned else f"{there} model files"
+    return f"{there} model files" + (f" ({pruned} pruned)" if pruned else "")
 
 
 def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[
     directory = cascade.paths.phase_dir(name)
     if not is_as_written(directory, record):
         yield f"{directory / RECORD} is not as it was written; move it away and rerun"
-    yield from _byte_faults(directory, record)
+    yield from _byte_faults(directory, record, cascade.parent_model)
     yield from _link_faults(directory, record)
     try:
         proof = files.read_object(directory / PROOF, files=check.MAPPING, frozen=check.MAPPING)
@@ -105,8 +105,6 @@ def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[
             yield from _model_faults(directory / model, fingerprint, proof["frozen"])
     if cascade.criterion.curve(epochs) != record["dev"]["curve"]:
         yield f"record.json and {directory / EPOCHS} disagree about the dev curve; {_REWRITE}"
-    # Its bytes too: children were keyed by them.
-    yield from _changes(directory / cascade.parent_model, record["model_sha256"])
 
 
 def _is_pruned(path: Path) -> bool:
@@ -114,12 +112,16 @@ def _is_pruned(path: Path) -> bool:
     return not path.exists() and is_prunable(path.name)
 
 
-def _byte_faults(directory: Path, record: Mapping[str, Any]) -> Iterator[str]:
-    """Files of which a byte is not what it was when the phase was recorded."""
-    # Records of older versions have none.
-    for name, expected in record.get("bytes", {}).items():
-        if not _is_pruned(directory / name):
-            yield from _changes(directory / name, expected)
+def _byte_faults(directory: Path, record: Mapping[str, Any], parent_model: str) -> Iterator[str]:
+    """Files of which a byte is not what it was when the phase was recorded.
+
+    The model file that children are keyed by among them, which is never pruned.
+    """
+    # Records of older versions have no other bytes.
+    expected = {**record.get("bytes", {}), parent_model: record["model_sha256"]}
+    for name, digest in expected.items():
+        if name == parent_model or not _is_pruned(directory / name):
+            yield from _changes(directory / name, digest)
 
 
 def _changes(path: Path, expected: str) -> Iterator[str]:

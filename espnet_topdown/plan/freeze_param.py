@@ -35,15 +35,11 @@ def left_random(
         loaded: names of tensors that a pre-trained checkpoint fills (`LayerOrder.loaded`).
         by_class: those of `tensors` that ESPnet's own class never trains.
     """
-    sources = [str(source) for source in list_in(config, "init_param")]
-    left = []
-    by_config = frozen_by(list_in(config, "freeze_param"), tensors)
-    for name in dict.fromkeys([*by_config, *by_class]):
-        if name in loaded:
-            continue
-        if not any(_fills(source, name) for source in sources):
-            left.append(name)
-    return left
+    frozen = dict.fromkeys([*frozen_by(list_in(config, "freeze_param"), tensors), *by_class])
+    filled = set(loaded)
+    for source in list_in(config, "init_param"):
+        filled.update(name for name in frozen if _fills(str(source), name))
+    return [name for name in frozen if name not in filled]
 
 
 def fault(layers: Collection[str], config: Mapping[str, Any]) -> str:

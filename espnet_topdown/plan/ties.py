@@ -14,8 +14,7 @@ from espnet_topdown.plan.model_table import MODELS, MT_TIE, Tie
 
 def tie_of(config: Mapping[str, Any]) -> Tie | None:
     """The tie that the training config could make, whether or not it is on."""
-    tied = _tied(config)
-    return tied[1] if tied else None
+    return _tied(config)[1]
 
 
 def untie(config: MutableMapping[str, Any]) -> Tie:
@@ -27,18 +26,17 @@ def untie(config: MutableMapping[str, Any]) -> Tie:
     Raises:
         TopdownError: this model ties nothing by an option.
     """
-    tied = _tied(config)
-    if tied is None:
+    part, tie = _tied(config)
+    if tie is None:
         raise TopdownError(
             "'tied: untie_...' asked for a model whose weights ESPnet does not tie by an option"
         )
-    part, tie = tied
     config[f"{part}_conf"] = {**mapping_in(config, f"{part}_conf"), tie.option: False}
     return tie
 
 
-def _tied(config: Mapping[str, Any]) -> tuple[str, Tie] | None:
-    """The part of the model (``lm``) whose ``_conf`` has the option of a tie, and the tie."""
+def _tied(config: Mapping[str, Any]) -> tuple[str, Tie | None]:
+    """The part of the model (``lm``) whose ``_conf`` has the option of a tie; the tie, if any."""
     for part, choices in MODELS.items():
         model = choices.get(config.get(part, ""))
         if model and model.tie:
@@ -46,4 +44,4 @@ def _tied(config: Mapping[str, Any]) -> tuple[str, Tie] | None:
     # An option of the whole model; off or on, only a model that can tie has it.
     if MT_TIE.option in mapping_in(config, "model_conf"):
         return "model", MT_TIE
-    return None
+    return "", None
