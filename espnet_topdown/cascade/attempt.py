@@ -16,11 +16,10 @@ import yaml
 from espnet_topdown import files, warm
 from espnet_topdown.cascade import gpus
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.changes import check_as_begun, key
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch, gpu_share, start_training
 from espnet_topdown.cascade.ledger import Ledger
-from espnet_topdown.cascade.phase_config import phase_config
+from espnet_topdown.cascade.phase_config import check_as_begun, key, phase_config
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
     LOCK,

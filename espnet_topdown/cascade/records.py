@@ -7,9 +7,8 @@ from typing import Any
 
 from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.changes import check_as_begun, key
 from espnet_topdown.cascade.judgement import Records
-from espnet_topdown.cascade.phase_config import bar_of
+from espnet_topdown.cascade.phase_config import bar_of, check_as_begun, key
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
     BEGUN,

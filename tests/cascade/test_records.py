@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cascades import PLAN, fails, words
 
-from espnet_topdown.cascade.changes import _averaged_epochs
+from espnet_topdown.cascade.phase_config import _averaged_epochs
 from espnet_topdown.cli import main
 from espnet_topdown.experiment.phase_dir import key_changes
 

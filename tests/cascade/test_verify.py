@@ -10,7 +10,7 @@ from cascades import copied, fails
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.changes import changes_of
+from espnet_topdown.cascade.phase_config import changes_of
 from espnet_topdown.cascade.verify import _faults
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
