@@ -194,6 +194,7 @@ class Cascade:
         if before is not None:
             phases = phases[: phases.index(before)]
         base = _judged_base(records)
+        # A list of the base's own tokens is no other vocabulary.
         phases = tuple(replace(phase, tokens=self.vocabulary(phase)) for phase in phases)
         return judge(
             phases,

@@ -72,9 +72,10 @@ def verify(cascade: Cascade, records: Records) -> list[str]:
 def _measurement_faults(cascade: Cascade) -> Iterator[str]:
     """Dev values that were measured of a model that is another one now."""
     path = cascade.paths.measured
-    for name in read_measured(path):
+    measured = read_measured(path)
+    for name in measured:
         model = cascade.model_file(cascade.paths.phase_dir(name))
-        if model.exists() and changed(read_measured(path), name, model):
+        if model.exists() and changed(measured, name, model):
             yield f"{path} was measured of another {model} than is there"
 
 

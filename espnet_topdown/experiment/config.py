@@ -57,8 +57,8 @@ def _is_triples(value: object) -> bool:
 
 
 def _is_counts(value: object) -> bool:
-    counts: list[Any] = value if isinstance(value, list) and value else [value]
-    return all(check.is_whole(count) and count > 0 for count in counts)
+    counts = value if isinstance(value, list) else [value]
+    return bool(counts) and all(map(check.whole(1).holds, counts))
 
 
 # Values of an experiment's config that this package reads.

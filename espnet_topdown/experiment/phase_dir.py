@@ -109,10 +109,9 @@ def key_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """
     shared = mapping_in(old, "parent_epochs").keys() & mapping_in(new, "parent_epochs").keys()
     compared = []
-    for key in (dict(old), dict(new)):
-        epochs = key.pop("parent_epochs", None)
-        key["parent_epochs"] = {name: epochs[name] for name in sorted(shared)}
-        compared.append(key)
+    for key in (old, new):
+        epochs = mapping_in(key, "parent_epochs")
+        compared.append({**key, "parent_epochs": {name: epochs[name] for name in sorted(shared)}})
     before, after = compared
     return files.differences(before, after)
 
