@@ -99,12 +99,11 @@ def _own_faults(cascade: Cascade) -> list[str]:
 
 def _stop_fault(cascade: Cascade, phase: Phase) -> str | None:
     """Why the median rule could never end a phase that it is given for."""
-    epochs = cascade.max_epoch(phase)
-    if phase.stop is None or phase.stop.from_epoch < epochs:
+    if phase.stop is None or phase.stop.from_epoch < cascade.max_epoch(phase):
         return None
     return (
-        f"stop_early from epoch {phase.stop.from_epoch} on ends nothing in a training of {epochs}"
-        " epochs; give a smaller from_epoch, or leave it out"
+        f"stop_early from epoch {phase.stop.from_epoch} on ends nothing in a training of"
+        f" {cascade.max_epoch(phase)} epochs; give a smaller from_epoch, or leave it out"
     )
 
 
