@@ -155,10 +155,10 @@ def _short_list(tokens: str, lists: Collection[str]) -> str:
 def _tail(place: str, others: Collection[str]) -> str:
     """As few of the last parts of a path as no other path ends with."""
     parts = Path(place).parts
-    ends = [Path(other).parts for other in others]
+    ends = {Path(other).parts for other in others} - {parts}
     for count in range(1, len(parts)):
         tail = parts[-count:]
-        if not any(end != parts and end[-count:] == tail for end in ends):
+        if not any(end[-count:] == tail for end in ends):
             return "/".join(tail)
     return place
 
