@@ -162,11 +162,10 @@ def _cuts(source: Path) -> list[Cut]:
     # Recordings of which nothing is cut need not be there.
     used = {segment.recording: recordings[segment.recording] for segment in segments.values()}
     _refuse_missing(used, source / "wav.scp")
-    cuts = []
-    for utterance in sorted(segments):
-        recording, start_s, end_s = segments[utterance]
-        cuts.append(Cut(utterance, recordings[recording], start_s, end_s))
-    return cuts
+    return [
+        Cut(utterance, recordings[segment.recording], segment.start_s, segment.end_s)
+        for utterance, segment in sorted(segments.items())
+    ]
 
 
 def _refuse_missing(recordings: Mapping[str, str], wav_scp: Path) -> None:
