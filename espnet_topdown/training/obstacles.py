@@ -50,9 +50,10 @@ _SIDES = ("extra_asr_decoder", "extra_mt_decoder", "extra_mt_encoder")
 # Package -> extra of setup.py that brings it.
 EXTRAS = {"s3prl": "ssl", "transformers": "hf", "whisper": "whisper"}
 # Options by which a part names its pre-trained checkpoint.
-_UPSTREAMS = ("upstream", "path_or_url", "model_name_or_path", "whisper_model", "model")
-
-
+_UPSTREAMS = (
+    *("upstream", "path_or_url", "model_name_or_path", "whisper_model", "model"),
+    "beats_ckpt_path",
+)
 # Packages whose errors say that something could not be fetched.
 _NETWORK = {"urllib", "urllib3", "requests", "huggingface_hub", "httpx", "socket"}
 
@@ -256,6 +257,10 @@ def download_fault(options: argparse.Namespace, error: BaseException) -> str | N
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    for link in chain:
+        # Hugging Face's own, of what its cache does not have, names no file.
+        if isinstance(link, FileNotFoundError) and link.filename:
+            return _lost_file(options, link.filename)
     if _NETWORK.isdisjoint(type(link).__module__.partition(".")[0] for link in chain):
         return None
     wanted = []
@@ -269,6 +274,20 @@ def download_fault(options: argparse.Namespace, error: BaseException) -> str | N
         " fetch it once on a machine with a network (building the model there leaves it in the"
         f" cache), or name a local file or directory: {error}"
     )
+
+
+def _lost_file(options: argparse.Namespace, file: str) -> str | None:
+    """The message about a local checkpoint that is not there; None for another file."""
+    lost = Path(file)
+    for part in MODELS:
+        for name, value in _named(mapping_in(vars(options), f"{part}_conf")):
+            # Or what ESPnet looks for beside it, as its config.
+            if lost.parent == Path(value).parent and lost.parent != Path():
+                return (
+                    f"{part}_conf's {name} '{value}' is not there ({lost} does not exist, seen from"
+                    f" {Path.cwd()}); copy it there, or name another file"
+                )
+    return None
 
 
 def _named(conf: Any) -> Iterator[tuple[str, str]]:

@@ -123,10 +123,14 @@ def test_a_layer_that_is_all_tied_matrix_learns_with_it(
 
 
 def with_freeze_param() -> ModelFacts:
-    """A base of which 70 of the 100 parameters of `embed` and all of `rnn` are frozen."""
+    """A base of which 70 of the 100 parameters of `embed` and all of `rnn` are frozen.
+
+    20 of `embed` by its class, whatever freeze_param is.
+    """
     model = facts(EMBED, RNN, ("output", 10, {}))
     embed, rnn, _ = model.data["layers"]
     embed |= {"tied_to": {}, "frozen_by_base": 70, "left_random": 0, "random_if_dropped": 2}
+    embed["frozen_by_class"] = 20
     rnn |= {"frozen_by_base": 30, "left_random": 0, "random_if_dropped": 4}
     return model
 
@@ -140,7 +144,7 @@ def test_what_the_bases_freeze_param_freezes_is_counted_once() -> None:
     assert model.frozen_parameters(output) == (70 + 30 + 10, 140)
     assert model.frozen_layers(output) == ("rnn", "output")
     trained = Phase("phase3", "top_down", "output", "phase0", 1, train={"freeze_param": []})
-    assert model.frozen_parameters(trained) == (10, 140)
+    assert model.frozen_parameters(trained) == (20 + 10, 140)
     assert model.frozen_layers(trained) == ("output",)
 
 

@@ -136,7 +136,8 @@ def test_a_checkpoint_that_would_have_to_be_downloaded_is_named(
         try:
             raise urllib.error.URLError("no network")
         except urllib.error.URLError:
-            raise RuntimeError("upstream") from None
+            # As Hugging Face's of what its cache does not have.
+            raise FileNotFoundError("upstream") from None
 
     monkeypatch.setattr(task, "build_model", build)
     path = tmp_path / "train.yaml"
@@ -144,5 +145,48 @@ def test_a_checkpoint_that_would_have_to_be_downloaded_is_named(
     path.write_text(yaml.safe_dump(BASE | dict(frontend="s3prl", frontend_conf=nested)))
     options = model_options.options_of(task, path, vocab_size=9, input_size=3)
     said = "frontend_conf's upstream 'wavlm_large' is not here and cannot be downloaded; fetch it"
+    with pytest.raises(TopdownError, match=said):
+        model_options.build(task, options, path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost", "said"),
+    [
+        (
+            dict(encoder="beats", encoder_conf=dict(beats_ckpt_path="/nfs/beats.pt")),
+            "/nfs/beats.pt",
+            "encoder_conf's beats_ckpt_path '/nfs/beats.pt' is not there",
+        ),
+        (
+            dict(
+                frontend="espnet_ssl",
+                frontend_conf=dict(frontend_conf=dict(path_or_url="../ssl/exp/5best.pth")),
+            ),
+            "../ssl/exp/config.yaml",
+            r"path_or_url '../ssl/exp/5best.pth' is not there \(../ssl/exp/config.yaml",
+        ),
+        (dict(), "conf/x.json", "FileNotFoundError: .* 'conf/x.json'"),
+    ],
+)
+def test_a_checkpoint_that_is_not_there_is_named(
+    changes: dict[str, object],
+    lost: str,
+    said: str,
+    espnet: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from espnet_topdown.training import model_options
+    from espnet_topdown.training.tasks import task_of
+
+    task = task_of("asr")
+
+    def build(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", lost)
+
+    monkeypatch.setattr(task, "build_model", build)
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(BASE | changes))
+    options = model_options.options_of(task, path, vocab_size=9, input_size=3)
     with pytest.raises(TopdownError, match=said):
         model_options.build(task, options, path)
