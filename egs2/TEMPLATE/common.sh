@@ -78,7 +78,8 @@ nearest() {
 import difflib
 import sys
 
-print(*difflib.get_close_matches(sys.argv[1], sys.argv[2].split()))
+# A word may stand there twice: an option of two scripts.
+print(*difflib.get_close_matches(sys.argv[1], dict.fromkeys(sys.argv[2].split())))
 END
 }
 
@@ -115,6 +116,15 @@ need() {
         [ -s "${file}" ] ||
             die "stage ${at} needs ${file}, but it is missing or empty; run stage $1 first"
     done
+}
+
+# need_package: refuses to go on where path.sh leaves a python3 without this package.
+need_package() {
+    local cure="install it there (pip install), since path.sh chose that Python"
+    python3 -c "import espnet_topdown" 2> /dev/null && return
+    [ -n "${ESPNET_ROOT:-}" ] ||
+        cure="activate an environment that has it (that of make: source .venv-3.X/bin/activate)"
+    die "$(command -v python3) has no espnet_topdown; ${cure}"
 }
 
 # check_gpus COUNT OPTION STAGE...: refuses to begin where one of the stages is to compute on COUNT

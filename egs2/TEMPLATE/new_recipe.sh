@@ -42,4 +42,4 @@ mv "${recipe}.part" "${recipe}"
 
 echo "${recipe} is ready. What is yours to say:"
 (cd "${recipe}" && grep -rn "CHANGE" . | sed -E 's/^\.\/([^:]*:[0-9]*):.*CHANGE:? ?/  \1  /')
-echo "then: cd ${recipe} && ./run.sh"
+printf 'then: cd %q && ./run.sh\n' "${recipe}"

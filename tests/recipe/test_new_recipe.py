@@ -64,6 +64,17 @@ def test_it_says_what_is_to_change(recipe: Path) -> None:
     assert said.count("run.sh:") == len(changed)
 
 
+def test_the_last_line_can_be_pasted_where_a_directory_has_a_blank(recipe: Path) -> None:
+    root = recipe.parents[2] / "my work"
+    shutil.copytree(recipe.parents[1] / "TEMPLATE", root / "TEMPLATE")
+    done = subprocess.run(
+        ["TEMPLATE/new_recipe.sh", "mine"], cwd=root, capture_output=True, text=True, check=True
+    )
+    change = done.stdout.splitlines()[-1].removeprefix("then: ").removesuffix("./run.sh")
+    there = subprocess.run(["bash", "-c", f"{change} pwd"], capture_output=True, text=True)
+    assert there.stdout.strip() == str(root / "mine/asr1"), there.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

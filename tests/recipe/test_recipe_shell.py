@@ -267,6 +267,29 @@ def test_names_are_told_for_options_that_a_checkout_alone_knows(
     )
 
 
+@pytest.mark.parametrize("script", ["asr.sh", "topdown.sh", "../lm1/lm.sh"])
+@pytest.mark.usefixtures("recipe")
+def test_a_python_without_the_package_is_told_with_what_helps(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a terminal where no environment is activated."""
+    monkeypatch.delenv("PYTHONPATH")
+    programs = Path("programs")
+    programs.mkdir()
+    (programs / "python3").symlink_to(sys.base_prefix + "/bin/python3")
+    monkeypatch.setenv("PATH", f"{programs.resolve()}:{os.environ['PATH']}")
+    options = [] if script.endswith("lm.sh") else SETS
+    said = refused(script, *options, "--stop_stage", "5")
+    assert f"{programs.resolve()}/python3 has no espnet_topdown; activate an environment" in said
+    assert "source .venv-3.X/bin/activate" in said
+
+
+@pytest.mark.usefixtures("recipe")
+def test_an_option_of_two_scripts_is_named_once() -> None:
+    said = refused("topdown.sh", *SETS, "--stop_stage", "5", "--stge", "1")
+    assert "unknown option --stge; near it: --stage; see" in said
+
+
 @pytest.mark.parametrize(
     "options, said",
     [

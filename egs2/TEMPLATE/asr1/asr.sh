@@ -306,6 +306,7 @@ for file in "${asr_config}" "${lm_config}" "${inference_config}" path.sh cmd.sh 
 done
 . ./path.sh
 . ./cmd.sh
+need_package
 command -v "${python%% *}" > /dev/null ||
     die "--python names '${python}', which is not on PATH"
 for command in "${train_cmd}" "${cuda_cmd}" "${decode_cmd}"; do

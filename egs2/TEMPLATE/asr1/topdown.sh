@@ -124,9 +124,7 @@ check_cascade 13
 exp=$("${here}/asr.sh" "${asr_options[@]}" --print_asr_exp true)
 . ./path.sh
 . ./cmd.sh
-python3 -c "import espnet_topdown" 2> /dev/null ||
-    die "$(command -v python3) has no espnet_topdown; install it there (pip install)," \
-        "since path.sh chose that Python"
+need_package
 [ "${stop_stage}" -lt 17 ] || check_configs topdown_plan
 [ -z "${ESPNET_ROOT:-}" ] || check_checkout_gpus
 launch_options=(--ngpu "${ngpu}" --num_nodes "${num_nodes}" --python "${python}")

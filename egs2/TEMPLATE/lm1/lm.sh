@@ -104,6 +104,7 @@ done
 check_cascade 8
 . ./path.sh
 . ./cmd.sh
+need_package
 check_configs lm_config
 [ "${stop_stage}" -lt 17 ] || check_configs topdown_plan
 check_gpus "${ngpu}" "--ngpu 0" 7 8 18 19
