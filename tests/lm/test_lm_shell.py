@@ -35,7 +35,7 @@ def calls(tmp_path: Path) -> Path:
     programs.mkdir()
     for name in ("python3", "slurm.pl", "queue.pl", "pbs.pl"):
         program = programs / name
-        checks = '"-m espnet_topdown.recipe configs "* | "- "*'
+        checks = '"-m espnet_topdown.recipe configs "* | "- "* | "-c import espnet_topdown"'
         check = f'case "$*" in {checks}) exit 0 ;; esac'
         program.write_text(f'#!/bin/sh\n{check}\necho "{name} $*" >> "{tmp_path}/calls"\n')
         program.chmod(0o755)
