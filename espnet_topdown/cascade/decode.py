@@ -8,7 +8,7 @@ import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,10 @@ def _reads(phase: Path, began: float) -> dict[str, str]:
             continue
         with log.open(encoding="utf-8", errors="replace") as stream:
             words = " ".join(islice(stream, FIRST_LINES)).split()
-        for path in (Path(word.partition(",")[0]) for word in words):
+        for option, value in pairwise(words):
+            if not option.startswith("--"):
+                continue  # what runs, not what is read
+            path = Path(value.partition(",")[0])
             named.add(path)
             if path.name.endswith(".scp"):
                 named.add(path.with_name("text"))

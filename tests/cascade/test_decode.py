@@ -165,7 +165,7 @@ READS = """
 log=${exp}/decode_x/test/logdir/asr_inference.1.log
 words="--data_path_and_name_and_type dump/test/wav.scp,speech,sound --lm_file exp/lm/ave.pth"
 mkdir -p "${log%/*}"
-printf '# Started at once\\n# python3 -m espnet2.bin.asr_inference %s\\n' "${words}" > "${log}"
+printf '# Started at once\\n# dump/python3 -m espnet2.bin.asr_inference %s\\n' "${words}" > "${log}"
 """
 
 
@@ -173,12 +173,14 @@ printf '# Started at once\\n# python3 -m espnet2.bin.asr_inference %s\\n' "${wor
 def test_what_a_decoding_has_read_may_not_have_changed(capsys: pytest.CaptureFixture[str]) -> None:
     with Path("asr.sh").open("a") as script:
         script.write(READS)
-    for name in ("dump/test/wav.scp", "dump/test/text", "dump/test/other", "exp/lm/ave.pth"):
+    others = ("dump/python3", "dump/test/other")
+    for name in ("dump/test/wav.scp", "dump/test/text", "exp/lm/ave.pth", *others):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("one")
     decode(toy_cascade(), [Path("exp/p1")], [])
     calls()
-    Path("dump/test/other").write_text("two")
+    for name in others:
+        Path(name).write_text("two")
     decode(toy_cascade(), [Path("exp/p1")], [])
     assert calls() == []
     for name in ("dump/test/wav.scp", "dump/test/text", "exp/lm/ave.pth"):
