@@ -215,6 +215,8 @@ def _results(args: Namespace) -> None:
         return
     if not isinstance(tables, str):
         print(getattr(tables, args.form)(), end="")
+        if args.form == DEFAULT_FORM:
+            _tell_pages(args)
         return
     if args.form != DEFAULT_FORM:
         raise TopdownError(
@@ -230,6 +232,11 @@ def _print_summary(args: Namespace, tables: Page | str) -> None:
     if not all(map(is_cascade, args.dirs)) or isinstance(tables, str):
         raise TopdownError("--short is for cascades; leave it out for experiments")
     print(summary(tables.data).terminal())
+    _tell_pages(args)
+
+
+def _tell_pages(args: Namespace) -> None:
+    """Where the pages of a cascade, or of two side by side, were written."""
     written = args.output or args.dirs[0]
     for name, what in (("RESULTS.md", "all tables"), ("report.html", "the same with pictures")):
         if (written / name).exists() and (args.output or len(args.dirs) == 1):

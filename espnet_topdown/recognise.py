@@ -83,6 +83,12 @@ def _kind_of_directory(path: Path) -> str:
 
 
 def but(path: Path) -> str:
-    """`` but a plan of phases``, to follow what `path` is not; "" where that cannot be told."""
+    """What follows what `path` is not: `` but a plan of phases``, or where it was looked for.
+
+    Where neither can be told, "".
+    """
     kind = kind_of(path)
-    return f" but {kind}" if kind else ""
+    if kind:
+        return f" but {kind}"
+    # Most often typed in another directory than the recipe's.
+    return "" if path.is_absolute() or path.exists() else f" in {Path.cwd()}"

@@ -656,7 +656,13 @@ OPTIONS = {
     "unknown phase": (nothing, f"{RUN} --phase 9", "no phase '9'"),
     "prune no cascade": (nothing, "prune exp --keep_epochs 0", "exp is no cascade"),
     "phases of no cascade": (nothing, "phases data", "data is no cascade"),
-    "results of nothing": (nothing, "results none", "none: no such directory"),
+    "results of nothing": (nothing, "results none", "none: no such directory in /"),
+    "a base of another directory": (nothing, "plan x --plan p", "x is not a directory in /"),
+    "a cascade of another directory": (
+        nothing,
+        "status x",
+        "x is no cascade (no cascade.json) in /",
+    ),
     "results of a mixture": (
         nothing,
         "results exp cascade",

@@ -39,6 +39,14 @@ def test_what_is_not_known_is_not_guessed(tmp_path: Path, text: str) -> None:
     assert (kind_of(path), but(path), but(tmp_path / "none"), but(tmp_path)) == ("", "", "", "")
 
 
+def test_what_is_not_there_is_told_with_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe's paths, typed in another directory."""
+    monkeypatch.chdir(tmp_path)
+    assert but(Path("exp/x")) == f" in {tmp_path}"
+
+
 def test_a_decoding_config_may_set_what_a_training_config_sets_too(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("{beam_size: 10, batch_size: 1, transducer_conf: {search_type: alsd}}")

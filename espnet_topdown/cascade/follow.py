@@ -57,11 +57,12 @@ def view(cascade: Cascade) -> list[str]:
     """The lines of ``status``, then what trains now, and what waits for what."""
     records = cascade.read_records()
     skipped = cascade.judge(records).skipped
+    attempts = Ledger(cascade.paths.ledger).last_attempts()
     now, waiting = [], []
     for phase in cascade.phases:
         if phase.name in records or phase.name in skipped:
             continue
-        if _is_training(cascade, phase):
+        if text.trains(cascade, phase, attempts.get(phase.name, {})):
             now.append(f"{standing(cascade, phase)}{_gpus(cascade, phase)}")
         else:
             waiting.append(_waits(cascade, phase, records))

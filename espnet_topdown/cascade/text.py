@@ -245,13 +245,25 @@ def _left_as(directory: Path, last: Mapping[str, Any]) -> str:
     return _LEFT_AS.get(last.get("outcome", ""), "interrupted: will go on")
 
 
+def trains(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> bool:
+    """Whether a phase is being trained; `last` is the ledger's last event of it, if any."""
+    # The trainer holds this lock, which an earlier run may have left alive.
+    if files.holder(cascade.paths.phase_dir(phase.name) / LOCK) is not None:
+        return True
+    # Nobody holds it while ESPnet is imported, up to a minute, and while the end is proved.
+    owner = files.holder(cascade.paths.lock)
+    if owner is None or last.get("event") != "start":
+        return False
+    began: str = last["time"]
+    return began >= owner.rpartition(" since ")[2]
+
+
 def _open_state(
     cascade: Cascade, phase: Phase, last: Mapping[str, Any], judgement: Judgement
 ) -> _State:
     """That of a phase that is not finished; `last` is the ledger's last event of it, if any."""
     directory = cascade.paths.phase_dir(phase.name)
-    # The trainer holds this lock, which an earlier run may have left alive.
-    is_training = files.holder(directory / LOCK) is not None
+    is_training = trains(cascade, phase, last)
     if phase.name in judgement.skipped and not is_training:
         return _State("skipped")
     state = "training" if is_training else _left_as(directory, last)

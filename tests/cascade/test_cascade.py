@@ -58,6 +58,8 @@ def test_results_of_an_undecoded_cascade_are_written(finished, base, tmp_path, c
     out = capsys.readouterr().out
     assert "cascade: 2 phases and 0 controls (its plan.yaml), base asr" in out
     assert "trained by: espnet 20" in out
+    pages = f"all tables: {copy}/RESULTS.md\nthe same with pictures: {copy}/report.html\n"
+    assert out.endswith(pages)
     for name in ("RESULTS.md", "results.json", "report.html"):
         assert (copy / name).exists()
 

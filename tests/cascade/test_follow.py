@@ -100,6 +100,24 @@ def test_the_view_tells_what_trains_and_what_waits_for_what(
         assert ", 5 minutes left, on GPU 4\n" in "\n".join(follow.view(cascade))
 
 
+def test_a_phase_whose_training_imports_espnet_still_is_being_trained(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trainer holds no lock yet. What an earlier run began is interrupted all the same."""
+    cascade.paths.phase_dir("phase1").mkdir()
+    ledger = Ledger(cascade.paths.ledger)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(files, "now", lambda: "2020-01-01T00:00:00+00:00")
+        ledger.append("start", "phase1", attempt=1, ngpu=0, threads=1)
+    with files.locked(cascade.paths.lock, "cascade"):
+        assert "interrupted: will go on" in follow.view(cascade)[3]
+        ledger.append("start", "phase1", attempt=2, ngpu=0, threads=1)
+        lines = follow.view(cascade)
+    assert lines[3].split() == ["phase1", "top_down", "decoder", "training"]
+    assert lines[lines.index("now:") + 1] == "  phase1 starting"
+    assert "interrupted: will go on" in follow.view(cascade)[3]
+
+
 def test_accuracy_over_other_tokens_is_not_compared_with_phase_0(
     cascade: Cascade, training: Path
 ) -> None:
