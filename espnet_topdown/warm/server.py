@@ -45,10 +45,13 @@ def serve(path: Path, preload: Sequence[str] = PRELOAD, parent: int | None = Non
     """
     if parent is None:
         parent = os.getppid()
+    # Ctrl-C in a terminal reaches this process too; whoever started it tells the end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
     with _listening(path) as listener:
         try:
             _import(preload)
-            signal.signal(signal.SIGTERM, _stop)
             _Server(listener).run(parent)
         finally:
             path.unlink(missing_ok=True)

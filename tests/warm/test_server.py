@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -68,6 +69,17 @@ socket.socket = Socket
         caller.connect(str(place / "s"))
         out, _ = process.communicate()
     assert out.split() == ["False", "True"]
+
+
+def test_ctrl_c_which_a_terminal_sends_to_all_ends_it_without_a_word(place: Path) -> None:
+    words = [sys.executable, "-c", START + SERVE, str(place / "s")]
+    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
+    while not (place / "s").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")
+    assert not (place / "s").exists()
 
 
 @pytest.mark.parametrize(
