@@ -250,9 +250,10 @@ class Cascade:
         if phase.parent != "best":
             return self.paths.phase_dir(phase.parent)
         for name in filter(None, (phase.name, phase.answers)):
-            if name in records and self.phase(name).parent == "best":
+            then = records.get(name, {}).get("parent")
+            if then and self.phase(name).parent == "best":
                 # What was the best then: phases that were finished later must not change it.
-                return self.paths.absolute(records[name]["parent"])
+                return self.paths.absolute(then)
         asks = self.phase(phase.best_before or phase.name)
         return self.paths.phase_dir(self.judge(records, before=asks).best)
 

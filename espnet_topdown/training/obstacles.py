@@ -228,8 +228,10 @@ def _of_several_decoders(
 def _of_text_branch(
     model: ESPnetSTModel, tokens: torch.Tensor, lengths: torch.Tensor
 ) -> Iterator[str]:
+    if model.mt_weight == 0:
+        return
     branch = model.extra_mt_encoder
-    if model.mt_weight > 0 and (branch is None or len(branch(tokens, lengths)) != 2):
+    if branch is None or len(branch(tokens, lengths)) != 2:
         yield (
             f"ESPnet {espnet_version()} trains no branch from text (mt_weight"
             f" {model.mt_weight:g}) with extra_mt_encoder {type(branch).__name__}: it takes"
