@@ -197,8 +197,8 @@ def _tie_note(compared: SetComparison, names: Sequence[str]) -> str:
         if cell.score and cell.score.ties:
             ties.append(f"{name} {cell.score.ties}")
     return (
-        "Utterances whose best alignments differ in their number of errors, settled as sclite does:"
-        f" {listed(ties)}."
+        "Utterances with alignments of one cost and different numbers of errors, of which sclite's"
+        f" choice counts: {listed(ties)}."
     )
 
 
