@@ -119,6 +119,7 @@ def test_a_section_that_fails_is_a_result_and_ends_in_status_1(tmp_path: Path) -
     assert "nowhere" in row["log"]
 
 
+@pytest.mark.slow
 def test_many_phases_are_scheduled_and_read_by_the_real_command() -> None:
     script = SCRIPT.with_name("many_phases.py")
     words = [sys.executable, str(script), "--phases", "3", "--sets", "1", "--utterances", "20"]

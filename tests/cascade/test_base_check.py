@@ -111,6 +111,7 @@ def trained_on(finished, base, data, tmp_path, capsys) -> tuple[Path, Path]:
     return cascade, own
 
 
+@pytest.mark.slow
 def test_all_commands_tell_one_truth_of_a_base_that_was_trained_on(
     trained_on, finished, capsys
 ) -> None:
@@ -135,6 +136,7 @@ def test_all_commands_tell_one_truth_of_a_base_that_was_trained_on(
     assert note in fails(capsys, "verify", str(cascade))
 
 
+@pytest.mark.slow
 def test_a_packed_model_is_cascaded_from(base, tmp_path, capsys) -> None:
     packed = tmp_path / "packed"
     packed.mkdir()

@@ -68,6 +68,7 @@ def test_appended_phases_are_trained_and_the_old_ones_left_alone(finished, base,
     assert {k: v for k, v in hashes(copy).items() if k in hashes(finished)} == hashes(finished)
 
 
+@pytest.mark.slow
 def test_every_kind_trains_side_by_side(base, tmp_path):
     plan = (
         "phases: [{cut: decoder}, {control: restart}, {control: continue}, {control: unfrozen},"

@@ -83,6 +83,7 @@ def test_a_damaged_checkpoint_costs_one_epoch(name, place, trial):
     trial.check(place.expected, repeated=2)
 
 
+@pytest.mark.slow
 def test_a_damaged_epoch_file_and_lost_links_are_rebuilt(place, trial):
     in_phase2(place, trial)
     truncate(trial.directory / "phase2" / "2epoch.pth", lambda size: size // 2)

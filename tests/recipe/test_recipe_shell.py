@@ -50,6 +50,7 @@ def test_bpe_speeds_and_arks_have_espnets_names() -> None:
     assert "data_wav.ark:" in Path("dump/raw/org/train_sp/wav.scp").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("recipe")
 def test_a_test_set_without_transcripts_is_prepared_and_not_scored() -> None:
     Path("data/test/text").unlink()

@@ -77,6 +77,7 @@ def browse(tmp_path: Path, page: Path, *options: str) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH")
 def test_page_is_drawn_by_a_real_browser(tmp_path: Path) -> None:
     """The layer picture's frozen cells and every plot arrive as pixels."""
@@ -94,6 +95,7 @@ def test_page_is_drawn_by_a_real_browser(tmp_path: Path) -> None:
     assert drawn[1500:].sum() > 300
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     BROWSER is None or not shutil.which("pdftotext"), reason="no chromium or pdftotext on PATH"
 )

@@ -120,8 +120,12 @@ def test_the_rates_of_a_decay_are_in_the_log_and_in_the_epochs(base, train, tmp_
     ("scheduler", "conf"),
     [
         ("warmuplr", {"warmup_steps": 3}),
-        ("onecyclelr", {"max_lr": 0.01, "total_steps": 12}),
-        ("reducelronplateau", {"patience": 0, "factor": 0.1, "threshold": 10.0, "min_lr": 0.002}),
+        pytest.param("onecyclelr", {"max_lr": 0.01, "total_steps": 12}, marks=pytest.mark.slow),
+        pytest.param(
+            "reducelronplateau",
+            {"patience": 0, "factor": 0.1, "threshold": 10.0, "min_lr": 0.002},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_killed_phase_with_factors_ends_bit_identical(

@@ -28,6 +28,7 @@ def test_without_topdown_conf_the_weights_are_those_of_espnets_own_command(train
     assert [path.name for path in (ours / "topdown").iterdir()] == ["lock"]
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_runs(base, train, tmp_path):
     one, two = (train(tmp_path / name, phase(base)) for name in ("a", "b"))
     assert proof_of(one) == proof_of(two)
@@ -100,6 +101,7 @@ def test_sigkill_in_the_middle_of_an_epoch_and_a_rerun_end_bit_identical(
 ENDS_AT_4 = {"criterion": ["valid", "loss", "min"], "from_epoch": 4, "medians": [-1.0, -1.0]}
 
 
+@pytest.mark.slow
 def test_the_median_rule_ends_a_phase_which_is_proved_and_the_same_after_kills(
     base, data, train, tmp_path
 ):
@@ -119,6 +121,7 @@ def test_the_median_rule_ends_a_phase_which_is_proved_and_the_same_after_kills(
         assert proof_of(directory) == proof_of(whole)
 
 
+@pytest.mark.slow
 def test_a_phase_above_the_bar_is_trained_as_without_it(base, train, tmp_path):
     never = ENDS_AT_4 | {"medians": [1e6, 1e6]}
     one = train(tmp_path / "one", phase(base, stop_early=never))
