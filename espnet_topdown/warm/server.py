@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.warm import child
 from espnet_topdown.warm.address import short
+from espnet_topdown.warm.groups import end_with_parent
 
 PRELOAD = (
     "espnet_topdown.bin.train",
@@ -71,6 +72,9 @@ def _listening(path: Path) -> Iterator[socket.socket]:
 
 
 def _stop(*_: object) -> NoReturn:
+    # A script's trap sends a second, which must not cut short the end of the children.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(0)
 
 
@@ -149,9 +153,14 @@ class _Server:
             return
         # One that came between the fork and the child's own handlers would act as it does here.
         signal.pthread_sigmask(signal.SIG_BLOCK, child.HELD)
+        server = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
+                # When this process is killed, it cannot end its children itself.
+                end_with_parent()
+                if os.getppid() != server:
+                    return
                 for inherited in (self.listener, connection, *self.requests, *self.children):
                     inherited.close()
                 child.become(**order)

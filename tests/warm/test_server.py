@@ -8,13 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from espnet_topdown import warm
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.processes import has_ended
 from espnet_topdown.warm import client
 from espnet_topdown.warm.address import MOST_BYTES, short
 
@@ -80,6 +81,37 @@ def test_ctrl_c_which_a_terminal_sends_to_all_ends_it_without_a_word(place: Path
     _, said = process.communicate(timeout=20)
     assert (process.returncode, said) == (0, "")
     assert not (place / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGTERM, signal.SIGTERM], [signal.SIGINT, signal.SIGTERM], [signal.SIGKILL]],
+    ids=["by a group's signal and a script's trap", "Ctrl-C and a trap", "killed"],
+)
+def test_no_child_outlives_it(server: Path, place: Path, signals: list[signal.Signals]) -> None:
+    (place / "slow_to_end.py").write_text(
+        "import os, signal, time\n"
+        "def main(argv):\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: time.sleep(0.5) or os._exit(0))\n"
+        "    print('up', flush=True)\n"
+        "    while True: signal.pause()\n"
+    )
+    children = [warm.start(warm.Command("slow_to_end", [], place / f"{n}.log")) for n in range(3)]
+    for child in children:
+        wait_until(lambda log=child.command.log: log.exists() and "up" in log.read_text())
+    status = Path(f"/proc/{children[0].pid}/status").read_text()
+    parent = int(status.split("PPid:")[1].split()[0])
+    for number in signals:
+        os.kill(parent, number)
+        time.sleep(0.2)  # into the end of the first child
+    wait_until(lambda: all(has_ended(child.pid) for child in children))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
