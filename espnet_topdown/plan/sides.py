@@ -217,9 +217,8 @@ def _is_factor(value: Any) -> bool:
 def kind_of(values: Mapping[str, Any]) -> str:
     """The kind that a plan's item or a `topdown_conf` asks for, or else means.
 
-    ``thaw: true`` is `THAW`.
-    Named layers make `NAMED`, a kept part that learns makes `SLOW`; without either it is
-    `TOP_DOWN`.
+    ``thaw: true`` is `THAW`, named layers make `NAMED`, a kept part that learns makes `SLOW`;
+    without any it is `TOP_DOWN`.
     """
     if values.get("kind"):
         return str(values["kind"])

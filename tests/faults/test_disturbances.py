@@ -15,6 +15,7 @@ from typing import Any
 import harness
 import points
 import pytest
+from waiting import wait_until
 
 from espnet_topdown import files, warm
 from espnet_topdown.cascade import attempt
@@ -108,13 +109,6 @@ def test_a_signal_ends_the_training_and_the_same_command_goes_on(number, code, p
     assert run.gone()
     trial.finish()
     trial.check(place.expected)
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_of_two_runs_at_once_one_is_told_who_runs(place, trial):

@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from recipes import SETS, TEMPLATE, run
+from waiting import wait_until
 
 import espnet_topdown
 from espnet_topdown.processes import has_ended
@@ -21,18 +20,11 @@ COMMON = ROOT / "egs2/TEMPLATE/common.sh"
 STAGE = f"set -euo pipefail; . {COMMON}; hold out out; sh -c "
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 30 s"
-        time.sleep(0.02)
-
-
 def test_a_rerun_waits_for_what_a_killed_script_left_writing(tmp_path: Path) -> None:
     first_work = "echo > began; while [ ! -e go ]; do sleep 0.02; done; echo first >> out/lines"
     words = ["bash", "-c", f"{STAGE} '{first_work}'; true"]
     first = subprocess.Popen(words, cwd=tmp_path)
-    wait_for((tmp_path / "began").exists)
+    wait_until((tmp_path / "began").exists)
     first.kill()
     first.wait()
     second = subprocess.Popen(
@@ -86,7 +78,7 @@ def test_a_second_preparation_waits_for_one_that_a_killed_script_left(recipe: Pa
     words = [str(TEMPLATE / "asr.sh"), *SETS, "--stop_stage", "1", "--local_data_opts"]
     first = subprocess.Popen([*words, "--x first"])
     try:
-        wait_for(Path("began").exists)
+        wait_until(Path("began").exists)
         first.kill()
         first.wait()
         second = subprocess.Popen([*words, "--x second"], stdout=subprocess.PIPE, text=True)
@@ -125,7 +117,7 @@ def test_a_step_and_its_processes_end_with_the_script_that_started_them(tmp_path
     words = ["bash", "-c", f"{sys.executable} step.py; true"]
     script = subprocess.Popen(words, cwd=tmp_path, env=environment)
     files = [tmp_path / f"pid.{n}" for n in range(3)]
-    wait_for(lambda: all(file.exists() and file.read_text() for file in files))
+    wait_until(lambda: all(file.exists() and file.read_text() for file in files))
     script.send_signal(signal.SIGKILL)
     script.wait()
-    wait_for(lambda: all(has_ended(int(file.read_text())) for file in files))
+    wait_until(lambda: all(has_ended(int(file.read_text())) for file in files))

@@ -3,11 +3,10 @@
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.processes import has_ended
@@ -67,15 +66,8 @@ def test_a_study_that_is_ended_leaves_none_of_its_commands(
     script = f"sh -c 'echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 60'"
     words = [sys.executable, "-c", code, "bash", "-c", f"{script}; true"]
     study = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for((tmp_path / "pid").exists)
+    wait_until((tmp_path / "pid").exists)
     study.send_signal(sent)
     study.wait()
     pid = int((tmp_path / "pid").read_text())
-    wait_for(lambda: has_ended(pid))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 30 s"
-        time.sleep(0.02)
+    wait_until(lambda: has_ended(pid))

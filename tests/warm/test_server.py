@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from espnet_topdown import warm
 from espnet_topdown.errors import TopdownError
@@ -105,13 +106,6 @@ def test_no_child_outlives_it(server: Path, place: Path, signals: list[signal.Si
         os.kill(parent, number)
         time.sleep(0.2)  # into the end of the first child
     wait_until(lambda: all(has_ended(child.pid) for child in children))
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

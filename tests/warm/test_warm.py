@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from espnet_topdown import warm
 from espnet_topdown.errors import TopdownError
@@ -47,13 +47,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def served(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(warm.SOCKET, str(server))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within two minutes"
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:
@@ -105,7 +98,7 @@ def test_a_traceback_goes_to_the_log(tmp_path: Path) -> None:
 def test_poll_terminate_and_pid_are_those_of_the_child(tmp_path: Path) -> None:
     handle = warm.start(warm.Command("fake", ["sleep"], tmp_path / "a.log"))
     log = tmp_path / "a.log"
-    wait_for(lambda: log.exists() and f"pid {handle.pid}\n" in log.read_text())
+    wait_until(lambda: log.exists() and f"pid {handle.pid}\n" in log.read_text())
     assert handle.poll() is None
     handle.terminate()
     assert handle.poll() == -signal.SIGTERM and gone(handle.pid)
@@ -122,11 +115,11 @@ def test_children_end_with_the_process_that_asked(
     asker = subprocess.Popen(
         [sys.executable, "-c", code, log], env=environment, stderr=subprocess.DEVNULL
     )
-    wait_for(lambda: log.exists() and "pid " in log.read_text())
+    wait_until(lambda: log.exists() and "pid " in log.read_text())
     pid = int(log.read_text().split("pid ")[1].split()[0])
     asker.send_signal(sent)
     asker.wait()
-    wait_for(lambda: gone(pid))
+    wait_until(lambda: gone(pid))
 
 
 def test_the_warm_process_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
@@ -137,10 +130,10 @@ def test_the_warm_process_ends_with_the_process_that_started_it(tmp_path: Path) 
     starter = subprocess.Popen(
         [sys.executable, "-c", code, SERVE, str(tmp_path / "s")], env=environment
     )
-    wait_for((tmp_path / "s").exists)
+    wait_until((tmp_path / "s").exists)
     starter.kill()
     starter.wait()
-    wait_for(lambda: not (tmp_path / "s").exists())
+    wait_until(lambda: not (tmp_path / "s").exists())
 
 
 @pytest.mark.usefixtures("served")
@@ -166,7 +159,7 @@ def test_ending_a_command_lets_what_it_started_cancel_its_job(
     handle = warm.start(
         warm.Command(None, ["bash", "-c", 'bash -c "$1" & wait', "launch", submit], log)
     )
-    wait_for(lambda: log.read_text() == "ready\n")
+    wait_until(lambda: log.read_text() == "ready\n")
     handle.terminate()
     assert "cancelled" in log.read_text().split() and gone(handle.pid)
 
@@ -181,7 +174,7 @@ def test_what_heeds_no_signal_is_killed_at_last(
             None, ["bash", "-c", "trap '' TERM; echo ready; sleep 60 & wait; sleep 60"], log
         )
     )
-    wait_for(lambda: log.read_text() == "ready\n")
+    wait_until(lambda: log.read_text() == "ready\n")
     handle.terminate()
     assert handle.poll() == -signal.SIGKILL
 
