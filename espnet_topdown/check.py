@@ -51,6 +51,15 @@ def lacking(values: Mapping[str, Any], rules: Mapping[str, Must]) -> list[str]:
     return [key for key, rule in rules.items() if key not in values or not rule.holds(values[key])]
 
 
+def that_hold(faults: Mapping[str, object]) -> list[str]:
+    """The messages whose condition is true.
+
+    Args:
+        faults: message -> whether there is this fault.
+    """
+    return [fault for fault, holds in faults.items() if holds]
+
+
 def refuse(faults: Iterable[str], title: str) -> None:
     """Raise all `faults` as one error under `title`, each on its own line, repeated ones once.
 

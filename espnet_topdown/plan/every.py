@@ -3,6 +3,7 @@
 Those of a gradual thaw part no kept from fresh layers: each is the lowest layer that learns.
 """
 
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -65,21 +66,18 @@ def cuts_of(
     if first < last:
         between = f"{names[max(first, 0)]} and {names[last]}"
         raise TopdownError(f"every: {walk.every} gives no cut between {between}")
-    cuts = [names[place] for place in range(first, last - 1, -walk.every)]
-    # The last of a thaw frees all that there is to free.
-    if kind == THAW and cuts[-1] != names[last]:
-        cuts.append(names[last])
-    return cuts, notes
+    places = dict.fromkeys(range(first, last - 1, -walk.every))
+    if kind == THAW:
+        places[last] = None  # the last of a thaw frees all that there is to free
+    return [names[place] for place in places], notes
 
 
 def _learned_top(names: Sequence[str], before: Sequence[Phase]) -> int:
     """Position from which upward the phase before trained all layers, but not all there are."""
-    if not before:
-        return len(names)
-    try:
-        frozen = before[-1].sides(names).frozen
-    except TopdownError:
-        return len(names)  # its fault is told with it
+    frozen: tuple[str, ...] = ()
+    if before:
+        with contextlib.suppress(TopdownError):  # its fault is told with it
+            frozen = before[-1].sides(names).frozen
     # The layer above the highest frozen one; of those before none may be frozen.
     return max((names.index(name) + 1 for name in frozen), default=len(names))
 

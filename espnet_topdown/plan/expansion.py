@@ -4,9 +4,9 @@
 told by `espnet_topdown.plan.phase_faults`. Neither torch nor ESPnet is needed.
 """
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
+from operator import attrgetter
 from typing import Any
 
 from espnet_topdown import check
@@ -15,8 +15,10 @@ from espnet_topdown.plan import phase_faults
 from espnet_topdown.plan.every import Walk, cuts_of
 from espnet_topdown.plan.kinds import CONTROL, KINDS
 from espnet_topdown.plan.plan import BASE, SEED_STRIDE, Entry, Phase, Plan
-from espnet_topdown.plan.sides import UNTIED, KeptLr, idle_names, kind_of
+from espnet_topdown.plan.sides import UNTIED, KeptLr, kind_of, named_factors
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
+
+_NAME = attrgetter("name")
 
 
 def expand(
@@ -60,6 +62,8 @@ class _Expansion:
         self.phases: list[Phase] = []
         self.faults: list[str] = []
         self.notes: list[str] = []
+        # Phase -> its vocabulary, None for the base's.
+        self.tokens: dict[str, str | None] = {}
 
     def run(self) -> tuple[Phase, ...]:
         for entry in self.plan.entries:
@@ -70,18 +74,16 @@ class _Expansion:
                 # An `every` goes on from the cut above it, whose own phase may have told this.
                 if not any(fault.endswith(f": {error}") for fault in self.faults):
                     self.faults.append(str(error))
-            if entry.stop_early and len(self.phases) > first:
-                self._let_stop(entry.stop_early, first)
+            self._let_stop(entry.stop_early, first)
         self.faults += phase_faults.of_list(self.phases, self.base_seed)
         check.refuse(self.faults, "the plan does not fit this model")
         return tuple(self.phases)
 
     def _add_entry(self, entry: Entry) -> None:
+        kind = entry.control or kind_of(asdict(entry))
         if entry.control:
-            self._add_controls(entry, entry.control)
-            return
-        kind = kind_of(asdict(entry))
-        if entry.sweep:
+            self._add_controls(entry, kind)
+        elif entry.sweep:
             first = len(self.phases)
             self._add_several(entry, kind, entry.sweep)
             # From one parent, which none of them is.
@@ -94,8 +96,9 @@ class _Expansion:
 
     def _cuts(self, entry: Entry, kind: str, every: int) -> list[str]:
         """Cuts from `start` down to `stop`, `every` layers apart."""
-        is_untied = (entry.tied or self.plan.tied) in UNTIED
-        held = () if is_untied else self.held
+        held = set(self.held)
+        if (entry.tied or self.plan.tied) in UNTIED:
+            held.clear()
         walk = Walk(every=every, start=entry.start, stop=entry.stop, held=held)
         cuts, notes = cuts_of(walk, kind, self.names, self._candidates())
         self.notes += notes
@@ -103,18 +106,18 @@ class _Expansion:
 
     def _add_several(self, entry: Entry, kind: str, cuts: Sequence[str]) -> None:
         """A candidate for each cut; it takes of `kept_lr` what names a layer that learns there."""
-        idle_at: Counter[str] = Counter()
+        idle_at = []
         for cut in cuts:
-            learnable = Phase("", kind, cut, BASE, 0).learnable(self.names)
-            idle = idle_names(entry.kept_lr, self.names, learnable)
-            idle_at.update(idle)
+            cut_there = Phase("", kind, cut, BASE, 0, kept_lr=entry.kept_lr)
+            idle = cut_there.idle(self.names)
+            idle_at.append(set(idle))
             own = replace(entry, kept_lr=_without(entry.kept_lr, idle))
             self._add_candidate(own, kind, cut)
-        unused = [name for name, count in idle_at.items() if count == len(cuts)]
+        unused = set.intersection(*idle_at)
         if unused:
             self.faults.append(
-                f"kept_lr names {', '.join(unused)}, of which none of the phases keeps anything"
-                " that can learn"
+                f"kept_lr names {', '.join(sorted(unused))}, of which none of the phases keeps"
+                " anything that can learn"
             )
 
     def _candidates(self) -> list[Phase]:
@@ -122,7 +125,7 @@ class _Expansion:
 
     def _previous(self) -> str:
         """The last candidate so far, or phase 0."""
-        return [BASE, *(phase.name for phase in self._candidates())][-1]
+        return [BASE, *map(_NAME, self._candidates())][-1]
 
     def _add_candidate(self, entry: Entry, kind: str, cut: str | None) -> None:
         # Controls do not count: adding one changes neither names nor seeds of the candidates.
@@ -136,30 +139,27 @@ class _Expansion:
         default_parent = BASE if has_own_parent else self.plan.parent
         parent = self._parent(entry.parent or default_parent, name, valid=self._candidates())
         settings = _settings(entry, self.plan)
-        # A phase without a vocabulary of its own has its parent's.
-        settings["tokens"] = settings["tokens"] or self._tokens_of(parent)
+        # A phase without a vocabulary of its own has its parent's. Only the training tells which is
+        # the best: the last candidate stands for it.
+        source = self._previous() if parent == "best" else parent
+        settings["tokens"] = settings["tokens"] or self.tokens.get(source)
         phase = Phase(
             name=name,
             kind=kind,
             cut=cut,
             parent=parent,
             seed=self.base_seed + SEED_STRIDE * number if entry.seed is None else entry.seed,
-            in_sweep=entry.sweep is not None,
-            keep=entry.keep or (),
-            draw=entry.draw or (),
+            in_sweep=bool(entry.sweep),
+            keep=entry.keep,
+            draw=entry.draw,
             kept_lr=_kept_lr(kind, entry),
             **settings,
         )
         self._add(phase)
 
-    def _tokens_of(self, parent: str) -> str | None:
-        # Only the training tells which is the best: the last candidate stands for it.
-        name = self._previous() if parent == "best" else parent
-        return next((phase.tokens for phase in self.phases if phase.name == name), None)
-
     def _parent(self, asked: str, name: str, *, valid: Sequence[Phase]) -> str:
         """The parent of the phase `name`: phase 0, ``best``, or one of the phases `valid`."""
-        names = [BASE, "best", "previous", *(phase.name for phase in valid)]
+        names = [BASE, "best", "previous", *map(_NAME, valid)]
         meant = {"base": BASE, "previous": self._previous()}.get(asked, asked)
         if meant not in names:
             self.faults.append(f"{name}: unknown parent '{asked}'; {nearest(asked, names)}")
@@ -177,19 +177,19 @@ class _Expansion:
                 f"control {kind} stands before every phase, so it answers none; put it below those"
                 " that it answers"
             )
-        for asked in entry.answers or tuple(by_name):
+            return
+        for asked in entry.answers or by_name:
             if asked in by_name:
                 self._add(self._control(entry, kind, by_name[asked]))
-            elif by_name:
+            else:
                 self.faults.append(f"control {kind} answers '{asked}'; {nearest(asked, by_name)}")
 
     def _control(self, entry: Entry, kind: str, answered: Phase) -> Phase:
         name = f"{entry.name or kind}_{answered.name}"
         default_parent = answered.parent if KINDS[kind].has_parent else BASE
         settings = _settings(entry, answered)
-        freezes = KINDS[kind].kept_lr == 0 or entry.kept_lr is not None
-        if not freezes:
-            # It acts nowhere then: the key of such a control stays as it was.
+        if KINDS[kind].kept_lr != 0 and entry.kept_lr is None:
+            # Nothing is frozen, so it acts nowhere: the key of such a control stays as it was.
             settings["dropout"] = entry.dropout or self.plan.dropout
         return Phase(
             name=name,
@@ -208,12 +208,15 @@ class _Expansion:
 
     def _add(self, phase: Phase) -> None:
         self.phases.append(phase)
+        self.tokens[phase.name] = phase.tokens
         fault = phase_faults.of_sides(phase, self.names)
         if fault:
             self.faults.append(f"{phase.name}: {fault}")
 
-    def _let_stop(self, asked: StopEarly, first: int) -> None:
+    def _let_stop(self, asked: StopEarly | None, first: int) -> None:
         """Let the phases of an item, from the place `first` on, be ended early; not its first."""
+        if asked is None or not self.phases[first:]:
+            return
         self.faults += phase_faults.of_stop(asked, self.phases[first:], self.plan)
         later = first + asked.full
         siblings = tuple(phase.name for phase in self.phases[first:later])
@@ -228,12 +231,13 @@ def _settings(entry: Entry, default: Plan | Phase) -> dict[str, Any]:
         entry: the item.
         default: the plan, or of a control the phase that it answers.
     """
-    settings: dict[str, Any] = {}
-    for key in ("dropout", "tied", "init_param", "tokens"):
-        settings[key] = getattr(entry, key) or getattr(default, key)
-    for key in ("train", "data"):
-        settings[key] = {**getattr(default, key), **getattr(entry, key)}
-    return settings
+    one_of_two = ("dropout", "tied", "init_param", "tokens")
+    settings = {key: getattr(entry, key) or getattr(default, key) for key in one_of_two}
+    return {
+        **settings,
+        "train": {**default.train, **entry.train},
+        "data": {**default.data, **entry.data},
+    }
 
 
 def _kept_lr(kind: str, entry: Entry) -> KeptLr | None:
@@ -247,26 +251,30 @@ def _kept_lr(kind: str, entry: Entry) -> KeptLr | None:
     return entry.kept_lr
 
 
-def _without(kept_lr: KeptLr | None, names: Collection[str]) -> KeptLr | None:
-    """The factors without those of `names`; None where none are left."""
-    if not isinstance(kept_lr, Mapping):
+def _without(kept_lr: KeptLr | None, idle: Collection[str]) -> KeptLr | None:
+    """The factors without those of the names in `idle`; None where none are left."""
+    if not idle:
         return kept_lr
-    left = {name: factor for name, factor in kept_lr.items() if name not in names}
+    left = dict(named_factors(kept_lr))
+    for name in idle:
+        del left[name]
     return left or None
 
 
 def _control_parting(entry: Entry, kind: str, answered: Phase) -> dict[str, Any]:
     """What parts the layers of a control: its own cut or names, or those of what it answers."""
-    parting: dict[str, Any] = {"cut": entry.cut, "keep": entry.keep or (), "draw": entry.draw or ()}
+    parting = {"cut": entry.cut, "keep": entry.keep, "draw": entry.draw}
     if any(parting.values()):
         return parting
     own, its = KINDS[kind], KINDS[answered.kind]
-    # A thaw's cut parts nothing: it says which layers learn, and only another thaw has it.
-    if own.has_cut or (own.frees and its.frees):
-        parting["cut"] = answered.cut
-    if own.is_parted:
-        parting |= {"keep": answered.keep, "draw": answered.draw}
-    if own.keeps == "lower":
-        # The other side: what the phase draws is kept.
-        parting |= {"keep": answered.draw, "draw": answered.keep}
-    return parting
+    match own.keeps:
+        case "upper":
+            return {"cut": answered.cut, "keep": answered.keep, "draw": answered.draw}
+        case "lower":
+            # The other side: what the phase draws is kept.
+            return {"cut": answered.cut, "keep": answered.draw, "draw": answered.keep}
+        case "named":
+            return {"cut": None, "keep": answered.keep, "draw": answered.draw}
+        case _:
+            # A thaw's cut parts nothing: it says which layers learn, and only another thaw has it.
+            return {"cut": answered.cut if own.frees and its.frees else None}

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from espnet_topdown.errors import TopdownError, listed, nearest
+from espnet_topdown.grouping import grouped
 
 
 def cut_index(names: Sequence[str], cut: str) -> int:
@@ -19,9 +20,9 @@ def cut_index(names: Sequence[str], cut: str) -> int:
     Raises:
         TopdownError: nothing has that name; the message lists the valid ones.
     """
-    for position, name in enumerate(names):
-        if _is_called(name, cut):
-            return position
+    own = _called(names, cut)
+    if own:
+        return names.index(own[0])
     hint = nearest(cut, _valid(names))
     if cut == "decoder" and "ctc" in names:
         # Nothing is meant that is spelled like it, such as encoder.
@@ -41,8 +42,8 @@ def layers_named(names: Sequence[str], asked: Collection[str], key: str) -> tupl
     Raises:
         TopdownError: one stands twice, or nothing has it; the message lists the valid ones.
     """
-    called = set().union(*layers_called(names, asked, key).values())
-    return tuple(name for name in names if name in called)
+    called = frozenset().union(*layers_called(names, asked, key).values())
+    return tuple(filter(called.__contains__, names))
 
 
 def layers_called(
@@ -53,9 +54,7 @@ def layers_called(
     twice = [word for word, count in Counter([*asked]).items() if count > 1]
     if twice:
         raise TopdownError(f"{', '.join(twice)} stands more than once in {key}; name it once")
-    called = {}
-    for word in asked:
-        called[word] = frozenset(name for name in names if _is_called(name, word))
+    called = {word: frozenset(_called(names, word)) for word in asked}
     unknown = [word for word, layers in called.items() if not layers]
     if unknown:
         quoted = ", ".join(f"'{word}'" for word in unknown)
@@ -63,15 +62,22 @@ def layers_called(
     return called
 
 
-def _is_called(layer: str, asked: str) -> bool:
-    """Whether `asked` is the layer's name or that of its stack."""
-    return f"{layer}.".startswith(f"{asked}.")
+def _called(names: Sequence[str], asked: str) -> list[str]:
+    """The layer whose name is `asked`, or those of the stack that is."""
+    # With the dot behind both, layer 1 does not take layer 10 along.
+    return [name for name in names if f"{name}.".startswith(f"{asked}.")]
 
 
 def _valid(names: Sequence[str]) -> list[str]:
     """What a layer can be asked for by: names from the output to the input, then stacks."""
-    stacks = dict.fromkeys(name.split(".")[0] for name in names if "." in name)
-    return [*reversed(names), *stacks]
+    stacks = dict.fromkeys(map(_stack, names))
+    # What is alone in its stack, such as output, is named once.
+    return list(dict.fromkeys([*reversed(names), *stacks]))
+
+
+def _stack(name: str) -> str:
+    """The first name of a layer: ``decoder`` of ``decoder.0``."""
+    return name.partition(".")[0]
 
 
 def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) -> bool:
@@ -98,11 +104,8 @@ def acts_inside(dropout: str, served: Collection[str], frozen: Collection[str]) 
 
 def layer_span(names: Sequence[str]) -> str:
     """Layer names for a sentence: of a stack the first and the last, others by name."""
-    stacks: dict[str, list[str]] = {}
-    for name in names:
-        stacks.setdefault(name.split(".")[0], []).append(name)
     spans = []
-    for own in stacks.values():
+    for own in grouped(names, _stack).values():
         spans += own if len(own) < 3 else [f"{own[0]} to {own[-1]}"]
     return ", ".join(spans)
 

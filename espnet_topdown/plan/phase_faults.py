@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from espnet_topdown import check
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase, Plan, seed_fault
@@ -31,31 +32,22 @@ def of_sides(phase: Phase, names: Sequence[str]) -> str | None:
 
 def of_stop(asked: StopEarly, phases: Sequence[Phase], plan: Plan) -> list[str]:
     """Why the phases of one item, at least one, cannot be ended early as it asks."""
-    faults = []
-    if len(phases) <= asked.full:
-        faults.append(
-            f"trains the first {asked.full} in full, and there are {len(phases)}, so none would"
-            " ever be ended; leave it out"
-        )
-    if phases[0].is_control and plan.patience is not None:
-        faults.append(
-            "compares with controls that the plan's patience may leave out; leave out one of the"
-            " two"
-        )
-    if len({(phase.valid_set, phase.tokens) for phase in phases}) > 1:
-        faults.append(
-            "compares dev values, and theirs are on different data or tokens; leave it out, or"
-            " give each an item of its own"
-        )
     # As text, since a scheduler_conf is a mapping, which no set can hold.
     schedules = {str([phase.train.get(option) for option in SCHEDULE]) for phase in phases}
-    if len(schedules) > 1:
-        faults.append(
-            f"compares epochs of one schedule, and the trainings differ in {' or '.join(SCHEDULE)};"
-            " leave it out, or give all of them the same"
-        )
+    data = {(phase.valid_set, phase.tokens) for phase in phases}
+    may_lack_siblings = phases[0].is_control and plan.patience is not None
+    faults = {
+        f"trains the first {asked.full} in full, and there are {len(phases)}, so none would ever be"
+        " ended; leave it out": len(phases) <= asked.full,
+        "compares with controls that the plan's patience may leave out; leave out one of the"
+        " two": may_lack_siblings,
+        "compares dev values, and theirs are on different data or tokens; leave it out, or give"
+        " each an item of its own": len(data) > 1,
+        f"compares epochs of one schedule, and the trainings differ in {' or '.join(SCHEDULE)};"
+        " leave it out, or give all of them the same": len(schedules) > 1,
+    }
     names = f"{phases[0].name} to {phases[-1].name}"
-    return [f"{names}: stop_early {fault}" for fault in faults]
+    return [f"{names}: stop_early {fault}" for fault in check.that_hold(faults)]
 
 
 def of_list(phases: Sequence[Phase], base_seed: int) -> list[str]:
@@ -66,33 +58,30 @@ def of_list(phases: Sequence[Phase], base_seed: int) -> list[str]:
     # Phase -> seed -> which of the phase and its ancestors was trained under it.
     seeds = {BASE: of_base}
     for phase in phases:
-        if phase.parent in stopped and KINDS[phase.kind].has_parent:
-            faults.append(
-                f"{phase.name}: its parent {phase.parent} may be ended by stop_early, and then"
-                " this phase would be another; give 'parent: best', which no phase that was"
-                " ended is, or leave stop_early out"
-            )
         ancestors = seeds.get(phase.parent, of_base)
-        fault = seed_fault(phase.kind, phase.seed, ancestors)
-        if fault:
-            faults.append(f"{phase.name}: {fault}")
         seeds[phase.name] = {phase.seed: phase.name, **ancestors}
+        may_be_ended = phase.parent in stopped and KINDS[phase.kind].has_parent
+        told = {
+            f"its parent {phase.parent} may be ended by stop_early, and then this phase would be"
+            " another; give 'parent: best', which no phase that was ended is, or leave stop_early"
+            " out": may_be_ended,
+        }
+        own = [*check.that_hold(told), seed_fault(phase.kind, phase.seed, ancestors)]
+        faults += [f"{phase.name}: {fault}" for fault in filter(None, own)]
     return faults
 
 
 def _of_names(phases: Sequence[Phase]) -> list[str]:
     faults = []
     for name, count in Counter(phase.name for phase in phases).items():
-        if count > 1:
-            faults.append(f"two phases are named '{name}'")
-        # Found by the first phase that is trained, it would be too late for the last.
-        if len(name.encode()) > LONGEST_NAME:
-            faults.append(
-                f"the name '{name[:20]}...' is longer than {LONGEST_NAME} bytes; give a shorter"
-            )
-        if JOB in name:
-            faults.append(
-                f"the name '{name}' holds {JOB}, which stands for a job's number where phases are"
-                " decoded; give another"
-            )
+        # Found by the first phase that is trained, the last two would be too late for the others.
+        own = {
+            f"two phases are named '{name}'": count > 1,
+            f"the name '{name[:20]}...' is longer than {LONGEST_NAME} bytes; give a shorter": (
+                len(name.encode()) > LONGEST_NAME
+            ),
+            f"the name '{name}' holds {JOB}, which stands for a job's number where phases are"
+            " decoded; give another": JOB in name,
+        }
+        faults += check.that_hold(own)
     return faults

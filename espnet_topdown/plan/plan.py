@@ -178,7 +178,7 @@ class Entry:
             tied to a kept layer is not.
         sweep: a phase for each of these cuts, independent of one another.
         control: kind of a control, one for each phase that it answers.
-        answers: names of the phases that `control` answers; None: all.
+        answers: names of the phases that `control` answers; none: all.
         stop_early: what may end the phases of a sweep, or the controls, but for the first of them.
         keep: one phase that keeps these layers or stacks; beside `control`, the control's.
         draw: one phase that draws these anew and keeps the others; beside `control`, the control's.
@@ -195,12 +195,12 @@ class Entry:
     every: int | None = None
     start: str | None = None
     stop: str | None = None
-    sweep: tuple[str, ...] | None = None
+    sweep: tuple[str, ...] = ()
     control: str | None = None
-    answers: tuple[str, ...] | None = None
+    answers: tuple[str, ...] = ()
     stop_early: StopEarly | None = None
-    keep: tuple[str, ...] | None = None
-    draw: tuple[str, ...] | None = None
+    keep: tuple[str, ...] = ()
+    draw: tuple[str, ...] = ()
     kind: str | None = None
     kept_lr: KeptLr | None = None
     thaw: bool | None = None

@@ -3,7 +3,7 @@
 All faults of a plan are reported at once, each with its place and the nearest valid names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,13 @@ from espnet_topdown.plan.shipped import shipped_plans
 from espnet_topdown.plan.sides import PARTING, choice_faults, kind_of
 from espnet_topdown.plan.stopping import StopEarly
 from espnet_topdown.yaml_text import load_yaml
+
+# How a value of YAML becomes that of a `Plan` or an `Entry`; what is not here stays as it is.
+_READ_BY: Mapping[str, Callable[[Any], Any]] = {
+    "dev_criterion": tuple,
+    "stop_early": StopEarly.read,
+    **dict.fromkeys(("sweep", "answers", "keep", "draw"), check.as_names),
+}
 
 
 def read_plan(path: Path | str) -> Plan:
@@ -80,11 +87,13 @@ def _given_keys(item: Plan | Entry, default: Plan | Entry) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """The same as dicts with text keys and lists, which YAML's safe dumper writes."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    match value:
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return list(map(_plain, value))
+        case _:
+            return value
 
 
 def _known(of: type[Plan] | type[Entry]) -> list[str]:
@@ -100,22 +109,18 @@ def _given(data: Mapping[str, Any], of: type[Plan] | type[Entry]) -> dict[str, A
     return values
 
 
+def _read(data: Mapping[str, Any], of: type[Plan] | type[Entry]) -> dict[str, Any]:
+    """The values of a plan's header or item in which nothing is wrong, as `of` holds them."""
+    values = _given(data, of)
+    for key in _READ_BY.keys() & values.keys():
+        values[key] = _READ_BY[key](values[key])
+    return values
+
+
 def _plan(data: Mapping[str, Any]) -> Plan:
     """The plan in `data`, in which nothing is wrong."""
-    values = _given(data, Plan)
-    if "dev_criterion" in values:
-        values["dev_criterion"] = tuple(values["dev_criterion"])
-    entries = tuple(_entry(item) for item in data["phases"])
-    return Plan(entries=entries, **values)
-
-
-def _entry(item: Mapping[str, Any]) -> Entry:
-    values = _given(item, Entry)
-    for key in {"sweep", "answers", "keep", "draw"} & values.keys():
-        values[key] = check.as_names(values[key])
-    if "stop_early" in values:
-        values["stop_early"] = StopEarly.read(values["stop_early"])
-    return Entry(**values)
+    entries = tuple(Entry(**_read(item, Entry)) for item in data["phases"])
+    return Plan(entries=entries, **_read(data, Plan))
 
 
 def _plan_faults(data: Any) -> list[str]:
@@ -140,57 +145,63 @@ def _item_faults(item: Any, where: str) -> list[str]:
     if not isinstance(item, Mapping):
         return [f"{where} must be a mapping such as 'cut: decoder', not {item!r}"]
     values = _given(item, Entry)
+    kind = str(values.get("kind", THAW))
+    name = str(values.get("name"))
     # Of the item itself: `values` has the known keys alone.
     faults = check.unknown_keys(item, _known(Entry))
-    if values.get("thaw") and values.get("kind", THAW) != THAW:
-        faults.append(f"thaw: true is kind thaw, not {values['kind']}; leave one of them out")
+    is_no_thaw = values.get("thaw") and kind != THAW
+    faults += check.that_hold(
+        {f"thaw: true is kind thaw, not {kind}; leave one of them out": is_no_thaw}
+    )
     faults += _form_faults(values)
-    for key, needed in rules.ACTS_WITH.items():
-        if key in values and needed not in values:
-            faults.append(f"{key} does nothing without {needed}: give {needed}, or leave {key} out")
-    not_its_own = rules.NOT_OF_CONTROLS if "control" in values else ()
-    for key in not_its_own:
-        if key in values:
-            faults.append(f"a control has the {key} of the phase that it answers; leave {key} out")
+    faults += [
+        f"{key} does nothing without {needed}: give {needed}, or leave {key} out"
+        for key, needed in rules.ACTS_WITH.items()
+        if {key, needed} & values.keys() == {key}
+    ]
+    faults += [
+        f"a control has the {key} of the phase that it answers; leave {key} out"
+        for key in rules.NOT_OF_CONTROLS
+        if {key, "control"} <= values.keys()
+    ]
     faults += check.faults(values, rules.ITEM)
     faults += _stop_faults(values)
     faults += choice_faults(str(values.get("control") or kind_of(values)), values)
-    if str(values.get("name")).casefold() in rules.TAKEN_NAMES:
-        faults.append(f"the name '{values['name']}' is taken; give another")
+    is_taken = name.casefold() in rules.TAKEN_NAMES
+    faults += check.that_hold({f"the name '{name}' is taken; give another": is_taken})
     faults += _phase_faults(values)
     return [f"{where}: {fault}" for fault in faults]
 
 
 def _form_faults(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with the one key that says what an item is."""
-    forms = [form for form in rules.ITEM_FORMS if form in values]
     if "control" in values:
         if values.get("kind") or values.get("thaw"):
             return ["is a control or a candidate: give control or kind, not both"]
         # A control may have a cut or layers of its own, but no more than one.
-        forms.remove("control")
-        fits = len(forms) < 2 and set(forms) <= set(PARTING)
-        forms.insert(0, "control")
+        allowed = [{"control"}, *({"control", own} for own in PARTING)]
     else:
         kind = KINDS.get(kind_of(values))
+        allowed = [{form} for form in rules.ITEM_FORMS]
         # A kind that keeps everything or nothing needs none.
-        least = 1 if kind is None or kind.is_parted else 0
-        fits = least <= len(forms) <= 1
-    if fits:
+        if kind and not kind.is_parted:
+            allowed.append(set())
+    forms = [form for form in rules.ITEM_FORMS if form in values]
+    # What else stands there is told after the control.
+    forms.sort(key="control".__ne__)
+    if set(forms) in allowed:
         return []
     return [f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {listed(forms)}"]
 
 
 def _stop_faults(values: Mapping[str, Any]) -> list[str]:
-    if "stop_early" not in values:
-        return []
-    if values.keys().isdisjoint({"sweep", "control"}):
+    if "stop_early" in values and values.keys().isdisjoint({"sweep", "control"}):
         fault = (
             "stop_early ends variants that do not depend on one another: a sweep's phases, or the"
             " controls of one item; here it would end a link of a chain, whose child would change"
         )
         return [fault]
-    return stopping.faults(values["stop_early"])
+    return stopping.faults(values.get("stop_early"))
 
 
 def _phase_faults(values: Mapping[str, Any]) -> list[str]:
@@ -200,12 +211,11 @@ def _phase_faults(values: Mapping[str, Any]) -> list[str]:
     if not isinstance(train, Mapping):
         return faults
     faults += [f"train.{fault}" for fault in check.faults(train, rules.TRAIN)]
-    for key in train:
-        if key not in rules.OVERRIDES:
-            faults.append(
-                f"train.{key} cannot differ from the base (architecture, normalisation, seed and"
-                " output_dir are the base's; other lists are given as 'data:', another token list"
-                " as 'tokens:');"
-                f" {nearest(key, rules.OVERRIDES)}"
-            )
+    faults += [
+        f"train.{key} cannot differ from the base (architecture, normalisation, seed and"
+        " output_dir are the base's; other lists are given as 'data:', another token list as"
+        f" 'tokens:'); {nearest(key, rules.OVERRIDES)}"
+        for key in train
+        if key not in rules.OVERRIDES
+    ]
     return faults

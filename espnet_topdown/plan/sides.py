@@ -4,19 +4,19 @@ Two of the three choices that a phase is (its role is the third): the layers kep
 their names, and the factor on their learning rate. Neither torch nor ESPnet is needed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, filterfalse
 from typing import Any
 
 from espnet_topdown import check
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.plan.kinds import KINDS, NAMED, SLOW, THAW, TOP_DOWN
 from espnet_topdown.plan.layer_names import cut_index, layers_called, layers_named
 
-# One factor for all kept layers; or layer or stack -> factor; or DECAY -> factor from each layer to
-# the one below it.
+# One factor for all kept layers; or layer or stack -> factor; or {"decay": FACTOR}, which is that
+# from each layer to the one below it.
 KeptLr = float | Mapping[str, float]
-DECAY = "decay"
 # Smaller ones leave float32 weights where they are: what is added to them is rounded away.
 LEAST = 1e-6
 # What gives each end of a tie a matrix of its own.
@@ -41,23 +41,44 @@ class Sides:
     frozen: tuple[str, ...]
     slow: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, names: Sequence[str], factors: Mapping[str, float]) -> "Sides":
+        """The sides of the layers `names`, of which those in `factors` are kept.
+
+        Args:
+            names: layer names of a model, lowest first.
+            factors: kept layer -> factor on its learning rate, from 0 (frozen) to 1.
+        """
+        kept = tuple(filter(factors.__contains__, names))
+        return cls(
+            kept=kept,
+            fresh=tuple(filterfalse(factors.__contains__, names)),
+            frozen=tuple(name for name in kept if factors[name] == 0),
+            slow={name: factors[name] for name in kept if 0 < factors[name] < 1},
+        )
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """Kept layer -> factor on its learning rate, lowest first."""
+        # What is neither slow nor frozen learns as the schedule says.
+        learning = {**dict.fromkeys(self.kept, 1.0), **self.slow}
+        return learning | dict.fromkeys(self.frozen, 0.0)
+
     @property
     def learning(self) -> tuple[str, ...]:
         """The kept layers that are updated, at a factor or at the whole learning rate."""
-        return tuple(name for name in self.kept if name not in self.frozen)
+        return tuple(filter(self.factor, self.kept))
 
     def factor(self, layer: str) -> float:
         """The factor on the learning rate of a layer: 0 frozen, 1 as the schedule says."""
-        return 0.0 if layer in self.frozen else self.slow.get(layer, 1.0)
+        return self.factors.get(layer, 1.0)
 
     @property
     def kept_lr(self) -> str:
         """The factors of the kept layers for tables: "0.1", "0 to 1", "-" where none is kept."""
-        factors = sorted(map(self.factor, self.kept))
-        if not factors:
-            return "-"
-        ends = dict.fromkeys(f"{factor:.3g}" for factor in (factors[0], factors[-1]))
-        return " to ".join(ends)
+        factors = sorted(self.factors.values())
+        ends = dict.fromkeys(f"{factor:.3g}" for factor in (*factors[:1], *factors[-1:]))
+        return " to ".join(ends) or "-"
 
 
 class Choice:
@@ -102,20 +123,14 @@ class Choice:
             TopdownError: no layer or stack has one of the names, `kept_lr` names a layer that is
                 not kept or that the cut freezes, or a factor is below `LEAST` and not 0.
         """
-        kept = self._kept(tuple(names))
-        factors = dict.fromkeys(kept, 0.0) | self._factors(names)
+        factors = dict.fromkeys(self._kept(tuple(names)), 0.0) | self._factors(names)
         still = [name for name, factor in factors.items() if 0 < factor < LEAST]
         if still:
             raise TopdownError(
                 f"kept_lr is below {LEAST:g} for {', '.join(still)}, which would move no weight:"
                 " give 0, which freezes, or a larger factor or decay"
             )
-        return Sides(
-            kept=kept,
-            fresh=tuple(name for name in names if name not in kept),
-            frozen=tuple(name for name in kept if factors[name] == 0),
-            slow={name: factors[name] for name in kept if 0 < factors[name] < 1},
-        )
+        return Sides.of(names, factors)
 
     def fault(self, sides: Sides) -> str | None:
         """Why nothing would be kept, or trained, with the `sides` that this makes; else None."""
@@ -142,72 +157,94 @@ class Choice:
             return kept[cut_index(names, self.cut) :]
         return kept
 
+    def idle(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The names in `kept_lr` of which no layer of `names` can learn.
+
+        Raises:
+            TopdownError: no layer or stack of layers has one of the names.
+        """
+        learnable = self.learnable(names)
+        called = layers_called(names, named_factors(self.kept_lr), "kept_lr")
+        return tuple(word for word, layers in called.items() if layers.isdisjoint(learnable))
+
     def _kept(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """The layers that are copied from the parent, lowest first."""
         if self.keep:
             return layers_named(names, self.keep, "keep")
         if self.draw:
             drawn = layers_named(names, self.draw, "draw")
-            return tuple(name for name in names if name not in drawn)
-        keeps = KINDS[self.kind].keeps
-        if keeps == "none":
-            return ()
-        if keeps == "all":
-            return names
-        at = cut_index(names, str(self.cut))
-        return names[at:] if keeps == "upper" else names[:at]
+            return tuple(filterfalse(drawn.__contains__, names))
+        match KINDS[self.kind].keeps:
+            case "none":
+                return ()
+            case "all":
+                return names
+            case "upper":
+                return names[cut_index(names, str(self.cut)) :]
+            case _:
+                return names[: cut_index(names, str(self.cut))]
 
     def _factors(self, names: Sequence[str]) -> dict[str, float]:
         """The factor of each layer that may learn."""
         learnable = self.learnable(names)
-        of_kind = KINDS[self.kind].kept_lr
-        asked = of_kind if self.kept_lr is None else self.kept_lr
-        if not isinstance(asked, Mapping):
-            return dict.fromkeys(learnable, asked)
-        if DECAY in asked:
-            # Counted from the output, whether or not that is kept: fine-tuning's usual count.
-            below = {name: steps for steps, name in enumerate(reversed(names))}
-            return {name: asked[DECAY] ** below[name] for name in learnable}
-        idle = idle_names(asked, names, learnable)
-        if idle:
+        of_kind = dict.fromkeys(learnable, KINDS[self.kind].kept_lr)
+        match self.kept_lr:
+            case None:
+                return of_kind
+            case {"decay": decay}:
+                # Counted from the output, whether or not that is kept: fine-tuning's usual count.
+                below = dict(zip(reversed(names), count()))
+                return {name: decay ** below[name] for name in learnable}
+            case float() | int() as factor:
+                return dict.fromkeys(learnable, factor)
+            case asked:
+                self._check_idle(names)
+                return of_kind | _by_layer(asked, names, learnable)
+
+    def _check_idle(self, names: Sequence[str]) -> None:
+        """Refuse names in `kept_lr` of which no layer can learn."""
+        idle = self.idle(names)
+        if not idle:
+            return
+        why = f"nothing is kept (kept: {listed(self.learnable(names), 'nothing')})"
+        if KINDS[self.kind].frees:
             # A thaw keeps every layer.
-            why = f"nothing is kept (kept: {', '.join(learnable) or 'nothing'})"
-            if KINDS[self.kind].frees:
-                why = (
-                    "all is below the cut, where a thaw freezes everything; cut lower, or leave it"
-                    " out"
-                )
-            raise TopdownError(f"kept_lr names {', '.join(idle)}, of which {why}")
-        factors = dict.fromkeys(learnable, of_kind)
-        called = layers_called(names, asked, "kept_lr")
-        # A layer's own name goes before its stack's.
-        for word in sorted(asked, key=names.__contains__):
-            factors |= dict.fromkeys(called[word].intersection(learnable), asked[word])
-        return factors
+            why = (
+                "all is below the cut, where a thaw freezes everything; cut lower, or leave it out"
+            )
+        raise TopdownError(f"kept_lr names {', '.join(idle)}, of which {why}")
 
 
-def idle_names(
-    kept_lr: KeptLr | None, names: Sequence[str], learnable: Sequence[str]
-) -> tuple[str, ...]:
-    """The names in `kept_lr` of which no layer is in `learnable`.
-
-    Raises:
-        TopdownError: no layer or stack of layers has one of the names.
-    """
-    if not isinstance(kept_lr, Mapping) or DECAY in kept_lr:
-        return ()
-    called = layers_called(names, kept_lr, "kept_lr")
-    return tuple(word for word, layers in called.items() if layers.isdisjoint(learnable))
+def _by_layer(
+    asked: Mapping[str, float], names: Sequence[str], learnable: Sequence[str]
+) -> dict[str, float]:
+    """The factors of layers that are asked for by their names or their stacks'."""
+    called = layers_called(names, asked, "kept_lr")
+    factors: dict[str, float] = {}
+    # A layer's own name goes before its stack's.
+    for word in sorted(asked, key=names.__contains__):
+        factors |= dict.fromkeys(called[word].intersection(learnable), asked[word])
+    return factors
 
 
-def is_kept_lr(value: object) -> bool:
+def named_factors(kept_lr: KeptLr | None) -> Mapping[str, float]:
+    """The factors that are given to layers and stacks by their names; empty for any other form."""
+    match kept_lr:
+        case None | float() | int() | {"decay": _}:
+            return {}
+        case named:
+            return named
+
+
+def is_kept_lr(value: Any) -> bool:
     """Whether a value says factors: a number, a mapping of names to numbers, or a decay."""
-    if not isinstance(value, Mapping):
-        return _is_factor(value)
-    if DECAY in value:
-        return len(value) == 1 and _is_factor(value[DECAY]) and value[DECAY] > 0
-    are_names = all(isinstance(name, str) for name in value)
-    return bool(value) and are_names and all(map(_is_factor, value.values()))
+    match value:
+        case {"decay": decay, **others}:
+            return not others and _is_factor(decay) and decay > 0
+        case Mapping():
+            return {*map(type, value)} == {str} and all(map(_is_factor, value.values()))
+        case _:
+            return _is_factor(value)
 
 
 def _is_factor(value: Any) -> bool:
@@ -220,39 +257,42 @@ def kind_of(values: Mapping[str, Any]) -> str:
     ``thaw: true`` is `THAW`, named layers make `NAMED`, a kept part that learns makes `SLOW`;
     without any it is `TOP_DOWN`.
     """
-    if values.get("kind"):
-        return str(values["kind"])
-    if values.get("thaw"):
-        return THAW
-    if values.get("keep") or values.get("draw"):
-        return NAMED
-    return SLOW if any(_given_factors(values)) else TOP_DOWN
+    meanings = {
+        THAW: values.get("thaw"),
+        NAMED: values.get("keep") or values.get("draw"),
+        SLOW: any(_given_factors(values)),
+        TOP_DOWN: True,
+    }
+    meant = next(filter(meanings.get, meanings))
+    return str(values.get("kind") or meant)
 
 
-def _given_factors(values: Mapping[str, Any]) -> Iterable[float]:
+def _given_factors(values: Mapping[str, Any]) -> Collection[float]:
     kept_lr: Any = values.get("kept_lr")
     if not is_kept_lr(kept_lr):
-        return []  # none are given, or their fault is told with the key
-    return kept_lr.values() if isinstance(kept_lr, Mapping) else [kept_lr]
+        return ()  # none are given, or their fault is told with the key
+    match kept_lr:
+        case Mapping():
+            return kept_lr.values()
+        case _:
+            return (kept_lr,)
 
 
 def choice_faults(name: str, values: Mapping[str, Any]) -> list[str]:
     """What does not go with the kind called `name`, of ``cut``, ``keep``, ``draw``, ``kept_lr``."""
-    # YAML may have given a list, which no dict can look up.
-    if name not in tuple(KINDS):
-        return []
-    kind = KINDS[name]
+    kind = KINDS.get(name)
+    if kind is None:
+        return []  # told with the key
     has_not: dict[str, str] = {}
     if not kind.is_parted:
         has_not |= {"keep": "keep", "draw": "draw"}
     if not kind.takes_cut:
-        hint = ": give keep or draw" if name == NAMED else ""
-        words = {"cut": "cut", "sweep": "cuts for sweep", "every": "cuts for every"}
-        has_not |= {key: word + hint for key, word in words.items()}
-    faults = [f"kind {name} has no {word}" for key, word in has_not.items() if values.get(key)]
-    if values.get("kept_lr") is not None and not kind.has_parent:
+        has_not |= {"cut": "cut", "sweep": "cuts for sweep", "every": "cuts for every"}
+    hint = ": give keep or draw" if name == NAMED else ""
+    faults = [f"kind {name} has no {has_not[key]}{hint}" for key in has_not if values.get(key)]
+    if not kind.has_parent and values.get("kept_lr") is not None:
         faults.append(f"kind {name} keeps nothing, so there is no kept_lr")
-    if kind.is_fixed and set(_given_factors(values)) - {kind.kept_lr}:
+    if kind.is_fixed and {*_given_factors(values)} - {kind.kept_lr}:
         faults.append(
             f"kind {name} means kept_lr {kind.kept_lr:g}, so no other can be given; kind slow, or"
             " none, takes any"

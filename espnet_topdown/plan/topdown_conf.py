@@ -69,13 +69,9 @@ class TopdownConf(Choice):
 
     def to_conf(self) -> dict[str, Any]:
         """The mapping that `from_conf` reads back, without what is None or empty."""
-        conf = {}
-        for key, value in asdict(self).items():
-            # Lists, since YAML's safe dumper writes no tuples.
-            plain = list(value) if isinstance(value, tuple) else value
-            if plain not in (None, {}, []):
-                conf[key] = plain
-        return conf
+        # Lists, since YAML's safe dumper writes no tuples.
+        given = {**asdict(self), "keep": list(self.keep), "draw": list(self.draw)}
+        return {key: value for key, value in given.items() if value not in (None, {}, [])}
 
     def sides(self, names: Sequence[str]) -> Sides:
         """What the cut makes of the layers `names` (lowest first).
@@ -98,13 +94,18 @@ def _kind_faults(values: Mapping[str, Any]) -> list[str]:
         return faults
     kind = KINDS[name]
     given = [key for key in PARTING if values.get(key)]
-    if kind.is_parted and not given:
-        needed = "a cut, such as 'cut: decoder'"
-        if not kind.has_cut:
-            needed = "keep or draw, such as 'keep: [output]'"
-        faults.append(f"kind {name} needs {needed}")
-    if kind.is_parted and len(given) > 1:
-        faults.append(f"one of {' and '.join(given)} can part kept from fresh layers, not both")
-    if kind.has_parent and not values.get("parent"):
-        faults.append(f"kind {name} needs a parent: the directory of a trained experiment")
-    return faults
+    needed = "a cut, such as 'cut: decoder'"
+    if not kind.has_cut:
+        needed = "keep or draw, such as 'keep: [output]'"
+    is_unparted = kind.is_parted and not given
+    is_parted_twice = kind.is_parted and len(given) > 1
+    has_no_parent = kind.has_parent and not values.get("parent")
+    return faults + check.that_hold(
+        {
+            f"kind {name} needs {needed}": is_unparted,
+            f"one of {' and '.join(given)} can part kept from fresh layers, not both": (
+                is_parted_twice
+            ),
+            f"kind {name} needs a parent: the directory of a trained experiment": has_no_parent,
+        }
+    )
