@@ -10,12 +10,14 @@ Layers have the same names in every ESPnet version: ``encoder.embed`` (subsampli
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.layer_names import cut_index
 from espnet_topdown.plan.model_table import ABOVE, MODELS, OUTPUTS, Row, find_model
 
@@ -83,19 +85,14 @@ class LayerOrder:
     def of_module(self, name: str) -> str | None:
         """The layer that holds the module or tensor `name`; None for one in none or in several."""
         layers = _layers_with(name, self.rows)
-        if len(layers) == 1:
-            (layer,) = layers
-            # A module without tensors may match a layer that this model does not have.
-            return layer if layer in self.names else None
-        if layers or not any(row.rest for row in self.rows):
-            return None  # a module above several layers, or of none
-        # What no pattern names is where its tensors are. A module without tensors is nowhere, since
-        # it may act in many layers (Whisper's dropout, between all of them).
-        holders = []
-        for held in self.layers:
-            if any(_match(name, tensor) for tensor in held.tensors):
-                holders.append(held.name)
-        return holders[0] if len(holders) == 1 else None
+        if not layers and any(row.rest for row in self.rows):
+            # What no pattern names is where its tensors are. A module without tensors is nowhere,
+            # since it may act in many layers (Whisper's dropout, between all of them).
+            every = itertools.chain.from_iterable(self.tensors.values())
+            layers = {*self.holding(_matching(every, (name,)))}
+        # A module without tensors may match a layer that this model does not have.
+        is_one = len(layers) == 1 and layers.issubset(self.names)
+        return layers.pop() if is_one else None
 
 
 def layer_order(
@@ -132,31 +129,20 @@ def layer_order(
         )
     names = _layer_names(rows, tensors)
     rows = (*rows, *_tops_of_stacks(rows, names))
-    members: dict[str, list[str]] = {name: [] for name in names}
-    outside: list[str] = []
-    lost: list[str] = []
-    for tensor in tensors:
-        # An order of the plan's own may put one in several.
-        layers = _layers_with(tensor, rows) or _rest_with(tensor, rows)
-        if len(layers) == 1:
-            members[layers.pop()].append(tensor)
-        elif tensor.split(".")[0] in _OUTSIDE:
-            outside.append(tensor)
-        else:
-            lost.append(tensor)
+    members = grouped(tensors, lambda tensor: _layer_of(tensor, rows))
+    outside = members.pop(None, [])
+    lost = [tensor for tensor in outside if tensor.split(".")[0] not in _OUTSIDE]
     if lost:
         raise TopdownError(_lost_message(lost, parts))
     loaded: set[str] = set()
     constants: set[str] = set()
-    for part, name in parts.items():
-        model = find_model(part, name)
-        if model is None:
-            continue  # the plan's own order says what its layers are
+    # Of a part that the table does not know, the plan's own order says what its layers are.
+    for model in filter(None, itertools.starmap(find_model, parts.items())):
         notes += filter(None, [model.note])
         loaded |= _matching(tensors, model.loaded)
         constants |= _matching(tensors, model.constants)
     return LayerOrder(
-        layers=tuple(Layer(name, tuple(own)) for name, own in members.items()),
+        layers=tuple(Layer(name, tuple(members.get(name, ()))) for name in names),
         outside=tuple(outside),
         rows=rows,
         notes=tuple(notes),
@@ -165,16 +151,13 @@ def layer_order(
     )
 
 
-def _matching(tensors: Sequence[str], patterns: Iterable[str]) -> set[str]:
-    return {tensor for pattern in patterns for tensor in tensors if _match(pattern, tensor)}
-
-
 def unknown_parts(parts: Mapping[str, str]) -> str | None:
     """The message about `parts` of a model that the table does not know; None without any."""
-    lacking = []
-    for part, name in parts.items():
-        if find_model(part, name) is None:
-            lacking.append(f"the {part} '{name}' (known: {', '.join(MODELS[part])})")
+    lacking = [
+        f"the {part} '{name}' (known: {', '.join(MODELS[part])})"
+        for part, name in parts.items()
+        if find_model(part, name) is None
+    ]
     if not lacking:
         return None
     return f"no layer order is known for {' and '.join(lacking)}; {_OWN_ORDER}"
@@ -185,23 +168,15 @@ def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, 
     fault = unknown_parts(parts)
     if fault:
         raise TopdownError(fault)
-    rows: list[Row] = []
-    for part, name in parts.items():
-        model = find_model(part, name)
-        assert model is not None
-        # The states of the recogniser's decoder are what the second encoder reads.
-        if part == "md_encoder":
-            rows.append(Row("asr_decoder", ("extra_asr_decoder",)))
-        rows += model.rows
+    models = filter(None, itertools.starmap(find_model, parts.items()))
+    rows = list(itertools.chain.from_iterable(model.rows for model in models))
     roots = {tensor.split(".")[0] for tensor in tensors}
-    tops = [root for root in OUTPUTS if root in roots]
+    tops = list(filter(roots.__contains__, OUTPUTS))
     # Speech translation with one decoder has the recogniser's as a second top, as CTC is.
     if "extra_asr_decoder" in roots and "md_encoder" not in parts:
         tops.append("extra_asr_decoder")
-    if tops == ["ctc"] and "decoder" not in parts:
-        rows.append(Row("ctc", ("ctc",)))
-    elif tops:
-        rows.append(Row("output", tuple(tops)))
+    is_ctc_alone = tops == ["ctc"] and "decoder" not in parts
+    rows.append(Row("ctc" if is_ctc_alone else "output", tuple(tops)))
     return _joined(rows, tensors)
 
 
@@ -216,49 +191,63 @@ def _joined(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[Row, ...]:
 
 
 def _custom_rows(custom: Mapping[str, Sequence[str]], tensors: Sequence[str]) -> tuple[Row, ...]:
-    rows = []
+    rows = tuple(Row(layer, check.as_names(prefixes)) for layer, prefixes in custom.items())
     idle = []
-    for layer, prefixes in custom.items():
-        patterns = check.as_names(prefixes)
-        rows.append(Row(layer, patterns))
-        for pattern in patterns:
-            if not _matching(tensors, [pattern]):
-                idle.append(f"{layer}: {pattern}")
+    for row in rows:
+        unmatched = [pattern for pattern in row.patterns if not _matching(tensors, (pattern,))]
+        idle += [f"{row.layer}: {pattern}" for pattern in unmatched]
     if idle:
         raise TopdownError(
             f"patterns of the plan's 'layers' that match nothing in this model: {'; '.join(idle)}"
         )
-    return tuple(rows)
+    return rows
 
 
-def _match(pattern: str, name: str) -> re.Match[str] | None:
-    """The one place that compares a pattern with a name."""
-    return _regex(pattern).match(name)
+def _match(patterns: tuple[str, ...], name: str) -> re.Match[str] | None:
+    """The one place that compares patterns with a name; the first one that fits counts."""
+    return _regex(patterns).match(name)
 
 
 @functools.cache
-def _regex(pattern: str) -> re.Pattern[str]:
-    text = re.escape(pattern).replace(r"\{k\}", r"(?P<k>\d+)").replace(r"\*", r"[^.]+?")
+def _regex(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    text = "|".join(map(re.escape, patterns))
+    text = text.replace(r"\{k\}", r"(\d+)").replace(r"\*", r"[^.]+?")
     # A match ends at a dot, so that layer 1 never swallows layer 10; torch names the backward half
     # of an nn.LSTM's layer weight_ih_l0_reverse.
-    return re.compile(text + r"(?:_reverse)?(?:\.|$)")
+    return re.compile(rf"(?:{text})(?:_reverse)?(?:\.|$)")
 
 
-def _layer_in(row: Row, name: str) -> str | None:
-    """The layer in which the patterns of `row` put `name`."""
-    for pattern in row.patterns:
-        match = _match(pattern, name)
+def _matching(tensors: Iterable[str], patterns: tuple[str, ...]) -> set[str]:
+    """Those of `tensors` that one of `patterns` names; none without patterns."""
+    return {tensor for tensor in tensors if _match(patterns, tensor)}
+
+
+def _layers_with(name: str, rows: Iterable[Row]) -> set[str]:
+    """The layers whose patterns match the module or tensor `name`."""
+    layers = set()
+    for row in rows:
+        match = _match(row.patterns, name)
         if match:
-            return row.layer.format(k=match.groupdict().get("k", ""))
-    return None
+            # The one group of the pattern that matched, of a stack: the number of the layer.
+            layers.add(row.layer.format(k=match[match.lastindex or 0]))
+    return layers
+
+
+def _layer_of(tensor: str, rows: Sequence[Row]) -> str | None:
+    """The layer of a tensor; None for one in no layer, or in several of a plan's own order."""
+    layers = _layers_with(tensor, rows)
+    if not layers:
+        # What no pattern names of a part of the model.
+        layers = {row.layer for row in rows if _match(row.rest, tensor)}
+    return layers.pop() if len(layers) == 1 else None
 
 
 def _layer_names(rows: Sequence[Row], tensors: Sequence[str]) -> tuple[str, ...]:
     """Layer names, lowest first: rows in their order, stacks in numerical order."""
     names: list[str] = []
     for row in rows:
-        layers = {layer for tensor in tensors if (layer := _layer_in(row, tensor))}
-        if row.rest and _matching(tensors, [row.rest]):
+        layers = set().union(*(_layers_with(tensor, (row,)) for tensor in tensors))
+        if _matching(tensors, row.rest):
             layers.add(row.layer)
         # Several rows may feed one layer, which `fromkeys` keeps once: the decoder's output and CTC
         # are both `output`.
@@ -281,16 +270,6 @@ def _tops_of_stacks(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
         if row.last and own:
             tops.append(Row(own[-1], row.last))
     return tops
-
-
-def _layers_with(name: str, rows: Sequence[Row]) -> set[str]:
-    """The layers whose patterns match the module or tensor `name`."""
-    return {layer for row in rows if (layer := _layer_in(row, name))}
-
-
-def _rest_with(tensor: str, rows: Sequence[Row]) -> set[str]:
-    """The layer that takes what no pattern names of the part of the model that holds `tensor`."""
-    return {row.layer for row in rows if row.rest and _match(row.rest, tensor)}
 
 
 def _lost_message(lost: Sequence[str], parts: Mapping[str, str]) -> str:

@@ -5,8 +5,11 @@ switched off in `espnet_topdown.training.freeze`, ties undone in `espnet_topdown
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
+
+from espnet_topdown.check import as_names
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,13 @@ class Row:
         patterns: name prefixes, whole components only; ``{k}`` stands for the layer's index, ``*``
             for part of a component.
         last: prefixes of what belongs to the highest layer of the stack, such as the norm after it.
-        rest: prefix of the tensors that belong here when no other row has them.
+        rest: prefixes of the tensors that belong here when no other row has them.
     """
 
     layer: str
     patterns: tuple[str, ...]
     last: tuple[str, ...] = ()
-    rest: str | None = None
+    rest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,10 @@ ABOVE = "^"
 
 
 def row(
-    layer: str, *patterns: str, last: str | tuple[str, ...] = (), rest: str | None = None
+    layer: str, *patterns: str, last: str | Sequence[str] = (), rest: str | Sequence[str] = ()
 ) -> Row:
     """A `Row`, written on one line."""
-    return Row(layer, patterns, (last,) if isinstance(last, str) else last, rest)
+    return Row(layer, patterns, as_names(last), as_names(rest))
 
 
 def _rnn_stack(enc: str) -> Row:
@@ -186,12 +189,18 @@ _AGAIN = (
 )
 
 
-def _again(part: str) -> dict[str, Model]:
-    """The encoders as a second one, whose input layer, if any, joins its lowest layer."""
+def _again(part: str, *below: Row) -> dict[str, Model]:
+    """The encoders as a second one, whose input layer, if any, joins its lowest layer.
+
+    Args:
+        part: of the model, in the place of ``encoder``.
+        below: rows of what it reads.
+    """
     models = {}
     for choice in _AGAIN:
         model = _ENCODERS[choice]
-        models[choice] = replace(model, rows=tuple(_renamed(row, part) for row in model.rows))
+        rows = map(_renamed, model.rows, repeat(part))
+        models[choice] = replace(model, rows=(*below, *rows))
     return models
 
 
@@ -279,7 +288,7 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
         "hugging_face_transformers": _hugging_face("deliberation", _DELIBERATION),
     },
     # Of speech translation with several decoders: it reads the states of the recogniser's decoder.
-    "md_encoder": _again("md_encoder"),
+    "md_encoder": _again("md_encoder", row("asr_decoder", "extra_asr_decoder")),
     "decoder": {
         "transformer": Model("TransformerDecoder", _DECODER),
         "transformer_md": Model(
