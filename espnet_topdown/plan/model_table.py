@@ -61,6 +61,12 @@ class Untrained:
     below: str
     unless: tuple[str, bool] | None = None
 
+    def is_of(self, module: object) -> bool:
+        """Whether a built module leaves them so."""
+        if type(module).__name__ != self.kind:
+            return False
+        return self.unless is None or getattr(module, self.unless[0], None) != self.unless[1]
+
 
 @dataclass(frozen=True)
 class Model:

@@ -6,7 +6,8 @@ unless switched off; recurrent layers stay in train mode, because cuDNN cannot b
 through one in eval mode. Which layers, and when, is decided by the caller.
 """
 
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -55,20 +56,23 @@ def read_parent(
         }
     except RuntimeError as error:
         # Parts such as ``frontend.upstream`` of which the parent has no tensor.
-        lacking = sorted(_modules(model.state_dict()) - _modules(state))
-        if lacking:
-            raise TopdownError(
-                f"{source} has no tensors of {', '.join(lacking)}; give a model file of the whole"
-                " model (a training with 'save_strategy: all' writes such), or this architecture"
-            ) from None
-        # The first line only names the class.
-        lines = str(error).splitlines()[1:4]
-        reason = "; ".join(map(str.strip, lines))
-        raise TopdownError(
-            f"{source} does not fit this model (another architecture?): {reason}"
-        ) from None
+        lacking = _modules(model.state_dict()) - _modules(state)
+        raise TopdownError(f"{source} {_misfit(error, sorted(lacking))}") from None
     finally:
         model.load_state_dict(own, strict=True)
+
+
+def _misfit(error: Exception, lacking: Sequence[str]) -> str:
+    """Why a parent cannot be loaded, as torch's `error` has it; parts that it lacks are told."""
+    if lacking:
+        return (
+            f"has no tensors of {', '.join(lacking)}; give a model file of the whole model (a"
+            " training with 'save_strategy: all' writes such), or this architecture"
+        )
+    # The first line only names the class.
+    lines = str(error).splitlines()[1:4]
+    reason = "; ".join(map(str.strip, lines))
+    return f"does not fit this model (another architecture?): {reason}"
 
 
 def _modules(names: Iterable[str]) -> set[str]:
@@ -105,7 +109,10 @@ def check_outside(order: LayerOrder, model: torch.nn.Module, parent: State, sour
 
 def crossing_ties(model: torch.nn.Module, frozen: Collection[str]) -> list[tuple[str, ...]]:
     """Groups of tied names with some in `frozen` and some not."""
-    return [group for group in tied_groups(model) if len({name in frozen for name in group}) > 1]
+    known = set(frozen)
+    return [
+        group for group in tied_groups(model) if 0 < len(known.intersection(group)) < len(group)
+    ]
 
 
 def copy_tensors(model: torch.nn.Module, source: State, names: Collection[str]) -> None:
@@ -142,7 +149,7 @@ def freeze(
     for name in parameters.keys() & set(tensors):
         parameters[name].requires_grad_(False)
     state = moving_state(model, order)
-    moving = [name for layer in layers for name in state[layer]]
+    moving = list(itertools.chain.from_iterable(map(state.__getitem__, layers)))
     if moving:
         raise TopdownError(moving_fault(moving))
     learning = {name.split(".")[0] for name, own in parameters.items() if own.requires_grad}

@@ -57,7 +57,7 @@ def _kept_tensors(
     model: torch.nn.Module, order: LayerOrder, layers: Collection[str], tied: str | None
 ) -> tuple[str, ...]:
     """Names of the tensors copied from the parent: those of `layers` and the far ends of ties."""
-    kept = [tensor for layer in order.layers if layer.name in layers for tensor in layer.tensors]
+    kept = list(itertools.chain.from_iterable(map(order.tensors.__getitem__, layers)))
     crossing = freeze.crossing_ties(model, kept)
     # Language models are tied by default: their matrix is frozen at both ends without asking.
     policy = tied or ("freeze" if hasattr(model, "lm") else None)
@@ -80,38 +80,33 @@ def _factors(
         TopdownError: one matrix is in kept layers of different factors.
     """
     factors: dict[str, float] = {}
-    for layer in sides.kept:
-        factors |= dict.fromkeys(order.tensors[layer], sides.factor(layer))
+    for layer, factor in sides.factors.items():
+        factors |= dict.fromkeys(order.tensors[layer], factor)
     for group in tied_groups(model):
         own = {name: factors[name] for name in group if name in factors}
-        if len(set(own.values())) > 1:
-            listed = ", ".join(f"{name} {factor:g}" for name, factor in own.items())
+        if len({*own.values()}) > 1:
+            told = ", ".join(f"{name} {factor:g}" for name, factor in own.items())
             raise TopdownError(
-                f"one matrix cannot learn at different rates: {listed} are tied; give their layers"
+                f"one matrix cannot learn at different rates: {told} are tied; give their layers"
                 " the same kept_lr, or 'tied: untie_copy' where ESPnet ties them by an option"
             )
         # All that are kept have one factor, which the far ends get too.
-        for factor in own.values():
-            factors |= {name: factor for name in group if name in tensors}
+        both_ends = set(group).intersection(tensors)
+        factors |= dict.fromkeys(both_ends, max(own.values(), default=0.0))
     return factors
 
 
 def _with_ties(sides: Sides, order: LayerOrder, factors: Mapping[str, float]) -> Sides:
     """A layer whose tensors are all tied to kept ones is kept with them, and learns as they do."""
-    own = {layer: {*order.tensors[layer]} for layer in sides.fresh}
-    tied = [layer for layer, tensors in own.items() if tensors <= factors.keys()]
-    held = {layer: max(factors[tensor] for tensor in own[layer]) for layer in tied}
-    fresh = tuple(name for name in sides.fresh if name not in held)
-    if held and not fresh:
+    held = {
+        layer: max(map(factors.__getitem__, order.tensors[layer]))
+        for layer in sides.fresh
+        if factors.keys() >= {*order.tensors[layer]}
+    }
+    tied = Sides.of(order.names, {**sides.factors, **held})
+    if held and not tied.fresh:
         raise TopdownError(
             "nothing is left to train: the fresh layers are tied to frozen ones; cut higher, or"
             " untie"
         )
-    frozen = tuple(name for name, factor in held.items() if factor == 0)
-    slow = {name: factor for name, factor in held.items() if 0 < factor < 1}
-    return Sides(
-        kept=(*held, *sides.kept),
-        fresh=fresh,
-        frozen=(*frozen, *sides.frozen),
-        slow=slow | dict(sides.slow),
-    )
+    return tied

@@ -7,9 +7,10 @@ Which tensors form a layer is decided in `espnet_topdown.plan.layers`; freezing 
 
 import argparse
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _NormBase
@@ -25,6 +26,9 @@ from espnet_topdown.plan.model_table import MODELS, UNTRAINED, dropout_rates, fi
 _RATES = {_DropoutNd.__name__: "p", **dropout_rates()}
 # Of OpenAI's checkpoints: English, several languages, several since large-v3.
 _WHISPER_TOKENS = (51864, 51865, 51866)
+# What ESPnet loads again after an `init` other than chainer, which draws the whole model
+# (espnet2/torch_utils/initialize.py, 202301 to 202611).
+_LOADED_AGAIN = ("encoder", "frontend", "postencoder", "decoder")
 # Address and shape.
 Place = tuple[int, tuple[int, ...]]
 
@@ -91,8 +95,8 @@ def order_of(
             " are in no layer; give the plan an order of your own: 'layers:'"
         )
     # A part that could load a checkpoint may have been told not to.
-    is_drawn = {part: not _is_loaded(model, part, name) for part, name in parts.items()}
-    loaded = {name for name in order.loaded if not is_drawn.get(name.split(".")[0])}
+    drawn = [f"{part}." for part, name in parts.items() if not _is_loaded(model, part, name)]
+    loaded = {name for name in order.loaded if not name.startswith(tuple(drawn))}
     return replace(order, loaded=frozenset(loaded - _of_other_tokens(model)))
 
 
@@ -102,21 +106,21 @@ def _is_loaded(model: torch.nn.Module, part: str, name: str) -> bool:
     module = getattr(model, part)
     # Of a model that no task of ours has built, nothing is known.
     options = vars(getattr(model, "built_by", argparse.Namespace()))
-    if known and known.loads_by:
-        usual = mapping_in(options, f"{part}_conf").get(known.loads_by, True)
-        if not getattr(module, known.loads_by, usual):
+    option = known.loads_by if known else None
+    if option:
+        usual = mapping_in(options, f"{part}_conf").get(option, True)
+        if not getattr(module, option, usual):
             return False
-    init = options.get("init")
-    return init is None or _survives(module, part, init)
+    match options.get("init"):
+        case None:
+            return True
+        case "chainer":
+            return False
+        case _:
+            return part in _LOADED_AGAIN and _can_load_again(module)
 
 
-def _survives(module: torch.nn.Module, part: str, init: str) -> bool:
-    """Whether ESPnet loads a part again after `init`, which draws the whole model.
-
-    See espnet2/torch_utils/initialize.py (202301 to 202611).
-    """
-    if init == "chainer" or part not in ("encoder", "frontend", "postencoder", "decoder"):
-        return False
+def _can_load_again(module: torch.nn.Module) -> bool:
     modules = [module, *getattr(module, "frontends", ())]
     return any(hasattr(each, "reload_pretrained_parameters") for each in modules)
 
@@ -126,8 +130,8 @@ def _of_other_tokens(model: torch.nn.Module) -> set[str]:
 
     See espnet2/asr/decoder/whisper_decoder.py (202511, 202611).
     """
-    decoder = getattr(model, "decoder", None)
-    if decoder is None or type(decoder).__name__ != "OpenAIWhisperDecoder":
+    decoder: Any = getattr(model, "decoder", None)
+    if type(decoder).__name__ != "OpenAIWhisperDecoder":
         return set()
     embedding = decoder.decoders.token_embedding
     name = "decoder.decoders.token_embedding"
@@ -140,8 +144,8 @@ def _of_other_tokens(model: torch.nn.Module) -> set[str]:
 
 def _conditioned_layer(model: torch.nn.Module) -> int | None:
     """Index of the lowest encoder layer that interctc's conditioning layer feeds, if any."""
-    encoder = getattr(model, "encoder", None)
-    if encoder is None or getattr(encoder, "conditioning_layer", None) is None:
+    encoder: Any = getattr(model, "encoder", None)
+    if getattr(encoder, "conditioning_layer", None) is None:
         return None
     # Added to the output of these layers, counted from 1: the next one, counted from 0, is fed.
     return min(encoder.interctc_layer_idx, default=None)
@@ -189,10 +193,8 @@ def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
 
 def _rate_attribute(module: torch.nn.Module) -> str:
     """The attribute that holds a module's dropout rate, "" for a class without one."""
-    for kind in type(module).__mro__:
-        if kind.__name__ in _RATES:
-            return _RATES[kind.__name__]
-    return ""
+    names = (kind.__name__ for kind in type(module).__mro__)
+    return next(filter(None, map(_RATES.get, names)), "")
 
 
 def layers_served(name: str, model: torch.nn.Module, order: LayerOrder) -> frozenset[str]:
@@ -222,14 +224,14 @@ def parameter_counts(model: torch.nn.Module, order: LayerOrder) -> dict[str, int
 
 def layers_held_by_ties(model: torch.nn.Module, order: LayerOrder) -> dict[str, dict[str, int]]:
     """For each layer, the layers that it shares tensors with, and how many parameters it shares."""
-    held: dict[str, Counter[str]] = {name: Counter() for name in order.names}
+    held: dict[str, Counter[str]] = defaultdict(Counter)
     parameters = _parameters(model)
     for group in tied_groups(model):
         layers = sorted(filter(None, set(map(order.of_module, group))))
         shared = parameters[group[0]].numel()
         for one, other in itertools.permutations(layers, 2):
             held[one][other] += shared
-    return {name: dict(shared) for name, shared in held.items()}
+    return {name: dict(held[name]) for name in order.names}
 
 
 def untrained(model: torch.nn.Module) -> list[str]:
@@ -247,12 +249,7 @@ def unreached(model: torch.nn.Module) -> list[str]:
     """
     prefixes = []
     for name, module in model.named_modules():
-        for row in UNTRAINED:
-            if type(module).__name__ != row.kind:
-                continue
-            if row.unless and getattr(module, row.unless[0], None) == row.unless[1]:
-                continue
-            prefixes.append(f"{name}.{row.below}.")
+        prefixes += [f"{name}.{row.below}." for row in UNTRAINED if row.is_of(module)]
     return [name for name in _parameters(model) if f"{name}.".startswith(tuple(prefixes))]
 
 
