@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,33 @@ def locked(path: Path, purpose: str, *, waits: bool = False) -> Iterator[None]:
             yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def reading(directories: Iterable[Path]) -> Iterator[None]:
+    """Keep a recipe's scripts from rewriting these directories, beside other readers.
+
+    The scripts hold DIR/.lock by flock (egs2/TEMPLATE/common.sh). One that writes there now is
+    waited for, and told. A directory without such a file is no script's, and is passed over.
+    """
+    with contextlib.ExitStack() as stack:
+        for path in [directory / ".lock" for directory in directories]:
+            if path.is_file():
+                descriptor = os.open(path, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                _share(path, descriptor)
+        yield
+
+
+def _share(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{path.parent} is being written by another run; waiting for it", file=sys.stderr)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError as error:
+        if error.errno not in _NO_FLOCK:
+            raise
 
 
 def holder(path: Path) -> str | None:

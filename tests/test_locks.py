@@ -293,3 +293,40 @@ def test_another_fault_of_flock_is_not_hidden(
     monkeypatch.setattr(fcntl, "flock", fail)
     with pytest.raises(OSError, match="Input/output error"), locks.locked(tmp_path / "lock", "x"):
         pass
+
+
+def test_reading_lets_readers_in_and_keeps_writers_out(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    lock.touch()
+    with locks.reading([tmp_path]), lock.open() as another:
+        fcntl.flock(another, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock.open() as another:
+        fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_reading_waits_for_a_writer_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / ".lock").open("w") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        flock = fcntl.flock
+
+        def last(descriptor: int, mode: int) -> None:
+            """The writer ends once somebody waits for it."""
+            if mode == fcntl.LOCK_SH:
+                flock(writer, fcntl.LOCK_UN)
+            flock(descriptor, mode)
+
+        monkeypatch.setattr(fcntl, "flock", last)
+        with locks.reading([tmp_path]):
+            pass
+    assert f"{tmp_path} is being written by another run; waiting" in capsys.readouterr().err
+
+
+def test_what_no_script_holds_is_read_without_a_lock(flock: str, tmp_path: Path) -> None:
+    (tmp_path / "dump").mkdir()
+    (tmp_path / "dump/.lock").touch()
+    with locks.reading([tmp_path, tmp_path / "dump", tmp_path / "missing"]):
+        assert not (tmp_path / ".lock").exists()

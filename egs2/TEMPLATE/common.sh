@@ -150,20 +150,35 @@ check_configs() {
     [ "${#words[@]}" = 0 ] || python3 -m espnet_topdown.recipe configs "${words[@]}" || exit 1
 }
 
-# hold DIR...: keeps the directories for this script and what it starts. What a script that was
-# killed left running there is waited for, since two writers would spoil both.
+# The descriptors of the locks that this script and what it starts have, by directory.
+declare -A locks=()
+
+# hold DIR...: keeps the directories for this script until its end. Whoever uses one, be it what a
+# killed script left running, is waited for, since two writers would spoil both.
 hold() {
-    local directory descriptor
+    lock --exclusive "$@"
+}
+
+# share DIR...: keeps writers out of directories that this script only reads from now on, beside
+# other readers. Of others' data, where no lock can be written, it keeps nobody out.
+share() {
+    lock --shared "$@"
+}
+
+lock() {
+    local mode=$1 directory descriptor
     command -v flock > /dev/null || return 0
-    for directory in "$@"; do
-        # A second descriptor would wait for the first.
-        has_word "${held:-}" "${directory}" && continue
-        held+=" ${directory}"
-        mkdir -p "${directory}"
-        exec {descriptor}> "${directory}/.lock"
-        flock --nonblock "${descriptor}" && continue
-        log "${directory} is still written by an earlier run; waiting for it"
-        flock "${descriptor}"
+    for directory in "${@:2}"; do
+        [ "${mode}" = --shared ] || mkdir -p "${directory}"
+        descriptor=${locks["${directory}"]:-}
+        if [ -z "${descriptor}" ]; then
+            [ "${mode}" = --exclusive ] || [ -w "${directory}" ] || continue
+            exec {descriptor}>> "${directory}/.lock"
+            locks["${directory}"]=${descriptor}
+        fi
+        flock "${mode}" --nonblock "${descriptor}" && continue
+        log "${directory} is in use by another run; waiting for it"
+        flock "${mode}" "${descriptor}"
     done
 }
 

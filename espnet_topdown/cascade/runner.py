@@ -6,6 +6,7 @@ the directory and the exit status; how it is started is `espnet_topdown.cascade.
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
@@ -29,6 +30,7 @@ from espnet_topdown.cascade.text import plan_table
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import write_record
+from espnet_topdown.locks import reading
 from espnet_topdown.plan.plan import Phase
 
 
@@ -60,7 +62,7 @@ def run(
             need it were trained).
     """
     check_base(launch, cascade.base)
-    with files.locked(cascade.paths.lock, "cascade"):
+    with files.locked(cascade.paths.lock, "cascade"), reading(_data_directories(cascade)):
         # Read under the lock: from here on only this process makes records.
         Ledger(cascade.paths.ledger).close_dangling()
         records = cascade.read_records()
@@ -79,6 +81,14 @@ def run(
         with this.report:
             this.train()
         return this.close()
+
+
+def _data_directories(cascade: Cascade) -> list[Path]:
+    """Where a recipe's script may have put what the base and the phases read."""
+    readers: list[Phase | None] = [None, *cascade.phases]
+    lists = {Path(file) for reader in readers for file in cascade.base.lists(reader)}
+    # The lists stand there, in dump/raw/train, or the statistics in exp/asr_stats/train.
+    return sorted({place for file in lists for place in file.parents[:2]})
 
 
 class _Run:

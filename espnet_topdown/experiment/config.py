@@ -233,8 +233,8 @@ class Experiment:
         named = lists_of(self.config, "valid")
         return bool(named) and all(Path(path).exists() for path in named)
 
-    def missing_data(self, phase: Phase | None = None) -> list[str]:
-        """Lists that a phase, or this experiment, reads and that are not there, seen from here.
+    def lists(self, phase: Phase | None = None) -> list[str]:
+        """Files that a phase, or this experiment, reads before its first step.
 
         Shape files that the run makes are not among them, nor pre-trained files, which a phase may
         leave out (``init_param: drop``).
@@ -244,7 +244,11 @@ class Experiment:
             config |= data_options(self.config, phase.data, phase.tokens)
             made = new_shapes(self.config, phase.data, phase.tokens)
             config = without_shapes(config, made)
-        return [path for path in list_files(config) if not Path(path).exists()]
+        return list_files(config)
+
+    def missing_data(self, phase: Phase | None = None) -> list[str]:
+        """Those of `lists` that are not there, seen from here."""
+        return [path for path in self.lists(phase) if not Path(path).exists()]
 
 
 def read_config(path: Path) -> dict[str, Any]:

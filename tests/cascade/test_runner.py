@@ -1,10 +1,12 @@
 """Cascades through the command line: order, decisions, reruns, kills, and what stops them."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +56,30 @@ def test_rerun_of_a_finished_cascade_trains_nothing_and_says_so(finished, base, 
     run(base, finished.parent, PLAN)
     assert "nothing to do: all phases" in capsys.readouterr().out
     assert (finished / "ledger.jsonl").read_bytes() == before
+
+
+def test_while_a_cascade_trains_no_script_rewrites_what_it_reads(
+    finished, base, tmp_path, monkeypatch
+):
+    lists = Cascade.reopen(finished).base.lists()
+    places = {Path(file).parent / ".lock" for file in lists}
+    for path in places:
+        path.touch()
+    copy = copied(finished, base, tmp_path)
+    kept = set()
+
+    def look(cascade) -> None:
+        """What a script that would write there finds."""
+        for path in places:
+            with path.open() as descriptor:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    kept.add(path)
+
+    monkeypatch.setattr(Cascade, "store", look)
+    run(base, copy.parent, PLAN)
+    assert kept == places
 
 
 def test_appended_phases_are_trained_and_the_old_ones_left_alone(finished, base, tmp_path):

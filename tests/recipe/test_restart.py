@@ -34,10 +34,41 @@ def test_a_rerun_waits_for_what_a_killed_script_left_writing(tmp_path: Path) -> 
         text=True,
     )
     assert second.stdout is not None
-    assert "out is still written by an earlier run; waiting" in second.stdout.readline()
+    assert "out is in use by another run; waiting" in second.stdout.readline()
     (tmp_path / "go").touch()
     assert second.wait() == 0
     assert (tmp_path / "out/lines").read_text() == "first\nsecond\n"
+
+
+def lock_in_bash(use: str) -> str:
+    """What a script says that uses directories so, and gives way at once where it must wait."""
+    words = ["bash", "-c", f". {COMMON}; {use}; echo it has them"]
+    script = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert script.stdout is not None
+    said = script.stdout.readline()
+    script.kill()
+    script.wait()
+    return said
+
+
+def test_who_reads_keeps_writers_out_and_lets_readers_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = f". {COMMON}; hold dump; share dump; echo; exec sleep 60"
+    with subprocess.Popen(["bash", "-c", first], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        assert lock_in_bash("share dump") == "it has them\n"
+        assert "dump is in use by another run; waiting for it" in lock_in_bash("hold dump")
+        reader.kill()
+    assert lock_in_bash("hold dump") == "it has them\n"
+
+
+def test_what_cannot_be_locked_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lock_in_bash("share missing") == "it has them\n"
+    assert not Path("missing").exists()
 
 
 KILLED = """#!/bin/sh

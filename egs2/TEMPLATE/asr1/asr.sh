@@ -423,7 +423,7 @@ if do_stage 3; then
     for name in ${test_sets}; do
         sources+=("data/${name}") targets+=("${dump}/${name}")
     done
-    hold "${targets[@]}"
+    hold "${dump}"
     recipe format --sources "${sources[*]}" --targets "${targets[*]}" \
         --audio_format "${audio_format}" --fs "${fs}" --nj "${nj}" --text_optional "${test_sets}"
 fi
@@ -439,7 +439,7 @@ if do_stage 4; then
         --lm_train_text "${lm_train_text}"
         ${asr_config:+--asr_config "${asr_config}"}
     )
-    hold "${train_dir}" "${valid_dir}"
+    hold "${dump}"
     recipe filter "${dump}" "${options[@]}"
 fi
 
@@ -465,6 +465,9 @@ if do_stage 5; then
     recipe tokens "${token_list}" "${options[@]}"
 fi
 
+# From here on they are only read.
+share "${dump}" "${token_list%/*}"
+
 if do_stage 6; then
     log "Stage 6: ${dump}/lm_train.txt, ${lm_dev_text} -> ${lm_stats_dir}"
     need 4 "${dump}/lm_train.txt"
@@ -488,6 +491,7 @@ if do_stage 7; then
     need 4 "${dump}/lm_train.txt"
     need 5 "${token_list}"
     need 6 "${lm_stats_dir}"/{train,valid}/"text_shape.${token_type}"
+    share "${lm_stats_dir}"
     save_command "${lm_exp}" 7
     options=(
         "${lm_options[@]}"
@@ -542,6 +546,7 @@ if do_stage 11; then
     need 4 {"${train_dir}","${valid_dir}"}/{wav.scp,text}
     need 5 "${token_list}"
     need 10 "${asr_stats_dir}"/{train,valid}/{speech_shape,"text_shape.${token_type}"}
+    share "${asr_stats_dir}"
     save_command "${asr_exp}" 11
     options=(
         "${asr_options[@]}"

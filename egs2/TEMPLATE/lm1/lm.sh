@@ -139,7 +139,7 @@ if do_stage 6 && "${use_stream}"; then
 elif do_stage 6; then
     log "Stage 6: data/*/text -> dump/raw/lm_*.txt (without blank lines), ${lm_stats_dir}"
     need 5 "${token_list}" data/valid/text
-    hold "${lm_stats_dir}"
+    hold dump/raw "${lm_stats_dir}"
     log_dir=${lm_stats_dir}/logdir
     mkdir -p "${log_dir}"
     for name in train valid; do
@@ -159,6 +159,9 @@ elif do_stage 6; then
     ${train_cmd} "${log_dir}/stats.log" "${train[@]}" "${options[@]}" ||
         die "statistics failed; see ${log_dir}/stats.log"
 fi
+
+# From here on they are only read.
+share data dump/raw "${lm_stats_dir}"
 
 if do_stage 7; then
     log "Stage 7: LM training -> ${lm_exp}; log: ${lm_exp}/train.log"
