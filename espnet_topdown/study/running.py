@@ -5,6 +5,7 @@ Which commands these are is `espnet_topdown.study.study`'s part, what is recorde
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -42,8 +43,10 @@ def run(study: Study) -> None:
     for seed in sorted(set(study.seeds) - set(to_record)):
         print(f"seed {seed}: recorded in {study.record(seed)}")
     # One seed after another: what is finished when a machine ends is whole seeds.
+    whole: list[float] = []
     for place, seed in enumerate(to_record):
         began = time.monotonic()
+        is_begun = study.base(seed).exists()
         if not has_base(study, seed):
             # A base has nobody to train beside it but other bases; with GPUs they take turns.
             together = 1 if study.ngpu else study.jobs
@@ -52,7 +55,10 @@ def run(study: Study) -> None:
             run_all([study.train_command(each) for each in new], together)
         run_cascade(study, seed)
         hours = (time.monotonic() - began) / 3600
-        print(progress(seed, hours, len(to_record) - place - 1), flush=True)
+        # What is left of a seed that an earlier call began says nothing of the next.
+        if not is_begun:
+            whole.append(hours)
+        print(progress(seed, hours, len(to_record) - place - 1, whole), flush=True)
 
 
 def schedule_note(study: Study) -> str | None:
@@ -86,12 +92,22 @@ def run_cascade(study: Study, seed: int) -> None:
     record_seed(study, seed)
 
 
-def progress(seed: int, hours: float, to_come: int) -> str:
-    """What is said after a seed of `hours`, when `to_come` more are to be trained."""
+def progress(seed: int, hours: float, to_come: int, whole: Sequence[float]) -> str:
+    """What is said after a seed of `hours`.
+
+    Args:
+        seed: of the study.
+        hours: what it took in this call.
+        to_come: seeds that are still to be trained.
+        whole: hours of those that this call trained from their beginning.
+    """
     took = f"seed {seed}: took {_duration(hours)}"
     if not to_come:
         return f"{took}; it was the last"
-    return f"{took}; {counted(to_come, 'seed')} to come, about {_duration(hours * to_come)}"
+    took += f"; {counted(to_come, 'seed')} to come"
+    if not whole:
+        return took
+    return f"{took}, about {_duration(statistics.mean(whole) * to_come)}"
 
 
 def _duration(hours: float) -> str:

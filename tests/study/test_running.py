@@ -33,11 +33,26 @@ def test_what_a_command_prints_goes_to_its_log(
 
 
 def test_progress_tells_what_is_to_come() -> None:
-    assert running.progress(7, 0.75, 4) == "seed 7: took 45 min; 4 seeds to come, about 3 h 00 min"
-    assert (
-        running.progress(7, 1.5, 1) == "seed 7: took 1 h 30 min; 1 seed to come, about 1 h 30 min"
-    )
-    assert running.progress(7, 0.1, 0) == "seed 7: took 6 min; it was the last"
+    told = running.progress(7, 0.5, 4, [1.0, 0.5])
+    assert told == "seed 7: took 30 min; 4 seeds to come, about 3 h 00 min"
+    told = running.progress(7, 1.5, 1, [1.5])
+    assert told == "seed 7: took 1 h 30 min; 1 seed to come, about 1 h 30 min"
+    assert running.progress(7, 0.1, 0, []) == "seed 7: took 6 min; it was the last"
+
+
+def test_the_rest_of_a_seed_forecasts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = choose("x", [1, 2, 3], 1, None, "test")
+    study.base(1).mkdir(parents=True)  # an earlier call began it
+    for name in ("schedule_note", "run_all", "run_cascade"):
+        monkeypatch.setattr(running, name, lambda *_: None)
+    running.run(study)
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "seed 1: took 0 min; 2 seeds to come"
+    assert second == "seed 2: took 0 min; 1 seed to come, about 0 min"
+    assert third == "seed 3: took 0 min; it was the last"
 
 
 def test_a_study_whose_trainings_do_not_cost_the_same_is_told_so(
