@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from recipes import RATE, REPOSITORY, SETS, TEMPLATE, refused, run
 
+from espnet_topdown.experiment.phase_dir import read_record
 from espnet_topdown.recipe import datadir
 from espnet_topdown.text_files import read_table
 
@@ -432,26 +433,20 @@ def test_a_wrong_archive_of_mini_an4_is_refused(
 
 
 @pytest.mark.recipe
-def test_mini_an4_runs_from_its_recordings_to_the_table_of_a_cascade(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("TEMPLATE", "mini_an4"):
-        source = REPOSITORY / "egs2" / name
-        ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads", "logs")
-        shutil.copytree(source, tmp_path / "egs2" / name, symlinks=True, ignore=ignored)
-    directory = tmp_path / "egs2" / "mini_an4" / "asr1"
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    command = ["./run.sh", "--decode", "all"]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+def test_mini_an4_goes_from_its_recordings_to_the_table_of_a_cascade() -> None:
+    """Looks at what `make mini_an4` made, which .ci/run calls before."""
+    directory = REPOSITORY / "egs2" / "mini_an4" / "asr1"
+    exp = directory / "exp" / "asr_train_asr_rnn_raw_en_char"
+    cascade = exp.with_name(f"{exp.name}_topdown_rnn")
+    if not (cascade / "RESULTS.md").exists():
+        pytest.skip("make mini_an4 was not run")
     for name, size in (("train_nodev", 4), ("train_dev", 1), ("test", 2)):
         assert len(read_table(directory / "data" / name / "text")) == size
-    exp = directory / "exp" / "asr_train_asr_rnn_raw_en_char"
     # The two test sentences have ten words.
     assert "|2|10|" in (exp / "RESULTS.md").read_text()
-    cascade = exp.with_name(f"{exp.name}_topdown_rnn")
-    for phase in ("phase1", "phase2", "phase3"):
-        assert len(list(cascade.glob(f"{phase}/decode_*/test*/score_wer/result.txt"))) == 2
+    phases = [cascade / f"phase{k}" for k in (1, 2, 3)]
+    assert all(read_record(phase) for phase in phases)
+    best = (cascade / "best").resolve()
+    assert best in [exp, *phases]
+    assert list(best.glob("*/test*/score_wer/result.txt"))
     assert json.loads((cascade / "results.json").read_text())
-    assert (cascade / "RESULTS.md").exists() and (cascade / "best").exists()
