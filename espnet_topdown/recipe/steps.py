@@ -148,7 +148,7 @@ def _train_bpe(args: argparse.Namespace, lines: Sequence[str]) -> list[str]:
     symbols = args.bpe_nlsyms
     if symbols and Path(symbols).is_file():
         symbols = ",".join(text.read_symbols(symbols))
-    return text.train_bpe(
+    tokens = text.train_bpe(
         sentences,
         directory / "bpe",
         vocab_size=args.nbpe,
@@ -157,6 +157,16 @@ def _train_bpe(args: argparse.Namespace, lines: Sequence[str]) -> list[str]:
         input_sentence_size=args.bpe_input_sentence_size,
         user_defined_symbols=symbols,
     )
+    rewritten = text.rewritten(lines, directory / "bpe.model")
+    if rewritten:
+        line, new = next(iter(rewritten.items()))
+        logging.warning(
+            "sentencepiece rewrites %d of %d lines by Unicode's NFKC, such as '%s' to '%s', and no"
+            " model can output them as they are; rewrite the texts of all sets in local/data.sh,"
+            " or their words count as errors",
+            *(len(rewritten), len(lines), line, new),
+        )
+    return tokens
 
 
 def split(args: argparse.Namespace) -> None:

@@ -171,6 +171,21 @@ def train_bpe(text: Path, prefix: Path, **options: object) -> list[str]:
     return [line.split("\t")[0] for line in vocabulary[3:]]
 
 
+def rewritten(lines: Iterable[str], bpemodel: Path) -> dict[str, str]:
+    """Lines that sentencepiece rewrites before it parts them, and what it makes of each.
+
+    It normalises by Unicode's NFKC unless trained otherwise: ligatures and letters of full width
+    become plain ones. A model never outputs what stands in such a line, and scoring counts it.
+
+    Args:
+        lines: transcripts without their ids.
+        bpemodel: sentencepiece's model.
+    """
+    normalise = sentencepiece.SentencePieceProcessor(model_file=str(bpemodel)).Normalize
+    said = {line: normalise(line).replace("\u2581", " ").strip() for line in lines}
+    return {line: new for line, new in said.items() if new.split() != line.split()}
+
+
 def _refusal(options: Mapping[str, object], said: str) -> str:
     """What to do about a refusal of sentencepiece, in the words of asr.sh's options."""
     asked = f"asked sentencepiece for {options.get('vocab_size')} pieces (--nbpe)"

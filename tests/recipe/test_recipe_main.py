@@ -85,17 +85,38 @@ def test_a_rate_that_is_none_is_refused(fs: str) -> None:
         parse_rate(fs)
 
 
+def list_tokens(place: Path, said: str, *options: str) -> None:
+    """Stage 5 on transcripts, with other options where they are given."""
+    (place / "text").write_text(said, encoding="utf-8")
+    words = ["tokens", str(place / "tokens.txt"), "--texts", str(place / "text")]
+    words += ["--token_type", "char", "--nbpe", "10", "--bpe_input_sentence_size", "1000"]
+    words += ["--bpe_char_cover", "1", "--bpemode", "unigram", "--bpe_nlsyms", ""]
+    words += ["--nlsyms_txt", "none", "--cleaner", "none"]
+    words += ["--blank", "<blank>", "--oov", "<unk>", "--sos_eos", "<sos/eos>"]
+    main([*words, *options])
+
+
 def test_the_token_list_has_no_other_blank_than_space(tmp_path: Path) -> None:
     # ESPnet strips the lines of a list, so that such a token would be none.
-    (tmp_path / "text").write_text("u1 a\tb\u3000a\u2028a\n", encoding="utf-8")
-    options = ["--texts", str(tmp_path / "text"), "--token_type", "char", "--nbpe", "9"]
-    options += ["--bpe_input_sentence_size", "1", "--bpe_char_cover", "1"]
-    for name in ("nlsyms_txt", "cleaner", "bpemode", "bpe_nlsyms"):
-        options += [f"--{name}", "none"]
-    options += ["--blank", "<blank>", "--oov", "<unk>", "--sos_eos", "<sos/eos>"]
-    main(["tokens", str(tmp_path / "tokens.txt"), *options])
+    list_tokens(tmp_path, "u1 a\tb\u3000a\u2028a\n")
     expected = ["<blank>", "<unk>", "a", "<space>", "b", "<sos/eos>"]
     assert (tmp_path / "tokens.txt").read_text(encoding="utf-8").split("\n") == [*expected, ""]
+
+
+@pytest.mark.parametrize(
+    "said, told",
+    [
+        ("\ufb01x x\n", "rewrites 1 of 9 lines by Unicode's NFKC, such as '\ufb01x x' to 'fix x'"),
+        ("ix  f\n", ""),  # blanks are none of what is scored
+    ],
+)
+def test_letters_that_bpe_would_rewrite_are_told(
+    tmp_path: Path, said: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = "".join(f"u{k} fix if\n" for k in range(8))
+    list_tokens(tmp_path, f"{lines}v {said}", "--token_type", "bpe")
+    assert told in caplog.text
+    assert bool(told) is ("NFKC" in caplog.text)
 
 
 def test_the_lists_of_every_set_are_checked_before_any_audio_is_written(
