@@ -89,7 +89,7 @@ def list_tokens(place: Path, said: str, *options: str) -> None:
     """Stage 5 on transcripts, with other options where they are given."""
     (place / "text").write_text(said, encoding="utf-8")
     words = ["tokens", str(place / "tokens.txt"), "--texts", str(place / "text")]
-    words += ["--token_type", "char", "--nbpe", "10", "--bpe_input_sentence_size", "1000"]
+    words += ["--token_type", "char", "--nbpe", "7", "--bpe_input_sentence_size", "1000"]
     words += ["--bpe_char_cover", "1", "--bpemode", "unigram", "--bpe_nlsyms", ""]
     words += ["--nlsyms_txt", "none", "--cleaner", "none"]
     words += ["--blank", "<blank>", "--oov", "<unk>", "--sos_eos", "<sos/eos>"]
