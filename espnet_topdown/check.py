@@ -71,6 +71,17 @@ def refuse(faults: Iterable[str], title: str) -> None:
         raise TopdownError(f"{title}:{''.join(lines)}")
 
 
+def refuse_in(source: object, faults: Iterable[str]) -> None:
+    """Raise all `faults` as one error, each on its own line behind `source`, repeated ones once.
+
+    Raises:
+        TopdownError: there is a fault.
+    """
+    lines = [f"{source}: {fault}" for fault in dict.fromkeys(faults)]
+    if lines:
+        raise TopdownError("\n".join(lines))
+
+
 def unknown_keys(values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
     """A message for every key of `values` that is not in `known`, with the nearest that are."""
     known = list(known)

@@ -111,9 +111,7 @@ class Experiment:
             )
         config = read_config(path)
         task = task_of_config(config, path)
-        faults = check.faults(config, _RULES)
-        if faults:
-            raise TopdownError("\n".join(f"{path}: {fault}" for fault in faults))
+        check.refuse_in(path, check.faults(config, _RULES))
         data = DATA.format(part="train")
         if not config.get(data):
             raise TopdownError(f"{path} names no training data ({data})")

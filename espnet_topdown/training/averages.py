@@ -65,10 +65,10 @@ def counts_of(keep_nbest_models: Any) -> list[int]:
 
 def averages_of(criteria: Criteria, counts: Sequence[int]) -> list[Average]:
     """One average for every criterion and every number of epochs."""
-    averages = []
-    for (part, metric, mode), count in itertools.product(criteria, counts):
-        averages.append(Average(part=part, metric=metric, mode=mode, count=count))
-    return averages
+    return [
+        Average(part=part, metric=metric, mode=mode, count=count)
+        for (part, metric, mode), count in itertools.product(criteria, counts)
+    ]
 
 
 def mean(states: Iterable[State]) -> State:
@@ -110,20 +110,20 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
             f"no model file {path}; the directory has: {listed(names, 'no model file')};"
             " parent_model names another"
         )
-    averages = {average.file: average for average in averages_of(criteria, counts)}
+    # A count of 1 averages nothing.
+    averages = {one.file: one for one in averages_of(criteria, counts) if one.count > 1}
     # Names without the count, such as valid.acc.ave.pth, are links.
-    average = averages.get(path.resolve().name)
+    file = path.resolve().name
     is_ours = (directory / PROOF).exists()
-    if average is None or is_ours:
+    if file not in averages or is_ours:
         return load_state(path)
-    sources = _sources(directory, average)
+    sources = _sources(directory, averages[file])
     if sources:
         return mean(map(load_state, sources))
-    # The first average is right in every version, and a count of 1 averages nothing.
-    of_several = [one for one in averages.values() if one.count > 1]
-    is_right = average in of_several[:1] or average.count == 1
+    # The first average is right in every version of ESPnet.
+    is_right = file == next(iter(averages))
     # Where a model was packed with it alone, it is the model whose error rates are known.
-    is_packed = [one for one in directory.glob("*.pth") if one.exists()] == [path]
+    is_packed = list(filter(Path.exists, directory.glob("*.pth"))) == [path]
     if is_right or is_packed:
         return load_state(path)
     raise TopdownError(
@@ -170,13 +170,12 @@ def write_averages(
         part, metric, mode = criterion
         if not reporter.has(part, metric):
             continue
-        epochs = len(reporter.sort_epochs(part, metric, mode))
+        epochs = range(1, 1 + len(reporter.sort_epochs(part, metric, mode)))
         # A training that ended early has no average of more epochs than it has.
-        possible = [count for count in counts if 0 < count <= epochs] or [1]
-        averages = averages_of([criterion], possible)
-        for average in averages:
+        possible = list(filter(epochs.__contains__, counts)) or [1]
+        for average in averages_of([criterion], possible):
             written.append(_write_average(directory, average, average.epochs(reporter), frozen))
-        largest = max(averages, key=lambda average: average.count)
+        (largest,) = averages_of([criterion], [max(possible)])
         files.link(directory / f"{part}.{metric}.ave.pth", largest.file)
     return written
 

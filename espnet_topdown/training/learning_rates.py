@@ -49,9 +49,12 @@ def split_groups(
             " kept_lr out, or give 0 or 1"
         )
     (optimizer,) = optimizers
-    named = dict(model.named_parameters(remove_duplicate=False))
     # By identity: a tied parameter has several names.
-    by_parameter = {id(named[name]): factor for name, factor in factors.items() if name in named}
+    by_parameter = {
+        id(parameter): factors[name]
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if name in factors
+    }
     whole = list(optimizer.param_groups)
     for group in whole:
         _split(optimizer, group, by_parameter)
@@ -120,17 +123,16 @@ def log_rates_of_steps(reporter: Any, optimizers: Sequence[torch.optim.Optimizer
         reporter: ESPnet's `SubReporter` of an epoch.
         optimizers: of the training.
     """
-    factors = {}
+    factors: dict[str, float] = {}
     for number, optimizer in enumerate(optimizers):
         for place, group in enumerate(optimizer.param_groups):
-            if FACTOR in group:
-                factors[f"optim{number}_lr{place}"] = group[FACTOR]
-    if not factors:
+            factors[f"optim{number}_lr{place}"] = group.get(FACTOR, 1.0)
+    if set(factors.values()) <= {1.0}:
         return
     register = reporter.register
 
     def registered(stats: Mapping[str, Any], weight: Any = None) -> None:
-        scaled = {name: stats[name] * factors[name] for name in factors if name in stats}
+        scaled = {name: stats[name] * factors[name] for name in factors.keys() & stats.keys()}
         register({**stats, **scaled}, weight)
 
     reporter.register = registered

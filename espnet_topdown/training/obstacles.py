@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from espnet2.st.espnet_model import ESPnetSTModel
 
-from espnet_topdown.check import list_in, mapping_in
-from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.check import list_in, mapping_in, refuse_in, that_hold
+from espnet_topdown.errors import listed
 from espnet_topdown.plan.layers import unknown_parts
 from espnet_topdown.plan.model_table import MODELS
 from espnet_topdown.training.tasks import TopdownTask
@@ -22,7 +22,6 @@ from espnet_topdown.versions import espnet_version
 
 # Gone since openai-whisper 20231105; ESPnet imports it (espnet2/asr/encoder/whisper_encoder.py).
 _WHISPER = "whisper.audio:N_MELS"
-_OLDER_WHISPER = "pip install --no-deps --no-build-isolation openai-whisper==20230918"
 # ESPnet's choice of a part -> module, or attribute of one, that it imports when it is built
 # (espnet2/asr of 202511 and 202611).
 _NEEDS = {
@@ -47,8 +46,16 @@ _NEEDS = {
 }
 # Of speech translation, in one layer each: their class makes no difference.
 _SIDES = ("extra_asr_decoder", "extra_mt_decoder", "extra_mt_encoder")
-# Package -> extra of setup.py that brings it.
-EXTRAS = {"s3prl": "ssl", "transformers": "hf", "whisper": "whisper"}
+# What brings a package: extras of setup.py.
+_ADVICE = {
+    "s3prl": "pip install 'espnet_topdown[ssl]'",
+    "transformers": "pip install 'espnet_topdown[hf]'",
+    # The older one's own dependencies are of its time and do not fit torch's.
+    "whisper": (
+        "pip install 'espnet_topdown[whisper]', then the one that ESPnet needs: pip install"
+        " --no-deps --no-build-isolation openai-whisper==20230918"
+    ),
+}
 # Options by which a part names its pre-trained checkpoint.
 _UPSTREAMS = (
     *("upstream", "path_or_url", "model_name_or_path", "whisper_model", "model"),
@@ -82,15 +89,16 @@ def check(
     if not has_own_order:
         faults += filter(None, [unknown_parts(parts)])
     if not has_packages:
-        # A model's parts may need the same package.
-        faults += dict.fromkeys(_missing(options))
-    if vars(options).get("use_adapter"):
-        faults.append(
-            f"use_adapter ({options.adapter}): an adapter renames the layers that it is put into;"
-            " train without it (use_adapter: false)"
-        )
-    if faults:
-        raise TopdownError("\n".join(f"{config}: {fault}" for fault in faults))
+        faults += _missing(options)
+    given = vars(options)
+    faults += that_hold(
+        {
+            f"use_adapter ({given.get('adapter')}): an adapter renames the layers that it is put"
+            " into; train without it (use_adapter: false)": given.get("use_adapter"),
+        }
+    )
+    # A model's parts may need the same package.
+    refuse_in(config, faults)
 
 
 def _parts(
@@ -98,53 +106,53 @@ def _parts(
 ) -> tuple[dict[str, str], list[str]]:
     """Part -> class, of those that the options name; and those that this ESPnet does not have."""
     parts, faults = {}, []
-    for choices in task.class_choices_list:
-        name = vars(options).get(choices.name)
-        if choices.name not in (*MODELS, *_SIDES) or not name:
+    # A task has choices besides, such as of normalisation.
+    asked = [one for one in task.class_choices_list if one.name in (*MODELS, *_SIDES)]
+    for choices in asked:
+        part, name = choices.name, vars(options).get(choices.name)
+        if not name:
             continue
         try:
-            known = choices.get_class(name).__name__
+            parts[part] = choices.get_class(name).__name__
         except ValueError:
-            has = ", ".join(choices.classes)
             faults.append(
-                f"ESPnet {espnet_version()} has no {choices.name} '{name}' for this task (it has:"
-                f" {has})"
+                f"ESPnet {espnet_version()} has no {part} '{name}' for this task (it has:"
+                f" {', '.join(choices.classes)})"
             )
-            continue
-        # A frontend outside the table computes features: it is no layer.
-        if choices.name in MODELS and choices.name != "frontend":
-            parts[choices.name] = known
+    # A frontend outside the table computes features: it is no layer.
+    for outside in ("frontend", *_SIDES):
+        parts.pop(outside, None)
     return parts, faults
 
 
 def _missing(options: argparse.Namespace) -> Iterator[str]:
     """The packages that the parts need and that do not import here."""
-    for part in (*MODELS, *_SIDES, "ctc"):
-        for choice in _choices(options, part):
-            needed = _NEEDS.get((part, choice))
-            if needed is None or (choice == "transducer" and _is_multi_blank(options)):
-                continue
-            try:
-                pkgutil.resolve_name(needed)
-            # An installed package of the wrong version fails in ways of its own.
-            except Exception as error:
-                yield f"the {part} '{choice}' needs {lacking(needed, error)}"
-
-
-def _choices(options: argparse.Namespace, part: str) -> list[str]:
-    """ESPnet's choice of a part, and the several of a fused frontend; of CTC its kind of loss."""
-    conf = mapping_in(vars(options), f"{part}_conf")
-    choices = [conf.get("ctc_type")]
-    if part != "ctc":
-        fused = [row.get("frontend_type") for row in list_in(conf, "frontends")]
-        choices = [vars(options).get(part), *fused]
-    return list(filter(None, choices))
-
-
-def _is_multi_blank(options: argparse.Namespace) -> bool:
-    """Whether the transducer's loss is ESPnet's own (espnet2/asr/espnet_model.py)."""
+    needs = dict(_NEEDS)
     conf = mapping_in(vars(options), "model_conf")
-    return bool(conf.get("transducer_multi_blank_durations"))
+    if conf.get("transducer_multi_blank_durations"):
+        # Its loss is ESPnet's own (espnet2/asr/espnet_model.py).
+        del needs["decoder", "transducer"]
+    for part, choice in filter(needs.get, _choices(options)):
+        try:
+            pkgutil.resolve_name(needs[part, choice])
+        # An installed package of the wrong version fails in ways of its own.
+        except Exception as error:
+            yield f"the {part} '{choice}' needs {lacking(needs[part, choice], error)}"
+
+
+def _choices(options: argparse.Namespace) -> list[tuple[str, Any]]:
+    """Each part with ESPnet's choice of it, None for what the model does not have.
+
+    A fused frontend's are several; that of CTC is its kind of loss.
+    """
+    given = vars(options)
+    choices = {part: given.get(part) for part in (*MODELS, *_SIDES)}
+    fused = list_in(mapping_in(given, "frontend_conf"), "frontends")
+    return [
+        *choices.items(),
+        *(("frontend", row.get("frontend_type")) for row in fused),
+        ("ctc", mapping_in(given, "ctc_conf").get("ctc_type")),
+    ]
 
 
 def lacking(needed: str, error: Exception) -> str:
@@ -155,12 +163,7 @@ def lacking(needed: str, error: Exception) -> str:
         error: as the import failed.
     """
     package = needed.partition(".")[0]
-    advice = "install it as ESPnet's tools/installers do"
-    if package in EXTRAS:
-        advice = f"pip install 'espnet_topdown[{EXTRAS[package]}]'"
-    if package == "whisper":
-        # That one's own dependencies are of its time and do not fit torch's.
-        advice += f", then the one that ESPnet needs: {_OLDER_WHISPER}"
+    advice = _ADVICE.get(package, "install it as ESPnet's tools/installers do")
     state = f"does not import here ({error})"
     # A package that is there may lack one of those that it needs itself.
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == package:
@@ -253,22 +256,14 @@ def machine_notes(model: torch.nn.Module) -> list[str]:
 
 def download_fault(options: argparse.Namespace, error: BaseException) -> str | None:
     """The message about a pre-trained checkpoint that is not here; None for another error."""
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    # An error can be its own cause.
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    for link in chain:
-        # Hugging Face's own, of what its cache does not have, names no file.
-        if isinstance(link, FileNotFoundError) and link.filename:
-            return _lost_file(options, link.filename)
+    chain = _chain(error)
+    # Hugging Face's own, of what its cache does not have, names no file.
+    files = [one.filename for one in chain if isinstance(one, FileNotFoundError) and one.filename]
+    if files:
+        return _lost_file(options, Path(files[0]))
     if _NETWORK.isdisjoint(type(link).__module__.partition(".")[0] for link in chain):
         return None
-    wanted = []
-    for part in MODELS:
-        for name, value in _named(mapping_in(vars(options), f"{part}_conf")):
-            wanted.append(f"{part}_conf's {name} '{value}'")
+    wanted = list(_checkpoints(options))
     # Which of several it was is in the error.
     which = "one of " if len(wanted) > 1 else ""
     return (
@@ -278,29 +273,46 @@ def download_fault(options: argparse.Namespace, error: BaseException) -> str | N
     )
 
 
-def _lost_file(options: argparse.Namespace, file: str) -> str | None:
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error, and those that it came from."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    # An error can be its own cause.
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return chain
+
+
+def _lost_file(options: argparse.Namespace, lost: Path) -> str | None:
     """The message about a local checkpoint that is not there; None for another file."""
-    lost = Path(file)
+    for option, value in _checkpoints(options).items():
+        # Or what ESPnet looks for beside it, as its config.
+        if lost.parent == Path(value).parent and lost.parent != Path():
+            return (
+                f"{option} is not there ({lost} does not exist, seen from {Path.cwd()}); copy it"
+                " there, or name another file"
+            )
+    return None
+
+
+def _checkpoints(options: argparse.Namespace) -> dict[str, str]:
+    """The pre-trained checkpoints that a model names: the option with its value -> the value."""
+    found = {}
     for part in MODELS:
         for name, value in _named(mapping_in(vars(options), f"{part}_conf")):
-            # Or what ESPnet looks for beside it, as its config.
-            if lost.parent == Path(value).parent and lost.parent != Path():
-                return (
-                    f"{part}_conf's {name} '{value}' is not there ({lost} does not exist, seen from"
-                    f" {Path.cwd()}); copy it there, or name another file"
-                )
-    return None
+            found[f"{part}_conf's {name} '{value}'"] = value
+    return found
 
 
 def _named(conf: Any) -> Iterator[tuple[str, str]]:
     """The pre-trained checkpoints that a ``_conf`` names, also in what it nests."""
-    if isinstance(conf, list):
-        for item in conf:
-            yield from _named(item)
-    if not isinstance(conf, Mapping):
-        return
-    for name, value in conf.items():
-        if name in _UPSTREAMS and isinstance(value, str):
-            yield name, value
-        else:
-            yield from _named(value)
+    match conf:
+        case list():
+            for item in conf:
+                yield from _named(item)
+        case Mapping():
+            for name, value in conf.items():
+                if name in _UPSTREAMS and isinstance(value, str):
+                    yield name, value
+                yield from _named(value)

@@ -4,6 +4,7 @@ The proof is that frozen tensors are the parent's in every model file and that f
 It and the numbers are left in ``<output_dir>/topdown``, the proof last.
 """
 
+import datetime
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -39,15 +40,13 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     averaged = averages.write_averages(output_dir, reporter, criteria, counts, begun.frozen)
     final = f"{reporter.get_epoch()}epoch.pth"
     frozen = checkpoint.fingerprints(begun.frozen)
-    prints = {}
     # Two criteria may have the same best epoch: each file is read once.
-    for name in dict.fromkeys([final, CHECKPOINT, *averaged]):
-        # checkpoint.pth is the largest of the files: it is not read a second time.
-        is_last = name == CHECKPOINT
-        path = output_dir / name
-        state = last["model"] if is_last else checkpoint.load_state(path, mapped=True)
-        prints[name] = checkpoint.fingerprints(state)
-        _check_frozen(prints[name], frozen, name)
+    names = dict.fromkeys([final, *averaged])
+    prints = {name: _prints_of(output_dir / name) for name in names}
+    # checkpoint.pth is the largest of the files: it is not read a second time.
+    prints[CHECKPOINT] = checkpoint.fingerprints(last["model"])
+    for name, own in prints.items():
+        _check_frozen(own, frozen, name)
     unmoved = _unmoved(begun, prints[final])
     proof = {
         "files": {name: checkpoint.state_fingerprint(own) for name, own in prints.items()},
@@ -73,17 +72,21 @@ def is_proved(output_dir: Path) -> bool:
     try:
         proof = files.read_object(output_dir / PROOF, files=check.MAPPING, frozen=check.MAPPING)
         files.read_rows(output_dir / EPOCHS)
-        for name, expected in proof["files"].items():
-            path = output_dir / name
-            if path.exists() or not is_prunable(name):
-                prints = checkpoint.fingerprints(checkpoint.load_state(path))
-                if checkpoint.state_fingerprint(prints) != expected:
-                    return False
+        # A file that neither is there nor may be gone is missed when it is read.
+        paths = map(output_dir.joinpath, proof["files"])
+        left = [path for path in paths if path.exists() or not is_prunable(path.name)]
+        found = {path.name: checkpoint.state_fingerprint(_prints_of(path)) for path in left}
     except TopdownError:
         # Not there yet, or damaged: written anew at the end of what is resumed.
         return False
+    if not found.items() <= proof["files"].items():
+        return False
     (output_dir / SAFE).unlink(missing_ok=True)
     return True
+
+
+def _prints_of(path: Path) -> dict[str, str]:
+    return checkpoint.fingerprints(checkpoint.load_state(path, mapped=True))
 
 
 def machine() -> dict[str, str | None]:
@@ -120,10 +123,8 @@ def _unmoved(begun: Begun, prints: Mapping[str, str]) -> list[str]:
 def _equals_parent(begun: Begun, tensors: Sequence[str], prints: Mapping[str, str]) -> bool:
     parent = begun.parent.state if begun.parent else {}
     # Of another vocabulary, the parent has no tensor that this one could equal.
-    return all(
-        tensor in parent and prints[tensor] == checkpoint.fingerprint(parent[tensor])
-        for tensor in tensors
-    )
+    theirs = {tensor: parent[tensor] for tensor in tensors if tensor in parent}
+    return checkpoint.fingerprints(theirs) == {tensor: prints[tensor] for tensor in tensors}
 
 
 def epochs(reporter: Any) -> list[dict[str, Any]]:
@@ -139,9 +140,13 @@ def epochs(reporter: Any) -> list[dict[str, Any]]:
 
 def _number(value: Any) -> float | None:
     """A metric or a wall time as a number that JSON can hold."""
-    # As ESPnet 202611 writes a wall time (espnet2/train/reporter.py); an older one, by which a base
-    # of a newer one is looked at, leaves it as it stands.
-    if isinstance(value, Mapping):
-        value = value["__timedelta_seconds__"]
-    number = value.total_seconds() if hasattr(value, "total_seconds") else float(value)
+    match value:
+        case datetime.timedelta():
+            number = value.total_seconds()
+        case {"__timedelta_seconds__": seconds}:
+            # As ESPnet 202611 writes a wall time (espnet2/train/reporter.py); an older one, by
+            # which a base of a newer one is looked at, leaves it as it stands.
+            number = float(seconds)
+        case _:
+            number = float(value)
     return number if math.isfinite(number) else None
