@@ -38,12 +38,10 @@ def faults(values: Mapping[str, Any], rules: Mapping[str, Must]) -> list[str]:
 
     A key that is absent or None breaks none: what is left out takes its default.
     """
-    messages = []
-    for key, rule in rules.items():
-        value = values.get(key)
-        if value is not None and not rule.holds(value):
-            messages.append(rule.fault(key, value))
-    return messages
+    given = {key: values[key] for key in rules if values.get(key) is not None}
+    return [
+        rules[key].fault(key, value) for key, value in given.items() if not rules[key].holds(value)
+    ]
 
 
 def lacking(values: Mapping[str, Any], rules: Mapping[str, Must]) -> list[str]:
@@ -137,12 +135,26 @@ def is_number(value: Any) -> bool:
     return bool(is_real and math.isfinite(value))
 
 
+def is_text(value: Any) -> bool:
+    """Whether `value` is text."""
+    return isinstance(value, str)
+
+
+def is_mapping(value: Any) -> bool:
+    """Whether `value` is a mapping."""
+    return isinstance(value, Mapping)
+
+
+def all_in_list(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Whether a value is a list, be it empty, each of whose items `holds`."""
+    return lambda value: isinstance(value, list | tuple) and all(map(holds, value))
+
+
 def is_names(value: Any) -> bool:
     """Whether `value` is a name or a list of at least one."""
     if isinstance(value, str):
         return True
-    is_list = isinstance(value, list | tuple) and bool(value)
-    return is_list and all(isinstance(item, str) for item in value)
+    return bool(value) and all_in_list(is_text)(value)
 
 
 def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -150,16 +162,13 @@ def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def are_rows(value: Any) -> bool:
-    """Whether `value` is a list of mappings, be it empty."""
-    return isinstance(value, list) and all(isinstance(row, Mapping) for row in value)
+are_rows = all_in_list(is_mapping)
 
-
-TEXT = Must("text", lambda value: isinstance(value, str))
-NAME = Must("a name", lambda value: isinstance(value, str))
+TEXT = Must("text", is_text)
+NAME = Must("a name", is_text)
 NAMES = Must("a list of names", is_names)
 SWITCH = Must("true or false", lambda value: isinstance(value, bool))
-MAPPING = Must("a mapping", lambda value: isinstance(value, Mapping))
+MAPPING = Must("a mapping", is_mapping)
 LIST = Must("a list", lambda value: isinstance(value, list))
 ROWS = Must("a list of mappings", are_rows)
 NUMBER = Must("a number", is_number)

@@ -121,7 +121,7 @@ def read_rows(path: Path, *keys: str) -> list[dict[str, Any]]:
         TopdownError: as `read_json`; or it holds something else.
     """
     rows = read_json(path)
-    if not check.are_rows(rows) or any(key not in row for row in rows for key in keys):
+    if not check.are_rows(rows) or any(set(keys) - row.keys() for row in rows):
         raise damaged(path, "list of objects")
     found: list[dict[str, Any]] = rows
     return found

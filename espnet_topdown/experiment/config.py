@@ -50,10 +50,8 @@ _TRAINED = (recognise.TRAINING, recognise.EXPERIMENT_CONFIG, "")
 _OF_ONE_EPOCH = re.compile(r"(\.?checkpoint.*|\d+epoch)\.pth")
 
 
-def _is_triples(value: object) -> bool:
-    if not isinstance(value, list):
-        return False
-    return all(isinstance(row, list | tuple) and len(row) == 3 for row in value)
+def _is_triple(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3
 
 
 def _is_counts(value: object) -> bool:
@@ -61,6 +59,7 @@ def _is_counts(value: object) -> bool:
     return bool(counts) and all(map(check.whole(1).holds, counts))
 
 
+_is_triples = check.all_in_list(_is_triple)
 # Values of an experiment's config that this package reads.
 _RULES = {
     "seed": check.WHOLE,
@@ -139,19 +138,22 @@ class Experiment:
         if plan.dev_criterion:
             return plan.dev_criterion
         rows = list(list_in(self.config, "best_model_criterion"))
-        on_dev: dict[str, tuple[str, str, str]] = {}
-        for row in rows:
-            part, metric, mode = map(str, row)
-            if part == "valid" and measures_quality(metric):
-                on_dev.setdefault(metric, (part, metric, mode))
+        on_dev = [
+            (str(part), str(metric), str(mode))
+            for part, metric, mode in rows
+            if part == "valid" and measures_quality(str(metric))
+        ]
         if not on_dev:
             raise TopdownError(
                 f"{self.directory} selected its models by nothing that measures quality on the"
                 f" validation data (best_model_criterion: {rows}); give the plan 'dev_criterion:"
                 " [valid, acc, max]'"
             )
-        best = ("loss", "acc") if self.task == "lm" else ("acc",)
-        return next(on_dev[metric] for metric in (*best, *on_dev) if metric in on_dev)
+        best = {"acc": 0}
+        if self.task == "lm":
+            best = {"loss": 0, "acc": 1}
+        # Of those that are neither, the first.
+        return min(on_dev, key=lambda row: best.get(row[1], len(best)))
 
     def parent_model(self, plan: Plan) -> str:
         """The model file of each phase that parents are taken from and that decoding uses."""
@@ -209,21 +211,23 @@ class Experiment:
             TopdownError: one that is set is unknown to this ESPnet.
         """
         own = {key: value for key, value in self.config.items() if not matches(key, RUN_KEYS)}
-        unknown = {key: value for key, value in own.items() if key not in parser_keys}
-        harmless = self.dropped_options(parser_keys)
-        # One that is off asks for nothing either.
-        set_here = {key: value for key, value in unknown.items() if value and key not in harmless}
-        if set_here:
-            lost = ", ".join(f"{key}={value!r}" for key, value in set_here.items())
+        known = {*parser_keys, *self.dropped_options(parser_keys)}
+        # One that is off asks for nothing.
+        lost = [f"{key}={value!r}" for key, value in own.items() if value and key not in known]
+        if lost:
             raise TopdownError(
-                f"{self.directory}/config.yaml sets options that this ESPnet does not know: {lost}"
+                f"{self.directory}/config.yaml sets options that this ESPnet does not know:"
+                f" {', '.join(lost)}"
             )
         return {key: value for key, value in own.items() if key in parser_keys}
 
     def dropped_options(self, parser_keys: Collection[str]) -> list[str]:
         """Options of a newer ESPnet, at their defaults, that this one does not know."""
-        at_default = [item[0] for item in self.config.items() if item in _NEWER_DEFAULTS.items()]
-        return [key for key in at_default if key not in parser_keys]
+        return [
+            key
+            for key, value in self.config.items()
+            if (key, value) in _NEWER_DEFAULTS.items() and key not in parser_keys
+        ]
 
     @property
     def has_valid_data(self) -> bool:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_topdown.check import list_in
 from espnet_topdown.errors import TopdownError
@@ -18,6 +18,15 @@ from espnet_topdown.text_files import read_tokens
 
 Config = Mapping[str, Any]
 Row = tuple[str, str, str]  # ESPnet's path, name and type
+
+
+class Listed(NamedTuple):
+    """A list that a training reads, as ESPnet's options have it: its path, name and type."""
+
+    path: str
+    name: str
+    kind: str
+
 
 DATA = "{part}_data_path_and_name_and_type"
 SHAPES = "{part}_shape_file"
@@ -38,7 +47,7 @@ class NewShapes:
     """
 
     part: str
-    rows: tuple[Row, ...]
+    rows: tuple[Listed, ...]
     files: Mapping[str, str]
     tokens: str | None
 
@@ -49,23 +58,27 @@ class NewShapes:
         return f"{Path(self.rows[0][0]).parent.name or 'lists'}.{digest[:10]}"
 
 
-def rows_of(config: Config, part: str) -> tuple[Row, ...]:
+def rows_of(config: Config, part: str) -> tuple[Listed, ...]:
     """The lists of one part of a training."""
     rows = list_in(config, DATA.format(part=part))
-    return tuple((str(path), str(name), str(kind)) for path, name, kind in rows)
+    return tuple(Listed(*map(str, row)) for row in rows)
 
 
 def paths_of(config: Config, part: str) -> list[str]:
     """The files of these lists."""
-    return [path for path, _, _ in rows_of(config, part)]
+    return [row.path for row in rows_of(config, part)]
 
 
 def lists_of(config: Config, part: str) -> list[str]:
     """These files and their shape files."""
-    return [*paths_of(config, part), *map(str, list_in(config, SHAPES.format(part=part)))]
+    return [*paths_of(config, part), *_shapes_of(config, part)]
 
 
-def rows_in(config: Config, part: str, place: str) -> tuple[Row, ...]:
+def _shapes_of(config: Config, part: str) -> list[str]:
+    return list(map(str, list_in(config, SHAPES.format(part=part))))
+
+
+def rows_in(config: Config, part: str, place: str) -> tuple[Listed, ...]:
     """The lists of the same names and types in `place`.
 
     Args:
@@ -76,9 +89,8 @@ def rows_in(config: Config, part: str, place: str) -> tuple[Row, ...]:
     """
     rows = rows_of(config, part)
     if len(rows) == 1 and Path(place).is_file():
-        ((_, name, kind),) = rows
-        return ((place, name, kind),)
-    return tuple((str(Path(place) / Path(path).name), name, kind) for path, name, kind in rows)
+        return (rows[0]._replace(path=place),)
+    return tuple(row._replace(path=str(Path(place, Path(row.path).name))) for row in rows)
 
 
 def data_options(config: Config, data: Mapping[str, str], tokens: str | None) -> dict[str, Any]:
@@ -94,7 +106,7 @@ def data_options(config: Config, data: Mapping[str, str], tokens: str | None) ->
     """
     options: dict[str, Any] = {}
     for part, place in data.items():
-        options[DATA.format(part=part)] = [list(row) for row in rows_in(config, part, place)]
+        options[DATA.format(part=part)] = list(map(list, rows_in(config, part, place)))
     if "train" in data and config.get("multiple_iterator"):
         # The base's lists are split into directories, one of which a new list is not.
         options["multiple_iterator"] = False
@@ -122,11 +134,11 @@ def token_options(config: Config, tokens: str) -> dict[str, Any]:
     model = directory / BPE_MODEL
     if model.exists():
         return {"token_list": tokens, "token_type": "bpe", "bpemodel": str(model)}
-    own = config.get("token_type")
+    own = str(config.get("token_type") or "bpe")
     if directory.name in _TOKEN_TYPES:
         own = directory.name
     # The files of these types hold more than a list, so that one beside them says nothing.
-    if not own or str(own).startswith(("bpe", "hugging_face", "whisper")):
+    if own.startswith(("bpe", "hugging_face", "whisper")):
         raise TopdownError(
             f"tokens {tokens}: there is no {model}, and the directory is named for none of"
             f" {', '.join(_TOKEN_TYPES)}, so that the type of its tokens is not known; give the"
@@ -145,28 +157,27 @@ def new_shapes(config: Config, data: Mapping[str, str], tokens: str | None) -> l
     """
     several = []
     for part in DATA_PARTS:
-        shapes = [str(path) for path in list_in(config, SHAPES.format(part=part))]
         if part in data:
             rows = rows_in(config, part, data[part])
-        elif tokens:
-            rows = tuple(row for row in rows_of(config, part) if row[2] == "text")
         else:
-            continue
-        files = _files_by_name(shapes, rows, is_whole=part in data)
+            # Another vocabulary changes the lengths of texts alone.
+            rows = tuple(row for row in rows_of(config, part) if tokens and row.kind == "text")
+        files = _files_by_name(config, part, rows, is_whole=part in data)
         if files:
             several.append(NewShapes(part=part, rows=rows, files=files, tokens=tokens))
     return several
 
 
-def _files_by_name(shapes: Sequence[str], rows: Sequence[Row], *, is_whole: bool) -> dict[str, str]:
+def _files_by_name(
+    config: Config, part: str, rows: Sequence[Listed], *, is_whole: bool
+) -> dict[str, str]:
     """Data name -> name of its shape file: ``text`` -> ``text_shape.char``."""
-    names = [name for _, name, _ in rows]
+    names = [row.name for row in rows]
     files = {}
-    for path in shapes:
-        file = Path(path).name
-        name = file.partition("_shape")[0]
-        if name in names and file != name:
-            files[name] = file
+    for path in _shapes_of(config, part):
+        name, mark, _ = Path(path).name.partition("_shape")
+        if mark and name in names:
+            files[name] = Path(path).name
         elif is_whole:
             raise TopdownError(
                 f"the base's shape file {path} is named for none of its data ({', '.join(names)}),"

@@ -49,7 +49,7 @@ _RECORD_RULES = {
 
 
 def _is_curve(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(check.is_number, value))
+    return bool(value) and check.all_in_list(check.is_number)(value)
 
 
 _DEV_RULES = {"curve": Must("a list of numbers, one an epoch", _is_curve)}

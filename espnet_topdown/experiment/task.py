@@ -6,7 +6,7 @@ stand in `espnet_topdown.training.tasks`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,18 +106,17 @@ def _task_by_path(config: Mapping[str, Any], source: Path) -> str | None:
 
 def _task_by_name(source: Path) -> str | None:
     start, *words = source.stem.split("_")
+    if start != "train":
+        return None
     # train_enh_tse_x before train_enh_x
-    for named in ("_".join(words[:2]), "_".join(words[:1])):
-        if start == "train" and named in _NAMES:
-            return named
-    return None
+    return _first_known("_".join(words[:count]) for count in (2, 1))
 
 
 def _task_by_recipe(source: Path) -> str | None:
-    for part in reversed(source.resolve().parts):
-        recipe = re.fullmatch(r"([a-z_0-9]+?)\d", part)
-        named = recipe[1] if recipe else ""
-        task = _RECIPES.get(part, named)
-        if task in _NAMES:
-            return task
-    return None
+    # From the file upward: of egs2/TEMPLATE/asr1, asr1 tells.
+    recipes = filter(re.compile(r".+\d").fullmatch, reversed(source.resolve().parts))
+    return _first_known(_RECIPES.get(recipe, recipe[:-1]) for recipe in recipes)
+
+
+def _first_known(names: Iterable[str]) -> str | None:
+    return next(filter(_NAMES.__contains__, names), None)

@@ -6,6 +6,7 @@ means and an example stand with its rule, and `espnet_topdown.plan.reference` pr
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.check import Must
@@ -55,26 +56,25 @@ def _is_plain_name(value: object) -> bool:
 
 
 def _is_directory_name(value: object) -> bool:
-    if not isinstance(value, str) or value.startswith("."):
+    if not isinstance(value, str):
         return False
+    # With the dot, neither a hidden directory nor one of these marks alone.
     plain = value.translate(str.maketrans("", "", "_-."))
-    return plain.isalnum()
+    return plain.isalnum() and not value.startswith(".")
 
 
-def _is_data(value: object) -> bool:
-    if not isinstance(value, Mapping) or not value:
-        return False
-    return set(value) <= set(DATA_PARTS) and all(map(_is_path, value.values()))
+def _is_data(value: Any) -> bool:
+    is_of_parts = isinstance(value, Mapping) and bool(value) and {*value} <= set(DATA_PARTS)
+    return is_of_parts and all(map(_is_path, value.values()))
 
 
 def _is_empty_list(value: object) -> bool:
     return isinstance(value, list | tuple) and not value
 
 
-def _is_layer_order(value: object) -> bool:
-    if not isinstance(value, Mapping):
-        return False
-    return all(isinstance(name, str) and check.is_names(parts) for name, parts in value.items())
+def _is_layer_order(value: Any) -> bool:
+    is_mapping = isinstance(value, Mapping) and {*map(type, value)} <= {str}
+    return is_mapping and all(map(check.is_names, value.values()))
 
 
 @dataclass(frozen=True)

@@ -161,27 +161,23 @@ class Bar:
 
 def is_criterion(value: object) -> bool:
     """Whether a value is a dev criterion: ``valid``, a metric, and ``min`` or ``max``."""
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        return False
-    part, metric, mode = value
-    return part == "valid" and isinstance(metric, str) and mode in ("min", "max")
-
-
-def _are_numbers(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(map(check.is_number, value))
+    match value:
+        case ["valid", str(), "min" | "max"]:
+            return True
+        case _:
+            return False
 
 
 _BAR = {
     "criterion": Must("a dev criterion", is_criterion),
     "from_epoch": check.WHOLE,
-    "medians": Must("a list of numbers", _are_numbers),
+    "medians": Must("a list of numbers", check.all_in_list(check.is_number)),
 }
 
 
-def _is_bar(value: object) -> bool:
-    if not isinstance(value, Mapping) or value.keys() != _BAR.keys():
-        return False
-    return not check.lacking(value, _BAR)
+def _is_bar(value: Any) -> bool:
+    has_keys = isinstance(value, Mapping) and value.keys() == _BAR.keys()
+    return has_keys and not check.lacking(value, _BAR)
 
 
 BAR = Must(
