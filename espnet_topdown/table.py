@@ -6,22 +6,25 @@ As Markdown, aligned text, HTML, LaTeX and CSV.
 import csv
 import html
 import io
+import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 # What LaTeX would take for a command of its own, or set as another character in its old fonts.
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+    }
+)
 # Of numbers, what is neither a digit nor a sign.
 _POINTS = str.maketrans("", "", ",.%")
 _SIGN = re.compile(r"(?<![\w.)])[-+](?=\d)")
@@ -71,13 +74,12 @@ class Table:
     def html(self, *, is_folded: bool = False) -> str:
         """As HTML, its heading above and its notes below; folded, the heading unfolds it."""
         heading = html.escape(self.heading)
-        header = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in self.header)
+        header = _html('th scope="col"', self.header)
         rows = "".join(map(_html_row, self.rows))
         table = f"<table><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
         body = f'<div class="scroll">{table}</div>'
         if self.notes:
-            notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-            body += f"<ul>{notes}</ul>"
+            body += f"<ul>{_html('li', self.notes)}</ul>"
         if is_folded:
             return f"<details><summary>{heading}</summary>{body}</details>"
         return f"<h2>{heading}</h2>{body}"
@@ -110,9 +112,9 @@ class Page:
 
     def csv(self) -> str:
         """As one table by RFC 4180: all rows under the names of all columns, with their heading."""
-        names = list(dict.fromkeys(name for table in self.tables for name in table.header))
+        names = itertools.chain.from_iterable(table.header for table in self.tables)
         stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, ["table", *names])
+        writer = csv.DictWriter(stream, ["table", *dict.fromkeys(names)])
         writer.writeheader()
         for table in self.tables:
             for cells in table.rows:
@@ -131,8 +133,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rules = ["-" * width for width in widths]
     lines = []
     for cells in (header, rules, *rows):
-        padded = [_pad(cell, width) for cell, width in zip(cells, widths, strict=True)]
-        lines.append("  ".join(padded).rstrip())
+        lines.append("  ".join(map(_pad, cells, widths)).rstrip())
     return "\n".join(lines)
 
 
@@ -142,14 +143,18 @@ def counted(number: int, noun: str) -> str:
 
 
 def _html_row(cells: Sequence[str]) -> str:
-    columns = [f"<td>{html.escape(cell)}</td>" for cell in cells]
-    return f"<tr>{''.join(columns)}</tr>"
+    return f"<tr>{_html('td', cells)}</tr>"
+
+
+def _html(tag: str, texts: Iterable[str]) -> str:
+    """Each text inside a tag, which may have attributes."""
+    name = tag.partition(" ")[0]
+    return "".join(f"<{tag}>{html.escape(text)}</{name}>" for text in texts)
 
 
 def _latex(text: str) -> str:
     """The text with LaTeX's own characters escaped, and signs of numbers as signs."""
-    escaped = "".join(_LATEX.get(character, character) for character in text)
-    return _SIGN.sub(lambda sign: f"${sign[0]}$", escaped)
+    return _SIGN.sub(lambda sign: f"${sign[0]}$", text.translate(_LATEX))
 
 
 def _latex_row(cells: Sequence[str]) -> str:

@@ -19,6 +19,12 @@ from espnet_topdown.text_files import read_tokens
 Config = Mapping[str, Any]
 Row = tuple[str, str, str]  # ESPnet's path, name and type
 
+DATA = "{part}_data_path_and_name_and_type"
+SHAPES = "{part}_shape_file"
+BPE_MODEL = "bpe.model"
+# Directories of token lists that ESPnet's asr.sh names by their type.
+_TOKEN_TYPES = ("char", "word", "phn")
+
 
 class Listed(NamedTuple):
     """A list that a training reads, as ESPnet's options have it: its path, name and type."""
@@ -26,13 +32,6 @@ class Listed(NamedTuple):
     path: str
     name: str
     kind: str
-
-
-DATA = "{part}_data_path_and_name_and_type"
-SHAPES = "{part}_shape_file"
-BPE_MODEL = "bpe.model"
-# Directories of token lists that ESPnet's asr.sh names by their type.
-_TOKEN_TYPES = ("char", "word", "phn")
 
 
 @dataclass(frozen=True)
@@ -134,6 +133,7 @@ def token_options(config: Config, tokens: str) -> dict[str, Any]:
     model = directory / BPE_MODEL
     if model.exists():
         return {"token_list": tokens, "token_type": "bpe", "bpemodel": str(model)}
+    # One that is not named is not known either.
     own = str(config.get("token_type") or "bpe")
     if directory.name in _TOKEN_TYPES:
         own = directory.name

@@ -4,6 +4,7 @@ ESPnet reports times, counts and learning rates beside them (espnet2/train/train
 torch nor ESPnet is needed.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -88,13 +89,11 @@ def criterion_fault(
 
 def _judging(part: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The criteria that could judge, such as ``[valid, acc, max]``."""
-    metrics: dict[str, None] = {}
-    for row in rows:
-        metrics |= dict.fromkeys(row.get(part, {}))
-    for metric in filter(measures_quality, metrics):
-        mode = better(metric)
-        if mode is not None and _moves(_values(part, metric, rows)):
-            yield f"[{part}, {metric}, {mode}]"
+    seen = itertools.chain.from_iterable(row.get(part, {}) for row in rows)
+    # A metric of a user's own has no better.
+    for metric in filter(better, filter(measures_quality, dict.fromkeys(seen))):
+        if _moves(_values(part, metric, rows)):
+            yield f"[{part}, {metric}, {better(metric)}]"
 
 
 def _values(part: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> list[float]:

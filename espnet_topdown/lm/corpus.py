@@ -12,7 +12,7 @@ import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count, product
 from pathlib import Path
 
 from espnet_topdown import files
@@ -38,9 +38,8 @@ def find_split(directory: Path, split: str) -> Path:
             f"{directory}: not a directory; give the one that holds the corpus's text files"
         )
     plain = (f"{split}.txt", f"wiki.{split}.tokens")
-    names = [name + end for name in plain for end in ("", ".gz")]
-    paths = [directory / name for name in names]
-    present = [path for path in paths if path.is_file()]
+    names = list(map("".join, product(plain, ("", ".gz"))))
+    present = list(filter(Path.is_file, map(directory.joinpath, names)))
     if len(present) != 1:
         found = listed((path.name for path in present), "none of them")
         raise TopdownError(
@@ -59,7 +58,7 @@ def read_plain(path: Path) -> Lines:
     data = _read_bytes(path)
     if not data.strip():
         raise TopdownError(f"{path}: the file is empty; give a text with at least one word")
-    return [line.split() for line in lines_of(data, path)]
+    return list(map(str.split, lines_of(data, path)))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -79,12 +78,11 @@ def read_text(path: Path) -> Lines:
         TopdownError: as `read_plain`; or a line without an id.
     """
     lines = read_plain(path)
-    for number, words in enumerate(lines, 1):
-        if not words:
-            raise TopdownError(
-                f"{path}, line {number}: no utterance id; a blank line of the corpus is written as"
-                " its id alone"
-            )
+    if [] in lines:
+        raise TopdownError(
+            f"{path}, line {lines.index([]) + 1}: no utterance id; a blank line of the corpus is"
+            " written as its id alone"
+        )
     return [words[1:] for words in lines]
 
 
@@ -125,20 +123,20 @@ def word_list(lines: Lines, min_count: int = 1) -> list[str]:
     """
     counts = Counter(chain.from_iterable(lines))
     counts[UNK] = max(counts[UNK], min_count)
-    frequent = [word for word, count in counts.items() if count >= min_count]
     # Last, since ESPnet2's language models take the last id for the end of a sentence
     # (espnet2/lm/espnet_model.py, 202511); a corpus that spells it out must not move it.
-    return [word for word in frequent if word != EOS] + [EOS]
+    counts.pop(EOS, None)
+    return [*(word for word, seen in counts.items() if seen >= min_count), EOS]
 
 
 def map_unknown(lines: Lines, known: Iterable[str]) -> tuple[Lines, int]:
     """`lines` with words outside `known` written as ``<unk>``, and how many were."""
-    known = set(known)
+    written = {word: word for word in known}
     mapped = []
     unknown = 0
     for words in lines:
-        mapped.append([word if word in known else UNK for word in words])
-        unknown += sum(word not in known for word in words)
+        mapped.append([written.get(word, UNK) for word in words])
+        unknown += sum(word not in written for word in words)
     return mapped, unknown
 
 
@@ -153,7 +151,7 @@ def word_ids(lines: Lines, tokens: Sequence[str], source: Path) -> list[int]:
     Raises:
         TopdownError: a word is not in `tokens`: the text and the vocabulary do not belong together.
     """
-    index = {token: number for number, token in enumerate(tokens)}
+    index = dict(zip(tokens, count()))
     seen = set(chain.from_iterable(lines))
     missing = sorted(seen - index.keys())
     if missing:
@@ -163,8 +161,8 @@ def word_ids(lines: Lines, tokens: Sequence[str], source: Path) -> list[int]:
             " (stages 1 and 5)"
         )
     eos = len(tokens) - 1
-    ids = []
+    ids: list[int] = []
     for words in lines:
-        ids += [index[word] for word in words]
+        ids += map(index.__getitem__, words)
         ids.append(eos)
     return ids

@@ -131,17 +131,11 @@ def load_state(path: Path, *, mapped: bool = False) -> State:
         TopdownError: as `load`; or the file holds no state dict.
     """
     data = load(path, mapped=mapped)
-    if isinstance(data, dict) and isinstance(data.get("model"), dict):
-        data = data["model"]
-    if not _is_state(data):
-        raise TopdownError(f"{path} holds no state dict of a model")
-    return dict(data)
-
-
-def _is_state(data: Any) -> bool:
-    if not isinstance(data, dict) or not data:
-        return False
-    return all(map(torch.is_tensor, data.values()))
+    match data:
+        case {"model": dict() as state} | (dict() as state):
+            if state and all(map(torch.is_tensor, state.values())):
+                return dict(state)
+    raise TopdownError(f"{path} holds no state dict of a model")
 
 
 def reporter_of(checkpoint: Mapping[str, Any]) -> Any:
@@ -160,9 +154,11 @@ def read_reporter(path: Path) -> Any:
         TopdownError: as `load`; or the file holds no reporter.
     """
     data = load(path, tensors=False)
-    if not isinstance(data, dict) or "reporter" not in data:
-        raise TopdownError(f"{path} holds no epochs of a training")
-    return reporter_of(data)
+    match data:
+        case {"reporter": _}:
+            return reporter_of(data)
+        case _:
+            raise TopdownError(f"{path} holds no epochs of a training")
 
 
 def fingerprint(tensor: torch.Tensor) -> str:

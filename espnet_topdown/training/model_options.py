@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from espnet_topdown import check
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
@@ -60,9 +61,8 @@ def options_of(
         options = parser.parse_args([])
     except argparse.ArgumentError as error:
         raise TopdownError(f"{config}: {error}") from None
-    for name in _TOKEN_LISTS:
-        if name in known:
-            _fill_tokens(options, name, vocab_size)
+    for name in known.intersection(_TOKEN_LISTS):
+        _fill_tokens(options, name, vocab_size)
     if vars(options).get("input_size") is None and input_size:
         options.input_size = input_size
     # A config before stage 10 has no statistics, and a packed model has them at another place; they
@@ -98,22 +98,22 @@ def notes(task: type[TopdownTask], config: Path) -> list[str]:
         return []
     known = {action.dest for action in task.get_parser()._actions}
     unknown = [key for key in given if key not in known]
-    if not unknown:
-        return []
-    return [
-        (
+    return check.that_hold(
+        {
             f"ESPnet {espnet_version()} does not know {', '.join(unknown)}, and would refuse to"
-            " train by this config"
-        )
-    ]
+            " train by this config": unknown
+        }
+    )
 
 
 def _fill_tokens(options: argparse.Namespace, name: str, size: int) -> None:
     """Make up a token list where none is there; of a task's optional lists, where it is used."""
-    tokens = getattr(options, name)
-    is_there = isinstance(tokens, list) or (tokens is not None and Path(tokens).exists())
-    is_used = name != "transcript_token_list" or vars(options).get("two_pass")
-    if is_there or not is_used:
+    match getattr(options, name):
+        case list():
+            return
+        case str() as path if Path(path).exists():
+            return
+    if name == "transcript_token_list" and not vars(options).get("two_pass"):
         return
     first, *middle, last = _SYMBOLS
     words = map(str, range(size - len(_SYMBOLS)))

@@ -6,7 +6,7 @@ The epochs are ESPnet's; what follows them is for `espnet_topdown.training.phase
 import itertools
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +166,7 @@ def _start(begun: Begun, conf: TopdownConf, config: Mapping[str, Any]) -> dict[s
     if begun.parent is not None:
         parent = {"file": begun.parent.file, "hash": begun.parent.hash}
     # The parent is known by its weights, not by its place; the layer order by what it makes.
-    settings = conf.to_conf()
-    for key in ("parent", "layers"):
-        settings.pop(key, None)
+    settings = replace(conf, parent=None, layers={}).to_conf()
     return {
         "settings": settings,
         "seed": config.get("seed"),
@@ -228,10 +226,9 @@ def _read_start(output_dir: Path) -> dict[str, Any]:
 
 def _slow(sides: Sides) -> str:
     """The kept layers that learn, with their factors, for the log; empty without any."""
-    if not sides.learning:
-        return ""
-    rates = ", ".join(f"{name} {sides.factor(name):g}" for name in sides.learning)
-    return f" kept and trained, at a factor of the learning rate: {rates};"
+    rates = [f"{name} {sides.factor(name):g}" for name in sides.learning]
+    told = f" kept and trained, at a factor of the learning rate: {', '.join(rates)};"
+    return told if rates else ""
 
 
 def _log(
