@@ -10,9 +10,9 @@ import signal
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from espnet_topdown import files
 from espnet_topdown.cascade import asked, costs, gpus, text
@@ -94,8 +94,12 @@ def _layers(args: Namespace) -> None:
             input_size=args.input_size,
         )
     print(text.layer_table(facts.data["layers"]))
-    for note in facts.data["notes"]:
-        print(f"note: {note}")
+    _print_notes(facts.data["notes"], sys.stdout)
+
+
+def _print_notes(notes: Iterable[str], stream: TextIO) -> None:
+    for note in notes:
+        print(f"note: {note}", file=stream)
 
 
 def _plan(args: Namespace) -> None:
@@ -112,8 +116,7 @@ def _print_plan(cascade: Cascade, records: Records, jobs: int) -> None:
     print(text.layer_table(cascade.facts.data["layers"]))
     print()
     print(text.plan_table(cascade, records))
-    for note in plan_notes(cascade):
-        print(f"note: {note}")
+    _print_notes(plan_notes(cascade), sys.stdout)
     print()
     print(costs.order(cascade))
     print()
@@ -131,8 +134,7 @@ def _run(args: Namespace) -> None:
         jobs=args.jobs,
         num_nodes=args.num_nodes,
     )
-    if gpu_note:
-        print(f"note: {gpu_note}", file=sys.stderr)
+    _print_notes(filter(None, [gpu_note]), sys.stderr)
     # What is set aside need not be as it was: `run` compares the rest.
     if not args.redo:
         check_finished(cascade, records)
@@ -141,8 +143,7 @@ def _run(args: Namespace) -> None:
     if args.dry_run:
         _print_plan(cascade, records, args.jobs)
         return
-    for note in plan_notes(cascade):
-        print(f"note: {note}", file=sys.stderr)
+    _print_notes(plan_notes(cascade), sys.stderr)
     print(costs.estimate(cascade, records, jobs=args.jobs), file=sys.stderr)
     launch = Launch(
         ngpu=ngpu,

@@ -70,6 +70,13 @@ class Parser(argparse.ArgumentParser):
     """
 
     _given: Sequence[str] = ()
+    # The choice among its commands, where it has such.
+    _commands: argparse.Action | None = None
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """As argparse's; keeps them, for `parse_args`."""
+        self._commands = super().add_subparsers(**options)
+        return self._commands
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's; a word that no option takes ends with status 2 and the nearest options."""
@@ -101,11 +108,11 @@ class Parser(argparse.ArgumentParser):
 
     def _of_command(self, found: argparse.Namespace) -> "Parser":
         """The parser of the command that was given, this one where there are none."""
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                chosen: Parser = action.choices[getattr(found, action.dest)]
-                return chosen
-        return self
+        if self._commands is None:
+            return self
+        parsers: Any = self._commands.choices
+        chosen: Parser = parsers[getattr(found, self._commands.dest)]
+        return chosen
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -124,25 +131,27 @@ def reported(*, system_faults: bool = True) -> Iterator[None]:
             traceback, which its log keeps.
     """
     try:
-        yield
+        with _system_faults_told() if system_faults else contextlib.nullcontext():
+            yield
     except TopdownError as error:
-        _exit_with(str(error))
+        print(f"{program()}: error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _system_faults_told() -> Iterator[None]:
+    """Turn what a system call failed with into a `TopdownError`."""
+    try:
+        yield
     except BrokenPipeError:
-        if not system_faults:
-            raise
         # Nothing is at fault, and Python's own flush at exit must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a full disk, a file where a directory is needed
         # What is no system call's has no number: a fault of ours, or of a library.
-        if not system_faults or error.strerror is None:
+        if error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _exit_with(f"{where}{error.strerror}; mend that and run again")
-
-
-def _exit_with(message: str) -> NoReturn:
-    print(f"{program()}: error: {message}", file=sys.stderr)
-    sys.exit(1)
+        raise TopdownError(f"{where}{error.strerror}; mend that and run again") from error
 
 
 def program() -> str:

@@ -54,11 +54,13 @@ def check_versions() -> None:
     Raises:
         TopdownError: with what was found and what is needed.
     """
-    faults = []
-    for name, oldest in (("espnet", OLDEST_ESPNET), ("torch", OLDEST_TORCH)):
-        version = versions()[name]
-        if version == _NOT_INSTALLED or _is_older(version, oldest):
-            faults.append(f"{name} >= {oldest} is needed, and found is {version}")
+    found = versions()
+    needed = {"espnet": OLDEST_ESPNET, "torch": OLDEST_TORCH}
+    faults = [
+        f"{name} >= {oldest} is needed, and found is {found[name]}"
+        for name, oldest in needed.items()
+        if found[name] == _NOT_INSTALLED or _is_older(found[name], oldest)
+    ]
     if faults:
         raise TopdownError(
             f"{'; '.join(faults)}. Use a newer checkout, or install espnet_topdown[tested] into an"

@@ -85,12 +85,11 @@ def _task_by_keys(config: Mapping[str, Any]) -> str | None:
     preprocessor = config.get("preprocessor")
     if preprocessor in _PREPROCESSORS:
         return str(preprocessor)
-    for task, keys in _OWN_KEYS.items():
-        if not config.keys().isdisjoint(keys):
-            return task
-    if config.get("encoder"):
-        return None  # as several tasks have it
-    return "lm" if config.get("lm") or config.get("lm_conf") else None
+    tasks = [task for task, keys in _OWN_KEYS.items() if config.keys() & set(keys)]
+    # Several tasks have an encoder.
+    if not config.get("encoder") and (config.get("lm") or config.get("lm_conf")):
+        tasks.append("lm")
+    return next(iter(tasks), None)
 
 
 def _task_by_path(config: Mapping[str, Any], source: Path) -> str | None:

@@ -16,7 +16,6 @@ from espnet2.lm.abs_model import AbsLM
 from torch import Tensor, nn
 
 from espnet_topdown import check
-from espnet_topdown.errors import TopdownError
 
 # Of each LSTM: h and c, both (1, batch, dim).
 LayerState = tuple[Tensor, Tensor]
@@ -173,8 +172,7 @@ class AWDLSTM(AbsLM):
         rates["dropout_rate"] = dropout_rate
         faults = check.faults(sizes, dict.fromkeys(sizes, SIZE))
         faults += check.faults(rates, dict.fromkeys(rates, RATE))
-        if faults:
-            raise TopdownError(f"lm_conf of awd_lstm: {'; '.join(faults)}")
+        check.refuse_in("lm_conf of awd_lstm", faults)
 
         self.encoder = RowDropEmbedding(vocab_size, unit, dropoute, dropouti)
         inputs = [unit] + [nhid] * (nlayers - 1)

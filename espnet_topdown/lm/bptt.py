@@ -52,9 +52,7 @@ class Windows:
     min_frames: int = 5
 
     def __post_init__(self) -> None:
-        faults = check.faults(asdict(self), RULES)
-        if faults:
-            raise TopdownError(f"bptt_conf: {'; '.join(faults)}")
+        check.refuse_in("bptt_conf", check.faults(asdict(self), RULES))
 
     def draw(self, rng: np.random.RandomState) -> int:
         """One length in frames: normal around `bptt` or half of it, cut off at `min_frames`.

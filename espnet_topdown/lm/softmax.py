@@ -5,6 +5,8 @@ small model's time on CPU goes into moving them. Rows are taken in chunks, and t
 made while a chunk's logits are at hand.
 """
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,11 +25,10 @@ class _MeanCrossEntropy(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, with_gradients: bool
     ) -> Tensor:
         """Mean negative log likelihood; see `mean_cross_entropy`."""
-        grads: list[Tensor | None] = [None, None, None]
-        for place, tensor in enumerate((x, weight, bias)):
-            # needs_input_grad is true under no_grad too, where no gradient is wanted.
-            if with_gradients and ctx.needs_input_grad[place]:
-                grads[place] = torch.zeros_like(tensor)
+        inputs = {"x": x, "weight": weight, "bias": bias}
+        # needs_input_grad is true under no_grad too, where no gradient is wanted.
+        wanted = itertools.compress(inputs if with_gradients else (), ctx.needs_input_grad)
+        grads = {name: torch.zeros_like(inputs[name]) for name in wanted}
         logits_at_a_time = CHUNK.get(x.device.type, CHUNK["cuda"])
         rows = max(1, logits_at_a_time // len(weight))
         total = x.new_zeros(())
@@ -37,15 +38,14 @@ class _MeanCrossEntropy(torch.autograd.Function):
             log_p = F.log_softmax(logits, dim=-1)
             index = targets[chunk].unsqueeze(1)
             total -= log_p.gather(1, index).sum()
-            if any(grad is not None for grad in grads):
+            if grads:
                 # Softmax minus one at the target, in log_p's own memory.
                 minus_one = -torch.ones_like(index, dtype=x.dtype)
                 delta = log_p.exp_().scatter_add_(1, index, minus_one)
                 _add_gradients(grads, delta, x, weight, chunk)
-        for grad in grads:
-            if grad is not None:
-                grad.div_(len(x))
-        ctx.save_for_backward(*grads)
+        for grad in grads.values():
+            grad.div_(len(x))
+        ctx.save_for_backward(*map(grads.get, inputs))
         return total / len(x)
 
     @staticmethod
@@ -56,16 +56,15 @@ class _MeanCrossEntropy(torch.autograd.Function):
 
 
 def _add_gradients(
-    grads: list[Tensor | None], delta: Tensor, x: Tensor, weight: Tensor, chunk: slice
+    grads: Mapping[str, Tensor], delta: Tensor, x: Tensor, weight: Tensor, chunk: slice
 ) -> None:
     """Add a chunk's share; `delta` is the gradient of the summed loss by its logits."""
-    of_x, of_weight, of_bias = grads
-    if of_x is not None:
-        torch.mm(delta, weight, out=of_x[chunk])
-    if of_weight is not None:
-        of_weight.addmm_(delta.t(), x[chunk])
-    if of_bias is not None:
-        of_bias.add_(delta.sum(0))
+    if "x" in grads:
+        torch.mm(delta, weight, out=grads["x"][chunk])
+    if "weight" in grads:
+        grads["weight"].addmm_(delta.t(), x[chunk])
+    if "bias" in grads:
+        grads["bias"].add_(delta.sum(0))
 
 
 def mean_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """ESPnet2's LM task for a stream: our names as choices, the BPTT iterator, and early refusals."""
 
 import argparse
+import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -12,13 +14,13 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.distributed_utils import get_world_size
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from espnet_topdown.check import Must, faults, unknown_keys
+from espnet_topdown.check import Must, faults, refuse, unknown_keys
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.phase_data import tokens_of
 from espnet_topdown.lm import register
 from espnet_topdown.lm.bptt import BpttIterFactory, Windows
 from espnet_topdown.lm.corpus import EOS, read_text, word_ids
-from espnet_topdown.text_files import read_tokens
 
 # What ESPnet2's options must be for --model lm_stream, and why.
 RULES = {
@@ -76,14 +78,9 @@ class StreamLMTask(LMTask):
         super().check_required_command_args(args)
         if args.model != "lm_stream":
             return
-        wrong = stream_faults(args)
-        if wrong:
-            lines = [f"  {fault}" for fault in wrong]
-            raise TopdownError(
-                "--model lm_stream cannot be trained like this:\n" + "\n".join(lines)
-            )
+        refuse(stream_faults(args), "--model lm_stream cannot be trained like this")
         if args.resume:
-            _check_vocabulary(Path(args.output_dir), args.token_list)
+            _check_vocabulary(Path(args.output_dir), tokens_of(vars(args)))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
@@ -139,15 +136,12 @@ def stream_faults(args: argparse.Namespace) -> list[str]:
     return faults(options, RULES) + [f"bptt_conf: {fault}" for fault in unknown]
 
 
-def _check_vocabulary(output_dir: Path, token_list: str | list[str]) -> None:
+def _check_vocabulary(output_dir: Path, new: list[str]) -> None:
     """Refuse to resume with another token list, before ESPnet2 writes config.yaml anew."""
     config = output_dir / "config.yaml"
     if not (output_dir / "checkpoint.pth").exists() or not config.exists():
         return
     old = read_config(config)["token_list"]
-    new = token_list
-    if isinstance(new, str):
-        new = read_tokens(Path(new))
     if old != new:
         raise TopdownError(
             f"{output_dir} was trained with a vocabulary of {len(old)} words, and the token list"
@@ -158,7 +152,4 @@ def _check_vocabulary(output_dir: Path, token_list: str | list[str]) -> None:
 
 def _shared_start(old: Sequence[str], new: Sequence[str]) -> int:
     """How many entries two lists have in common before they differ."""
-    for place, (before, after) in enumerate(zip(old, new)):
-        if before != after:
-            return place
-    return min(len(old), len(new))
+    return len(list(itertools.takewhile(bool, map(operator.eq, old, new))))

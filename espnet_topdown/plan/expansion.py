@@ -129,33 +129,63 @@ class _Expansion:
 
     def _add_candidate(self, entry: Entry, kind: str, cut: str | None) -> None:
         # Controls do not count: adding one changes neither names nor seeds of the candidates.
-        number = len(self._candidates()) + 1
+        before = self._candidates()
+        number = len(before) + 1
         name = entry.name or "phase"
         # A name that stands for several phases is told apart by their numbers.
         if entry.every or entry.sweep or not entry.name:
             name += str(number)
-        # A sweep's cuts are compared with one another, so they start from one parent.
-        has_own_parent = entry.sweep or not KINDS[kind].has_parent
-        default_parent = BASE if has_own_parent else self.plan.parent
-        parent = self._parent(entry.parent or default_parent, name, valid=self._candidates())
-        settings = _settings(entry, self.plan)
-        # A phase without a vocabulary of its own has its parent's. Only the training tells which is
-        # the best: the last candidate stands for it.
-        source = self._previous() if parent == "best" else parent
-        settings["tokens"] = settings["tokens"] or self.tokens.get(source)
-        phase = Phase(
-            name=name,
-            kind=kind,
+        phase = self._phase(
+            entry,
+            kind,
+            name,
+            # A sweep's cuts are compared with one another, so they start from one parent.
+            parent=BASE if entry.sweep else self.plan.parent,
+            valid=before,
+            seed=self.base_seed + SEED_STRIDE * number,
             cut=cut,
-            parent=parent,
-            seed=self.base_seed + SEED_STRIDE * number if entry.seed is None else entry.seed,
-            in_sweep=bool(entry.sweep),
             keep=entry.keep,
             draw=entry.draw,
-            kept_lr=_kept_lr(kind, entry),
-            **settings,
+            in_sweep=bool(entry.sweep),
+            **_settings(entry, self.plan),
         )
-        self._add(phase)
+        # A phase without a vocabulary of its own has its parent's. Only the training tells which is
+        # the best: the last candidate stands for it.
+        source = {"best": self._previous()}.get(phase.parent, phase.parent)
+        self._add(replace(phase, tokens=phase.tokens or self.tokens.get(source)))
+
+    def _phase(
+        self,
+        entry: Entry,
+        kind: str,
+        name: str,
+        *,
+        parent: str,
+        valid: Sequence[Phase],
+        seed: int,
+        **own: Any,
+    ) -> Phase:
+        """A phase of an item.
+
+        Args:
+            entry: the item.
+            kind: of the phase.
+            name: its name.
+            parent: where the item names none.
+            valid: phases that can be its parent.
+            seed: where the item gives none.
+            own: what else the phase has.
+        """
+        if not KINDS[kind].has_parent:
+            parent = BASE
+        return Phase(
+            name=name,
+            kind=kind,
+            parent=self._parent(entry.parent or parent, name, valid=valid),
+            seed=seed if entry.seed is None else entry.seed,
+            kept_lr=_kept_lr(kind, entry),
+            **own,
+        )
 
     def _parent(self, asked: str, name: str, *, valid: Sequence[Phase]) -> str:
         """The parent of the phase `name`: phase 0, ``best``, or one of the phases `valid`."""
@@ -185,21 +215,20 @@ class _Expansion:
                 self.faults.append(f"control {kind} answers '{asked}'; {nearest(asked, by_name)}")
 
     def _control(self, entry: Entry, kind: str, answered: Phase) -> Phase:
-        name = f"{entry.name or kind}_{answered.name}"
-        default_parent = answered.parent if KINDS[kind].has_parent else BASE
         settings = _settings(entry, answered)
         if KINDS[kind].kept_lr != 0 and entry.kept_lr is None:
             # Nothing is frozen, so it acts nowhere: the key of such a control stays as it was.
             settings["dropout"] = entry.dropout or self.plan.dropout
-        return Phase(
-            name=name,
-            kind=kind,
-            role=CONTROL,
+        return self._phase(
+            entry,
+            kind,
+            f"{entry.name or kind}_{answered.name}",
+            parent=answered.parent,
             # A control may go on with another control, a candidate may not.
-            parent=self._parent(entry.parent or default_parent, name, valid=self.phases),
-            seed=answered.seed if entry.seed is None else entry.seed,
+            valid=self.phases,
+            seed=answered.seed,
+            role=CONTROL,
             answers=answered.name,
-            kept_lr=_kept_lr(kind, entry),
             # From what its phase starts from, and never from that phase.
             best_before=answered.best_before or answered.name,
             **_control_parting(entry, kind, answered),
