@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +169,8 @@ def sha256(path: Path) -> str:
     if known is not None and path in known:
         return known[path]
     if path.is_dir():
-        lines = []
-        for inner in sorted(path.rglob("*")):
-            if not inner.is_dir():
-                lines.append(f"{sha256(inner)} {inner.relative_to(path)}\n")
+        inside = sorted(filterfalse(Path.is_dir, path.rglob("*")))
+        lines = [f"{sha256(inner)} {inner.relative_to(path)}\n" for inner in inside]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     try:
         with path.open("rb") as stream:

@@ -4,6 +4,8 @@ ESPnet's configs for training and for decoding, our plans and records are all YA
 experiment, a cascade and a phase are all directories under ``exp/``.
 """
 
+import contextlib
+import fnmatch
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,13 +48,12 @@ def kind_of_data(data: Any) -> str:
     """What the content of a YAML or JSON file is; "" where that cannot be told."""
     if not isinstance(data, Mapping):
         return ""
-    for kind, keys in _KINDS.items():
-        if keys <= data.keys():
-            return kind
-    if _OF_DECODING & data.keys():
-        return DECODING
-    has_part = any(str(key).endswith("_conf") for key in data)
-    return TRAINING if has_part or _OF_TRAINING & data.keys() else ""
+    has_conf = fnmatch.filter(map(str, data), "*_conf")
+    meant: dict[str, object] = {kind: keys <= data.keys() for kind, keys in _KINDS.items()}
+    meant[DECODING] = _OF_DECODING & data.keys()
+    meant[TRAINING] = _OF_TRAINING & data.keys() or has_conf
+    # The first that it can be.
+    return next(filter(meant.get, meant), "")
 
 
 def kind_of(path: Path) -> str:
@@ -65,21 +66,17 @@ def kind_of(path: Path) -> str:
         return "a model"
     if (path.parent / "cascade.json").exists():
         return f"a file of the cascade {path.parent}"
-    if path.suffix not in (".yaml", ".yml", ".json"):
-        return ""
-    try:
-        return kind_of_data(load_yaml(path.read_text(encoding="utf-8"), str(path)))
-    except (OSError, UnicodeDecodeError, TopdownError):
-        return ""
+    if path.suffix in (".yaml", ".yml", ".json"):
+        with contextlib.suppress(OSError, UnicodeDecodeError, TopdownError):
+            return kind_of_data(load_yaml(path.read_text(encoding="utf-8"), str(path)))
+    return ""
 
 
 def _kind_of_directory(path: Path) -> str:
     if (path / "topdown").is_dir() and (path.parent / "cascade.json").exists():
         return f"a phase of the cascade {path.parent}"
-    for name, kind in _DIRECTORIES.items():
-        if (path / name).exists():
-            return kind
-    return ""
+    found = (kind for name, kind in _DIRECTORIES.items() if (path / name).exists())
+    return next(found, "")
 
 
 def but(path: Path) -> str:

@@ -1,5 +1,6 @@
 """YAML that anyone may have written, read without running, expanding or losing any of it."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -90,12 +91,11 @@ def _check_size(root: yaml.Node) -> None:
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield key
-            yield value
-    elif isinstance(node, yaml.SequenceNode):
-        yield from node.value
+    match node:
+        case yaml.MappingNode():
+            yield from itertools.chain.from_iterable(node.value)
+        case yaml.SequenceNode():
+            yield from node.value
 
 
 def _fault(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:

@@ -5,7 +5,7 @@ blank lines that ESPnet2's own (per-line) language models need. Reading and writ
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown import files
@@ -48,15 +48,18 @@ def prepare(
     if min_count < 1:
         raise TopdownError(f"--min_count {min_count}: give 1, which keeps every word, or more")
     texts = {}
+    sizes = {}
     for split in corpus.SPLITS:
         texts[split] = corpus.read_plain(corpus.find_split(source, split))
-    faults = []
-    if expect_tokens is not None:
-        faults += _wrong_tokens(texts, expect_tokens)
-    if expect_vocabulary is not None:
-        distinct = len(corpus.word_list(texts["train"]))
-        if distinct != expect_vocabulary:
-            faults.append(f"distinct training words: {distinct}, expected {expect_vocabulary}")
+        sizes[f"tokens of {split}"] = corpus.count_tokens(texts[split])
+    sizes["distinct training words"] = len(corpus.word_list(texts["train"]))
+    # None where nothing is expected.
+    expected: list[int | None] = [*(expect_tokens or (None, None, None)), expect_vocabulary]
+    faults = [
+        f"{what}: {size}, expected {want}"
+        for (what, size), want in zip(sizes.items(), expected, strict=True)
+        if want not in (None, size)
+    ]
     if faults:
         raise TopdownError(
             f"{source} is not the corpus that was asked for ({'; '.join(faults)}). Nothing was"
@@ -84,16 +87,6 @@ def prepare(
         options["valid_tokens"] = valid_tokens
     files.write_json(output / "options.json", options)
     return "\n".join(report)
-
-
-def _wrong_tokens(texts: Mapping[str, corpus.Lines], expected: Sequence[int]) -> list[str]:
-    """A message for every text that has another number of tokens than expected."""
-    faults = []
-    for (split, lines), want in zip(texts.items(), expected, strict=True):
-        count = corpus.count_tokens(lines)
-        if count != want:
-            faults.append(f"tokens of {split}: {count}, expected {want}")
-    return faults
 
 
 def write_tokens(text: Path, output: Path) -> str:

@@ -60,8 +60,8 @@ def model_parts(model: torch.nn.Module) -> dict[str, str]:
 
     Parts of other names make tensors in no layer, which `layer_order` names.
     """
-    modules = {part: getattr(model, part, None) for part in MODELS}
-    parts = {part: type(module).__name__ for part, module in modules.items() if module is not None}
+    own = [part for part in MODELS if getattr(model, part, None) is not None]
+    parts = {part: type(getattr(model, part)).__name__ for part in own}
     # A frontend that the table does not know computes features: it is no layer.
     if find_model("frontend", parts.get("frontend", "")) is None:
         parts.pop("frontend", None)
@@ -87,8 +87,7 @@ def order_of(
         custom=custom,
         conditioned=_conditioned_layer(model),
     )
-    parameters = _parameters(model)
-    outside = [name for name in order.outside if name in parameters]
+    outside = list(filter(_parameters(model).__contains__, order.outside))
     if outside:
         raise TopdownError(
             f"{type(model.frontend).__name__} has parameters of its own ({outside[0]}, ...), which"

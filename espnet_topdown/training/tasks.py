@@ -114,11 +114,8 @@ class TopdownTask(AbsTask):
         if vars(args).get("topdown_conf"):
             conf = TopdownConf.from_conf(args.topdown_conf)
             own = kept_of(model, model_layers.order_of(model, conf.layers), conf)
-            if own.factors and getattr(args, "sharded_ddp", False):
-                raise TopdownError("kept_lr and sharded_ddp exclude one another; leave one out")
-            fault = learning_rates.schedule_fault(mapping_in(vars(args), "scheduler_conf"))
-            if own.factors and fault:
-                raise TopdownError(fault)
+            if own.factors:
+                _check_factors(args)
             learning_rates.split_groups(optimizers, model, own.factors)
         return optimizers
 
@@ -200,6 +197,15 @@ def _is_first_rank(args: argparse.Namespace) -> bool:
     if not args.distributed:
         return True
     return get_rank(args.dist_rank, args.dist_launcher) in (0, None)
+
+
+def _check_factors(args: argparse.Namespace) -> None:
+    """Refuse options beside which no layer can learn at a factor."""
+    if getattr(args, "sharded_ddp", False):
+        raise TopdownError("kept_lr and sharded_ddp exclude one another; leave one out")
+    fault = learning_rates.schedule_fault(mapping_in(vars(args), "scheduler_conf"))
+    if fault:
+        raise TopdownError(fault)
 
 
 def _refuse_deepspeed(args: argparse.Namespace) -> None:
