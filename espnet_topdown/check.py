@@ -80,6 +80,16 @@ def refuse_in(source: object, faults: Iterable[str]) -> None:
         raise TopdownError("\n".join(lines))
 
 
+def refuse_options(name: str, faults: Sequence[str]) -> None:
+    """Raise all `faults` of the options `name`, such as ``lm_conf``, as one line.
+
+    Raises:
+        TopdownError: there is a fault.
+    """
+    if faults:
+        raise TopdownError(f"{name}: {'; '.join(faults)}")
+
+
 def unknown_keys(values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
     """A message for every key of `values` that is not in `known`, with the nearest that are."""
     known = list(known)

@@ -172,7 +172,7 @@ class AWDLSTM(AbsLM):
         rates["dropout_rate"] = dropout_rate
         faults = check.faults(sizes, dict.fromkeys(sizes, SIZE))
         faults += check.faults(rates, dict.fromkeys(rates, RATE))
-        check.refuse_in("lm_conf of awd_lstm", faults)
+        check.refuse_options("lm_conf of awd_lstm", faults)
 
         self.encoder = RowDropEmbedding(vocab_size, unit, dropoute, dropouti)
         inputs = [unit] + [nhid] * (nlayers - 1)

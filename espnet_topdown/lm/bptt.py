@@ -52,7 +52,7 @@ class Windows:
     min_frames: int = 5
 
     def __post_init__(self) -> None:
-        check.refuse_in("bptt_conf", check.faults(asdict(self), RULES))
+        check.refuse_options("bptt_conf", check.faults(asdict(self), RULES))
 
     def draw(self, rng: np.random.RandomState) -> int:
         """One length in frames: normal around `bptt` or half of it, cut off at `min_frames`.

@@ -52,7 +52,7 @@ class NTASGD(torch.optim.Optimizer):
     ) -> None:
         rates = dict(lr=lr, weight_decay=weight_decay)
         faults = check.faults(rates, dict.fromkeys(rates, check.NOT_NEGATIVE))
-        check.refuse_in("optim_conf of nt_asgd", faults)
+        check.refuse_options("optim_conf of nt_asgd", faults)
         options = rates | dict(averaging=averaging, lag=lag)
         counters = dict(lr_scale=1.0, averaged_steps=0, previous_lr=None)
         super().__init__(params, options | counters)
@@ -162,7 +162,7 @@ class NTASGDTrigger(AbsValEpochStepScheduler):
                 f"--scheduler nt_asgd_trigger needs --optim nt_asgd, got {type(optimizer).__name__}"
             )
         faults = check.faults({"nonmono": nonmono}, {"nonmono": check.whole(1)})
-        check.refuse_in("scheduler_conf of nt_asgd_trigger", faults)
+        check.refuse_options("scheduler_conf of nt_asgd_trigger", faults)
         self.optimizer = optimizer
         self.nonmono = nonmono
         self.losses: list[float] = []
