@@ -134,7 +134,10 @@ def reported(*, system_faults: bool = True) -> Iterator[None]:
         with _system_faults_told() if system_faults else contextlib.nullcontext():
             yield
     except TopdownError as error:
-        print(f"{program()}: error: {error}", file=sys.stderr)
+        first, *more = str(error).splitlines() or [""]
+        # Indented, as `reported_in` knows them by.
+        lines = [first, *(line if line.startswith("  ") else f"  {line}" for line in more)]
+        print(f"{program()}: error: " + "\n".join(lines), file=sys.stderr)
         sys.exit(1)
 
 

@@ -84,3 +84,14 @@ def test_a_topdown_error_ends_with_status_1(capsys: pytest.CaptureFixture) -> No
     with pytest.raises(SystemExit, match="1"), reported():
         raise TopdownError("nothing fits")
     assert capsys.readouterr().err.endswith(": error: nothing fits\n")
+
+
+def test_every_line_of_a_message_is_found_in_a_log(capsys: pytest.CaptureFixture) -> None:
+    message = "one fault\nanother fault\n  of two lines"
+    with pytest.raises(SystemExit), reported():
+        raise TopdownError(message)
+    log = [*capsys.readouterr().err.splitlines(), "# Ended (code 1)"]
+    found = reported_in(log)
+    assert found is not None
+    told = [line.strip() for line in found.splitlines()]
+    assert told == ["one fault", "another fault", "of two lines"]
