@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
+from operator import attrgetter
+from typing import Any
 
 from espnet_topdown.check import as_names
 
@@ -55,17 +57,27 @@ class Untrained:
         below: their prefix in it.
         unless: attribute of the module and the value with which it trains them; None: it never
             does.
+        first: attribute of the module with the lowest of the numbers below the prefix that are
+            meant; where it is None, none are.
     """
 
     kind: str
     below: str
     unless: tuple[str, bool] | None = None
+    first: str | None = None
 
-    def is_of(self, module: object) -> bool:
-        """Whether a built module leaves them so."""
+    def prefixes(self, module: Any) -> list[str]:
+        """Prefixes, with their last dot, of those that a built module leaves so."""
         if type(module).__name__ != self.kind:
-            return False
-        return self.unless is None or getattr(module, self.unless[0], None) != self.unless[1]
+            return []
+        if self.unless and getattr(module, self.unless[0], None) == self.unless[1]:
+            return []
+        if self.first is None:
+            return [f"{self.below}."]
+        first = getattr(module, self.first)
+        stack = attrgetter(self.below)(module)
+        numbers = range(len(stack) if first is None else first, len(stack))
+        return [f"{self.below}.{number}." for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,8 @@ class Model:
             tensors are never drawn.
         loads_by: the part's option by which it is told to load them, where it can start at random
             instead.
+        loads_again_by: the part's option by which it loads them again after an ``init`` that has
+            drawn the whole model.
         constants: buffers that no forward pass changes, so that a frozen layer may hold them.
         note: what a reader of a plan for such a model should know.
     """
@@ -92,6 +106,7 @@ class Model:
     tie: Tie | None = None
     loaded: tuple[str, ...] = ()
     loads_by: str | None = None
+    loads_again_by: str | None = None
     constants: tuple[str, ...] = ()
     note: str | None = None
 
@@ -175,9 +190,20 @@ _ENCODERS = {
         "BeatsEncoder",
         (
             row("encoder.embed", rest="encoder"),
-            row("encoder.{k}", "encoder.encoder.layers.{k}"),
+            row(
+                "encoder.{k}",
+                "encoder.encoder.layers.{k}",
+                last=(
+                    *("encoder.layer_weights", "encoder.downsample_conv"),
+                    *("encoder.conformer_adapter", "encoder.cross_embed_positions"),
+                ),
+            ),
         ),
-        loaded=("encoder",),
+        # What else there is, no checkpoint has.
+        loaded=(
+            *("encoder.patch_embedding", "encoder.layer_norm", "encoder.post_extract_proj"),
+            "encoder.encoder",
+        ),
         loads_by="beats_ckpt_path",
     ),
     "torchaudiohubert": Model(
@@ -352,7 +378,7 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
                 row("output", "decoder.lm_head"),
             ),
             loaded=("decoder.decoder", "decoder.lm_head"),
-            loads_by="load_pretrained_weights",
+            loads_again_by="load_pretrained_weights",
         ),
     },
     "lm": {
@@ -417,6 +443,11 @@ UNTRAINED = (
     Untrained("FusedFrontends", "frontends"),
     Untrained("WhisperFrontend", "whisper.encoder", unless=("freeze_weights", False)),
     Untrained("WhisperFrontend", "whisper.decoder"),
+    # espnet2/asr/encoder/beats_encoder.py: the first of the states is what the lowest layer reads
+    Untrained("BeatsEncoder", "encoder.layers", first="max_layer"),
+    # espnet2/beats/encoder.py (202611): constant, and read for the lengths alone
+    Untrained("BeatsEncoder", "patch_embedding_pad"),
+    Untrained("BeatsEncoder", "raw2fbank_pad"),
 )
 
 

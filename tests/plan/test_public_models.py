@@ -614,11 +614,66 @@ def test_what_its_class_never_trains_is_counted_and_left_random_unless_filled(es
     assert "FROZEN by freeze_param" in layer_table(facts["layers"]).splitlines()[-2]
 
 
-def test_a_part_is_loaded_where_it_was_given_a_checkpoint_alone(espnet, tmp_path):
-    config = BASE | dict(input_size=1, encoder="beats", encoder_conf=dict(beats_config=BEATS))
-    model = build("asr", config)
-    assert not order_of(model).loaded
-    # As from `beats_ckpt_path` (espnet2/asr/encoder/beats_encoder.py).
-    model.encoder.beats_ckpt_path = str(tmp_path / "beats.pt")
+# Of BEATs: what is above its stack, but for what needs Hugging Face's package.
+ABOVE_BEATS = dict(downsampling_rate=2, use_weighted_representation=True)
+
+
+@pytest.mark.parametrize(("highest", "read"), [(None, "01"), (1, "0")])
+def test_what_a_beats_encoder_has_above_its_stack_is_of_its_highest_layer(highest, read, espnet):
+    # As in the public checkpoints, all layers have one matrix of relative positions.
+    beats = dict(beats_config=BEATS | dict(relative_position_embedding=True), max_layer=highest)
+    conf = beats | ABOVE_BEATS if highest else beats | dict(downsampling_rate=2)
+    model = build("asr", BASE | dict(input_size=1, encoder="beats", encoder_conf=conf))
     order = order_of(model)
-    assert order.loaded == {name for name in model.state_dict() if name.startswith("encoder.")}
+    assert order.names == (*ENCODER[:-1], *TOP)
+    assert order.of_module("encoder.downsample_conv") == "encoder.1"
+    assert "encoder.layer_weights" not in order.tensors["encoder.embed"]
+    check_placed(model)
+    # Of the layers above the one that is asked for, and of that, nothing is read.
+    model(**batch(dim=None))[0].backward()
+    idle = {name for name, own in model.named_parameters() if own.grad is None}
+    assert set(model_layers.unreached(model)) == idle
+    layers = {name.split(".")[3] for name in idle if ".layers." in name}
+    assert layers == set("01") - set(read)
+
+
+def test_of_a_beats_encoder_is_loaded_what_its_checkpoint_has(espnet, tmp_path):
+    config = BASE | dict(input_size=1, encoder="beats", encoder_conf=dict(beats_config=BEATS))
+    first = build("asr", config)
+    assert not order_of(first).loaded
+    names = [name for name in first.encoder.state_dict() if "_pad." not in name]
+    tensors = {name: first.encoder.state_dict()[name] for name in names}
+    torch.save({"cfg": BEATS, "model": tensors}, tmp_path / "beats.pt")
+    config |= dict(encoder_conf=ABOVE_BEATS | dict(beats_ckpt_path=str(tmp_path / "beats.pt")))
+    loaded = []
+    for init in ("xavier_uniform", None):
+        model = build("asr", config | dict(init=init))
+        own = model.encoder.state_dict()
+        is_loaded = torch.equal(
+            own["encoder.layers.0.fc1.weight"], tensors["encoder.layers.0.fc1.weight"]
+        )
+        expected = {f"encoder.{name}" for name in names} if is_loaded else set()
+        assert order_of(model).loaded == expected
+        loaded.append(is_loaded)
+    # ESPnet 202511 loads it after `init` alone.
+    assert loaded[0]
+
+
+@pytest.mark.parametrize(
+    ("init", "loads", "is_loaded"),
+    [
+        (None, False, True),
+        ("xavier_uniform", False, False),
+        ("xavier_uniform", True, True),
+    ],
+)
+def test_a_hugging_face_decoder_is_loaded_unless_init_draws_it(
+    init, loads, is_loaded, espnet, tmp_path
+):
+    bart = pretrained.hugging_face(tmp_path, "bart", size=len(tiny.TOKENS))
+    conf = dict(model_name_or_path=bart, load_pretrained_weights=loads)
+    config = BASE | dict(init=init, decoder="hugging_face_transformers", decoder_conf=conf)
+    one, other = (build("asr", config) for _ in range(2))
+    name = "decoder.decoder.layers.0.fc1.weight"
+    assert torch.equal(one.state_dict()[name], other.state_dict()[name]) == is_loaded
+    assert (name in order_of(one).loaded) == is_loaded
