@@ -40,7 +40,8 @@ _DIRECTORIES = {
     "cascade.json": "a cascade",
     "config.yaml": "an experiment",
     "wav.scp": "a data set",
-    "run.sh": "a recipe",
+    # A run.sh stands in experiments and decodings too.
+    "path.sh": "a recipe",
 }
 
 

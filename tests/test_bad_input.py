@@ -310,6 +310,21 @@ CONFIGS = {
         RUN,
         "cannot read exp/config.yaml (Is a directory)",
     ),
+    "lost beside its models": (
+        remove("exp/config.yaml"),
+        RUN,
+        (
+            "cannot read exp/config.yaml (No such file or directory), without which exp says"
+            " nothing; bring it back from a copy"
+        ),
+    ),
+    "cut off": (
+        *config(output_dir="exp"),
+        (
+            "exp/config.yaml lacks what ESPnet writes at its end (distributed, version): it was cut"
+            " off; bring it back"
+        ),
+    ),
     "seed in words": (
         *config(seed="one"),
         "exp/config.yaml: seed must be a whole number, not 'one'",

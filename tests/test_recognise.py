@@ -47,6 +47,13 @@ def test_what_is_not_there_is_told_with_where_it_was_looked_for(
     assert but(Path("exp/x")) == f" in {tmp_path}"
 
 
+def test_an_experiment_is_no_recipe_for_the_run_sh_that_asr_sh_writes_there(tmp_path: Path) -> None:
+    (tmp_path / "run.sh").touch()
+    assert kind_of(tmp_path) == ""
+    (tmp_path / "path.sh").touch()
+    assert kind_of(tmp_path) == "a recipe"
+
+
 def test_a_decoding_config_may_set_what_a_training_config_sets_too(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("{beam_size: 10, batch_size: 1, transducer_conf: {search_type: alsd}}")

@@ -3,6 +3,7 @@
 Neither torch nor ESPnet is needed; which options this ESPnet's parser knows is given.
 """
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ _NEWER_DEFAULTS = {
 }
 # What a file may be that a training can follow; other programs may know it by other keys.
 _TRAINED = (recognise.TRAINING, recognise.EXPERIMENT_CONFIG, "")
+# Of each experiment's config the last (espnet2/tasks/abs_task.py, main and main_worker).
+_LAST_KEYS = {"version", "distributed"}
 _OF_ONE_EPOCH = re.compile(r"(\.?checkpoint.*|\d+epoch)\.pth")
 
 
@@ -262,10 +265,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        what = f"{path.parent} is no trained experiment{but(path.parent)}"
-        if path.name != "config.yaml":
-            what = f"{path} is neither an experiment's directory nor a training config"
-        raise TopdownError(f"{what}: cannot read {path} ({error.strerror})") from None
+        raise TopdownError(_unread(path, f"cannot read {path} ({error.strerror})")) from None
     except UnicodeDecodeError as error:
         raise TopdownError(f"{path} is not YAML{but(path)}: {error}") from None
     config = load_yaml(text, str(path))
@@ -275,4 +275,21 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path} is not a training config{kind and f' but {kind}'}; give an experiment such as"
             " exp/asr_train_x, or a config such as conf/train_asr_x.yaml"
         )
+    # Options that were lost would count as ESPnet's defaults.
+    is_written = path.name == "config.yaml" and kind == recognise.EXPERIMENT_CONFIG
+    if is_written and not _LAST_KEYS & config.keys():
+        raise TopdownError(
+            f"{path} lacks what ESPnet writes at its end ({', '.join(sorted(_LAST_KEYS))}): it was"
+            " cut off; bring it back from a copy"
+        )
     return config
+
+
+def _unread(path: Path, reason: str) -> str:
+    """What is said of a config that cannot be read."""
+    directory = path.parent
+    if path.name != "config.yaml":
+        return f"{path} is neither an experiment's directory nor a training config: {reason}"
+    if os.path.lexists(path) or any(directory.glob("*.pth")):
+        return f"{reason}, without which {directory} says nothing; bring it back from a copy"
+    return f"{directory} is no trained experiment{but(directory)}: {reason}"

@@ -48,7 +48,11 @@ def unpacked_config(directory: Path) -> Path | None:
     meta = directory / _META
     if (directory / "config.yaml").exists() or not meta.exists():
         return None
-    return directory / _config_name(meta.read_text(encoding="utf-8"), directory)
+    try:
+        text = meta.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TopdownError(f"{meta} is not YAML: {error}") from None
+    return directory / _config_name(text, directory)
 
 
 def _is_archive(model: Path) -> bool:

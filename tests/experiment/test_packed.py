@@ -104,3 +104,9 @@ def test_another_archive_is_no_model(tmp_path):
         opened.writestr("readme", "digits")
     with pytest.raises(TopdownError, match="is no model that ESPnet packed.*meta.yaml"):
         config_of(archive, tmp_path)
+
+
+def test_an_unpacked_model_of_which_the_list_is_no_text_is_refused(tmp_path: Path) -> None:
+    (unpacked(tmp_path) / "meta.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(TopdownError, match=r"meta\.yaml is not YAML"):
+        config_of(tmp_path, tmp_path)
