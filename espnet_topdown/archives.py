@@ -1,7 +1,10 @@
-"""Archives are unpacked as data alone: nothing is written outside the target, and no links."""
+"""Archives: unpacked as data alone, without links or files outside the target; and their damage."""
 
 import tarfile
+import zipfile
 from pathlib import Path
+
+_PICKLED = b"\x80\x02"  # how files of torch < 1.6 begin
 
 
 def unpack(archive: tarfile.TarFile, target: Path) -> None:
@@ -25,3 +28,20 @@ def unpack(archive: tarfile.TarFile, target: Path) -> None:
         if not (member.isfile() or member.isdir()):
             raise tarfile.TarError(f"{member.name} is neither a file nor a directory")
     archive.extractall(target)
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with an archive that torch or NumPy has written; None where it is whole.
+
+    Read to its end, at 1 GB/s. A file of torch < 1.6 is no archive, and nothing tells of it.
+    """
+    with path.open("rb") as stream:
+        if stream.read(len(_PICKLED)) == _PICKLED:
+            return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            changed = archive.testzip()
+    # Damaged headers end in errors of many kinds.
+    except Exception as error:  # noqa: BLE001
+        return f"torn: {error}"
+    return f"a checksum is wrong: {changed}" if changed else None

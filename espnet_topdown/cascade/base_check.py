@@ -4,12 +4,11 @@ Phases are judged against the base of their first run; one that was trained on s
 Neither torch nor ESPnet is needed.
 """
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files
+from espnet_topdown import archives, check, files
 from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import Experiment
@@ -89,21 +88,11 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
         names += f" and {len(changed) - 1} more"
     if now is None:
         what = f"lost {model.name}"
-    elif _is_damaged(model):
+    elif archives.damage(model):
         what = f"was damaged ({model.name})"
     else:
         what = "was trained on"
     return f"the base {paths.base} {what} since {names} began from it and was judged against it"
-
-
-def _is_damaged(model: Path) -> bool:
-    """Whether a model file is no whole archive, as every training of today writes it."""
-    try:
-        with zipfile.ZipFile(model) as archive:
-            return archive.testzip() is not None
-    # Damaged headers end in errors of many kinds.
-    except Exception:
-        return True
 
 
 def _judged_by(record: Mapping[str, Any], paths: CascadePaths) -> str | None:

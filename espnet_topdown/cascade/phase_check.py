@@ -11,10 +11,10 @@ from importlib.metadata import version
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.cascade import asked
+from espnet_topdown.cascade import asked, base_files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.other_data import check_lists
-from espnet_topdown.cascade.phase_config import config_under
+from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.plan.rules import DATA_PARTS
@@ -39,6 +39,10 @@ def check_phases(cascade: Cascade) -> str:
     phases = _as_trained(cascade)
     stamp = _stamp(phases)
     if _kept_stamp(cascade) != stamp:
+        model = cascade.model_file(cascade.base.directory)
+        begun_from = [model, *averaged_epochs(cascade, model)]
+        damaged = base_files.faults(cascade.base, begun_from)
+        check.refuse(damaged, f"{cascade.base.directory} cannot be begun from")
         check.refuse(_espnet_faults(cascade.base.task, phases), title)
     return stamp
 

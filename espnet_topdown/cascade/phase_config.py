@@ -96,12 +96,12 @@ def key(cascade: Cascade, phase: Phase, records: Records, *, lists: bool = True)
     made = new_shapes(cascade.base.config, phase.data, phase.tokens)
     config = without_shapes(config, made)
     parent = cascade.parent_file(phase, records)
-    now = phase_key(config, parent, _averaged_epochs(cascade, parent), lists=lists)
+    now = phase_key(config, parent, averaged_epochs(cascade, parent), lists=lists)
     # Tuples become lists, keys text: else a recorded key would differ from its own source.
     return json.loads(json.dumps(now))
 
 
-def _averaged_epochs(cascade: Cascade, parent: Path | None) -> list[Path]:
+def averaged_epochs(cascade: Cascade, parent: Path | None) -> list[Path]:
     """The base's epoch files that its average is recomputed from; none where it is read itself.
 
     As `espnet_topdown.training.averages` does, but without torch.

@@ -50,6 +50,7 @@ _NEWER_DEFAULTS = {
 _TRAINED = (recognise.TRAINING, recognise.EXPERIMENT_CONFIG, "")
 # Of each experiment's config the last (espnet2/tasks/abs_task.py, main and main_worker).
 _LAST_KEYS = {"version", "distributed"}
+_CURE = "bring it back from a copy, or run the training's stage again, which writes it anew"
 _OF_ONE_EPOCH = re.compile(r"(\.?checkpoint.*|\d+epoch)\.pth")
 
 
@@ -280,7 +281,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if is_written and not _LAST_KEYS & config.keys():
         raise TopdownError(
             f"{path} lacks what ESPnet writes at its end ({', '.join(sorted(_LAST_KEYS))}): it was"
-            " cut off; bring it back from a copy"
+            f" cut off; {_CURE}"
         )
     return config
 
@@ -291,5 +292,5 @@ def _unread(path: Path, reason: str) -> str:
     if path.name != "config.yaml":
         return f"{path} is neither an experiment's directory nor a training config: {reason}"
     if os.path.lexists(path) or any(directory.glob("*.pth")):
-        return f"{reason}, without which {directory} says nothing; bring it back from a copy"
+        return f"{reason}, without which {directory} says nothing; {_CURE}"
     return f"{directory} is no trained experiment{but(directory)}: {reason}"
