@@ -21,6 +21,28 @@ WAVLM = dict(
     conv_pos=8,
     conv_pos_groups=2,
 )
+TERA = dict(
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=16,
+    hidden_act="gelu",
+    hidden_dropout_prob=0.1,
+    attention_probs_dropout_prob=0.1,
+    initializer_range=0.02,
+    layer_norm_eps=1e-12,
+    share_layer=False,
+    pre_layer_norm=False,
+)
+MELS: dict[str, Any] = dict(
+    target_level=-25,
+    win_ms=25,
+    hop_ms=10,
+    n_freq=201,
+    n_mels=8,
+    n_mfcc=4,
+    input=dict(feat_type="mel", channel=0, log=True, delta=0, cmvn=True),
+)
 # Of ESPnet's frontend wav2vec_cnn: 16 features 800 times a second.
 CNN = dict(
     shapes=[[8, 10, 5], [8, 3, 2], [16, 2, 2]],
@@ -41,6 +63,20 @@ def wavlm(directory: Path) -> dict[str, Any]:
     path = directory / "wavlm.pt"
     torch.save({"cfg": WAVLM, "model": WavLM(WavLMConfig(WAVLM)).state_dict()}, path)
     upstream = dict(upstream="wavlm_local", path_or_url=str(path))
+    return dict(frontend_conf=upstream, download_dir=str(directory), multilayer_feature=True)
+
+
+def tera(directory: Path) -> dict[str, Any]:
+    """A TERA checkpoint, which computes mel features itself, and the ``frontend_conf`` for it."""
+    pytest.importorskip("s3prl", reason="s3prl is not installed (extra ssl)")
+    import torch
+    from s3prl.upstream.mockingjay.model import TransformerConfig, TransformerModel
+
+    model = TransformerModel(TransformerConfig(TERA), MELS["n_mels"])
+    config = dict(transformer=TERA, task=dict(sequence_length=1500), audio=MELS)
+    path = directory / "tera.ckpt"
+    torch.save({"Config": config, "Transformer": model.state_dict()}, path)
+    upstream = dict(upstream="tera_local", path_or_url=str(path))
     return dict(frontend_conf=upstream, download_dir=str(directory), multilayer_feature=True)
 
 

@@ -96,7 +96,8 @@ class Model:
             instead.
         loads_again_by: the part's option by which it loads them again after an ``init`` that has
             drawn the whole model.
-        constants: buffers that no forward pass changes, so that a frozen layer may hold them.
+        constants: prefixes of buffers that no forward pass changes, so that a frozen layer may hold
+            them.
         note: what a reader of a plan for such a model should know.
     """
 
@@ -265,8 +266,13 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
         # Machine translation reads token ids: its frontend is an embedding below the encoder.
         "embed": Model("Embedding", (row("frontend", "frontend"),)),
         "patch": Model("PatchEmbedding", (row("frontend", "frontend"),)),
+        # Windows, filters and positions are all that S3PRL's upstreams have as buffers, beside
+        # running statistics; of Hugging Face's models likewise.
         "s3prl": Model(
-            "S3prlFrontend", (row("frontend", "frontend"),), loaded=("frontend.upstream",)
+            "S3prlFrontend",
+            (row("frontend", "frontend"),),
+            loaded=("frontend.upstream",),
+            constants=("frontend.upstream",),
         ),
         "espnet_ssl": Model(
             "ESPnetSSLFrontend", (row("frontend", "frontend"),), loaded=("frontend.upstream",)
@@ -276,6 +282,7 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
             (row("frontend", "frontend"),),
             loaded=("frontend.encoder",),
             loads_by="load_pretrained",
+            constants=("frontend.encoder",),
         ),
         "whisper": Model(
             "WhisperFrontend",
@@ -289,7 +296,7 @@ MODELS: Mapping[str, Mapping[str, Model]] = {
             "FusedFrontends",
             (row("frontend", "frontend"),),
             loaded=("frontend.frontends.{k}.upstream",),
-            constants=("frontend.frontends.{k}.logmel.melmat",),
+            constants=("frontend.frontends.{k}.logmel.melmat", "frontend.frontends.{k}.upstream"),
         ),
     },
     "preencoder": {

@@ -369,6 +369,16 @@ def test_an_s3prl_frontend_is_the_lowest_layer_and_loaded(espnet, tmp_path):
     assert first == sorted(first, reverse=True)
 
 
+@pytest.mark.parametrize("upstream", ["tera", "huggingface", "fused"])
+def test_windows_and_filters_of_a_pretrained_frontend_may_be_frozen(upstream, espnet, tmp_path):
+    config = FRONTENDS.get(upstream, s3prl)(tmp_path)
+    if upstream == "tera":
+        config["frontend_conf"] = pretrained.tera(tmp_path)
+    model = build("asr", config)
+    order = order_of(model)
+    freeze(model, order, ["frontend"], order.tensors["frontend"])
+
+
 def test_layers_above_an_s3prl_frontend_are_drawn_under_the_phases_own_seed(espnet, tmp_path):
     """S3PRL seeds torch when its upstream is built (s3prl/util/pseudo_data.py)."""
     from espnet2.torch_utils.set_all_random_seed import set_all_random_seed

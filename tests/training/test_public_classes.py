@@ -118,6 +118,7 @@ def check_phase(
     *,
     task: str = "asr",
     texts: Sequence[str] = (),
+    kind: str = "top_down",
 ) -> set[str]:
     """Train a base, and a phase cut at `cut`, two epochs each; returns the frozen tensors.
 
@@ -127,7 +128,7 @@ def check_phase(
 
     config = config | dict(max_epoch=2, best_model_criterion=[["valid", "loss", "min"]])
     main(words(data, directory / "base", config, task, texts))
-    conf = {"parent": str(directory / "base"), "cut": cut}
+    conf = {"parent": str(directory / "base"), "cut": cut, "kind": kind}
     phase = config | dict(seed=1000, topdown_conf=conf)
     main(words(data, directory / "phase", phase, task, texts))
     frozen = frozen_in(directory / "phase")
@@ -255,6 +256,17 @@ def test_a_checkpoint_without_the_upstreams_tensors_is_refused(espnet, sound, tm
         with pytest.raises(SystemExit):
             main(words(sound, tmp_path / kind, phase, "asr", ()))
         assert "has no tensors of frontend.upstream" in capsys.readouterr().err
+
+
+# TERA computes its features by windows and filters, which are buffers.
+@pytest.mark.slow
+@pytest.mark.parametrize("upstream", ["wavlm", "tera"])
+def test_a_phase_that_keeps_an_s3prl_frontend(upstream, espnet, sound, tmp_path):
+    conf = getattr(pretrained, upstream)(tmp_path)
+    config = public.s3prl(tmp_path) | dict(frontend_conf=conf)
+    frozen = check_phase(tmp_path, sound, config, "encoder.1", kind="bottom_up")
+    assert any(name.startswith("frontend.upstream.") for name in frozen)
+    assert decode(tmp_path / "phase", is_sound=True)
 
 
 @pytest.mark.slow
