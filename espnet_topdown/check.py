@@ -50,10 +50,11 @@ def lacking(values: Mapping[str, Any], rules: Mapping[str, Must]) -> list[str]:
 
 
 def that_hold(faults: Mapping[str, object]) -> list[str]:
-    """The messages whose condition is true.
+    """The messages whose condition is true, in their order.
 
     Args:
-        faults: message -> whether there is this fault.
+        faults: message -> whether there is this fault. All messages are made, so that what they
+            name must be there in any case.
     """
     return [fault for fault, holds in faults.items() if holds]
 

@@ -18,7 +18,7 @@ DECODING = "a decoding config"
 EXPERIMENT_CONFIG = "the config of an experiment"
 PLAN = "a plan of phases"
 RECORD = "a record of a study"
-# The keys by which each is known; a record has those of a plan too, and stands before it.
+# The keys by which each is known.
 _KINDS = {
     RECORD: {"phases", "references"},
     PLAN: {"phases"},
@@ -53,7 +53,7 @@ def kind_of_data(data: Any) -> str:
     meant: dict[str, object] = {kind: keys <= data.keys() for kind, keys in _KINDS.items()}
     meant[DECODING] = _OF_DECODING & data.keys()
     meant[TRAINING] = _OF_TRAINING & data.keys() or has_conf
-    # The first that it can be.
+    # The first that it can be: a record has the keys of a plan too.
     return next(filter(meant.get, meant), "")
 
 

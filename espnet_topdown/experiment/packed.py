@@ -7,9 +7,7 @@ files; of a hub it comes unpacked. Nothing but the two texts is read, and no mem
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
-from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recognise import but
 from espnet_topdown.yaml_text import load_yaml
@@ -77,10 +75,10 @@ def _read(model: Path, name: str) -> str:
 
 def _config_name(text: str, source: Path) -> str:
     """The training config among the files that a ``meta.yaml`` names."""
-    meta: Any = load_yaml(text, f"{_META} of {source}")
-    configs = mapping_in(meta, "yaml_files") if isinstance(meta, dict) else {}
-    if not configs:
-        raise TopdownError(f"{source}: its {_META} names no training config (yaml_files)")
-    # A recogniser is packed with its language model, whose config is another.
-    key = min(configs, key=lambda name: name == "lm_train_config")
-    return str(configs[key])
+    match load_yaml(text, f"{_META} of {source}"):
+        case {"yaml_files": dict() as configs} if configs:
+            # A recogniser is packed with its language model, whose config is another.
+            key = min(configs, key=lambda name: name == "lm_train_config")
+            return str(configs[key])
+        case _:
+            raise TopdownError(f"{source}: its {_META} names no training config (yaml_files)")

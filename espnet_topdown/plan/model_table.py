@@ -136,6 +136,7 @@ def _stack(name: str, module: str) -> tuple[Row, Row]:
     return row(ABOVE, f"{module}.embed", f"{module}.pos_enc"), layers
 
 
+_FRONTEND = (row("frontend", "frontend"),)
 _ENCODER = (
     row("encoder.embed", "encoder.embed", "encoder.pos_enc"),
     row("encoder.{k}", "encoder.encoders.{k}", last="encoder.after_norm"),
@@ -264,37 +265,35 @@ def _hugging_face(layer: str, part: str) -> Model:
 MODELS: Mapping[str, Mapping[str, Model]] = {
     "frontend": {
         # Machine translation reads token ids: its frontend is an embedding below the encoder.
-        "embed": Model("Embedding", (row("frontend", "frontend"),)),
-        "patch": Model("PatchEmbedding", (row("frontend", "frontend"),)),
+        "embed": Model("Embedding", _FRONTEND),
+        "patch": Model("PatchEmbedding", _FRONTEND),
         # Windows, filters and positions are all that S3PRL's upstreams have as buffers, beside
         # running statistics; of Hugging Face's models likewise.
         "s3prl": Model(
             "S3prlFrontend",
-            (row("frontend", "frontend"),),
+            _FRONTEND,
             loaded=("frontend.upstream",),
             constants=("frontend.upstream",),
         ),
-        "espnet_ssl": Model(
-            "ESPnetSSLFrontend", (row("frontend", "frontend"),), loaded=("frontend.upstream",)
-        ),
+        "espnet_ssl": Model("ESPnetSSLFrontend", _FRONTEND, loaded=("frontend.upstream",)),
         "huggingface": Model(
             "HuggingFaceFrontend",
-            (row("frontend", "frontend"),),
+            _FRONTEND,
             loaded=("frontend.encoder",),
             loads_by="load_pretrained",
             constants=("frontend.encoder",),
         ),
         "whisper": Model(
             "WhisperFrontend",
-            (row("frontend", "frontend"),),
+            _FRONTEND,
             loaded=("frontend.whisper",),
             constants=("frontend.whisper.encoder.positional_embedding",),
         ),
-        "wav2vec_cnn": Model("CNNFrontend", (row("frontend", "frontend"),)),
+        "wav2vec_cnn": Model("CNNFrontend", _FRONTEND),
         # Several frontends side by side; that of mel features has a constant matrix.
         "fused": Model(
             "FusedFrontends",
-            (row("frontend", "frontend"),),
+            _FRONTEND,
             loaded=("frontend.frontends.{k}.upstream",),
             constants=("frontend.frontends.{k}.logmel.melmat", "frontend.frontends.{k}.upstream"),
         ),

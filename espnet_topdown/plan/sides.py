@@ -242,6 +242,7 @@ def is_kept_lr(value: Any) -> bool:
         case {"decay": decay, **others}:
             return not others and _is_factor(decay) and decay > 0
         case Mapping():
+            # Names alone, and at least one.
             return {*map(type, value)} == {str} and all(map(_is_factor, value.values()))
         case _:
             return _is_factor(value)
@@ -257,6 +258,7 @@ def kind_of(values: Mapping[str, Any]) -> str:
     ``thaw: true`` is `THAW`, named layers make `NAMED`, a kept part that learns makes `SLOW`;
     without any it is `TOP_DOWN`.
     """
+    # The first that is true counts.
     meanings = {
         THAW: values.get("thaw"),
         NAMED: values.get("keep") or values.get("draw"),

@@ -140,12 +140,10 @@ class Bar:
             curve: dev criterion of each epoch so far; one without a finite value is passed over.
         """
         mode = self.criterion[2]
+        # Of no epoch that is too early, and not of the last one.
+        bars = dict(enumerate(self.medians, self.from_epoch))
         for epoch, best in enumerate(_best_so_far(curve, mode), 1):
-            place = epoch - self.from_epoch
-            # Too early, or the last one.
-            if best is None or not 0 <= place < len(self.medians):
-                continue
-            if _is_worse(best, self.medians[place], mode):
+            if best is not None and epoch in bars and _is_worse(best, bars[epoch], mode):
                 return epoch
         return None
 

@@ -20,6 +20,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.task import is_written_by_espnet
 from espnet_topdown.training import obstacles
+from espnet_topdown.training.downloads import download_fault
 from espnet_topdown.training.tasks import TopdownTask
 from espnet_topdown.versions import espnet_version
 
@@ -132,7 +133,7 @@ def build(task: type[TopdownTask], options: argparse.Namespace, config: Path) ->
         missing = obstacles.lacking(error.name or "a package", error)
         raise TopdownError(f"{config}: its model needs {missing}") from error
     except Exception as error:
-        fault = obstacles.download_fault(options, error)
+        fault = download_fault(options, error)
         if fault:
             raise TopdownError(f"{config}: {fault}") from error
         # All that is run here is ESPnet's: what it raises is about the config.

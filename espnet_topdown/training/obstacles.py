@@ -6,7 +6,7 @@ own options is told by `espnet_topdown.training.model_options`.
 
 import argparse
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import torch
 from espnet2.st.espnet_model import ESPnetSTModel
 
 from espnet_topdown.check import list_in, mapping_in, refuse_in, that_hold
-from espnet_topdown.errors import listed
 from espnet_topdown.plan.layers import unknown_parts
 from espnet_topdown.plan.model_table import MODELS
 from espnet_topdown.training.tasks import TopdownTask
@@ -56,13 +55,6 @@ _ADVICE = {
         " --no-deps --no-build-isolation openai-whisper==20230918"
     ),
 }
-# Options by which a part names its pre-trained checkpoint.
-_UPSTREAMS = (
-    *("upstream", "path_or_url", "model_name_or_path", "whisper_model", "model"),
-    "beats_ckpt_path",
-)
-# Packages whose errors say that something could not be fetched.
-_NETWORK = {"urllib", "urllib3", "requests", "huggingface_hub", "httpx", "socket"}
 
 
 def check(
@@ -252,67 +244,3 @@ def machine_notes(model: torch.nn.Module) -> list[str]:
             " (transducer_multi_blank_durations) has no gradients on a CPU"
         )
     ]
-
-
-def download_fault(options: argparse.Namespace, error: BaseException) -> str | None:
-    """The message about a pre-trained checkpoint that is not here; None for another error."""
-    chain = _chain(error)
-    # Hugging Face's own, of what its cache does not have, names no file.
-    files = [one.filename for one in chain if isinstance(one, FileNotFoundError) and one.filename]
-    if files:
-        return _lost_file(options, Path(files[0]))
-    if _NETWORK.isdisjoint(type(link).__module__.partition(".")[0] for link in chain):
-        return None
-    wanted = list(_checkpoints(options))
-    # Which of several it was is in the error.
-    which = "one of " if len(wanted) > 1 else ""
-    return (
-        f"{which}{listed(wanted, 'a pre-trained checkpoint')} is not here and cannot be downloaded;"
-        " fetch it once on a machine with a network (building the model there leaves it in the"
-        f" cache), or name a local file or directory: {error}"
-    )
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """An error, and those that it came from."""
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    # An error can be its own cause.
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return chain
-
-
-def _lost_file(options: argparse.Namespace, lost: Path) -> str | None:
-    """The message about a local checkpoint that is not there; None for another file."""
-    for option, value in _checkpoints(options).items():
-        # Or what ESPnet looks for beside it, as its config.
-        if lost.parent == Path(value).parent and lost.parent != Path():
-            return (
-                f"{option} is not there ({lost} does not exist, seen from {Path.cwd()}); copy it"
-                " there, or name another file"
-            )
-    return None
-
-
-def _checkpoints(options: argparse.Namespace) -> dict[str, str]:
-    """The pre-trained checkpoints that a model names: the option with its value -> the value."""
-    found = {}
-    for part in MODELS:
-        for name, value in _named(mapping_in(vars(options), f"{part}_conf")):
-            found[f"{part}_conf's {name} '{value}'"] = value
-    return found
-
-
-def _named(conf: Any) -> Iterator[tuple[str, str]]:
-    """The pre-trained checkpoints that a ``_conf`` names, also in what it nests."""
-    match conf:
-        case list():
-            for item in conf:
-                yield from _named(item)
-        case Mapping():
-            for name, value in conf.items():
-                if name in _UPSTREAMS and isinstance(value, str):
-                    yield name, value
-                yield from _named(value)
