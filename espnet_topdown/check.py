@@ -173,6 +173,7 @@ def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+# Whether a value is a list of mappings, be it empty.
 are_rows = all_in_list(is_mapping)
 
 TEXT = Must("text", is_text)

@@ -5,6 +5,7 @@ Two trainings with one key give the same model. Neither torch nor ESPnet is need
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
@@ -79,7 +80,7 @@ def phase_key(
     settings["topdown_conf"] = conf
     read = list_files(config)
     if not lists:
-        read = [path for path in read if Path(path).exists()]
+        read = list(filter(os.path.exists, read))
     return {
         "settings": settings,
         "parent": files.sha256(parent) if parent else None,

@@ -72,12 +72,11 @@ def finished_epochs(directory: Path) -> int:
 
 def _attempts(log: Path) -> list[Path]:
     """The logs of a training, oldest first: ESPnet's launcher renames train.log to train.1.log."""
-    numbered = {0: log}
-    for path in log.parent.glob(f"{log.stem}.*{log.suffix}"):
-        number = path.name.removeprefix(f"{log.stem}.").removesuffix(log.suffix)
-        if number.isdigit():
-            numbered[int(number)] = path
-    return [path for _, path in sorted(numbered.items(), reverse=True) if path.exists()]
+    numbered = re.compile(rf"{re.escape(log.stem)}\.(\d+){re.escape(log.suffix)}")
+    names = map(numbered.fullmatch, (path.name for path in log.parent.glob("*")))
+    older = sorted(filter(None, names), key=lambda name: int(name[1]), reverse=True)
+    paths = [log.with_name(name[0]) for name in older]
+    return list(filter(Path.exists, [*paths, log]))
 
 
 def _row(number: str, body: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.kinds import CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.sides import UNTIED, Choice, KeptLr
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
@@ -114,12 +115,10 @@ class Phase(Choice):
 
 def names_by(phases: Iterable[Phase], key: Callable[[Phase], K | None]) -> dict[K, list[str]]:
     """What phases have in common -> their names; those whose `key` is None are left out."""
-    names: dict[K, list[str]] = {}
-    for phase in phases:
-        value = key(phase)
-        if value is not None:
-            names.setdefault(value, []).append(phase.name)
-    return names
+    groups = grouped(phases, key)
+    return {
+        value: [phase.name for phase in own] for value, own in groups.items() if value is not None
+    }
 
 
 def reads_of(phase: Phase, phases: Sequence[Phase], own: Collection[str] = ()) -> str:
