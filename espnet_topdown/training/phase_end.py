@@ -16,11 +16,10 @@ import torch
 from espnet_topdown import check, files
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, is_prunable
-from espnet_topdown.training import averages, checkpoint
+from espnet_topdown.training import averages, checkpoint, repair
 from espnet_topdown.training.averages import Criteria
 from espnet_topdown.training.checkpoint import CHECKPOINT
 from espnet_topdown.training.phase_start import Begun
-from espnet_topdown.training.repair import SAFE
 
 
 def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[int]) -> None:
@@ -57,7 +56,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
     # The proof says that all of it is done, so it comes last.
     files.write_json(output_dir / EPOCHS, epochs(reporter))
     files.write_json(output_dir / PROOF, proof)
-    (output_dir / SAFE).unlink(missing_ok=True)
+    repair.clear(output_dir)
     logging.info(
         f"top-down: proved in {len(prints)} model files that {len(frozen)} frozen tensors are the"
         f" parent's; trainable tensors that did not move: {listed(unmoved)}"
@@ -81,7 +80,7 @@ def is_proved(output_dir: Path) -> bool:
         return False
     if not found.items() <= proof["files"].items():
         return False
-    (output_dir / SAFE).unlink(missing_ok=True)
+    repair.clear(output_dir)
     return True
 
 

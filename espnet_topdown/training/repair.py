@@ -33,6 +33,11 @@ def put_aside(directory: Path) -> None:
         path.rename(directory / SAFE)
 
 
+def clear(directory: Path) -> None:
+    """Remove what was put aside: the training has ended."""
+    (directory / SAFE).unlink(missing_ok=True)
+
+
 def repair(directory: Path, criteria: Criteria, nbest: int) -> Any | None:
     """Bring a killed training's directory back to the end of its last complete epoch.
 
@@ -47,6 +52,9 @@ def repair(directory: Path, criteria: Criteria, nbest: int) -> Any | None:
 
     Returns:
         ESPnet's `Reporter` at that epoch, None when training starts from the beginning.
+
+    Raises:
+        TopdownError: epochs were trained, and no checkpoint that can be read is left of them.
     """
     checkpoint = _last_complete(directory)
     if checkpoint is None:
@@ -65,6 +73,9 @@ def _last_complete(directory: Path) -> Any | None:
             return load(path)
         except TopdownError as torn:
             logging.warning(f"{torn}; going back to the epoch before it, or to the beginning")
+            # No kill leaves this: before the second epoch is saved, the first is put aside.
+            if not safe.exists() and any(directory.glob("[0-9]*epoch.pth")):
+                raise TopdownError(_nothing_left(torn)) from None
     if not safe.exists():
         # What was torn was the first epoch's.
         path.unlink(missing_ok=True)
@@ -72,15 +83,19 @@ def _last_complete(directory: Path) -> Any | None:
     try:
         checkpoint = load(safe)
     except TopdownError as error:
-        raise TopdownError(
-            f"neither {CHECKPOINT} nor the one put aside before it can be read ({error}); nothing"
-            " is left to resume from: start over in another directory, or a phase of a cascade with"
-            f" {REDO}"
-        ) from None
+        raise TopdownError(_nothing_left(error)) from None
     # Over the torn one, once this one is known to be whole.
     safe.rename(path)
     files.sync_directory(directory)
     return checkpoint
+
+
+def _nothing_left(error: TopdownError) -> str:
+    return (
+        f"neither {CHECKPOINT} nor one put aside before it can be read ({error}); nothing is left"
+        " to resume from: bring one back from a copy, or start over in another directory, or a"
+        f" phase of a cascade with {REDO}"
+    )
 
 
 def _rebuild_epoch(directory: Path, model: State, epoch: int) -> None:

@@ -1,7 +1,7 @@
 """The seam into ESPnet2: a `Trainer` that prepares one top-down phase and hands over to its epochs.
 
-Adapts espnet2/train/trainer.py (202511 and 202611). Without `topdown_conf` it is ESPnet's trainer,
-unchanged.
+Adapts espnet2/train/trainer.py (202511 and 202611). Without `topdown_conf` it trains as ESPnet's,
+and survives a kill while it saves.
 """
 
 import argparse
@@ -89,10 +89,14 @@ class TopdownTrainer(Trainer):
             TopdownError: the phase cannot begin, or fails its proof.
         """
         options = kwargs["trainer_options"]
-        if not isinstance(options, TopdownOptions):
-            super().run(**kwargs)
-            return
         output_dir = Path(options.output_dir)
+        if not isinstance(options, TopdownOptions):
+            if _is_kept_whole(options):
+                ranks.of_first(partial(_repaired, options, output_dir))
+            super().run(**kwargs)
+            if ranks.is_first():
+                repair.clear(output_dir)
+            return
         counts = counts_of(options.keep_nbest_models)
         conf = TopdownConf.from_conf(options.topdown_conf)
         bar = Bar.from_conf(conf.stop_early) if conf.stop_early else None
@@ -165,9 +169,10 @@ class TopdownTrainer(Trainer):
         """
         super().validate_one_epoch(*args, **kwargs)
         options = kwargs["options"]
-        if not isinstance(options, TopdownOptions):
+        is_phase = isinstance(options, TopdownOptions)
+        if not is_phase and not _is_kept_whole(options):
             return
-        if options.bar is not None:
+        if is_phase and options.bar is not None:
             with ranks.together():
                 options.curve.append(_dev_value(options.bar, kwargs["reporter"].stats))
         if ranks.is_first():
@@ -216,6 +221,20 @@ def _dev_value(bar: Bar, stats: Mapping[str, Any]) -> float:
             f"stop_early: the training reports no {part} {metric}; it reports {reported}"
         )
     return float(aggregate(stats[metric]))
+
+
+def _is_kept_whole(options: TrainerOptions) -> bool:
+    """Whether a training that is no phase goes on after a kill, from a directory that is repaired.
+
+    A validation alone writes nowhere; with an adapter, files of epochs may hold it alone.
+    """
+    writes = options.output_dir is not None and options.resume
+    return writes and not getattr(options, "use_adapter", False)
+
+
+def _repaired(options: TrainerOptions, output_dir: Path) -> None:
+    nbest = max(counts_of(options.keep_nbest_models))
+    repair.repair(output_dir, options.best_model_criterion, nbest)
 
 
 def _resumed(

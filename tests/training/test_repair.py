@@ -86,6 +86,15 @@ def test_a_whole_epoch_file_keeps_its_bytes(espnet, tmp_path):
     assert (tmp_path / "3epoch.pth").read_bytes() == before
 
 
+def test_a_damaged_checkpoint_that_none_was_put_aside_of_is_not_trained_over(espnet, tmp_path):
+    """Of a finished training, or of one that plain ESPnet began."""
+    write_epochs(tmp_path, 3)
+    (tmp_path / "checkpoint.pth").write_bytes(b"torn")
+    with pytest.raises(TopdownError, match="nothing is left to resume from: bring one back"):
+        repair.repair(tmp_path, CRITERIA, 10)
+    assert (tmp_path / "checkpoint.pth").read_bytes() == b"torn"
+
+
 def test_a_training_with_nothing_to_resume_from_says_how_to_start_over(espnet, tmp_path):
     write_epochs(tmp_path, 3)
     repair.put_aside(tmp_path)

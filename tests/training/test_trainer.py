@@ -1,6 +1,7 @@
 """The trainer: ESPnet's own without a phase; equal runs, kills, early stops and divergence."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import tiny
 import torch
 from tiny_phases import SHORT, conformer, epochs_of, killed, phase, proof_of, start_of
 
+from espnet_topdown.training import repair
 from espnet_topdown.training.checkpoint import load_state
 
 
@@ -26,6 +28,33 @@ def test_without_topdown_conf_the_weights_are_those_of_espnets_own_command(train
     assert all(torch.equal(one[name], two[name]) for name in two)
     # The lock, which every training of ours holds, and nothing of a phase.
     assert [path.name for path in (ours / "topdown").iterdir()] == ["lock"]
+
+
+def test_a_training_that_is_no_phase_is_finished_too_after_a_kill_while_it_saved(train, tmp_path):
+    """As stage 11 trains a base: plain ESPnet ends at the torn file, whenever it is run again."""
+    begun = train(tmp_path / "begun", conformer(max_epoch=1))
+    at_epoch = shutil.copytree(begun, tmp_path / "at_epoch", symlinks=True)
+    at_checkpoint = shutil.copytree(begun, tmp_path / "at_checkpoint", symlinks=True)
+    whole = train(begun, conformer(max_epoch=2))
+    # Saved are checkpoint.pth, then 2epoch.pth, then links.
+    shutil.copy(whole / "checkpoint.pth", at_epoch)
+    (at_epoch / "2epoch.pth").touch()
+    (at_checkpoint / "checkpoint.pth").rename(at_checkpoint / "checkpoint.good.pth")
+    (at_checkpoint / "checkpoint.pth").touch()
+    for torn in (at_epoch, at_checkpoint):
+        train(torn, conformer(max_epoch=2))
+        names = sorted(path.name for path in whole.glob("*.pth"))
+        assert sorted(path.name for path in torn.glob("*.pth")) == names
+        for name in names:
+            one, two = load_state(whole / name), load_state(torn / name)
+            assert all(torch.equal(one[tensor], two[tensor]) for tensor in one)
+
+
+def test_a_training_that_is_no_phase_puts_its_last_checkpoint_aside(train, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(repair, "put_aside", kept.append)
+    train(tmp_path / "exp", conformer(max_epoch=1))
+    assert kept == [tmp_path / "exp"]
 
 
 @pytest.mark.slow
