@@ -5,11 +5,13 @@ Costs are sclite's: substitution 4, insertion and deletion 3. Counting whole set
 """
 
 from collections.abc import Sequence
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
+Words = tuple[str, ...]
 SUBSTITUTION = 4
 INDEL = 3
 
@@ -28,9 +30,9 @@ def align(ref: Sequence[str], hyp: Sequence[str]) -> str:
     # Backwards; the order of the branches is sclite's preference among equal costs.
     while i and j:
         is_same = ref[i - 1] == hyp[j - 1]
-        diagonal = costs[i - 1][j - 1] + (0 if is_same else SUBSTITUTION)
-        if costs[i][j] == diagonal:
-            steps.append("C" if is_same else "S")
+        step, cost = ("C", 0) if is_same else ("S", SUBSTITUTION)
+        if costs[i][j] == costs[i - 1][j - 1] + cost:
+            steps.append(step)
             i -= 1
             j -= 1
         elif costs[i - 1][j] < costs[i][j - 1]:
@@ -42,20 +44,17 @@ def align(ref: Sequence[str], hyp: Sequence[str]) -> str:
     return "D" * i + "I" * j + "".join(reversed(steps))
 
 
-def middle(ref: Sequence[str], hyp: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+def middle(ref: Words, hyp: Words) -> tuple[Words, Words]:
     """Both without the tokens that they begin and end with alike.
 
     Those can always be aligned with each other, whatever the rest costs: the numbers of errors of
     all cheapest alignments, and of sclite's, are those of the middle.
     """
-    shorter = min(len(ref), len(hyp))
-    start = 0
-    while start < shorter and ref[start] == hyp[start]:
-        start += 1
-    end = 0
-    while end < shorter - start and ref[-1 - end] == hyp[-1 - end]:
-        end += 1
-    return ref[start : len(ref) - end], hyp[start : len(hyp) - end]
+    # Of words as of letters; the end is the beginning of what is left, read backwards.
+    start = len(commonprefix([ref, hyp]))
+    ref, hyp = ref[start:], hyp[start:]
+    end = len(commonprefix([ref[::-1], hyp[::-1]]))
+    return ref[: len(ref) - end], hyp[: len(hyp) - end]
 
 
 def is_tie(

@@ -4,11 +4,16 @@ sclite reads them wherever a word begins with a brace; what it cannot read (it f
 rest of the line) is no alternative here and stays as it is written.
 """
 
+import re
 from collections.abc import Sequence
 
 from espnet_topdown.results.alignment import INDEL, SUBSTITUTION
 
 EMPTY = "@"  # stands for no word
+# The brace or the word that stands next, outside and inside of braces, and what ends alternatives.
+_WORD = re.compile(r" *(\{|[^ ]+)")
+_INNER_WORD = re.compile(r" *(\{|[^ /}]+)")
+_ENDING = re.compile(r" *([/}])")
 Options = list["Items"]
 Items = list[str | Options]  # words, and at some places one of several sequences of them
 
@@ -20,46 +25,39 @@ def parse(text: str) -> Items | None:
     blanks too; an alternative without words is passed over, one that is ``@`` is not.
     """
     try:
-        items, _ = _sequence(text, 0, inside=False)
+        items, _ = _sequence(text, 0, _WORD)
     except ValueError:
         return None
     return items
 
 
-def _sequence(text: str, at: int, *, inside: bool) -> tuple[Items, int]:
-    """Words and alternatives from a place on, and the place behind them."""
-    ends = " /}" if inside else " "
+def _sequence(text: str, at: int, word: re.Pattern[str]) -> tuple[Items, int]:
+    """Words, as `word` finds them, and alternatives from a place on, and the place behind them."""
     items: Items = []
-    while at < len(text):
-        if text[at] == "{":
-            options, at = _options(text, at + 1)
+    while found := word.match(text, at):
+        at = found.end()
+        if found[1] == "{":
+            options, at = _options(text, at)
             items.append(options)
-        elif text[at] == " ":
-            at += 1
-        elif text[at] in ends:
-            break
+        elif "{" in found[1]:
+            raise ValueError("a brace inside a word")
         else:
-            begin = at
-            while at < len(text) and text[at] not in ends:
-                at += 1
-            if "{" in text[begin:at]:
-                raise ValueError("a brace inside a word")
-            items.append(text[begin:at])
+            items.append(found[1])
     return items, at
 
 
 def _options(text: str, at: int) -> tuple[Options, int]:
     """The alternatives behind an opening brace, and the place behind the closing one."""
     options: Options = []
-    closed = False
-    while not closed:
-        items, at = _sequence(text, at, inside=True)
-        if at == len(text):
+    ending = "/"
+    while ending != "}":
+        items, at = _sequence(text, at, _INNER_WORD)
+        end = _ENDING.match(text, at)
+        if end is None:
             raise ValueError("no closing brace")
         if items:
             options.append(items)
-        closed = text[at] == "}"
-        at += 1
+        at, ending = end.end(), end[1]
     if not options:
         raise ValueError("no alternative between braces")
     # Of equals the first is chosen, and one of no words last.

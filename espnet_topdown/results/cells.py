@@ -14,6 +14,16 @@ def shown(value: Value | None, form: Callable[[Value], str]) -> str:
     return "-" if value is None else form(value)
 
 
+def dashed(text: str | None) -> str:
+    """A text; a dash where there is none, or an empty one."""
+    return text or "-"
+
+
+def when(holds: object, note: str) -> list[str]:
+    """A note of a table where it holds, and no note where it does not."""
+    return [note] if holds else []
+
+
 def log_digits(value: float) -> str:
     """A value of the dev criterion with the digits that a training's log has.
 

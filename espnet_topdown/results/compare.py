@@ -6,6 +6,7 @@ Takes what was decoded as values; `espnet_topdown.results.tables` and
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -112,24 +113,30 @@ def compare_sets(
     Raises:
         TopdownError: two phases were scored on different utterances or references.
     """
-    keys = dict.fromkeys(key for sets in decoded for key in sets)
+    keys = dict.fromkeys(chain.from_iterable(decoded))
+    # Of each set the first score.
+    scores = dict(chain.from_iterable(sets.items() for sets in reversed(decoded)))
     comparisons = []
     for key in keys:
         of_rows = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
         # ESPnet decodes the valid set under org/.
         selects = key[1].startswith("org/") or key[1] in selected_on
-        is_small = _is_small(key, decoded)
+        is_small = _is_small(key, scores)
         comparisons.append(_compare(key, rows, of_rows, selects=selects, is_small=is_small))
     return _with_holm(comparisons)
 
 
-def _is_small(key: Key, decoded: Sequence[Mapping[Key, Decoded]]) -> bool:
+def of_words(sets: Sequence[SetComparison]) -> list[SetComparison]:
+    """Those that were scored by words."""
+    return [compared for compared in sets if compared.metric == "wer"]
+
+
+def _is_small(key: Key, decoded: Mapping[Key, Decoded]) -> bool:
     """Whether a set has too few words; where it was not scored by words, too few of its units."""
     inference, dataset, metric = key
     by_words = (inference, dataset, "wer")
-    asked = by_words if any(by_words in sets for sets in decoded) else key
-    score = next(sets[asked].score for sets in decoded if asked in sets)
-    return score.words < FEWEST[asked[2]]
+    asked = by_words if by_words in decoded else key
+    return decoded[asked].score.words < FEWEST[asked[2]]
 
 
 def _compare(
@@ -150,13 +157,18 @@ def _compare(
     groups = _groups(rows, scores)
     columns = _columns(scores, base_of, groups, example)
     changes = _changes(columns, example, units)
-    tests = {}
-    for place, base in base_of.items():
-        # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
-        if rows[place].best and metric == "wer" and not selects:
-            tests[place] = _mapsswe(decoded[base], decoded[place])
+    # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
+    tests = {
+        place: _mapsswe(decoded[base], decoded[place])
+        for place, base in base_of.items()
+        if rows[place].best and metric == "wer" and not selects
+    }
     cells = [
-        Cell(score=scores.get(place), change=changes.get((place,)), test=tests.get(place))
+        Cell(
+            score=scores.get(place),
+            change=changes.get((place,)),
+            test=tests.get(place),
+        )
         for place in range(len(rows))
     ]
     return SetComparison(
@@ -196,11 +208,11 @@ def _same_reference(
 def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> dict[int, int]:
     """Place -> that of its phase 0, for every phase that was decoded as its phase 0 was."""
     base_of = {}
-    base = None
+    base = -1  # no place
     for place, row in enumerate(rows):
         if row.is_base:
             base = place
-        elif base is not None and base in scores and place in scores:
+        elif scores.keys() >= {base, place}:
             base_of[place] = base
     return base_of
 
@@ -257,7 +269,8 @@ def intervals_of(
     ends = np.array(
         [significance.bootstrap_intervals(columns, words, names[unit]) for unit in units]
     )
-    lows, highs = ends[..., 0].min(axis=0), ends[..., 1].max(axis=0)
+    lows = ends[..., 0].min(axis=0)
+    highs = ends[..., 1].max(axis=0)
     return list(zip(lows.tolist(), highs.tolist(), strict=True))
 
 
@@ -298,7 +311,7 @@ def _mapsswe(base: Decoded, phase: Decoded) -> significance.Mapsswe:
 
 def _with_holm(comparisons: Sequence[SetComparison]) -> list[SetComparison]:
     """The same with every p value corrected for the number of p values in all sets."""
-    cells = [cell for comparison in comparisons for cell in comparison.cells]
+    cells = chain.from_iterable(comparison.cells for comparison in comparisons)
     values = [cell.test.p if cell.test else None for cell in cells]
     # Given back in the order in which they were taken.
     corrected = iter(significance.holm(values))

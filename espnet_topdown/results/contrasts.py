@@ -7,7 +7,7 @@ part; one seed says nothing about a way of training, so no verdict stands here.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -92,21 +92,21 @@ def error_table(
     """
     if compared.is_small:
         return None
-    known = []
-    for each in asked:
-        first, second = compared.cells[each.first].score, compared.cells[each.second].score
-        if first is not None and second is not None:
-            known.append((each, first, second))
+    # By the place of the row.
+    decoded = {place: cell.score for place, cell in enumerate(compared.cells) if cell.score}
+    known = [each for each in asked if decoded.keys() >= {each.first, each.second}]
     if not known:
         return None
     example = compared.example
     columns = [
-        first.errors_like(example) - second.errors_like(example) for _, first, second in known
+        decoded[each.first].errors_like(example) - decoded[each.second].errors_like(example)
+        for each in known
     ]
     intervals = intervals_of(np.column_stack(columns), example, compared.units)
     err = COUNTS.index("Err")
     body = []
-    for (each, first, second), interval in zip(known, intervals, strict=True):
+    for each, interval in zip(known, intervals, strict=True):
+        first, second = decoded[each.first], decoded[each.second]
         row = (
             each.question,
             rows[each.first].name,
@@ -125,10 +125,11 @@ def error_table(
 def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult]) -> Table | None:
     """The same by dev, and by perplexity where that was measured; None of no question."""
     # Values of different data or tokens do not stand side by side.
-    asked = [each for each in asked if rows[each.first].dev_set == rows[each.second].dev_set]
-    if not asked:
+    pairs = [(each.question, rows[each.first], rows[each.second]) for each in asked]
+    pairs = [pair for pair in pairs if pair[1].dev_set == pair[2].dev_set]
+    if not pairs:
         return None
-    compared = [row for each in asked for row in (rows[each.first], rows[each.second])]
+    compared = list(chain.from_iterable(both for _, *both in pairs))
     small = set().union(*(row.small_texts for row in compared))
     header = ["question", "first", "second", "first's dev", "second's dev"]
     columns = []
@@ -140,11 +141,10 @@ def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult])
             header.append("difference")
             columns.append(partial(_perplexities, _difference, text))
     body = []
-    for each in asked:
-        first, second = rows[each.first], rows[each.second]
+    for question, first, second in pairs:
         devs = shown(first.dev, log_digits), shown(second.dev, log_digits)
         measured = [cell(first, second) for cell in columns]
-        body.append([each.question, first.name, second.name, *devs, *measured])
+        body.append([question, first.name, second.name, *devs, *measured])
     note = "Dev has selected epochs and phases: no test of it stands here."
     return Table(f"{heading}: dev", header, body, (note,))
 

@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
-from espnet_topdown.results.compare import Cell, SetComparison
+from espnet_topdown.results.cells import when
+from espnet_topdown.results.compare import Cell, SetComparison, of_words
 from espnet_topdown.results.pictures import new_figure, tidy
 from espnet_topdown.results.rows import PhaseResult, texts_of
 
@@ -45,7 +47,9 @@ class Point:
         if self.interval is None:
             return None
         low, high = self.interval
-        return [[max(0.0, self.value - low)], [max(0.0, high - self.value)]]
+        below = max(0.0, self.value - low)
+        above = max(0.0, high - self.value)
+        return [[below], [above]]
 
 
 Panels = Mapping[str, Sequence[Point | None]]  # label -> a point a phase, None where it has none
@@ -53,10 +57,10 @@ Panels = Mapping[str, Sequence[Point | None]]  # label -> a point a phase, None 
 
 def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Panels:
     """What `error_by_cut` draws: word error rates by set, and perplexities by text."""
-    panels = {}
-    for compared in sets:
-        if compared.metric == "wer":
-            panels[f"WER %, {compared.dataset}"] = [Point.of(cell) for cell in compared.cells]
+    panels = {
+        f"WER %, {compared.dataset}": list(map(Point.of, compared.cells))
+        for compared in of_words(sets)
+    }
     for text in texts_of(rows):
         points = [Point(row.perplexity[text]) if text in row.perplexity else None for row in rows]
         panels[f"perplexity, {text}"] = points
@@ -80,17 +84,22 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Panels) -> "Figure":
         legend |= dict(zip(labels, handles, strict=True))
     stack[-1].set_xlabel("cut, or the kind of phase where there is none")
     several = sum(row.is_base for row in rows) > 1
-    caption = "band: phase 0 of all seeds" if several else "line: phase 0"
-    caption += "; ringed: selected on dev"
-    if any(point and point.interval for points in panels.values() for point in points):
-        caption = f"bars: 95 % interval of the difference to phase 0; {caption}"
+    drawn = filter(None, chain.from_iterable(panels.values()))
+    caption = [
+        *when(
+            any(point.interval for point in drawn),
+            "bars: 95 % interval of the difference to phase 0",
+        ),
+        "band: phase 0 of all seeds" if several else "line: phase 0",
+        "ringed: selected on dev",
+    ]
     figure.legend(
         list(legend.values()),
         list(legend),
         loc="outside lower center",
         ncols=6,
         frameon=False,
-        title=caption,
+        title="; ".join(caption),
     )
     return figure
 
@@ -122,7 +131,7 @@ def _draw_errors(
     points: Sequence[Point | None],
     categories: list[str],
 ) -> None:
-    base_values = []
+    base_values: list[float] = []
     for row, point, x in zip(rows, points, _positions(rows, categories), strict=True):
         if point is None:
             continue
@@ -160,8 +169,7 @@ def _positions(rows: Sequence[PhaseResult], categories: list[str]) -> list[float
     sharing = Counter(map(_category, rows))
     before: Counter[str] = Counter()
     positions = []
-    for row in rows:
-        category = _category(row)
+    for category in map(_category, rows):
         before[category] += 1
         from_middle = before[category] - (sharing[category] + 1) / 2
         positions.append(categories.index(category) + SPREAD * from_middle)

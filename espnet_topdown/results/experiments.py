@@ -84,7 +84,7 @@ def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
         TopdownError: one has no scores, they share no scored set, or as `compare_sets` does.
     """
     reader = Reader(case_sensitive)
-    decoded = [reader.decoded(exp) for exp in (first, second)]
+    decoded = list(map(reader.decoded, (first, second)))
     mine, yours = map(_set_names, decoded)
     if not set(mine) & set(yours):
         raise TopdownError(

@@ -146,20 +146,20 @@ def fingerprint(rows: Sequence[PhaseResult], reader: Reader, *said: Any) -> str:
     for row in rows:
         for key, paths in find_scores(row.directory).items():
             scores.append([row.name, *key, *map(reader.sha256, paths)])
-    made_of = [[vars(row) for row in rows], scores, reader.case_sensitive, said, counted_by()]
+    made_of = [list(map(vars, rows)), scores, reader.case_sensitive, said, counted_by()]
     return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
 
 
-def read_page(directory: Path, made_of: str, written: Sequence[str]) -> Page | None:
+def read_page(directory: Path | None, made_of: str, written: Sequence[str]) -> Page | None:
     """The page of a cascade; None where it is of other numbers, or not there with all it wrote.
 
     Args:
-        directory: of the cascade.
+        directory: of the cascade; None: nothing is kept.
         made_of: what it must be made of.
         written: names of the files that were written with it.
     """
     # A file that somebody removed is to come back.
-    if not all((directory / name).exists() for name in written):
+    if directory is None or not all((directory / name).exists() for name in written):
         return None
     try:
         kept = files.read_json(directory / PAGE)

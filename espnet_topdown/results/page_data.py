@@ -4,11 +4,13 @@ The short table says in plain words what each model is, and how many words it go
 differences, intervals and tests are left to the page's own tables.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from itertools import chain
+from operator import attrgetter, itemgetter
+from typing import Any, TypeVar
 
+from espnet_topdown.check import is_number
 from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, KINDS, RESTART
 from espnet_topdown.plan.layer_names import layer_span
 from espnet_topdown.results.cells import hundredths, shown
@@ -17,6 +19,7 @@ from espnet_topdown.results.rows import PhaseResult, bases
 from espnet_topdown.results.score import Score
 from espnet_topdown.table import Table, counted
 
+Value = TypeVar("Value")
 Row = Mapping[str, Any]  # a phase, a set or a score as JSON has it
 
 # What results.json has of a score.
@@ -32,6 +35,11 @@ TOTALS = (
     "ties",
     "err_rate",
 )
+# Kinds that keep nothing, in words.
+USUAL = {
+    BASE_KIND: "trained as usual",
+    RESTART: "trained as usual once more, from another start",
+}
 
 
 def phase_data(row: PhaseResult) -> dict[str, Any]:
@@ -41,7 +49,7 @@ def phase_data(row: PhaseResult) -> dict[str, Any]:
         "dev": _finite(row.dev),
         "hours": _finite(row.hours),
         "directory": row.directory.name,
-        "curve": [_finite(value) for value in row.curve],
+        "curve": list(map(_finite, row.curve)),
         "perplexity": {text: _finite(value) for text, value in row.perplexity.items()},
         "frozen": list(row.frozen),
         "loaded": list(row.loaded),
@@ -50,7 +58,7 @@ def phase_data(row: PhaseResult) -> dict[str, Any]:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return value if is_number(value) else None
 
 
 def set_data(rows: Sequence[PhaseResult], compared: SetComparison) -> dict[str, Any]:
@@ -60,15 +68,19 @@ def set_data(rows: Sequence[PhaseResult], compared: SetComparison) -> dict[str, 
         cells.append(
             {
                 "phase": row.name,
-                "base": None if base is None else base.name,
-                "score": None if cell.score is None else _totals(cell.score),
-                "change": None if cell.change is None else asdict(cell.change),
-                "mapsswe": None if cell.test is None else asdict(cell.test),
+                "base": _made(base, attrgetter("name")),
+                "score": _made(cell.score, _totals),
+                "change": _made(cell.change, asdict),
+                "mapsswe": _made(cell.test, asdict),
                 "p_holm": cell.p_holm,
             }
         )
-    groups = [asdict(group) for group in compared.groups]
-    return {**vars(compared), "groups": groups, "cells": cells}
+    return {**vars(compared), "groups": list(map(asdict, compared.groups)), "cells": cells}
+
+
+def _made(value: Value | None, form: Callable[[Value], Any]) -> Any:
+    """What `form` makes of a value; None where there is none."""
+    return None if value is None else form(value)
 
 
 def _totals(score: Score) -> dict[str, Any]:
@@ -83,41 +95,33 @@ def summary(data: Mapping[str, Any]) -> Table:
     """
     phases = data["phases"]
     sets = [one for one in data["sets"] if one["metric"] == "wer"]
-    # Header, and what stands under it, a cell a phase.
-    columns = [
-        ("model", [row["name"] for row in phases]),
-        ("what it is", [_what(row) for row in phases]),
+    texts = dict.fromkeys(chain.from_iterable(map(itemgetter("perplexity"), phases)))
+    header = [
+        *("model", "what it is"),
+        *(f"words wrong, {one['dataset']}" for one in sets),
+        *(f"perplexity, {text}" for text in texts),
+        "chosen by dev",
     ]
-    for one in sets:
-        errors = [shown(cell["score"], _error) for cell in one["cells"]]
-        columns.append((f"words wrong, {one['dataset']}", errors))
-    for text in dict.fromkeys(text for row in phases for text in row["perplexity"]):
-        measured = [shown(row["perplexity"].get(text), hundredths) for row in phases]
-        columns.append((f"perplexity, {text}", measured))
-    columns.append(("chosen by dev", ["chosen" if row["best"] else "" for row in phases]))
-    header, cells = zip(*columns, strict=True)
-    lines = list(zip(*cells, strict=True))
-    return Table("In short", list(header), lines, list(_notes(phases, sets)))
+    lines = []
+    for place, row in enumerate(phases):
+        errors = [shown(one["cells"][place]["score"], _error) for one in sets]
+        measured = [shown(row["perplexity"].get(text), hundredths) for text in texts]
+        chosen = "chosen" if row["best"] else ""
+        lines.append((row["name"], _what(row), *errors, *measured, chosen))
+    return Table("In short", header, lines, list(_notes(phases, sets)))
 
 
 def _what(row: Row) -> str:
     """What a model is, in words."""
-    role = "control: " if row["role"] == CONTROL else ""
+    role = {CONTROL: "control: "}.get(row["role"], "")
     reads = f" ({row['reads']})" if row["reads"] else ""
     return f"{role}{_training(row)}{reads}"
 
 
 def _training(row: Row) -> str:
-    usual = {
-        BASE_KIND: "trained as usual",
-        RESTART: "trained as usual once more, from another start",
-    }
-    if row["kind"] in usual:
-        return usual[row["kind"]]
     # What becomes of its layers, where the record tells.
-    sides = ", ".join(_sides(row))
     cut = f", cut {row['cut']}" if row["cut"] else ""
-    return sides or f"{row['kind']}{cut}"
+    return USUAL.get(row["kind"]) or ", ".join(_sides(row)) or f"{row['kind']}{cut}"
 
 
 def _sides(row: Row) -> Iterator[str]:
@@ -135,7 +139,8 @@ def _sides(row: Row) -> Iterator[str]:
 
 def _share(factors: Mapping[str, float]) -> str:
     """The factors on the learning rate of kept layers that learn; nothing of the whole rate."""
-    ends = dict.fromkeys(f"{rate:.3g}" for rate in (min(factors.values()), max(factors.values())))
+    rates = min(factors.values()), max(factors.values())
+    ends = dict.fromkeys(map("{:.3g}".format, rates))
     return "" if list(ends) == ["1"] else f" at {' to '.join(ends)} of the learning rate"
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import espnet_topdown
@@ -22,7 +23,7 @@ from espnet_topdown.experiment.phase_dir import START
 from espnet_topdown.files import replacing, write_json, write_text
 from espnet_topdown.grouping import grouped
 from espnet_topdown.results import contrasts, kept, plots, report
-from espnet_topdown.results.compare import SetComparison, compare_sets
+from espnet_topdown.results.compare import SetComparison, compare_sets, of_words
 from espnet_topdown.results.contrasts import Part
 from espnet_topdown.results.decodings import matched
 from espnet_topdown.results.experiments import compare, experiment_results
@@ -79,7 +80,7 @@ def results_of(
 
 
 def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path | None) -> Page:
-    cascades = [Cascade.reopen(directory) for directory in directories]
+    cascades = list(map(Cascade.reopen, directories))
     rows, parts = parts_of(cascades)
     facts = facts_of(cascades)
     unfinished = unfinished_of(cascades)
@@ -87,12 +88,11 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     # Several cascades have no place that is theirs.
     place = directories[0] if output is None and single else output
     made_of = kept.fingerprint(rows, reader, facts, unfinished)
-    if place is not None:
-        known = kept.read_page(place, made_of, WRITTEN if single else WRITTEN[:2])
-        if known is not None:
-            return known
+    known = kept.read_page(place, made_of, WRITTEN if single else WRITTEN[:2])
+    if known is not None:
+        return known
     decoded, notes = matched(rows, [reader.decoded(row.directory) for row in rows])
-    selected_on = {name for cascade in cascades for name in cascade.valid_sets()}
+    selected_on = set().union(*map(Cascade.valid_sets, cascades))
     sets = compare_sets(rows, decoded, selected_on=selected_on)
     dated = [
         *facts,
@@ -150,12 +150,12 @@ def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Part]
 def _names(cascades: Sequence[Cascade]) -> dict[Path, str]:
     """Directory -> what its cascade is called on a page of several; "" on one of its own."""
     directories = [cascade.paths.directory for cascade in cascades]
-    if len(directories) == 1:
-        return {directories[0]: ""}
-    names = [directory.resolve().name for directory in directories]
-    if len(set(names)) < len(names):
-        names = [str(directory) for directory in directories]
-    return dict(zip(directories, names, strict=True))
+    names = {directory: directory.resolve().name for directory in directories}
+    if len(names) == 1:
+        names = dict.fromkeys(names, "")
+    elif len(set(names.values())) < len(names):
+        names = dict(zip(directories, map(str, directories), strict=True))
+    return names
 
 
 def _renamed(row: PhaseResult, cascade: str) -> PhaseResult:
@@ -177,7 +177,7 @@ def facts_of(cascades: Sequence[Cascade]) -> list[str]:
             f" {phases} and {counted(controls, 'control')} (its {cascade.paths.plan.name}),"
             f" base {cascade.base.directory.name}, dev criterion {cascade.criterion.name}"
         )
-    versions = dict.fromkeys(version for cascade in cascades for version in _versions(cascade))
+    versions = dict.fromkeys(chain.from_iterable(map(_versions, cascades)))
     if versions:
         facts.append(f"trained by: {', '.join(versions)}")
     return facts
@@ -235,14 +235,15 @@ def cascade_page(
         notes: on decodings that are missing.
     """
     phases = phases_table(rows, decoded=bool(sets), unfinished=unfinished)
-    tables = [replace(phases, notes=[*phases.notes, *notes]), *overview_tables(rows, sets)]
+    phases = replace(phases, notes=[*phases.notes, *notes])
+    tables = [phases, *overview_tables(rows, sets)]
     tables += [set_table(rows, compared) for compared in sets]
     tables += [seeds_table(compared) for compared in sets if compared.groups]
     tables += filter(None, _contrast_tables(rows, sets, parts))
     data = {
         "facts": list(facts),
         "unfinished": list(unfinished),
-        "phases": [phase_data(row) for row in rows],
+        "phases": list(map(phase_data, rows)),
         "sets": [set_data(rows, compared) for compared in sets],
     }
     return Page("Cascade results", tables, data, facts)
@@ -256,9 +257,9 @@ def _contrast_tables(
         "Phases against their controls": contrasts.of_controls(parts),
     }
     for heading, asked in asked_of.items():
-        for compared in sets:
-            if compared.metric == "wer":
-                yield contrasts.error_table(heading, asked, rows, compared)
+        yield from (
+            contrasts.error_table(heading, asked, rows, compared) for compared in of_words(sets)
+        )
         yield contrasts.dev_table(heading, asked, rows)
 
 

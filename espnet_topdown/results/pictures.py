@@ -150,7 +150,7 @@ def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
         time = "time unknown" if row.hours is None else time_text(row.hours)
         right.barh(y, hours[y] * scale, **style)
         _annotate(right, hours[y] * scale, y, f"{time}, {row.epochs} ep.")
-    left.set_yticks(range(len(rows)), [_label(row) for row in rows])
+    left.set_yticks(range(len(rows)), list(map(_label, rows)))
     left.invert_yaxis()
     left.set_xlabel("parameters frozen, % (* selected on dev)")
     left.set_xlim(0, 112)

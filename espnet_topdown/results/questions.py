@@ -7,12 +7,13 @@ A study asks it over seeds (`espnet_topdown.study.answers`), a cascade of its on
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from espnet_topdown.check import mapping_in
+from espnet_topdown.errors import listed
 from espnet_topdown.experiment.quality import sign
 from espnet_topdown.plan.kinds import (
-    CANDIDATE,
     CONTROL,
     RESTART,
     TOP_DOWN,
@@ -45,9 +46,14 @@ class Runs:
         """Phase 0."""
         return self.phases[0]
 
+    @cached_property
+    def by_name(self) -> Mapping[str, PhaseResult]:
+        """The phases by their names."""
+        return {phase.name: phase for phase in self.phases}
+
     def named(self, name: str) -> PhaseResult | None:
         """The phase of that name; None where there is none."""
-        return next((phase for phase in self.phases if phase.name == name), None)
+        return self.by_name.get(name)
 
     def best(self, phases: Sequence[PhaseResult]) -> PhaseResult | None:
         """The one of `phases` that is best by the dev criterion, the first of equals; None of none.
@@ -57,9 +63,10 @@ class Runs:
         """
         if len({phase.dev_set for phase in phases}) != 1:
             return None
-        way = sign(self.dev_name)
-        devs = [float("-inf") if phase.dev is None else way * phase.dev for phase in phases]
-        return phases[devs.index(max(devs))]
+        return max(phases, key=self._quality)
+
+    def _quality(self, phase: PhaseResult) -> float:
+        return float("-inf") if phase.dev is None else sign(self.dev_name) * phase.dev
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,10 @@ def over_seeds(several: Sequence[Runs]) -> dict[str, list[Pair]]:
         asked = _against_scratch(runs)
         # A single restart is one of the runs from scratch, which were asked about already.
         its_restart = _its(RESTART)
-        asked |= {q: pair for q, pair in of_one_seed(runs).items() if not q.endswith(its_restart)}
+        between = of_one_seed(runs).items()
+        asked |= {
+            question: pair for question, pair in between if not question.endswith(its_restart)
+        }
         for question, pair in asked.items():
             pairs.setdefault(question, []).append(pair)
     return pairs
@@ -154,7 +164,7 @@ def from_scratch(runs: Runs, *, reads: str = "") -> list[PhaseResult]:
 
 def candidates(runs: Runs) -> list[PhaseResult]:
     """The phases of the cascade as it is, phase 0 left out."""
-    return [phase for phase in usual(runs) if phase.role == CANDIDATE and not phase.is_base]
+    return [phase for phase in usual(runs) if phase.is_tried]
 
 
 def best_phase(runs: Runs) -> PhaseResult | None:
@@ -177,11 +187,13 @@ def variant(runs: Runs, phase: PhaseResult) -> str:
         return ""
     mine, theirs = _flat(_deciding(phase)), _flat(_deciding(first))
     # Theirs first, so that names stand in one order, whichever phase gives an option.
-    changed = [name for name in theirs | mine if mine.get(name) != theirs.get(name)]
-    if not changed:
-        # The same once more, under another seed.
-        return "again"
-    return ", ".join(f"{name} {mine.get(name, 'as configured')}" for name in changed)
+    changed = [
+        f"{name} {mine.get(name, 'as configured')}"
+        for name in theirs | mine
+        if mine.get(name) != theirs.get(name)
+    ]
+    # Without a change it is the same once more, under another seed.
+    return listed(changed, nothing="again")
 
 
 def _first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult:
@@ -203,8 +215,10 @@ def _against_scratch(runs: Runs) -> dict[str, Pair]:
     asked |= {phase.name: phase for phase in filter(_is_named_control, _in_full(runs.phases))}
     pairs = {}
     for name, phase in asked.items():
-        scratch = from_scratch(runs, reads=phase.reads) if phase else []
-        if phase and scratch:
+        if phase is None:
+            continue
+        scratch = from_scratch(runs, reads=phase.reads)
+        if scratch:
             pairs[f"{name} - {FROM_SCRATCH}"] = Pair(runs.seed, (phase,), tuple(scratch))
     return pairs
 
@@ -267,7 +281,8 @@ def _deciding(phase: PhaseResult) -> dict[str, Any]:
 
 def _flat(deciding: Mapping[str, Any]) -> dict[str, Any]:
     """The same with training options beside the rest."""
-    flat = {name: value for name, value in deciding.items() if name != "train"}
+    flat = dict(deciding)
+    flat.pop("train", None)
     for name, value in mapping_in(deciding, "train").items():
         # Options in groups, such as optim_conf, stand by their own names.
         flat |= value if isinstance(value, dict) else {name: value}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from espnet_topdown.plan.kinds import CANDIDATE, TOP_DOWN
+from espnet_topdown.plan.kinds import TOP_DOWN
 from espnet_topdown.results import plots
 from espnet_topdown.results.cells import log_digits
 from espnet_topdown.results.rows import PhaseResult
@@ -110,7 +110,7 @@ def _facts(facts: Sequence[str]) -> str:
 
 def verdict(rows: Sequence[PhaseResult]) -> str:
     """What dev decided, as a sentence."""
-    tried = [row for row in rows if row.role == CANDIDATE and not row.is_base]
+    tried = [row for row in rows if row.is_tried]
     controls = sum(row.is_control for row in rows)
     best = next((row for row in rows if row.best), None)
     if best is None or best.dev is None or not tried:

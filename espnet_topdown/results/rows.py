@@ -6,6 +6,7 @@ And how soon it is as good on dev as its phase 0 became: epochs, and the time th
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,11 @@ class PhaseResult:
         return self.kind == BASE_KIND
 
     @property
+    def is_tried(self) -> bool:
+        """Whether it is a candidate, and not phase 0."""
+        return self.role == CANDIDATE and not self.is_base
+
+    @property
     def is_control(self) -> bool:
         """Whether it is compared with a candidate, and never accepted or best."""
         return self.role == CONTROL
@@ -125,8 +131,10 @@ class Effort:
     hours: float | None
 
 
-def epochs_to(phase: PhaseResult, best: float, share: float = 1.0) -> int | None:
+def epochs_to(phase: PhaseResult, best: float | None, share: float = 1.0) -> int | None:
     """The first epoch with at least `share` of `best` on dev; None where there is none."""
+    if best is None:
+        return None
     way = sign(phase.dev_name)
     # More of a loss than the best is worse: of that, a share is a larger value.
     enough = best * share if way > 0 else best / share
@@ -145,7 +153,7 @@ def effort_to(phase: PhaseResult, phase0: PhaseResult | None) -> Effort | None:
         return None
     # A phase on another validation set is measured against phase 0 there.
     best = phase.base_dev if phase.dev_set else phase0.dev
-    epochs = None if best is None else epochs_to(phase, best)
+    epochs = epochs_to(phase, best)
     if epochs is None:
         return None
     hours = None if phase.hours is None else phase.hours * epochs / len(phase.curve)
@@ -154,10 +162,7 @@ def effort_to(phase: PhaseResult, phase0: PhaseResult | None) -> Effort | None:
 
 def texts_of(rows: Iterable[PhaseResult]) -> list[str]:
     """The texts that any row has a perplexity on, in the order in which they come."""
-    texts: dict[str, None] = {}
-    for row in rows:
-        texts |= dict.fromkeys(row.perplexity)
-    return list(texts)
+    return list(dict.fromkeys(chain.from_iterable(row.perplexity for row in rows)))
 
 
 def phase_results(cascade: Cascade) -> list[PhaseResult]:

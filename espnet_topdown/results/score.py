@@ -44,7 +44,7 @@ class Reference:
     @cached_property
     def words(self) -> np.ndarray:
         """Words of every utterance, (utterances,)."""
-        return np.array([len(text) for text in self.texts], dtype=np.int64)
+        return np.array(list(map(len, self.texts)), dtype=np.int64)
 
     @cached_property
     def by_name(self) -> dict[str, tuple[str, ...]]:

@@ -8,12 +8,14 @@ Files are read at the edge, in `read_pairs`; what counts takes values and gives 
 import logging
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 
 from espnet_topdown.errors import TopdownError, some_of
 from espnet_topdown.files import write_text
+from espnet_topdown.grouping import grouped
 from espnet_topdown.recognise import but
 from espnet_topdown.results.alignment import align, is_tie, middle
 from espnet_topdown.results.alternatives import chosen
@@ -28,7 +30,7 @@ Key = tuple[str, str, str]  # inference directory, data set, metric
 
 def score(pairs: Sequence[Pair]) -> Score:
     """Error counts, equal to those of ``sclite -i rm``."""
-    counts = [_count(ref, hyp) for ref, hyp in pairs]
+    counts = list(starmap(_count, pairs))
     reference = Reference.of(ref for ref, _ in pairs)
     return Score(reference, np.array(counts, dtype=np.int32).reshape(-1, 5))
 
@@ -75,9 +77,8 @@ def read_references(ref: Path, *, case_sensitive: bool = False) -> dict[str, Tra
     said = read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
     decoded = _decoded_ids(ref.parent.parent / "text")
     for name, transcript in said.items():
-        speaker = _speaker_before(name, decoded)
-        if speaker is not None:
-            said[name] = replace(transcript, speaker=speaker)
+        speaker = _speaker_before(name, decoded) or transcript.speaker
+        said[name] = replace(transcript, speaker=speaker)
     return said
 
 
@@ -96,9 +97,8 @@ def _decoded_ids(text: Path) -> frozenset[str]:
 
 def _speaker_before(name: str, utterances: Set[str]) -> str | None:
     """The speaker of ``speaker-utterance``, None where not one of `utterances` alone ends it."""
-    parts = name.split("-")
-    splits = [("-".join(parts[:n]), "-".join(parts[n:])) for n in range(1, len(parts))]
-    speakers = [speaker for speaker, utterance in splits if utterance in utterances]
+    hyphens = [place for place, letter in enumerate(name) if letter == "-"]
+    speakers = [name[:place] for place in hyphens if name[place + 1 :] in utterances]
     return speakers[0] if len(speakers) == 1 else None
 
 
@@ -175,9 +175,7 @@ def write_result(score_dir: Path, *, case_sensitive: bool = False) -> Score:
     score_dir = Path(score_dir)
     pairs = read_pairs(score_dir / "ref.trn", score_dir / "hyp.trn", case_sensitive=case_sensitive)
     total = score(pairs)
-    by_speaker: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        by_speaker.setdefault(pair[0].speaker, []).append(pair)
+    by_speaker = grouped(pairs, lambda pair: pair[0].speaker)
     rows = {speaker: score(spoken) for speaker, spoken in by_speaker.items()}
     # ESPnet2's show_asr_result.sh looks for a line of this name.
     rows["Sum/Avg"] = total
@@ -204,9 +202,7 @@ def _literal_braces(pairs: Sequence[Pair]) -> list[str]:
     """Ids of the utterances whose reference or hypothesis has braces that open no alternatives."""
     names = []
     for ref, hyp in pairs:
-        literal = [*hyp.tokens]
-        if ref.alternatives is None:
-            literal += ref.tokens
-        if any("{" in token for token in literal):
+        literal = hyp.tokens if ref.alternatives else (*hyp.tokens, *ref.tokens)
+        if "{" in "".join(literal):
             names.append(ref.utterance)
     return names

@@ -4,8 +4,10 @@ Numbers in, numbers out; which systems are compared is decided in `espnet_topdow
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, starmap
 
 import numpy as np
 
@@ -14,6 +16,8 @@ RESAMPLES = 10_000
 BOUND = 2
 # Resampled units held at once: some 64 MB.
 _CELLS = 4_000_000
+# Of an alignment: the insertions before a word, and what became of it.
+_WORD = re.compile("(I*)([^I])")
 
 
 def bootstrap_intervals(
@@ -105,7 +109,7 @@ def mapsswe(pairs: Iterable[tuple[str, str]]) -> Mapsswe:
         pairs: for each utterance the two systems' alignments with the same reference, as
             `alignment.align` writes them.
     """
-    segments = [segment for first, second in pairs for segment in segment_errors(first, second)]
+    segments = list(chain.from_iterable(starmap(segment_errors, pairs)))
     if not segments:
         return Mapsswe(segments=0, mean=0.0, z=None, p=None)
     errors = np.array(segments, dtype=float)
@@ -176,15 +180,8 @@ def word_errors(path: str) -> list[int]:
 
 def _by_word(path: str) -> list[tuple[int, bool]]:
     """(insertions before it, whether it is wrong) of every reference word, last of the end."""
-    words = []
-    insertions = 0
-    for step in path:
-        if step == "I":
-            insertions += 1
-        else:
-            words.append((insertions, step != "C"))
-            insertions = 0
-    return [*words, (insertions, False)]
+    # A dot for the end, before which there may be insertions too.
+    return [(len(inserted), step in "SD") for inserted, step in _WORD.findall(f"{path}.")]
 
 
 def sign_test(differences: Iterable[float]) -> float:

@@ -10,8 +10,8 @@ from typing import Any
 
 from espnet_topdown.errors import listed
 from espnet_topdown.grouping import grouped
-from espnet_topdown.results.cells import difference, interval_text, p_text, shown
-from espnet_topdown.results.compare import FEWEST, Cell, Change, SetComparison
+from espnet_topdown.results.cells import dashed, difference, interval_text, p_text, shown, when
+from espnet_topdown.results.compare import FEWEST, Cell, Change, SetComparison, of_words
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.significance import RESAMPLES
 from espnet_topdown.table import Table, counted
@@ -29,26 +29,27 @@ Columns = dict[str, Callable[[Any], str]]  # header -> what a `Cell` or `Group` 
 
 
 def _phase(row: PhaseResult) -> tuple[str, ...]:
-    return row.name, row.kind, row.cut or "-", str(row.seed)
+    return row.name, row.kind, dashed(row.cut), str(row.seed)
 
 
 def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> list[Table]:
     """Word error rates of every phase, a column a set: a table for each way of decoding several."""
-    of_words = [compared for compared in sets if compared.metric == "wer"]
     tables = []
-    for inference, several in grouped(of_words, lambda compared: compared.inference).items():
+    for inference, several in grouped(of_words(sets), lambda compared: compared.inference).items():
         if len(several) == 1:
             continue  # the set's own table has all of it
         body = []
         for place, row in enumerate(rows):
             rates = [_rate(compared.cells[place]) for compared in several]
             body.append((*_phase(row), *rates))
-        notes = ["Err: all errors in percent of the reference words."]
-        if not all(compared.is_small for compared in several):
-            notes.append(
-                "In brackets the difference to phase 0 in percentage points; intervals are in the"
-                " tables of the single sets."
-            )
+        notes = [
+            "Err: all errors in percent of the reference words.",
+            *when(
+                not all(compared.is_small for compared in several),
+                "In brackets the difference to phase 0 in percentage points; intervals are in"
+                " the tables of the single sets.",
+            ),
+        ]
         header = (*PHASE, *(compared.dataset for compared in several))
         tables.append(Table(f"WER of all sets ({inference})", header, body, tuple(notes)))
     return tables
@@ -64,7 +65,7 @@ def _rate(cell: Cell) -> str:
 def set_table(rows: Sequence[PhaseResult], compared: SetComparison) -> Table:
     """Error counts of every phase on one set, and their differences to phase 0."""
     tested = "the phase selected on dev against its phase 0"
-    return _counts_table(compared, PHASE, [_phase(row) for row in rows], "phase 0", tested)
+    return _counts_table(compared, PHASE, list(map(_phase, rows)), "phase 0", tested)
 
 
 def pair_table(names: tuple[str, str], compared: SetComparison) -> Table:
@@ -117,7 +118,7 @@ def seeds_table(compared: SetComparison) -> Table:
         cells = (
             ", ".join(group.names),
             group.kind,
-            group.cut or "-",
+            dashed(group.cut),
             str(len(group.seeds)),
             f"{fmean(rates):.2f}",
             f"{min(rates):.2f} to {max(rates):.2f}",
@@ -170,56 +171,65 @@ def _size_notes(compared: SetComparison) -> Iterable[str]:
     utterances = counted(score.sentences, "utterance")
     yield f"{words}, {utterances}, {counted(compared.speakers, 'speaker')}."
     few = FEW[compared.metric]
-    if compared.is_small:
-        yield (
-            "So few words prove that the commands work, and nothing about accuracy: no difference"
-            f" is given (below {counted(FEWEST['wer'], 'word')})."
-        )
-    elif score.words < few:
-        yield (
-            f"Fewer than {counted(few, unit)}: this set proves that the commands work, and nothing"
-            " about accuracy."
-        )
+    yield from [
+        *when(
+            compared.is_small,
+            "So few words prove that the commands work, and nothing about accuracy: no"
+            f" difference is given (below {counted(FEWEST['wer'], 'word')}).",
+        ),
+        *when(
+            score.words < few and not compared.is_small,
+            f"Fewer than {counted(few, unit)}: this set proves that the commands work, and"
+            " nothing about accuracy.",
+        ),
+    ]
 
 
-def _change_notes(compared: SetComparison, base: str) -> Iterable[str]:
-    if any(cell.change for cell in compared.cells):
-        yield (
-            f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap,"
-            f" {RESAMPLES} resamples of {_drawn(compared)}; it covers the choice of test data, not"
-            " of the seed."
-        )
+def _change_notes(compared: SetComparison, base: str) -> list[str]:
+    return when(
+        any(cell.change for cell in compared.cells),
+        f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap,"
+        f" {RESAMPLES} resamples of {_drawn(compared)}; it covers the choice of test data, not"
+        " of the seed.",
+    )
 
 
 def _tie_note(compared: SetComparison, names: Sequence[str]) -> str:
-    ties = []
-    for name, cell in zip(names, compared.cells, strict=True):
-        if cell.score and cell.score.ties:
-            ties.append(f"{name} {cell.score.ties}")
+    ties = [
+        f"{name} {cell.score.ties}"
+        for name, cell in zip(names, compared.cells, strict=True)
+        if cell.score and cell.score.ties
+    ]
     return (
         "Utterances with alignments of one cost and different numbers of errors, of which sclite's"
         f" choice counts: {listed(ties)}."
     )
 
 
-def _test_notes(compared: SetComparison, tested: str) -> Iterable[str]:
-    if compared.selects:
-        yield "No p value: this set selected the phase, so a difference on it is no finding."
+def _test_notes(compared: SetComparison, tested: str) -> list[str]:
     tests = [cell.test for cell in compared.cells if cell.test and cell.test.p is not None]
-    if not tests:
-        return
-    yield f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this page."
-    fewest = min(test.segments for test in tests)
-    if fewest < FEW_SEGMENTS:
-        yield (
+    fewest = min((test.segments for test in tests), default=FEW_SEGMENTS)
+    return [
+        *when(
+            compared.selects,
+            "No p value: this set selected the phase, so a difference on it is no finding.",
+        ),
+        *when(
+            tests,
+            f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this"
+            " page.",
+        ),
+        *when(
+            fewest < FEW_SEGMENTS,
             f"MAPSSWE takes its mean for normal, which needs some {FEW_SEGMENTS} segments; here"
-            f" there are as few as {fewest}."
-        )
-    if None in (test.z for test in tests):
-        yield (
-            "sign: all segments differ by the same number of errors, so this p is the exact sign"
-            " test's."
-        )
+            f" there are as few as {fewest}.",
+        ),
+        *when(
+            any(test.z is None for test in tests),
+            "sign: all segments differ by the same number of errors, so this p is the exact"
+            " sign test's.",
+        ),
+    ]
 
 
 def _drawn(compared: SetComparison) -> str:

@@ -21,7 +21,7 @@ COMMENT = ";;"  # at the beginning of a line
 # the last opening bracket, as no blank need stand before it.
 _LAST_WORD = re.compile(r"(.*[ \t]|)\(([^ \t]+)\)", re.DOTALL)
 _LAST_BRACKET = re.compile(r"(.*)\(([^ (]+)\)", re.DOTALL)
-_BLANKS = re.compile(r"[ \t\r\f\v]+")
+_WORD = re.compile(r"[^ \t\r\f\v]+")
 _TAG = re.compile(r"(?<!\\);")
 # É and é stay two letters to sclite.
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -136,11 +136,9 @@ def tokens_of(text: str, *, case_sensitive: bool = False) -> tuple[str, ...]:
 
 def _cleaned(text: str, case_sensitive: bool) -> list[str]:
     # str.split would also part at blanks that sclite takes for letters, such as a no-break space.
-    words = [word for word in _BLANKS.split(text) if word]
-    words = [_TAG.split(word, maxsplit=1)[0].replace("\\", "") for word in words]
-    if case_sensitive:
-        return words
-    return [word.translate(_ASCII_LOWER) for word in words]
+    if not case_sensitive:
+        text = text.translate(_ASCII_LOWER)
+    return [_TAG.split(word, maxsplit=1)[0].replace("\\", "") for word in _WORD.findall(text)]
 
 
 def write_trn(path: Path, rows: Iterable[tuple[str, str, Sequence[str]]]) -> None:

@@ -54,20 +54,16 @@ class Asked:
         """The arm as it is written: a name, names, or ``{best: names}``."""
         is_selected = isinstance(written, Mapping)
         names = written[BEST] if is_selected else written
-        if isinstance(names, str):
-            names = [names]
-        return cls(tuple(names), is_selected)
+        return cls(check.as_names(names), is_selected)
 
     def among(self, runs: Runs) -> Arm:
         """Its runs; none where one of them is not there."""
-        phases = [runs.named(name) for name in self.names]
-        there = tuple(phase for phase in phases if phase is not None)
-        if len(there) < len(phases):
+        if not runs.by_name.keys() >= {*self.names}:
             return ()
+        there = tuple(runs.by_name[name] for name in self.names)
         if not self.is_selected:
             return there
-        best = runs.best(there)
-        return () if best is None else (best,)
+        return tuple(filter(None, [runs.best(there)]))
 
 
 def _are_apart(value: Any) -> bool:
@@ -87,9 +83,8 @@ QUESTION = {"first": ARM, "second": ARM, SETS: check.LIST}
 
 
 def _is_question(value: Any) -> bool:
-    if not isinstance(value, Mapping) or not value.keys() <= QUESTION.keys():
-        return False
-    return not check.lacking({SETS: [], **value}, QUESTION)
+    is_known = isinstance(value, Mapping) and value.keys() <= QUESTION.keys()
+    return is_known and not check.lacking({SETS: [], **value}, QUESTION)
 
 
 def _are_questions(value: Any) -> bool:

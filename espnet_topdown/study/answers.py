@@ -120,20 +120,18 @@ def _is_known(pair: Pair, values: Values) -> bool:
 def _answer(
     question: str, pairs: Sequence[Pair], values: Values, variance: Variance | None
 ) -> Answer:
-    both = []
-    for pair in pairs:
-        first, second = (_mean(pair.seed, arm, values) for arm in (pair.first, pair.second))
-        both.append((first, second))
-    differences = [first - second for first, second in both]
+    both = [
+        (_mean(pair.seed, pair.first, values), _mean(pair.seed, pair.second, values))
+        for pair in pairs
+    ]
+    answer = Answer(question, tuple(pairs), tuple(both))
     firsts = sum(len(pair.first) for pair in pairs)
     seconds = sum(len(pair.second) for pair in pairs)
-    return Answer(
-        question=question,
-        pairs=tuple(pairs),
-        values=tuple(both),
-        interval=t_interval(differences),
-        p=paired_p(differences),
-        p_pooled=pooled_p(fmean(differences), (firsts, seconds), variance),
+    return replace(
+        answer,
+        interval=t_interval(answer.differences),
+        p=paired_p(answer.differences),
+        p_pooled=pooled_p(answer.mean, (firsts, seconds), variance),
     )
 
 

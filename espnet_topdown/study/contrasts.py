@@ -7,6 +7,7 @@ Hypotheses of the records in, contrasts out. What holds over seeds is said by
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from espnet_topdown.results.scoring import Pair, score
 from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of
 from espnet_topdown.study.answers import Answer, Interval, Values, answers, scratch_values
 from espnet_topdown.study.inference import Split
-from espnet_topdown.study.records import Record, RecordedPhase
+from espnet_topdown.study.records import Record, RecordedPhase, by_key
 
 PhaseKey = tuple[int, str]  # seed and name of a phase
 
@@ -69,9 +70,8 @@ class ErrorRates:
         self.records = records
         self.name = dataset.rpartition("/")[2]
         self.pairs: Mapping[PhaseKey, Sequence[Pair]] = {
-            (record.seed, phase.name): pairs_of(record, phase, dataset)
-            for record in records
-            for phase in record.phases
+            key: pairs_of(records[0], phase, dataset)
+            for key, phase in by_key(records).items()
             if dataset in phase.hypotheses
         }
         self.scores: Mapping[PhaseKey, Score] = {key: score(of) for key, of in self.pairs.items()}
@@ -93,9 +93,9 @@ class ErrorRates:
         recordings = self.records[0].recordings.get(self.name)
         if recordings is not None:
             # Several strings were made of one recording: drawn alone, they would seem independent.
-            said = [(name, speaker) for name, speaker in zip(reference.names, reference.speakers)]
-            units = [recording for name, _ in said for recording in recordings[name]]
-            strata = [speaker for name, speaker in said for _ in recordings[name]]
+            of_utterances = [recordings[name] for name in reference.names]
+            units = list(chain.from_iterable(of_utterances))
+            strata = np.repeat(reference.speakers, list(map(len, of_utterances))).tolist()
             return Draw(RECORDINGS, units, strata, np.ones(len(units)))
         words = reference.words.astype(float)
         if len(set(reference.speakers)) >= MANY_SPEAKERS:
@@ -110,7 +110,7 @@ class ErrorRates:
         errors = {}
         for key, pairs in self.pairs.items():
             of_words = [_word_errors(said.tokens, heard.tokens) for said, heard in pairs]
-            errors[key] = np.array([error for words in of_words for error in words], dtype=float)
+            errors[key] = np.concatenate(of_words).astype(float)
         return errors
 
     def contrasts(self) -> list[Contrast]:
@@ -118,24 +118,21 @@ class ErrorRates:
         found = answers(self.records, self.values, self.name)
         if not found:
             return []
-        columns = [self._difference(answer) for answer in found]
+        columns = list(map(self._difference, found))
         intervals = significance.bootstrap_intervals(
             np.column_stack(columns), self.draw.words, self.draw.units, strata=self.draw.strata
         )
-        return [
-            Contrast(answer, interval, self._by_speaker(column))
-            for answer, column, interval in zip(found, columns, intervals, strict=True)
-        ]
+        return list(map(Contrast, found, intervals, map(self._by_speaker, columns)))
 
     def _difference(self, answer: Answer) -> np.ndarray:
         """Errors of the first minus those of the second arm, (slots,), as the mean over seeds.
 
         One column, so that a resample draws a slot with all its seeds.
         """
-        differences = []
-        for pair in answer.pairs:
-            first, second = (self._of_arm(pair.seed, arm) for arm in (pair.first, pair.second))
-            differences.append(first - second)
+        differences = [
+            self._of_arm(pair.seed, pair.first) - self._of_arm(pair.seed, pair.second)
+            for pair in answer.pairs
+        ]
         mean: np.ndarray = np.mean(differences, axis=0)
         return mean
 
@@ -150,7 +147,9 @@ class ErrorRates:
         points = {}
         for speaker in sorted(set(self.draw.strata)):
             own = owners == speaker
-            points[speaker] = float(100 * column[own].sum() / self.draw.words[own].sum())
+            errors = column[own].sum()
+            words = self.draw.words[own].sum()
+            points[speaker] = float(100 * errors / words)
         return points
 
     def null_rate_of_test_data(self, split: Split, resamples: int = 1000) -> float:
@@ -162,7 +161,9 @@ class ErrorRates:
         """
         runs = [self.errors[key] for key in scratch_values(self.records, self.values)]
         errors = np.array(runs)
-        differences = errors[split.first].mean(axis=1) - errors[split.second].mean(axis=1)
+        firsts = errors[split.first].mean(axis=1)
+        seconds = errors[split.second].mean(axis=1)
+        differences = firsts - seconds
         intervals = significance.bootstrap_intervals(
             differences.T,
             self.draw.words,
@@ -170,7 +171,8 @@ class ErrorRates:
             strata=self.draw.strata,
             resamples=resamples,
         )
-        return float(np.mean([low > 0 or high < 0 for low, high in intervals]))
+        low, high = np.array(intervals).T
+        return float(np.mean((low > 0) | (high < 0)))
 
 
 def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:

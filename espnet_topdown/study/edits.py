@@ -17,6 +17,8 @@ from espnet_topdown.study.records import RecordedPhase, Texts
 Misheard = dict[str, dict[str, list[int]]]
 
 EDIT = re.compile(r"(\d+)([:+])(.*)")
+# Words of the reference that stand at each mark of an edit.
+WORDS = {":": 1, "+": 0}
 
 
 def edits_of(reference: str, text: str) -> str:
@@ -31,13 +33,11 @@ def edits_of(reference: str, text: str) -> str:
     edits = []
     place = 0
     for step in align(spoken, heard):
-        if step == "I":
-            edits.append(f"{place}+{next(words)}")
-            continue
         word = "" if step == "D" else next(words)
+        mark = "+" if step == "I" else ":"
         if step != "C":
-            edits.append(f"{place}:{word}")
-        place += 1
+            edits.append(f"{place}{mark}{word}")
+        place += WORDS[mark]
     return " ".join(edits)
 
 
@@ -54,8 +54,8 @@ def edited(reference: str, edits: str) -> str:
         if match is None or int(match[1]) > len(words):
             raise ValueError(f"'{edit}' is no edit of '{reference}'")
         start = int(match[1])
-        end = start + 1 if match[2] == ":" else start
-        words[start:end] = [match[3]] if match[3] else []
+        end = start + WORDS[match[2]]
+        words[start:end] = filter(None, [match[3]])
     return " ".join(words)
 
 

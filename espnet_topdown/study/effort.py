@@ -46,7 +46,8 @@ def ratio(records: Sequence[Record], name: str, share: float) -> Ratio:
         if phase is None or phase.dev_set or phase0.dev is None:
             continue
         asked += 1
-        mine, theirs = (epochs_to(each, phase0.dev, share) for each in (phase, phase0))
+        mine = epochs_to(phase, phase0.dev, share)
+        theirs = epochs_to(phase0, phase0.dev, share)
         if mine is not None and theirs is not None:
             logs.append(math.log(mine / theirs))
     if not logs:
@@ -54,7 +55,12 @@ def ratio(records: Sequence[Record], name: str, share: float) -> Ratio:
     interval = t_interval(logs) if len(logs) == asked else None
     if interval is not None:
         interval = (math.exp(interval[0]), math.exp(interval[1]))
-    return Ratio(asked=asked, reached=len(logs), mean=math.exp(fmean(logs)), interval=interval)
+    return Ratio(
+        asked=asked,
+        reached=len(logs),
+        mean=math.exp(fmean(logs)),
+        interval=interval,
+    )
 
 
 def effort_table(records: Sequence[Record]) -> Table:

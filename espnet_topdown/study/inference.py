@@ -144,12 +144,16 @@ def power(seeds: int, difference: float, deviation: float) -> float:
 
     bound = student.ppf(1 - ALPHA / 2, seeds - 1)
     shift = abs(difference) / deviation * math.sqrt(seeds)
-    return float(nct.sf(bound, seeds - 1, shift) + nct.cdf(-bound, seeds - 1, shift))
+    above = nct.sf(bound, seeds - 1, shift)
+    below = nct.cdf(-bound, seeds - 1, shift)
+    return float(above + below)
 
 
 def seeds_needed(difference: float, deviation: float, at_least: float) -> int | None:
     """The fewest seeds with a power of `at_least`; None where even `MOST_SEEDS` have less."""
-    for seeds in range(FEWEST_SEEDS, MOST_SEEDS + 1):
-        if power(seeds, difference, deviation) >= at_least:
-            return seeds
-    return None
+    enough = (
+        seeds
+        for seeds in range(FEWEST_SEEDS, MOST_SEEDS + 1)
+        if power(seeds, difference, deviation) >= at_least
+    )
+    return next(enough, None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from espnet_topdown.experiment.quality import best_of
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.results import plots
+from espnet_topdown.results.cells import when
 from espnet_topdown.results.compare import SetComparison, compare_sets
 from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.phase_table import phases_table
@@ -26,6 +27,7 @@ from espnet_topdown.study.effort import effort_table
 from espnet_topdown.study.records import (
     Record,
     RecordedPhase,
+    by_key,
     check_one_study,
     sealed_state,
 )
@@ -99,7 +101,9 @@ def model_part(model: str, records: Sequence[Record]) -> Part:
     rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
     for dataset, of_set in rates.items():
         _add_error_rates(part, records, dataset, of_set)
-    sets = compare_sets(rows, [_decoded(rates, r, phase) for r in records for phase in r.phases])
+    phases = by_key(records).items()
+    decoded = [_decoded(rates, seed, phase) for (seed, _), phase in phases]
+    sets = compare_sets(rows, decoded)
     for compared in sets:
         part.tables.append(set_table(rows, compared))
         name = f"{model}_{compared.dataset}_{plots.ERROR_BY_CUT}"
@@ -127,13 +131,13 @@ def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
 
 
 def _decoded(
-    rates: Mapping[str, ErrorRates], record: Record, phase: RecordedPhase
+    rates: Mapping[str, ErrorRates], seed: int, phase: RecordedPhase
 ) -> dict[Key, Decoded]:
     """Every set that a phase was decoded on, under the keys of `compare_sets`."""
     decoded = {}
     for name in phase.hypotheses:
         inference, _, dataset = name.partition("/")
-        decoded[inference, dataset, "wer"] = rates[name].decoded(record.seed, phase.name)
+        decoded[inference, dataset, "wer"] = rates[name].decoded(seed, phase.name)
     return decoded
 
 
@@ -192,7 +196,7 @@ def markdown(model: str, records: Sequence[Record], part: Part) -> str:
     """The part of RESULTS.md on one model."""
     head = [f"# {model}", "", *_facts(records), "", *part.lines]
     # The page's own title is left out: the facts stand between it and the tables.
-    known = [table for table in part.tables if table is not None]
+    known = list(filter(None, part.tables))
     body = Page(model, known).markdown().partition("\n")[2]
     images = "".join(f"\n![{plots.title(name)}](images/{name})\n" for name in part.pictures)
     return "\n".join(head) + body + images
@@ -208,16 +212,15 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
         f" {' '.join(seeds)}`, by run_study.sh"
     )
     unfinished = [str(record.seed) for record in records if not record.complete]
-    if unfinished:
-        yield (
-            f"- not complete: the plan of seeds {', '.join(unfinished)} has phases not trained or"
-            " decoded yet"
-        )
+    yield from when(
+        unfinished,
+        f"- not complete: the plan of seeds {', '.join(unfinished)} has phases not trained or"
+        " decoded yet",
+    )
     for key in ("espnet", "torch", "python", "commit", "machine"):
         # Earlier records have no commit.
         values = dict.fromkeys(record.made[key] for record in records if key in record.made)
-        if values:
-            yield f"- {key}: {', '.join(values)}"
+        yield from when(values, f"- {key}: {', '.join(values)}")
     yield from _convergence(records)
     data = records[0].data
     sizes = [
@@ -225,9 +228,8 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
         for name, size in data["sets"].items()
     ]
     yield f"- data: {'; '.join(sizes)}"
-    if data["options"]:
-        options = [f"{key} {value}" for key, value in data["options"].items()]
-        yield f"- options of the data: {', '.join(options)}"
+    options = [f"{key} {value}" for key, value in data["options"].items()]
+    yield from when(options, f"- options of the data: {', '.join(options)}")
 
 
 def _convergence(records: Sequence[Record]) -> Iterable[str]:

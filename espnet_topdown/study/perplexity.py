@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from espnet_topdown.results.rows import texts_of
 from espnet_topdown.study.answers import Values
-from espnet_topdown.study.records import Record, phases_of
+from espnet_topdown.study.records import Record, by_key, phases_of
 
 
 def texts(records: Sequence[Record]) -> list[str]:
@@ -18,12 +18,11 @@ def texts(records: Sequence[Record]) -> list[str]:
 
 def values(records: Sequence[Record], text: str) -> Values:
     """The perplexity on a text of every phase that has one."""
-    measured = {}
-    for record in records:
-        for phase in record.phases:
-            if text in phase.perplexity:
-                measured[record.seed, phase.name] = phase.perplexity[text]
-    return measured
+    return {
+        key: phase.perplexity[text]
+        for key, phase in by_key(records).items()
+        if text in phase.perplexity
+    }
 
 
 def logs(values: Values) -> Values:

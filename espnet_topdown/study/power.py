@@ -36,17 +36,7 @@ def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Pa
         sealed = sealed_state(records)
         if sealed:
             raise TopdownError(f"{model} is {sealed}")
-        measured = {}
-        values_of = {
-            f"WER, {dataset}": ErrorRates(records, dataset).values
-            for dataset in records[0].references
-        }
-        for text in perplexity.texts(records):
-            values_of[f"perplexity, {text}"] = perplexity.values(records, text)
-        for name, values in values_of.items():
-            variance = variance_of(records, values)
-            if variance is not None and variance.value:
-                measured[name] = (_scratch_a_seed(records, values), variance)
+        measured = _measured(records)
         if not measured:
             raise TopdownError(
                 f"{model}: no way of training has two runs with different results, so how far runs"
@@ -54,6 +44,21 @@ def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Pa
             )
         shown.append(power_table(model, measured, difference))
     return Page("Seeds that a study needs", shown)
+
+
+def _measured(records: Sequence[Record]) -> dict[str, tuple[int, inference.Variance]]:
+    """Name of a measure and its set -> runs from scratch a seed, variance of a run."""
+    values_of = {
+        f"WER, {dataset}": ErrorRates(records, dataset).values for dataset in records[0].references
+    }
+    for text in perplexity.texts(records):
+        values_of[f"perplexity, {text}"] = perplexity.values(records, text)
+    measured = {}
+    for name, values in values_of.items():
+        variance = variance_of(records, values)
+        if variance is not None and variance.value:
+            measured[name] = (_scratch_a_seed(records, values), variance)
+    return measured
 
 
 def _scratch_a_seed(records: Sequence[Record], values: Values) -> int:

@@ -14,7 +14,7 @@ What a record holds is said in `espnet_topdown.study.records`.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +143,8 @@ def read_record(path: Path) -> Record:
         raise TopdownError(f"{path} is damaged (misheard: {error}); {ADVICE}") from None
     phases = []
     for values, texts in zip(stored["phases"], hypotheses, strict=True):
-        fields = {key: value for key, value in values.items() if key != "decoded"}
-        for key in LISTS:
-            fields[key] = tuple(values.get(key, ()))
+        fields = _without(values, "decoded")
+        fields |= {key: tuple(values.get(key, ())) for key in LISTS}
         # null where nothing was measured, here and in `_stored`.
         fields["perplexity"] = values["perplexity"] or {}
         phase = RecordedPhase(
@@ -170,22 +169,25 @@ def _check(path: Path, stored: Any) -> None:
             f" record it again with `python3 -m espnet_topdown.study record {stored['model']}"
             f" --seeds {stored['seed']}`"
         )
-    faults = _faults(stored, HEADER)
     # Phases are looked at only once they are known to be a list.
-    if not faults:
-        if not stored["phases"]:
-            faults.append("phase 0 is missing")
-        for place, phase in enumerate(stored["phases"]):
-            faults += [f"phase {place}: {fault}" for fault in _faults(phase, PHASE)]
+    faults = _faults(stored, HEADER) or _phase_faults(stored["phases"])
     if faults:
         raise TopdownError(f"{path} is damaged ({'; '.join(faults)}); {ADVICE}")
+
+
+def _phase_faults(phases: Sequence[Any]) -> list[str]:
+    if not phases:
+        return ["phase 0 is missing"]
+    faults = []
+    for place, phase in enumerate(phases):
+        faults += [f"phase {place}: {fault}" for fault in _faults(phase, PHASE)]
+    return faults
 
 
 def _faults(values: Any, rules: Mapping[str, Must]) -> list[str]:
     if not isinstance(values, dict):
         return [f"must be a mapping, not {values!r}"]
-    needed = [key for key in rules if key not in LATER]
-    missing = [f"{key} is missing" for key in needed if key not in values]
+    missing = [f"{key} is missing" for key in rules if key not in {*LATER, *values}]
     unknown = check.unknown_keys(values, [*rules, "format"])
     return missing + unknown + check.faults(values, rules)
 
@@ -196,7 +198,7 @@ def _references_of(path: Path, hashes: Mapping[str, str]) -> dict[str, Texts]:
     # A language model has no references, and no file of them.
     stored = files.read_json(here) if hashes else {}
     for dataset, sha256 in hashes.items():
-        if dataset not in stored or _sha256(stored[dataset]) != sha256:
+        if _sha256(stored.get(dataset, {})) != sha256:
             raise TopdownError(
                 f"{path} was recorded with other references of {dataset} than {here} holds; keep"
                 " the records of one study together with their references"
@@ -209,9 +211,7 @@ def _recordings_of(
 ) -> dict[str, dict[str, tuple[str, ...]]]:
     """The recordings of each set that a record has references of, where they are known."""
     here = path.with_name(RECORDINGS)
-    if not here.exists():
-        return {}
-    stored = files.read_json(here)
+    stored = _read_if_there(here)
     recordings = {}
     for name, texts in references.items():
         dataset = name.rpartition("/")[2]
@@ -230,6 +230,15 @@ def _recordings_of(
     return recordings
 
 
+def _read_if_there(path: Path) -> dict[str, Any]:
+    stored: dict[str, Any] = files.read_json(path) if path.exists() else {}
+    return stored
+
+
+def _without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
+
+
 def write_record(path: Path, record: Record) -> None:
     """Write a record to `path`, and its references beside it where they are not there yet.
 
@@ -237,7 +246,7 @@ def write_record(path: Path, record: Record) -> None:
         TopdownError: other references of one of its sets are there.
     """
     here = path.with_name(REFERENCES)
-    known: dict[str, Texts] = files.read_json(here) if here.exists() else {}
+    known: dict[str, Texts] = _read_if_there(here)
     references = dict(known)
     for dataset, texts in record.references.items():
         if references.setdefault(dataset, texts) != texts:
@@ -262,7 +271,7 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
     """A record as its file has it."""
     phases = []
     for phase in record.phases:
-        values = {key: value for key, value in vars(phase).items() if key not in NOT_STORED}
+        values = _without(vars(phase), *NOT_STORED)
         values |= {"perplexity": phase.perplexity or None, "decoded": list(phase.hypotheses)}
         phases.append(values)
     changed = {
@@ -273,7 +282,7 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
             for dataset in record.references
         },
     }
-    header = {key: value for key, value in vars(record).items() if key != "recordings"}
+    header = _without(vars(record), "recordings")
     if record.analysis is None:
         del header["analysis"]
     return {"format": FORMAT, **header, **changed}

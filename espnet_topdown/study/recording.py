@@ -5,6 +5,7 @@ Training and decoding are `espnet_topdown.study.running`'s part; what a record h
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -35,6 +36,8 @@ from espnet_topdown.versions import versions
 # What a corpus command may leave in data/: the options that made the sets.
 OPTIONS = Path("data/options.json")
 PACKAGE = Path(__file__).parents[1]
+# A line of a corpus's list of recordings: an utterance, and the names of those it was made of.
+_NAMED = re.compile(r"^(\S+) (.*)$", re.MULTILINE)
 
 
 def record_seed(study: Study, seed: int) -> None:
@@ -99,16 +102,17 @@ def read_recordings(references: Mapping[str, Texts]) -> dict[str, dict[str, tupl
         path = Path("data") / dataset / "recordings"
         if not path.exists():
             continue
-        lines = [line.split(" ") for line in path.read_text(encoding="utf-8").split("\n")]
-        said = {utterance: tuple(names) for utterance, *names in lines if names}
+        said = dict(_NAMED.findall(path.read_text(encoding="utf-8")))
         # Scored utterances are called SPEAKER-UTTERANCE.
         scored = {name: name.removeprefix(f"{speaker_of(name)}-") for name in texts}
-        missing = [utterance for utterance in scored.values() if utterance not in said]
+        missing = sorted({*scored.values()} - said.keys())
         if missing:
             raise TopdownError(
                 f"{path} has no line for {missing[0]}; prepare the data and decode again"
             )
-        recordings[dataset] = {name: said[utterance] for name, utterance in scored.items()}
+        recordings[dataset] = {
+            name: tuple(said[utterance].split(" ")) for name, utterance in scored.items()
+        }
     return recordings
 
 

@@ -6,6 +6,7 @@ Its files are those of `espnet_topdown.study.record_files`; how it comes about i
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from espnet_topdown.errors import TopdownError
@@ -77,7 +78,15 @@ class Record:
 
 def phases_of(records: Iterable[Record]) -> list[RecordedPhase]:
     """The phases of all records."""
-    return [phase for record in records for phase in record.phases]
+    return [*chain.from_iterable(record.phases for record in records)]
+
+
+def by_key(records: Iterable[Record]) -> dict[tuple[int, str], RecordedPhase]:
+    """(seed, name) -> the phase, of all records."""
+    phases: dict[tuple[int, str], RecordedPhase] = {}
+    for record in records:
+        phases |= {(record.seed, phase.name): phase for phase in record.phases}
+    return phases
 
 
 def by_name(records: Sequence[Record]) -> dict[str, list[RecordedPhase]]:
@@ -100,7 +109,8 @@ def sealed_state(records: Sequence[Record]) -> str:
         if record is None:
             to_come.append(str(seed))
             continue
-        lacking = [name for name in phases_asked(analysis) if record.runs.named(name) is None]
+        there = record.runs.by_name
+        lacking = [name for name in phases_asked(analysis) if name not in there]
         # A record can be complete and lack a phase: its plan was shorter than the analysis.
         if lacking:
             to_come.append(f"{seed} (only {', '.join(lacking)})")

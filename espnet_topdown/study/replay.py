@@ -35,7 +35,7 @@ class Variants:
 
     def ends(self, rule: StopEarly) -> list[int]:
         """The epochs that each is trained under the rule."""
-        epochs = [len(curve) for curve in self.curves[: rule.full]]
+        epochs = list(map(len, self.curves[: rule.full]))
         for curve in self.curves[rule.full :]:
             # Anew for each, as its length may be another.
             bar = Bar.over(
@@ -49,13 +49,13 @@ class Variants:
 
     def best(self, epochs: Sequence[int]) -> int:
         """The place of the best, the first of equals, where each is trained for so many epochs."""
-        trained = [curve[:end] for curve, end in zip(self.curves, epochs, strict=True)]
-        values = [self._value(curve) for curve in trained]
+        trained = zip(self.curves, epochs, strict=True)
+        values = [self._value(curve[:end]) for curve, end in trained]
         return values.index(max(values))
 
     def regret(self, epochs: Sequence[int]) -> float:
         """How much better than the best after so many epochs the best in full is on dev."""
-        values = [self._value(curve) for curve in self.curves]
+        values = list(map(self._value, self.curves))
         return max(values) - values[self.best(epochs)]
 
     def _value(self, curve: Sequence[float]) -> float:
@@ -92,7 +92,7 @@ class Replay:
 
 def replay(seeds: Sequence[Variants], rule: StopEarly) -> Replay:
     """The rule on the variants of each seed."""
-    full = [[len(curve) for curve in seed.curves] for seed in seeds]
+    full = [list(map(len, seed.curves)) for seed in seeds]
     ends = [seed.ends(rule) for seed in seeds]
     results = list(zip(seeds, full, ends, strict=True))
     return Replay(
@@ -110,23 +110,25 @@ def groups(records: Sequence[Record], full: int) -> Iterator[tuple[str, list[Var
 
     Seeds in which the rule was at work are left out: their curves are not whole.
     """
-    whole = [
-        record for record in records if all(phase.stop_from is None for phase in record.phases)
-    ]
+    whole = [record for record in records if not any(map(_may_end, record.phases))]
     for name in (CANDIDATES, *USUAL_CONTROLS):
         seeds = []
         for record in whole:
-            curves = [_curve(phase) for phase in _members(record, name)]
+            curves = tuple(map(_curve, _members(record, name)))
             if len(curves) > full:
                 part, metric, mode = record.dev_name.split()
-                seeds.append(Variants((part, metric, mode), tuple(curves)))
+                seeds.append(Variants((part, metric, mode), curves))
         if seeds:
             yield name, seeds
 
 
+def _may_end(phase: PhaseResult) -> bool:
+    return phase.stop_from is not None
+
+
 def _members(record: Record, name: str) -> list[PhaseResult]:
     if name == CANDIDATES:
-        return [phase for phase in record.phases if not phase.is_base and not phase.is_control]
+        return [phase for phase in record.phases[1:] if not phase.is_control]
     return [phase for phase in of_kind(name, record.phases) if phase.is_control]
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from itertools import filterfalse
 from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
@@ -39,7 +40,7 @@ def run(study: Study) -> None:
     differing = schedule_note(study)
     if differing:
         print(f"note: {differing}", file=sys.stderr)
-    to_record = [seed for seed in study.seeds if not study.is_recorded(seed)]
+    to_record = list(filterfalse(study.is_recorded, study.seeds))
     for seed in sorted(set(study.seeds) - set(to_record)):
         print(f"seed {seed}: recorded in {study.record(seed)}")
     # One seed after another: what is finished when a machine ends is whole seeds.
@@ -50,9 +51,8 @@ def run(study: Study) -> None:
         if not has_base(study, seed):
             # A base has nobody to train beside it but other bases; with GPUs they take turns.
             together = 1 if study.ngpu else study.jobs
-            next_ones = to_record[place : place + together]
-            new = [each for each in next_ones if not has_base(study, each)]
-            run_all([study.train_command(each) for each in new], together)
+            new = filterfalse(partial(has_base, study), to_record[place : place + together])
+            run_all(list(map(study.train_command, new)), together)
         run_cascade(study, seed)
         hours = (time.monotonic() - began) / 3600
         # What is left of a seed that an earlier call began says nothing of the next.
@@ -64,10 +64,11 @@ def run(study: Study) -> None:
 def schedule_note(study: Study) -> str | None:
     """What keeps the trainings of a study from having one schedule; None where nothing does."""
     plan = read_plan(study.plan)
-    phases = {}
-    for number, entry in enumerate(plan.entries, 1):
-        # Phases have names only once the model is known.
-        phases[entry.name or f"item {number} of the plan"] = {**plan.train, **entry.train}
+    # Phases have names only once the model is known.
+    phases = {
+        entry.name or f"item {number} of the plan": {**plan.train, **entry.train}
+        for number, entry in enumerate(plan.entries, 1)
+    }
     return unequal(read_config(study.config), phases)
 
 
@@ -88,7 +89,7 @@ def run_cascade(study: Study, seed: int) -> None:
     experiments = [row.directory for row in rows if not study.is_decoded(row.directory)]
     # Not to the terminal: nobody is to see a test value before the last seed.
     logs = [experiment / DECODING_LOG for experiment in experiments]
-    run_all([study.decode_command(experiment) for experiment in experiments], study.jobs, logs)
+    run_all(list(map(study.decode_command, experiments)), study.jobs, logs)
     record_seed(study, seed)
 
 

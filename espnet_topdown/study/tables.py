@@ -10,7 +10,7 @@ from statistics import fmean
 
 from espnet_topdown.plan.kinds import TOP_DOWN, USUAL_CONTROLS
 from espnet_topdown.results import significance
-from espnet_topdown.results.cells import difference, interval_text, p_text, shown
+from espnet_topdown.results.cells import dashed, difference, interval_text, p_text, shown, when
 from espnet_topdown.results.questions import FROM_SCRATCH, best_phase, candidates
 from espnet_topdown.study import inference
 from espnet_topdown.study.answers import (
@@ -113,7 +113,8 @@ def seed_table(measure: Measure, dataset: str, answers: Sequence[Answer]) -> Tab
     for answer in answers:
         for pair, (first, second) in zip(answer.pairs, answer.values, strict=True):
             values = f"{first:.2f}", f"{second:.2f}", difference(first - second)
-            rows.append((answer.question, str(pair.seed), *map(_arm, pair.names), *values))
+            asked = answer.question, str(pair.seed), *map(_arm, pair.names)
+            rows.append((*asked, *values))
     return Table(
         heading=f"Seed by seed: {measure.name}, {dataset}",
         header=("question", "seed", "first", "second", "first's", "second's", "difference"),
@@ -154,7 +155,7 @@ def arm_table(measure: Measure, dataset: str, records: Sequence[Record], values:
     for name, (phase, *_) in by_name(records).items():
         of_seeds = [values[r.seed, name] for r in records if (r.seed, name) in values]
         if of_seeds:
-            rows.append((name, phase.kind, phase.cut or "-", *_spread(of_seeds)))
+            rows.append((name, phase.kind, dashed(phase.cut), *_spread(of_seeds)))
     variance = variance_of(records, values)
     notes = []
     if variance is not None:
@@ -235,9 +236,8 @@ def coverage(records: Sequence[Record]) -> list[str]:
     phases = phases_of(records)
     kinds = {phase.kind for phase in phases}
     lines += [f"- Control {kind}: not measured." for kind in USUAL_CONTROLS if kind not in kinds]
-    if all(phase.dropout != "off" for phase in phases):
-        lines.append("- Dropout off in the frozen layers: not measured.")
-    return lines
+    is_off = any(phase.dropout == "off" for phase in phases)
+    return lines + when(not is_off, "- Dropout off in the frozen layers: not measured.")
 
 
 def _selected_cut(record: Record) -> str:
