@@ -141,8 +141,15 @@ def cache_directory() -> Path:
 def _place(question: Question) -> Path:
     """The file of an answer, named by all that the answer depends on."""
     contents = [files.sha256(path) for path in map(Path, question.argv) if path.is_file()]
-    reads = [_stamp(path) for path in question.reads]
-    asked = [question.module, question.argv, question.inputs, contents, reads, str(Path.cwd())]
+    reads = list(map(_stamp, question.reads))
+    asked = [
+        question.module,
+        question.argv,
+        question.inputs,
+        contents,
+        reads,
+        str(Path.cwd()),
+    ]
     text = json.dumps([asked, _installed()], default=str)
     return cache_directory() / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
 

@@ -7,6 +7,7 @@ needed.
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -142,13 +143,15 @@ class Cascade:
         """Names of all data sets that select epochs or phases, the base's and the phases' own."""
         names = self.base.valid_sets()
         for place in {phase.valid_set for phase in self.phases if phase.valid_set}:
-            names |= {Path(row[0]).parent.name for row in rows_in(self.base.config, "valid", place)}
+            rows = rows_in(self.base.config, "valid", place)
+            names |= {Path(path).parent.name for path, *_ in rows}
         return names
 
     def reads(self, phase: Phase) -> str:
         """What a phase reads instead of the base's, as `reads_of` tells it."""
-        lists = [path for part in DATA_PARTS for path in paths_of(self.base.config, part)]
-        return reads_of(phase, self.phases, [*lists, *(str(Path(path).parent) for path in lists)])
+        lists = [*chain.from_iterable(paths_of(self.base.config, part) for part in DATA_PARTS)]
+        folders = [str(Path(path).parent) for path in lists]
+        return reads_of(phase, self.phases, [*lists, *folders])
 
     @property
     def parent_model(self) -> str:

@@ -56,7 +56,11 @@ def estimate(cascade: Cascade, records: Records, *, jobs: int = 1) -> str:
     )
     # At least, and by experience.
     shorter = [_with_stops(cascade, waiting, most, share) for share in (0.0, *EXPERIENCE)]
-    lines = [whole, _saved(most, *shorter), _wall(cascade, records, most, shorter[-1], jobs)]
+    lines = [
+        whole,
+        _saved(most, *shorter),
+        _wall(cascade, records, most, shorter[-1], jobs),
+    ]
     return "\n".join(filter(None, lines))
 
 

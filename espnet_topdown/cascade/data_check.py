@@ -24,11 +24,8 @@ def vocabularies(base: Experiment, phases: Sequence[Phase]) -> dict[str, int]:
     Raises:
         TopdownError: a list cannot be read.
     """
-    sizes = {"": len(tokens_of(base.config))}
-    for phase in phases:
-        if phase.tokens:
-            sizes[phase.tokens] = len(read_tokens(Path(phase.tokens)))
-    return sizes
+    sizes = {path: len(read_tokens(Path(path))) for path in _token_lists(phases)}
+    return {"": len(tokens_of(base.config)), **sizes}
 
 
 def of_base(base: Experiment, phases: Sequence[Phase]) -> list[str]:
@@ -38,8 +35,11 @@ def of_base(base: Experiment, phases: Sequence[Phase]) -> list[str]:
         TopdownError: a list cannot be read.
     """
     own = tokens_of(base.config)
-    lists = dict.fromkeys(phase.tokens for phase in phases if phase.tokens)
-    return [path for path in lists if read_tokens(Path(path)) == own]
+    return [path for path in _token_lists(phases) if read_tokens(Path(path)) == own]
+
+
+def _token_lists(phases: Sequence[Phase]) -> dict[str, None]:
+    return dict.fromkeys(phase.tokens for phase in phases if phase.tokens)
 
 
 def reads_other_data(plan: Plan) -> bool:

@@ -8,7 +8,7 @@ import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,13 @@ from espnet_topdown.cascade.recipe_script import (
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.warm import groups
 
+# What follows an option in a command, up to a comma: perhaps another option.
+_ARGUMENT = re.compile(r"(?<!\S)--\S*(?=\s+([^\s,]*))")
 # Of egs2/TEMPLATE/asr1/asr.sh, ESPnet 202301 and later.
 _OPTIONS = ("stage", "stop_stage", "skip_train", "asr_exp", "inference_asr_model")
 MODEL = "inference_asr_model"
 RUN = Path("run.sh")
+ASR = Path("asr.sh")
 # In a phase's directory: by what it was decoded, and what came of it.
 DECODED = "decoded.json"
 FIRST_LINES = 8  # of a log, in which its command stands
@@ -123,13 +126,16 @@ def _options_of_base(cascade: Cascade, options: Sequence[str], script: Path) -> 
 
 def _default_model(cascade: Cascade) -> str:
     """The model file of asr.sh's default where the base has it, else the parents'."""
-    script = Path("asr.sh")
-    if script.exists():
-        text = script.read_text(encoding="utf-8")
-        named = re.search(rf"^{MODEL}=(\S+)", text, re.MULTILINE)
-        if named and (Path(cascade.base.directory) / named[1]).exists():
-            return named[1]
-    return cascade.parent_model
+    named = _asr_defaults().get(MODEL, "")
+    # Without a default this is the directory itself.
+    is_there = (cascade.base.directory / named).is_file()
+    return named if is_there else cascade.parent_model
+
+
+def _asr_defaults() -> dict[str, str]:
+    """What the options of the recipe's asr.sh are by default; empty without an asr.sh."""
+    text = ASR.read_text(encoding="utf-8") if ASR.exists() else ""
+    return dict(re.findall(r"^(\w+)=(\S*)", text, re.MULTILINE))
 
 
 def _check_model(phase: Path, name: str) -> None:
@@ -153,7 +159,7 @@ def _decode_phase(phase: Path, options: Mapping[str, str], script: Path) -> None
 
 
 def _words(options: Mapping[str, str]) -> list[str]:
-    return [word for name, value in options.items() for word in (f"--{name}", value)]
+    return [*chain.from_iterable((f"--{name}", value) for name, value in options.items())]
 
 
 def _line(options: Mapping[str, str]) -> str:
@@ -166,10 +172,8 @@ def _made_by(phase: Path, options: Mapping[str, str]) -> dict[str, Any]:
     run.sh's own options are among them: stage 19 is given all of them, and they may be edited.
     """
     options = {**decoding_options(RUN), **options}
-    configs = {}
-    for value in options.values():
-        if value and _is_file(value):
-            configs[value] = files.sha256(Path(value))
+    named = filter(_is_file, options.values())
+    configs = {value: files.sha256(Path(value)) for value in named}
     model = files.sha256(phase / options[MODEL])
     return {"options": dict(options), "configs": configs, "model_sha256": model}
 
@@ -204,11 +208,8 @@ def _reads(phase: Path, began: float) -> dict[str, str]:
         if log.stat().st_mtime < began - 1:
             continue
         with log.open(encoding="utf-8", errors="replace") as stream:
-            words = " ".join(islice(stream, FIRST_LINES)).split()
-        for option, value in pairwise(words):
-            if not option.startswith("--"):
-                continue  # what runs, not what is read
-            path = Path(value.partition(",")[0])
+            command = " ".join(islice(stream, FIRST_LINES))
+        for path in map(Path, _ARGUMENT.findall(command)):
             named.add(path)
             if path.name.endswith(".scp"):
                 named.add(path.with_name("text"))
@@ -222,7 +223,8 @@ def _changed(phase: Path) -> list[str]:
     What was decoded by an earlier version says nothing of them.
     """
     reads = files.read_object(phase / DECODED).get("reads", {})
-    return [name for name in reads if _is_file(name) and files.sha256(Path(name)) != reads[name]]
+    there = filter(_is_file, reads)
+    return [name for name in there if files.sha256(Path(name)) != reads[name]]
 
 
 def _results(phase: Path) -> list[str]:
@@ -232,25 +234,22 @@ def _results(phase: Path) -> list[str]:
 
 
 def _check_recipe(run_script: Path) -> None:
-    for path in (run_script, Path("path.sh")):
-        if not path.is_file():
-            raise TopdownError(
-                f"found no {path} in {Path.cwd()}; run in the recipe directory of the experiment"
-            )
+    absent = [path for path in (run_script, Path("path.sh")) if not path.is_file()]
+    if absent:
+        raise TopdownError(
+            f"found no {absent[0]} in {Path.cwd()}; run in the recipe directory of the experiment"
+        )
     if not forwards(run_script):
         raise TopdownError(
             f"{run_script.resolve()} does not hand its arguments on, so it would run the whole"
             ' recipe instead of decoding a phase; write "$@" at the end of its ./asr.sh command (a'
             " backslash ends each line before), and decode again"
         )
-    script = Path("asr.sh")
-    if not script.exists():
-        # run.sh calls another script, whose options are not known.
-        return
-    text = script.read_text(encoding="utf-8")
-    lacking = [f"--{name}" for name in _OPTIONS if not re.search(rf"^{name}=", text, re.MULTILINE)]
-    if lacking:
+    defaults = _asr_defaults()
+    lacking = [f"--{name}" for name in _OPTIONS if name not in defaults]
+    # Without an asr.sh, run.sh calls another script, whose options are not known.
+    if lacking and ASR.exists():
         raise TopdownError(
-            f"{script.resolve()} has no option {', '.join(lacking)}, by which a phase is decoded;"
+            f"{ASR.resolve()} has no option {', '.join(lacking)}, by which a phase is decoded;"
             " use ESPnet 202301 or later, or our recipes without ESPNET_ROOT"
         )

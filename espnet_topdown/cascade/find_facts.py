@@ -7,6 +7,7 @@ cache (`espnet_topdown.cascade.asked`).
 
 import hashlib
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,8 @@ FINDER = "espnet_topdown.bin.model_facts"
 
 
 def _are_layers(value: Any) -> bool:
-    if not check.are_rows(value) or not value:
-        return False
-    return not any(check.lacking(layer, _LAYER) for layer in value)
+    are_rows = check.are_rows(value) and bool(value)
+    return are_rows and not any(check.lacking(layer, _LAYER) for layer in value)
 
 
 # Of what is written; facts of another one are found again.
@@ -77,9 +77,8 @@ def find_model_facts(
         return ModelFacts(before)
     options = {"--plan": plan, "--vocab_size": vocab_size, "--input_size": input_size}
     argv = ["--config", str(config), "--task", task]
-    for option, value in options.items():
-        if value is not None:
-            argv += [option, str(value)]
+    given = {option: str(value) for option, value in options.items() if value is not None}
+    argv += chain.from_iterable(given.items())
     if per_token:
         argv.append("--per_token")
     data = {**_find(config, argv), "stamp": stamp, "config_sha256": files.sha256(config)}

@@ -48,9 +48,8 @@ def follow(cascade: Cascade) -> None:
 
 def is_trained(cascade: Cascade) -> bool:
     """Whether a run holds the cascade, or a training that it left goes on."""
-    if files.holder(cascade.paths.lock) is not None:
-        return True
-    return any(_is_training(cascade, phase) for phase in cascade.phases)
+    of_phases = [cascade.paths.phase_dir(phase.name) / LOCK for phase in cascade.phases]
+    return any(map(files.holder, [cascade.paths.lock, *of_phases]))
 
 
 def view(cascade: Cascade) -> list[str]:
@@ -71,10 +70,6 @@ def view(cascade: Cascade) -> list[str]:
         if what:
             lines += ["", heading, *(f"  {line}" for line in what)]
     return lines
-
-
-def _is_training(cascade: Cascade, phase: Phase) -> bool:
-    return files.holder(cascade.paths.phase_dir(phase.name) / LOCK) is not None
 
 
 def _waits(cascade: Cascade, phase: Phase, records: Records) -> str:

@@ -16,6 +16,8 @@ from espnet_topdown.table import counted
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 # A number, GPU-UUID, or MIG-...; -1 and Slurm's NoDevFiles are none.
 _GPU = re.compile(r"\d+|GPU-[\w-]+|MIG-[\w/-]+")
+# A line of nvidia-smi; what a GPU does not tell, as one that is parted (MIG), is [N/A] there.
+_LOAD = re.compile(r"^\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*$", re.MULTILINE)
 
 
 def of_base(config: Mapping[str, Any]) -> int:
@@ -43,7 +45,8 @@ def _by_torch() -> int:
     """GPUs that torch sees: those of WSL2 and of Jetson have no file of a known name."""
     words = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
     # The whole machine's, whatever is allowed here.
-    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    environment = dict(os.environ)
+    environment.pop(VARIABLE, None)
     asked = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     answer = asked.stdout.strip()
     return int(answer) if answer.isdecimal() else 0
@@ -59,8 +62,8 @@ def seen(variable: str | None) -> list[str]:
     Source: CUDA's programming guide: what follows the first name that is none is not seen.
     """
     if variable is None:
-        return [str(number) for number in range(devices())]
-    words = [word.strip() for word in variable.split(",")]
+        return list(map(str, range(devices())))
+    words = map(str.strip, variable.split(","))
     names = list(itertools.takewhile(_GPU.fullmatch, words))
     # The machine is asked, which may take seconds, only where it matters.
     count = devices() if names else 0
@@ -86,12 +89,9 @@ def load(names: Sequence[str]) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     told = []
-    for line in asked.stdout.splitlines():
-        # What a GPU does not tell, as one that is parted (MIG), is [N/A].
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == 3 and all(map(str.isdecimal, cells)):
-            used, total = (round(int(cell) / 1024) for cell in cells[1:])
-            told.append(f"{cells[0]} %, {used} of {total} GB")
+    for busy, *mebibytes in _LOAD.findall(asked.stdout):
+        used, total = (round(int(size) / 1024) for size in mebibytes)
+        told.append(f"{busy} %, {used} of {total} GB")
     return "; ".join(told)
 
 

@@ -110,13 +110,12 @@ def judge(
         on_set[phase.name, valid_set] = value
         if phase.is_control:
             continue
-        best_before = bests.get(phase.tokens)
-        reference = None
-        if best_before is not None:
-            reference = on_set.get((best_before, valid_set))
-            # Phase 0's own may well not be known, and nothing would measure it.
-            if reference is None and (best_before, valid_set) != (BASE, ""):
-                lacking.add((best_before, valid_set))
+        # Of the first of its vocabulary there is none before.
+        before = bests.get(phase.tokens, ""), valid_set
+        reference = on_set.get(before)
+        # Phase 0's own may well not be known, and nothing would measure it.
+        if reference is None and phase.tokens in bests and before != (BASE, ""):
+            lacking.add(before)
         # Strictly more, so that an equal phase leaves the earlier one the best.
         is_better = reference is None or sign(mode) * (value - reference) > plan.min_gain
         accepted[phase.name] = is_better
@@ -142,9 +141,8 @@ def best_value(curve: Iterable[float | None], mode: str) -> float | None:
 
 def _is_spared(phase: Phase, plan: Plan, rejections: int) -> bool:
     """Whether the plan's patience leaves a phase out, after so many rejections in a row."""
-    if plan.patience is None or is_independent(phase):
-        return False
-    return rejections >= plan.patience
+    is_counted = plan.patience is not None and rejections >= plan.patience
+    return is_counted and not is_independent(phase)
 
 
 def is_independent(phase: Phase) -> bool:

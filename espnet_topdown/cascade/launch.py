@@ -62,7 +62,7 @@ def check_base(launch: Launch, base: Experiment) -> None:
         TopdownError: the base is a stream model, and several processes are asked for.
     """
     is_stream = base.config.get("model") == "lm_stream"
-    if is_stream and (launch.ngpu > 1 or launch.num_nodes > 1):
+    if is_stream and max(launch.ngpu, launch.num_nodes) > 1:
         raise TopdownError(
             f"--ngpu {launch.ngpu} --num_nodes {launch.num_nodes}: {base.directory} is a stream"
             " model, whose state cannot be split over GPUs; give --ngpu 0 or 1, and one node"
@@ -188,10 +188,8 @@ def failure(directory: Path, status: int | None = None) -> str:
             return (
                 f"the disk of {place} is full ({free / 1e6:.1f} MB free); make room and run again"
             )
-    log = directory / "train.log"
-    launch_log = directory / "launch.log"
-    if launch_log.exists() and not log.exists():
-        log = launch_log
+    logs = [directory / "train.log", directory / "launch.log"]
+    log = next(filter(Path.exists, logs), logs[0])
     lines = log_lines(log)
     reported = reported_in(lines)
     if reported is not None:

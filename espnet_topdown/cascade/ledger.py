@@ -135,10 +135,8 @@ class Ledger:
 
     def threads(self) -> int | None:
         """Torch's threads of the first attempt, None before it."""
-        for event in self.events():
-            if check.is_whole(event.get("threads")):
-                return int(event["threads"])
-        return None
+        told = (event.get("threads") for event in self.events())
+        return next(filter(check.is_whole, told), None)
 
     def last_attempts(self) -> dict[str, dict[str, Any]]:
         """The last event of each phase: the end of an attempt, or the start of one without end.

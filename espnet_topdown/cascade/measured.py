@@ -62,13 +62,10 @@ def values(
 
 
 def changed(measured: Measured, name: str, model: Path) -> bool:
-    """Whether the model of a phase is another than the one that was measured.
+    """Whether the model of a phase that was measured is another now.
 
     Raises:
         TopdownError: it cannot be read.
     """
-    entries = measured.get(name, {}).values()
-    if not entries:
-        return False
     digest = files.sha256(model)
-    return any(entry["made_of"].get("model") != digest for entry in entries)
+    return any(entry["made_of"].get("model") != digest for entry in measured[name].values())

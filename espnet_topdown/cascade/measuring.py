@@ -78,10 +78,12 @@ def _on(valid_set: str) -> str:
 def _phase_on(cascade: Cascade, name: str, valid_set: str) -> Phase:
     """A phase that is judged on a set, of the vocabulary of the phase `name`."""
     tokens = None if name == BASE else cascade.vocabulary(cascade.phase(name))
-    for phase in cascade.phases:
-        if (phase.valid_set or "", cascade.vocabulary(phase)) == (valid_set, tokens):
-            return phase
-    raise AssertionError(f"no phase is judged on {valid_set!r}")
+    # One of them is, or nothing would be lacking.
+    return next(
+        phase
+        for phase in cascade.phases
+        if (phase.valid_set or "", cascade.vocabulary(phase)) == (valid_set, tokens)
+    )
 
 
 def _measure(
@@ -95,9 +97,9 @@ def _measure(
     directory = cascade.paths.phase_dir(name)
     model = cascade.model_file(directory)
     config = _config(cascade, directory, phase)
-    lists = [path for path, *_ in config["valid_data_path_and_name_and_type"]]
     # A value holds as long as the lists and the model are these.
-    made_of = {str(path): files.sha256(Path(path)) for path in lists}
+    lists = config["valid_data_path_and_name_and_type"]
+    made_of = {str(path): files.sha256(Path(path)) for path, *_ in lists}
     made_of["model"] = files.sha256(model)
     valid_set = (phase.valid_set if phase else None) or ""
     kept = read_measured(cascade.paths.measured)

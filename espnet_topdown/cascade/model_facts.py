@@ -6,6 +6,7 @@ They are found by `espnet_topdown.cascade.find_facts`; neither torch nor ESPnet 
 import statistics
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from espnet_topdown.plan.plan import Phase
@@ -55,14 +56,12 @@ class ModelFacts:
     @property
     def ties(self) -> list[SharedMatrix]:
         """What each pair of layers shares, the lowest first."""
-        ties = []
-        for place, layer in enumerate(self.data["layers"]):
-            above = self.names[place + 1 :]
-            for name, count in layer["tied_to"].items():
-                # Both name one another.
-                if name in above:
-                    ties.append(SharedMatrix(layer["name"], name, count))
-        return ties
+        # Both name one another.
+        return [
+            SharedMatrix(lower["name"], upper["name"], lower["tied_to"][upper["name"]])
+            for lower, upper in combinations(self.data["layers"], 2)
+            if upper["name"] in lower["tied_to"]
+        ]
 
     def held_from_above(self) -> tuple[str, ...]:
         """Layers that are nothing but a matrix tied to a higher layer, lowest first."""
@@ -102,10 +101,9 @@ class ModelFacts:
             for tie in self.ties:
                 own[tie.upper] += tie.parameters
         of_fresh = self._frozen_by_base(phase)
+        frozen_each = of_fresh | {name: own[name] for name in frozen_layers}
         # Of the tied matrices those that stand in a fresh layer below a frozen one.
-        frozen = sum(self._tied_in(phase).values())
-        for name, count in own.items():
-            frozen += count if name in frozen_layers else of_fresh[name]
+        frozen = sum(frozen_each.values()) + sum(self._tied_in(phase).values())
         return frozen, sum(own.values()) + self._added_by_tokens(phase)
 
     def _tied_in(self, phase: Phase) -> dict[str, int]:
@@ -131,10 +129,9 @@ class ModelFacts:
 
     def _added_by_tokens(self, phase: Phase) -> int:
         """Parameters that a phase has more than the base by a vocabulary of its own."""
-        sizes = self.data.get("vocabularies", {})
-        if phase.tokens not in sizes:
-            return 0
-        added: int = self.data["per_token"] * (sizes[phase.tokens] - sizes[""])
+        sizes = self.data.get("vocabularies", {"": 0})
+        more = sizes.get(phase.tokens, sizes[""]) - sizes[""]
+        added: int = self.data.get("per_token", 0) * more
         return added
 
     @property
@@ -168,7 +165,7 @@ class ModelFacts:
         for row in self.epochs:
             parts = [row.get(part, {}).get("time") or 0.0 for part in ("train", "valid")]
             times.append(sum(parts))
-        return [seconds for seconds in times if seconds > 0]
+        return list(filter(None, times))
 
     @property
     def hours(self) -> float | None:

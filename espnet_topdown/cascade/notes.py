@@ -7,6 +7,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.model_facts import ModelFacts, SharedMatrix
 from espnet_topdown.check import list_in
 from espnet_topdown.experiment.schedule import unequal
+from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.layer_names import layer_span
 from espnet_topdown.plan.plan import BASE, Phase, names_by
@@ -95,18 +96,19 @@ def _fate(facts: ModelFacts, tie: SharedMatrix, phase: Phase) -> str:
 def _undrawn_notes(facts: ModelFacts, phases: Sequence[Phase]) -> list[str]:
     """Fresh layers whose matrix is that of a kept layer below, so that it is kept with it."""
     lines = []
-    for lower, upper, _ in facts.ties:
-        names = []
-        for phase in phases:
-            sides = phase.sides(facts.names)
-            if upper in sides.fresh and lower in sides.kept and not phase.unties:
-                names.append(phase.name)
+    for tie in facts.ties:
+        names = [phase.name for phase in phases if _is_held_from_below(facts, tie, phase)]
         if names:
             lines.append(
-                f"the matrix that {upper} shares with {lower} is kept with it, not drawn, in"
-                f" {', '.join(names)}; 'tied: untie_draw' draws one for {upper}"
+                f"the matrix that {tie.upper} shares with {tie.lower} is kept with it, not drawn,"
+                f" in {', '.join(names)}; 'tied: untie_draw' draws one for {tie.upper}"
             )
     return lines
+
+
+def _is_held_from_below(facts: ModelFacts, tie: SharedMatrix, phase: Phase) -> bool:
+    sides = phase.sides(facts.names)
+    return tie.upper in sides.fresh and tie.lower in sides.kept and not phase.unties
 
 
 def _dev_notes(cascade: Cascade) -> list[str]:
@@ -171,9 +173,7 @@ def _rate_notes(cascade: Cascade) -> list[str]:
         sides = phase.sides(cascade.facts.names)
         if not sides.slow:
             continue  # the cut says what is frozen
-        by_factor: dict[float, list[str]] = {}
-        for name in reversed(sides.kept):
-            by_factor.setdefault(sides.factor(name), []).append(name)
+        by_factor = grouped(reversed(sides.kept), sides.factor)
         if len(by_factor) > 1:
             listed = [f"{layer_span(names)} {rate:.3g}" for rate, names in by_factor.items()]
             lines.append(
@@ -184,12 +184,9 @@ def _rate_notes(cascade: Cascade) -> list[str]:
 
 def _dropout_notes(cascade: Cascade) -> list[str]:
     """Candidates of which no dropout is switched off, though the plan says so."""
-    idle = []
-    for phase in cascade.phases:
-        # A control has what the phase that it answers has, wanted or not.
-        is_asked = phase.dropout == "off" and not phase.is_control
-        if is_asked and not phase.sides(cascade.facts.names).frozen:
-            idle.append(phase.name)
+    # A control has what the phase that it answers has, wanted or not.
+    asked = [phase for phase in cascade.phases if phase.dropout == "off" and not phase.is_control]
+    idle = [phase.name for phase in asked if not phase.sides(cascade.facts.names).frozen]
     if not idle:
         return []
     return [f"dropout: off acts in frozen layers alone, and there are none in {', '.join(idle)}"]

@@ -87,14 +87,9 @@ def ready(
     recorded = {*finished}
     ended = recorded.union(failed, skipped)
     begun = ended.union(running)
-    can_start = []
-    for phase in phases:
-        if phase.name in begun:
-            continue
-        own = waits[phase.name]
-        if recorded.issuperset(own.finished) and ended.issuperset(own.ended):
-            can_start.append(phase)
-    return can_start
+    to_begin = [phase for phase in phases if phase.name not in begun]
+    there = [phase for phase in to_begin if recorded.issuperset(waits[phase.name].finished)]
+    return [phase for phase in there if ended.issuperset(waits[phase.name].ended)]
 
 
 def makespan(

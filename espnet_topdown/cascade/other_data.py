@@ -33,11 +33,12 @@ def needed(cascade: Cascade, phases: Sequence[Phase]) -> dict[str, tuple[NewShap
 
 def lacking(cascade: Cascade) -> dict[str, tuple[NewShapes, Phase]]:
     """Those of `needed` that are not there, or were made of other lists."""
-    wanted = {}
-    for name, (new, phase) in needed(cascade, cascade.phases).items():
-        if not _is_made(cascade.paths.shapes / name, new):
-            wanted[name] = (new, phase)
-    return wanted
+    wanted = needed(cascade, cascade.phases).items()
+    return {
+        name: (new, phase)
+        for name, (new, phase) in wanted
+        if not _is_made(cascade.paths.shapes / name, new)
+    }
 
 
 def check_lists(cascade: Cascade) -> None:

@@ -6,8 +6,9 @@ What the plan and the model's facts tell is checked here, what ESPnet must say b
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import islice, product
 from typing import Any
 
 from espnet_topdown import check, files
@@ -15,13 +16,15 @@ from espnet_topdown.cascade import asked, base_files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.other_data import check_lists
 from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
-from espnet_topdown.plan.kinds import KINDS
+from espnet_topdown.plan.kinds import BASE_KIND, KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.plan.rules import DATA_PARTS
 
 CHECKER = "espnet_topdown.bin.phase_check"
 # Options of a training that name a metric: part, metric and, of the second, its mode.
 _CRITERIA = ("val_scheduler_criterion", "early_stopping_criterion")
+# Phase 0 as a parent: of the base's own vocabulary, with its weights tied.
+_BASE = Phase(name=BASE, kind=BASE_KIND, cut=None, parent=BASE, seed=0)
 
 
 def check_phases(cascade: Cascade) -> str:
@@ -76,13 +79,8 @@ def _as_trained(cascade: Cascade) -> list[dict[str, Any]]:
 
 def _has_own_tokens(cascade: Cascade, phase: Phase) -> bool:
     """Whether the vocabulary of a phase is another than that of what it keeps layers of."""
-    if not KINDS[phase.kind].has_parent:
-        return False
-    for parent in _possible_parents(cascade, phase):
-        of_parent = None if parent is None else cascade.vocabulary(parent)
-        if of_parent != cascade.vocabulary(phase):
-            return True
-    return False
+    own = cascade.vocabulary(phase)
+    return any(cascade.vocabulary(parent) != own for parent in _possible_parents(cascade, phase))
 
 
 def _stamp(phases: Sequence[Mapping[str, Any]]) -> str:
@@ -95,70 +93,74 @@ def _own_faults(cascade: Cascade) -> list[str]:
     """What the plan and the model's facts tell."""
     faults = []
     for phase in cascade.phases:
-        own = [fault(cascade, phase) for fault in _FAULTS]
-        own += [_criterion_fault(cascade, phase, option) for option in _CRITERIA]
-        faults += [f"{phase.name}: {fault}" for fault in own if fault]
+        faults += [f"{phase.name}: {fault}" for fault in _faults(cascade, phase)]
     return faults
 
 
-def _stop_fault(cascade: Cascade, phase: Phase) -> str | None:
+def _faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
+    yield from _tie_fault(cascade, phase)
+    yield from _untie_fault(cascade, phase)
+    yield from _stop_fault(cascade, phase)
+    for option in _CRITERIA:
+        yield from _criterion_fault(cascade, phase, option)
+
+
+def _stop_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
     """Why the median rule could never end a phase that it is given for."""
-    if phase.stop is None or phase.stop.from_epoch < cascade.max_epoch(phase):
-        return None
-    return (
-        f"stop_early from epoch {phase.stop.from_epoch} on ends nothing in a training of"
-        f" {cascade.max_epoch(phase)} epochs; give a smaller from_epoch, or leave it out"
-    )
+    if phase.stop is not None and phase.stop.from_epoch >= cascade.max_epoch(phase):
+        yield (
+            f"stop_early from epoch {phase.stop.from_epoch} on ends nothing in a training of"
+            f" {cascade.max_epoch(phase)} epochs; give a smaller from_epoch, or leave it out"
+        )
 
 
-def _tie_fault(cascade: Cascade, phase: Phase) -> str | None:
+def _tie_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
     """Why a phase cannot keep layers of a parent whose weights were untied."""
-    if not cascade.facts.ties or phase.unties or not KINDS[phase.kind].has_parent:
-        return None
-    for parent in _possible_parents(cascade, phase):
-        if parent is not None and parent.unties:
-            return (
-                f"its parent {parent.name} has a matrix for each of the tied layers"
-                f" ({parent.tied}), and one matrix cannot be made of two; give it 'tied:"
-                f" {parent.tied}' too, or another parent"
-            )
-    return None
+    if phase.unties or not cascade.facts.ties:
+        return
+    untied = (parent for parent in _possible_parents(cascade, phase) if parent.unties)
+    for parent in islice(untied, 1):
+        yield (
+            f"its parent {parent.name} has a matrix for each of the tied layers ({parent.tied}),"
+            f" and one matrix cannot be made of two; give it 'tied: {parent.tied}' too, or another"
+            " parent"
+        )
 
 
-def _untie_fault(cascade: Cascade, phase: Phase) -> str | None:
+def _untie_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
     """Why nothing would be untied, or drawn, as the plan says."""
     if not phase.unties:
-        return None
+        return
     if not cascade.facts.ties:
-        return f"'tied: {phase.tied}' unties nothing: no weights of the base are tied; leave it out"
-    # A control has the size of the phase that it answers, so that its lower end is a copy.
-    if phase.tied == "untie_copy" or phase.is_control:
-        return None
+        yield f"'tied: {phase.tied}' unties nothing: no weights of the base are tied; leave it out"
     parents = _possible_parents(cascade, phase)
-    if all(parent is not None and parent.unties for parent in parents):
-        return None
-    kept = phase.sides(cascade.facts.names).kept
-    for tie in cascade.facts.ties:
-        if {tie.lower, tie.upper} <= {*kept}:
-            return (
-                f"'tied: untie_draw' draws a matrix for {tie.lower}, which this phase keeps; give"
-                f" 'tied: untie_copy', or draw {tie.lower}"
-            )
-    return None
+    # A control has the size of the phase that it answers, so that its lower end is a copy.
+    is_copy = phase.tied == "untie_copy" or phase.is_control
+    if is_copy or all(parent.unties for parent in parents):
+        return
+    kept = {*phase.sides(cascade.facts.names).kept}
+    undrawn = (tie.lower for tie in cascade.facts.ties if {tie.lower, tie.upper} <= kept)
+    for lower in islice(undrawn, 1):
+        yield (
+            f"'tied: untie_draw' draws a matrix for {lower}, which this phase keeps; give 'tied:"
+            f" untie_copy', or draw {lower}"
+        )
 
 
-def _possible_parents(cascade: Cascade, phase: Phase) -> list[Phase | None]:
-    """The phase's parent; for ``best``, all that can be it; None stands for the base."""
+def _possible_parents(cascade: Cascade, phase: Phase) -> list[Phase]:
+    """The phase's parent; for ``best``, all that can be it; none of a kind that keeps nothing."""
+    if not KINDS[phase.kind].has_parent:
+        return []
     if phase.parent == BASE:
-        return [None]
+        return [_BASE]
     if phase.parent != "best":
         return [cascade.phase(phase.parent)]
     asks = cascade.phase(phase.best_before or phase.name)
     before = cascade.phases[: cascade.phases.index(asks)]
-    return [None, *(other for other in before if not other.is_control)]
+    return [_BASE, *(other for other in before if not other.is_control)]
 
 
-def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> str | None:
+def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> Iterator[str]:
     """Why a metric that an option of the phase's training names is none; ESPnet looks it up late.
 
     Only of the plan's own: the base was trained with its own.
@@ -166,19 +168,13 @@ def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> str | None:
     asked = phase.train.get(option)
     rows = cascade.facts.epochs
     if not rows or not isinstance(asked, list) or len(asked) < 2:
-        return None
-    part, metric, *_ = asked
+        return
     metrics: set[str] = set()
-    for row in rows:
-        for known in DATA_PARTS:
-            metrics.update(f"{known} {name}" for name in row.get(known, {}))
-    if f"{part} {metric}" in metrics:
-        return None
-    valid = ", ".join(sorted(metrics))
-    return f"train.{option} {list(asked)}: the base reports no such metric; valid: {valid}"
-
-
-_FAULTS = (_tie_fault, _untie_fault, _stop_fault)
+    for row, part in product(rows, DATA_PARTS):
+        metrics.update(f"{part} {name}" for name in row.get(part, {}))
+    if " ".join(asked[:2]) not in metrics:
+        valid = ", ".join(sorted(metrics))
+        yield f"train.{option} {asked}: the base reports no such metric; valid: {valid}"
 
 
 def _espnet_faults(task: str, phases: Sequence[Mapping[str, Any]]) -> list[str]:

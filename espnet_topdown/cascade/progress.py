@@ -44,9 +44,9 @@ class Display:
             judgement: with it.
             stopped: why it ended early; None: it was trained in full.
         """
-        verdict = ""
-        if not phase.is_control:
-            verdict = ", accepted" if judgement.accepted[phase.name] else ", rejected"
+        # None of a control.
+        is_accepted = judgement.accepted.get(phase.name)
+        verdict = {True: ", accepted", False: ", rejected", None: ""}[is_accepted]
         dev = f"{self.cascade.criterion.name} {judgement.dev[phase.name]:.4f}"
         end = f"; {stopped}" if stopped else ""
         self.say(f"{phase.name}: finished, {dev}{verdict}{end}")

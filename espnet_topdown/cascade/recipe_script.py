@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
@@ -15,6 +16,13 @@ _RUN_OPTIONS = (
 # Of a cascade, which decoding does not see.
 _CASCADE_OPTIONS = ("topdown_plan", "topdown_dir", "phase", "decode", "jobs")
 _FORWARDED = re.compile(r"\$@|\$\{@")
+# The first word of a command that gets all arguments; a line of $@ alone, which a lost backslash
+# leaves, has none.
+_GIVEN = re.compile(
+    r"""\s* (?: (?:exec|source|\.|bash) \s+ )*+
+    (?! (?:set|log|echo) \s )  ( (?: (?!\$@|\$\{@) \S )+ )  \s .* (?:\$@|\$\{@)""",
+    re.VERBOSE,
+)
 
 
 def base_options(exp: Path) -> dict[str, str]:
@@ -63,7 +71,7 @@ def own_options(script: Path) -> dict[str, str]:
             variables[assignment[1]] = assignment[2].strip("\"'")
         elif _FORWARDED.search(line) and " --" in line:
             words = _split(_resolve(line, variables))
-            options |= options_in([word for word in words[1:] if not _FORWARDED.search(word)])
+            options |= options_in([*filterfalse(_FORWARDED.search, words[1:])])
     return options
 
 
@@ -95,10 +103,8 @@ def forwards(script: Path) -> bool:
     Told from its text, since running it could start the whole recipe.
     """
     handed_to = _scripts_given_arguments(script)
-    if not handed_to:
-        return False
-    inner = [path for path in map(script.parent.joinpath, handed_to) if _is_of_recipe(path)]
-    return all(_scripts_given_arguments(path) for path in inner)
+    inner = filter(_is_of_recipe, map(script.parent.joinpath, handed_to))
+    return bool(handed_to) and all(map(_scripts_given_arguments, inner))
 
 
 def _is_of_recipe(path: Path) -> bool:
@@ -109,19 +115,8 @@ def _is_of_recipe(path: Path) -> bool:
 
 def _scripts_given_arguments(script: Path) -> list[str]:
     """First words, after exec and source, of the commands that get all of a script's arguments."""
-    given = []
-    for line in _commands(script):
-        if not _FORWARDED.search(line):
-            continue
-        words = [word for word in _words(line) if word not in ("exec", "source", ".", "bash")]
-        # A line of "$@" alone is what a lost backslash leaves.
-        if words and not _FORWARDED.search(words[0]) and words[0] not in ("set", "log", "echo"):
-            given.append(words[0])
-    return given
-
-
-def _words(line: str) -> list[str]:
-    return line.replace('"', "").split()
+    bare = (line.replace('"', "") for line in _commands(script))
+    return [found[1] for found in filter(None, map(_GIVEN.match, bare))]
 
 
 def _commands(script: Path) -> list[str]:

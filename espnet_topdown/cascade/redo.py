@@ -89,12 +89,12 @@ def _check_children(
     cascade: Cascade, records: Records, moving: Collection[str], wanted: Collection[str]
 ) -> None:
     """Refuse to leave a finished phase behind of which something is trained anew."""
-    lost = [*moving]
+    # A dict for its order.
+    lost = dict.fromkeys(moving)
     for phase in cascade.phases:
-        is_made = phase.name in records and not _made_from(phase, records).isdisjoint(lost)
-        if is_made and phase.name not in lost:
-            lost.append(phase.name)
-    left = lost[len(moving) :]
+        if phase.name in records and not _made_from(phase, records).isdisjoint(lost):
+            lost[phase.name] = None
+    left = list(lost)[len(moving) :]
     if left:
         every = [phase.name for phase in cascade.phases if phase.name in {*wanted, *left}]
         raise TopdownError(

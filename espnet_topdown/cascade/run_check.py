@@ -1,5 +1,8 @@
 """Whether a run can go on with what is finished and begun, and from where."""
 
+import contextlib
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from espnet_topdown import files
@@ -23,19 +26,26 @@ def check_begun(cascade: Cascade, records: Records) -> None:
     can_start = ready(
         cascade.phases, waits, finished=records, failed=(), running=(), skipped=skipped
     )
-    messages = []
+    messages: list[str] = []
     for phase in can_start:
-        try:
+        with noted_in(messages):
             check_as_begun(cascade, phase, records)
-        except TopdownError as error:
-            messages.append(str(error))
     if messages:
         raise TopdownError("\n".join(messages))
 
 
+@contextlib.contextmanager
+def noted_in(faults: list[str]) -> Iterator[None]:
+    """What is refused inside is one fault more, so that all can be told together."""
+    try:
+        yield
+    except TopdownError as error:
+        faults.append(str(error))
+
+
 def absent_lists(records: Records) -> list[str]:
     """Lists that finished phases read and that are not there, seen from the current directory."""
-    names = [name for record in records.values() for name in record["key"].get("files", {})]
+    names = chain.from_iterable(record["key"].get("files", {}) for record in records.values())
     return [name for name in dict.fromkeys(names) if not Path(name).exists()]
 
 

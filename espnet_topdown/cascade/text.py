@@ -7,6 +7,7 @@ Text only; neither torch nor ESPnet is needed.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,12 +58,10 @@ def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None =
         *(_plan_row(cascade, phase, records) for phase in cascade.phases),
     ]
     if judgement is not None:
-        criterion = cascade.criterion.name
-        is_best = judgement.best == BASE
-        rows[0] |= {criterion: _dev(judgement, BASE), "verdict": "best" if is_best else ""}
-        for phase, row in zip(cascade.phases, rows[1:], strict=True):
-            row[criterion] = _dev(judgement, phase.name)
-            row["verdict"] = _verdict(judgement, phase, records)
+        for row in rows:
+            name = row["phase"]
+            row[cascade.criterion.name] = _dev(judgement, name)
+            row["verdict"] = _verdict(judgement, name, records)
     return _aligned(cascade, rows)
 
 
@@ -88,9 +87,7 @@ def _plan_base_row(cascade: Cascade) -> Row:
 def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Row:
     frozen, total = cascade.facts.frozen_parameters(phase)
     loaded = cascade.facts.loaded_parameters(cascade.facts.loaded_layers(phase))
-    epochs = cascade.max_epoch(phase)
-    if phase.name in records:
-        epochs = records[phase.name]["epochs"]
+    planned = {"epochs": cascade.max_epoch(phase)}
     return _phase_cells(cascade, phase) | {
         "kept_lr": phase.sides(cascade.facts.names).kept_lr,
         "parent": _parent_cell(cascade, phase, records),
@@ -98,7 +95,7 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Row:
         "frozen": f"{frozen:,}",
         _trained_column(cascade): f"{total - frozen:,}",
         "loaded": f"{loaded:,}",
-        "epochs": str(epochs),
+        "epochs": str(records.get(phase.name, planned)["epochs"]),
     }
 
 
@@ -121,11 +118,11 @@ def _aligned(cascade: Cascade, rows: Sequence[Row]) -> str:
     """Rows as text, without the columns that would tell nothing of this cascade."""
     tells = {
         "kept_lr": _has_factors(cascade),
-        "reads": any(cascade.reads(phase) for phase in cascade.phases),
+        "reads": any(map(cascade.reads, cascade.phases)),
         "loaded": bool(cascade.facts.loaded_by_base),
     }
     header = [name for name in rows[0] if tells.get(name, True)]
-    return aligned(header, [[row[name] for name in header] for row in rows])
+    return aligned(header, list(map(itemgetter(*header), rows)))
 
 
 def _parent_cell(cascade: Cascade, phase: Phase, records: Records) -> str:
@@ -150,19 +147,22 @@ def _decimals(value: float | None, places: int = 4) -> str:
     return "" if value is None else f"{value:.{places}f}"
 
 
-def _verdict(judgement: Judgement, phase: Phase, records: Records) -> str:
-    if phase.name in judgement.skipped:
-        return "skipped"
-    if phase.name not in judgement.dev:
-        return ""
-    if phase.is_control:
-        verdict = "control"
-    elif phase.name == judgement.best:
-        verdict = "accepted, best"
-    else:
-        verdict = "accepted" if judgement.accepted[phase.name] else "rejected"
-    stopped = stopped_at(records[phase.name])
-    return verdict + (f", stopped at epoch {stopped} by the median rule" if stopped else "")
+# Whether a finished phase was accepted, which is not asked of a control.
+_ACCEPTED = {True: "accepted", False: "rejected", None: "control"}
+
+
+def _verdict(judgement: Judgement, name: str, records: Records) -> str:
+    """What became of a phase; of one that is not finished "", and of phase 0 whether it is best."""
+    is_finished = name in records
+    words = [
+        "skipped" if name in judgement.skipped else "",
+        _ACCEPTED[judgement.accepted.get(name)] if is_finished else "",
+        "best" if name == judgement.best else "",
+    ]
+    stopped = stopped_at(records[name]) if is_finished else None
+    if stopped:
+        words.append(f"stopped at epoch {stopped} by the median rule")
+    return ", ".join(filter(None, words))
 
 
 class _State(NamedTuple):
@@ -224,7 +224,7 @@ def _failure(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> str:
 def _finished_state(judgement: Judgement, phase: Phase, records: Records) -> _State:
     record = records[phase.name]
     return _State(
-        state=_verdict(judgement, phase, records),
+        state=_verdict(judgement, phase.name, records),
         epoch=str(record["epochs"]),
         dev=_dev(judgement, phase.name),
         hours=f"{record['hours']:.2f}",

@@ -11,7 +11,7 @@ from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.measured import changed, read_measured
-from espnet_topdown.cascade.run_check import absent_lists, check_finished
+from espnet_topdown.cascade.run_check import absent_lists, check_finished, noted_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
     EPOCHS,
@@ -38,12 +38,10 @@ def verify(cascade: Cascade, records: Records) -> list[str]:
         TopdownError: the faults of all phases, one a line; or no phase is finished.
     """
     passed = []
-    faults = []
+    faults: list[str] = []
     # Its faults are told with all others, not instead of them.
-    try:
+    with noted_in(faults):
         check_finished(cascade, records, lists=False)
-    except TopdownError as error:
-        faults.append(str(error))
     faults += _measurement_faults(cascade)
     for name, record in records.items():
         own = [f"{name}: {fault}" for fault in _faults(cascade, name, record)]
@@ -101,9 +99,12 @@ def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[
         return
     if proof["files"] != record["files"]:
         yield f"proof.json and record.json disagree about the model files; {_REWRITE}"
+    faults: list[str] = []
     for model, fingerprint in record["files"].items():
         if not _is_pruned(directory / model):
-            yield from _model_faults(directory / model, fingerprint, proof["frozen"])
+            with noted_in(faults):
+                _check_model(directory / model, fingerprint, proof["frozen"])
+    yield from faults
     if cascade.criterion.curve(epochs) != record["dev"]["curve"]:
         yield f"record.json and {directory / EPOCHS} disagree about the dev curve; {_REWRITE}"
 
@@ -113,30 +114,27 @@ def _is_pruned(path: Path) -> bool:
     return not path.exists() and is_prunable(path.name)
 
 
-def _byte_faults(directory: Path, record: Mapping[str, Any], parent_model: str) -> Iterator[str]:
+def _byte_faults(directory: Path, record: Mapping[str, Any], parent_model: str) -> list[str]:
     """Files of which a byte is not what it was when the phase was recorded.
 
     The model file that children are keyed by among them, which is never pruned.
     """
     # Records of older versions have no other bytes.
     expected = {**record.get("bytes", {}), parent_model: record["model_sha256"]}
+    faults: list[str] = []
     for name, digest in expected.items():
         if name == parent_model or not _is_pruned(directory / name):
-            yield from _changes(directory / name, digest)
+            with noted_in(faults):
+                _check_bytes(directory / name, digest)
+    return faults
 
 
-def _changes(path: Path, expected: str) -> Iterator[str]:
-    """Whether the bytes of a file are others than those of which the SHA-256 was recorded."""
+def _check_bytes(path: Path, expected: str) -> None:
+    """Refuse a file whose bytes are others than those of which the SHA-256 was recorded."""
     if not path.exists():
-        yield f"{path} is gone"
-        return
-    try:
-        is_changed = files.sha256(path) != expected
-    except TopdownError as error:
-        yield str(error)
-        return
-    if is_changed:
-        yield f"{path} is not what was recorded (its bytes changed)"
+        raise TopdownError(f"{path} is gone")
+    if files.sha256(path) != expected:
+        raise TopdownError(f"{path} is not what was recorded (its bytes changed)")
 
 
 def _link_faults(directory: Path, record: Mapping[str, Any]) -> Iterator[str]:
@@ -149,19 +147,15 @@ def _link_faults(directory: Path, record: Mapping[str, Any]) -> Iterator[str]:
             yield f"{path} points to {target}, which is gone"
 
 
-def _model_faults(path: Path, expected: str, frozen: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with a model file.
+def _check_model(path: Path, expected: str, frozen: Mapping[str, str]) -> None:
+    """Refuse a model file that is not what was recorded.
 
     Args:
         path: of the file.
         expected: fingerprint of all its tensors.
         frozen: fingerprint of each tensor that was frozen, by name.
     """
-    try:
-        state = checkpoint.load_state(path)
-    except TopdownError as error:
-        yield str(error)
-        return
+    state = checkpoint.load_state(path)
     prints = {tensor: checkpoint.fingerprint(value) for tensor, value in state.items()}
     if checkpoint.state_fingerprint(prints) == expected:
         return
@@ -169,4 +163,4 @@ def _model_faults(path: Path, expected: str, frozen: Mapping[str, str]) -> Itera
     change = "a trained tensor changed"
     if moved:
         change = f"frozen tensors changed: {', '.join(moved[:4])}"
-    yield f"{path.name} is not what was recorded ({change})"
+    raise TopdownError(f"{path.name} is not what was recorded ({change})")
