@@ -53,7 +53,7 @@ def write_shapes(asked: Mapping[str, Any], output: Path) -> None:
     """
     task = task_of(asked["task"])
     options = parsed(task, asked["config"])
-    rows = [tuple(row) for row in asked["rows"]]
+    rows = list(map(tuple, asked["rows"]))
     names = list(asked["files"])
     utterances = list(read_table(Path(rows[0][0])))
     shapes = Shapes(task, options, rows, names)

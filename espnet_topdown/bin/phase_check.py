@@ -83,7 +83,7 @@ def _option_faults(task: type[TopdownTask], config: Config, changed: Sequence[st
         return [str(error)]
     actions = {action.dest: action for action in task.get_parser()._actions}
     own = [_value_fault(actions[name], config[name]) for name in changed]
-    return [fault for fault in own if fault]
+    return list(filter(None, own))
 
 
 def _value_fault(action: argparse.Action, value: object) -> str | None:

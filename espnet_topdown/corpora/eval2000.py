@@ -89,7 +89,7 @@ def read(english: Path, transcripts: Path, check: AudioCheck, faults: Faults) ->
     heard = [line for line in stm if _is_comment(line) or _recording(line) in audio]
     return Evaluation(
         lists=_data_dir(audio, segments, references),
-        stm=[mend(line) for line in heard],
+        stm=list(map(mend, heard)),
         glm=read_lines(Path(names.actual(reference, GLM))),
     )
 
@@ -133,9 +133,7 @@ def _read_segments(lines: Iterable[str], expected: str) -> Iterator[tuple[Segmen
         lines: of a pem or an stm.
         expected: what to say where a line is none.
     """
-    for line in lines:
-        if _is_comment(line):
-            continue
+    for line in itertools.filterfalse(_is_comment, lines):
         try:
             name, side, _, start, end, *words = line.split()
             segment = Segment(f"{name}-{side}", float(start), float(end))
@@ -163,11 +161,10 @@ def _require_same(segments: Iterable[str], references: list[str]) -> None:
         return
     lone = sorted(set(pem) ^ set(stm))
     twice = [utterance for utterance in stm if stm.count(utterance) > 1]
-    named = lone or twice
+    named, where = (lone, "one only") if lone else (twice, "the stm twice")
     raise TopdownError(
         f"{PEM} (LDC2002S09) and the stm (LDC2002T43) do not name the same segments:"
-        f" {len(named)} are in {'one only' if lone else 'the stm twice'}, e.g."
-        f" {', '.join(named[:3])}"
+        f" {len(named)} are in {where}, e.g. {', '.join(named[:3])}"
     )
 
 
@@ -177,11 +174,8 @@ def _data_dir(
     references: Iterable[tuple[str, str]],
 ) -> DataDir:
     """The lists for decoding; what has no word, or is not to be scored, gets no text."""
-    text = {}
-    for utterance, spoken in references:
-        words = plain(spoken)
-        if IGNORED not in spoken and words.strip():
-            text[utterance] = words
+    scored = {utterance: plain(said) for utterance, said in references if IGNORED not in said}
+    text = {utterance: words for utterance, words in scored.items() if words.strip()}
     wide = widen(segments)
     return DataDir(
         audio=audio,

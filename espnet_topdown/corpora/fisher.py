@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from espnet_topdown.corpora.lists import read_lines
@@ -44,16 +46,13 @@ def read_call(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         TopdownError: the first line does not name the call.
     """
-    lines = read_lines(path)
-    first = lines[0] if lines else ""
+    first, *lines = read_lines(path) or [""]
     if f"# {path.stem}.sph" not in first:
         raise TopdownError(
             f"{path}: expected '# {path.stem}.sph' in its first line, found {first!r}"
         )
-    for line in lines[1:]:
-        turn = _TURN.search(line)
-        if not turn:
-            continue
+    # Unintelligible ones are left out.
+    for turn in filter(None, map(_TURN.search, lines)):
         start_s, end_s, side, words = turn.groups()
         if _UNINTELLIGIBLE in words:
             continue
@@ -65,9 +64,9 @@ def read_call(path: Path) -> Iterator[tuple[str, str]]:
 def lm_lines(calls: Iterable[Path], training: Mapping[str, str]) -> Iterator[str]:
     """Lines ``id sentence`` for the language model: Fisher's turns by id, then `training`."""
     for call in sorted(calls, key=lambda path: path.stem):
-        turns: dict[str, str] = {}
-        for utterance, words in sorted(read_call(call)):
-            turns.setdefault(utterance, words)
-        yield from (f"{utterance} {unspell(words)}" for utterance, words in turns.items())
+        for utterance, same in groupby(sorted(read_call(call)), key=itemgetter(0)):
+            # Of several with one id the first by its words.
+            _, words = next(same)
+            yield f"{utterance} {unspell(words)}"
     for utterance in sorted(training):
         yield f"{utterance} {unspell(training[utterance])}"

@@ -124,7 +124,7 @@ def _read_name(path: Path) -> tuple[str, int, int]:
 
 
 def _refuse_missing(recordings: Corpus, directory: Path) -> None:
-    takes = sorted(number for numbers in TAKES.values() for number in numbers)
+    takes = sorted(itertools.chain.from_iterable(TAKES.values()))
     expected = itertools.product(speakers(recordings), range(len(WORDS)), takes)
     missing = [f"{d}_{s}_{n}.wav" for s, d, n in expected if (s, d, n) not in recordings]
     if missing:

@@ -35,7 +35,7 @@ _HESITATIONS = frozenset(
 # In a hypothesis they are letters like others, and wrong ones.
 _LETTERS = str.maketrans({"(": "[", ")": "]", "{": "[", "}": "]", ";": ":"})
 _NON_SPEECH = re.compile(r"\[NOISE|LAUGHTER|VOCALIZED-NOISE\]|<UNK>")
-_TOTALS = re.compile(r"Percent Total Error\s*=.*\(\s*(\d+)\)|Ref\. words\s*=\s*\(\s*(\d+)\)")
+_TOTALS = re.compile(r"(?:Percent Total Error\s*=.*|Ref\. words\s*=\s*)\(\s*(\d+)\)")
 
 
 def find_hubscr() -> str | None:
@@ -76,11 +76,10 @@ def ctm_lines(trn: Iterable[str]) -> list[str]:
 def _spread(words: Sequence[str], start: int, end: int) -> list[tuple[str, int, int]]:
     """(word, start, length), the last word with what is left over."""
     step = (end - start) // max(1, len(words))
-    spread = [(word, start + step * n, step) for n, word in enumerate(words)]
-    if spread:
-        word, at, _ = spread[-1]
-        spread[-1] = word, at, end - at
-    return spread
+    begins = [start + step * n for n in range(len(words))]
+    ends = [*begins[1:], end]
+    placed = zip(words, begins, ends, strict=False)
+    return [(word, at, to - at) for word, at, to in placed]
 
 
 def _is_scored(word: str) -> bool:
@@ -155,7 +154,7 @@ def _score_by_hubscr(hubscr: str, scored: Path, data: Path) -> dict[str, Score]:
         name = f"{whole}{ending}"
         scores[name] = _write_aligned(segments, sets / name / "score_wer", prefix)
     totals = "\n".join(read_lines(scored / "scoring/hyp.ctm.filt.dtl"))
-    expected = sorted(int(errors or words) for errors, words in _TOTALS.findall(totals))
+    expected = sorted(map(int, _TOTALS.findall(totals)))
     counted = sorted([scores[whole].errors, scores[whole].words])
     if counted != expected:
         raise TopdownError(

@@ -7,10 +7,11 @@ number of words. Systems are compared on one text: that of each first alternativ
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet_topdown.corpora.lists import read_lines
+from espnet_topdown.corpora.lists import numbered_entries, read_lines
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.outside import Outside
 
@@ -18,6 +19,7 @@ _ATTRIBUTE = re.compile(r'(\w+)="(.*?)"(?=[ >])')
 # kind,"reference","hypothesis",times; a side that an insertion or deletion lacks has no quotes. A
 # word may hold quotes, commas and colons: only a quote before a comma or the end closes it.
 _STEP = re.compile(r'([CSDI]),(?:"(.*?)")?,(?:"(.*?)")?,[^":]*(?::(?=[CSDI],)|$)')
+_LABELS = re.compile(r"^<\S+")
 _NO_WORD = ("", "@")
 # Kind of a step, reference, hypothesis.
 Step = tuple[str, str, str]
@@ -56,10 +58,8 @@ def read_alignments(sgml: Path, references: Path) -> list[Aligned]:
     segments = []
     attributes: dict[str, str] = {}
     for line in read_lines(sgml):
-        if line.startswith("<PATH "):
+        if line.startswith(("<PATH ", "</PATH")):
             attributes = dict(_ATTRIBUTE.findall(line))
-        elif line.startswith("</PATH"):
-            attributes = {}
         elif attributes and not line.startswith("<"):
             segments.append(_read_segment(sgml, attributes, line, units))
     return segments
@@ -86,14 +86,10 @@ def _place(attributes: Mapping[str, str]) -> Place:
 def read_units(stm: Path) -> dict[Place, list[Unit]]:
     """The alternatives of every segment of an stm, in lower case, by its place."""
     units = {}
-    for line in read_lines(stm):
-        if line.startswith(";;") or not line.strip():
-            continue
+    for _, line in numbered_entries(stm, comment=";;"):
         file, channel, _, start_s, end_s, *words = line.lower().split()
-        if words and words[0].startswith("<"):
-            words = words[1:]  # labels
         place = file, channel, float(start_s), float(end_s)
-        units[place] = units_of(" ".join(words))
+        units[place] = units_of(_LABELS.sub("", " ".join(words)))
     return units
 
 
@@ -113,7 +109,7 @@ def _plain(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def _on_first_alternatives(name: str, steps: Sequence[Step], units: Sequence[Unit]) -> Aligned:
-    kinds = [kind for kind, _, _ in steps]
+    kinds = "".join(kind for kind, _, _ in steps)
     spoken = _plain(reference for _, reference, _ in steps)
     chosen = _chosen(units, spoken)
     if chosen is None:
@@ -128,7 +124,7 @@ def _on_first_alternatives(name: str, steps: Sequence[Step], units: Sequence[Uni
         own = _take(rest, len(alternative))
         reference += unit[0]
         hypothesis += _heard(own, unit[0])
-        path += _path([kind for kind, _, _ in own], alternative, unit[0])
+        path += _path("".join(kind for kind, _, _ in own), alternative, unit[0])
     # Whatever is left are insertions after the last word.
     hypothesis += _heard(rest, ())
     path += "I" * len(rest)
@@ -148,8 +144,7 @@ def _take(rest: list[Step], words: int) -> list[Step]:
     while words:
         step = rest.pop(0)
         taken.append(step)
-        if _plain([step[1]]):
-            words -= 1
+        words -= len(_plain([step[1]]))
     return taken
 
 
@@ -159,11 +154,10 @@ def _chosen(units: Sequence[Unit], spoken: tuple[str, ...]) -> list[tuple[str, .
     ways: dict[int, list[tuple[str, ...]]] = {0: []}
     for unit in units:
         further: dict[int, list[tuple[str, ...]]] = {}
-        for at, way in ways.items():
-            for alternative in unit:
-                end = at + len(alternative)
-                if spoken[at:end] == alternative:
-                    further.setdefault(end, [*way, alternative])
+        for at, alternative in product(ways, unit):
+            end = at + len(alternative)
+            if spoken[at:end] == alternative:
+                further.setdefault(end, [*ways[at], alternative])
         ways = further
     return ways.get(len(spoken))
 
@@ -176,10 +170,10 @@ def _heard(steps: Sequence[Step], first: tuple[str, ...]) -> tuple[str, ...]:
     return _plain(spoken if kind == "C" else heard for kind, spoken, heard in steps)
 
 
-def _path(kinds: Sequence[str], alternative: tuple[str, ...], first: tuple[str, ...]) -> str:
+def _path(kinds: str, alternative: tuple[str, ...], first: tuple[str, ...]) -> str:
     """The steps told of the words of `first`, with as many errors."""
     if len(alternative) == len(first):
-        return "".join(kinds)
-    errors = sum(kind != "C" for kind in kinds)
+        return kinds
+    errors = len(kinds) - kinds.count("C")
     wrong = min(errors, len(first))
     return "I" * (errors - wrong) + "S" * wrong + "C" * (len(first) - wrong)

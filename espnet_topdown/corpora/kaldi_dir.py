@@ -4,13 +4,15 @@ Which utterances belong to a set is the business of the corpus modules.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from espnet_topdown.corpora.lists import write_lines
 from espnet_topdown.grouping import grouped
 
+Value = TypeVar("Value")
 TO_THE_END = -1.0  # as a segment's end
 # What Kaldi's extract-segments cuts off; times are rounded, and recordings end early.
 MAX_OVERSHOOT_S = 0.5
@@ -74,11 +76,11 @@ class DataDir:
         recordings = set(map(self._recording, utterances))
         segments = None
         if self.segments is not None:
-            segments = {u: self.segments[u] for u in utterances}
+            segments = _only(utterances, self.segments)
         return DataDir(
             audio={name: entry for name, entry in self.audio.items() if name in recordings},
-            text={u: self.text[u] for u in utterances},
-            speaker={u: self.speaker[u] for u in utterances},
+            text=_only(utterances, self.text),
+            speaker=_only(utterances, self.speaker),
             segments=segments,
         )
 
@@ -95,8 +97,8 @@ class DataDir:
         # Speakers come sorted too, as each is a prefix of its utterances.
         spk2utt = grouped(kept, whole.speaker.__getitem__)
         tables = {
-            "text": {utterance: whole.text[utterance] for utterance in kept},
-            "utt2spk": {utterance: whole.speaker[utterance] for utterance in kept},
+            "text": whole.text,
+            "utt2spk": whole.speaker,
             "spk2utt": {speaker: " ".join(own) for speaker, own in spk2utt.items()},
             "wav.scp": dict(sorted(whole.audio.items())),
         }
@@ -111,3 +113,8 @@ class DataDir:
             cuts = [" ".join([utterance, *whole.segments[utterance]]) for utterance in kept]
             write_lines(directory / "segments", cuts)
         return len(kept)
+
+
+def _only(utterances: Iterable[str], table: Mapping[str, Value]) -> dict[str, Value]:
+    """The rows of `utterances`, in their order."""
+    return {utterance: table[utterance] for utterance in utterances}

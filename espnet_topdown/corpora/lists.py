@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from espnet_topdown.corpora.disc_names import plain
+from espnet_topdown.corpora.disc_names import is_blank, plain
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import replacing
 
@@ -30,13 +30,24 @@ def read_lines(path: Path) -> list[str]:
     return [line.rstrip("\r") for line in lines]
 
 
+def numbered_entries(
+    path: Path, *, comment: str | tuple[str, ...] = ()
+) -> Iterator[tuple[int, str]]:
+    """(number, line) of the lines of `path` that are neither blank nor begin with `comment`.
+
+    Raises:
+        TopdownError: as `read_lines`.
+    """
+    for number, line in enumerate(read_lines(path), 1):
+        if not (line.startswith(comment) or is_blank(line)):
+            yield number, line
+
+
 def files_below(root: Path, suffix: str) -> Iterator[str]:
     """Paths of the files below `root`, links followed, whose `plain` name ends in `suffix`."""
     for directory, names, files in os.walk(root, followlinks=True):
         names.sort()
-        for name in sorted(files):
-            if plain(name).endswith(suffix):
-                yield f"{directory}/{name}"
+        yield from (f"{directory}/{name}" for name in sorted(files) if plain(name).endswith(suffix))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from espnet_topdown.corpora import eval2000, fisher, swbd_text
 from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, sphere_files
 from espnet_topdown.corpora.command import add_options, run_command
-from espnet_topdown.corpora.disc_names import DiscNames, is_blank
+from espnet_topdown.corpora.disc_names import DiscNames
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir, segment_fault
-from espnet_topdown.corpora.lists import read_lines, write_lines
+from espnet_topdown.corpora.lists import numbered_entries, read_lines, write_lines
 from espnet_topdown.corpora.sphere_header import read_header
 from espnet_topdown.errors import Parser, TopdownError, some_of
 
@@ -67,9 +67,7 @@ def read_turns(path: Path) -> list[Turn]:
         TopdownError: a line is not ``sw2001A-ms98-a-0001 start end words``.
     """
     turns = []
-    for number, line in enumerate(read_lines(path), 1):
-        if is_blank(line):
-            continue
+    for number, line in numbered_entries(path):
         try:
             turns.append(_read_turn(line))
         except (ValueError, IndexError):
@@ -147,9 +145,11 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
                 without_audio[turn.conversation] = path
             words = swbd_text.clean(turn.words)
             fault = turn.fault(seconds.get(turn.conversation, math.inf))
-            if words and fault:
+            if not words:
+                continue
+            if fault:
                 faults.add("LDC97S62: turns outside their audio", f"{path}: {fault}")
-            elif words and turn.utterance not in text:
+            elif turn.utterance not in text:
                 text[turn.utterance] = swbd_text.expand(words, acronym)
                 segments[turn.utterance] = turn.segment
     speaker = {utterance: recording for utterance, (recording, _, _) in segments.items()}

@@ -84,7 +84,7 @@ def clean(words: str) -> list[str]:
             in Kaldi.
     """
     heard = _ASIDE.sub("", _SILENCE.sub(r"\1", f" {words}"))
-    return [map_word(word) for word in heard.split()]
+    return list(map(map_word, heard.split()))
 
 
 def acronyms(dictionary: Iterable[str]) -> dict[str, str]:
@@ -112,15 +112,12 @@ def _phones(letters: str) -> str:
 
 def _spell(word: str, phones: list[str]) -> str:
     """The spelled form of `word`, "" where its pronunciation is not that of its letters."""
-    match = re.fullmatch(r"([A-Za-z]+?)('s|s)?", word, re.ASCII)
-    if not match or not phones:
+    match = re.fullmatch(r"([A-Za-z]+?)((?:'?s)?)", word, re.ASCII)
+    if match is None:
         return ""
-    letters, ending = match[1], match[2] or ""
-    if word.endswith("s"):
-        if phones[-1][-1] not in "sz":
-            return ""
-        phones = phones[:-1]
-    if " ".join(phones) != _phones(letters.upper()):
+    letters, ending = match.groups()
+    sound = r" \S*[sz]" if word.endswith("s") else ""
+    if not re.fullmatch(_phones(letters.upper()) + sound, " ".join(phones)):
         return ""
     return "._".join(letters.lower()) + "." + ending
 
@@ -131,7 +128,9 @@ def expand(words: Sequence[str], acronym: Mapping[str, str]) -> str:
     "I" is a word, unless a single capital letter stands next to it.
     """
     spelled = []
-    for before, word, after in zip(["", *words], words, [*words[1:], ""]):
+    befores = ["", *words]
+    afters = [*words[1:], ""]
+    for before, word, after in zip(befores, words, afters, strict=False):
         beside_a_letter = _is_letter(before) or _is_letter(after)
         is_pronoun = word == "i" or (word == "I" and not beside_a_letter)
         spelled.append(word if is_pronoun else acronym.get(word, word))

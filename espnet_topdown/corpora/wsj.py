@@ -69,7 +69,7 @@ def read_sets(discs: wsj_discs.Discs, check: AudioCheck, faults: Faults) -> dict
         TopdownError: as `wsj_discs.read_indices`, or audio is compressed and no decoder installed.
     """
     files = wsj_discs.read_indices(discs) | wsj_discs.scan_audio(discs)
-    every = sorted({path for paths in files.values() for path in paths})
+    every = sorted(set().union(*files.values()))
     # Other processes look at the audio while the transcripts are read here.
     findings = check.begin(every, SAMPLE_RATE, 1)
     texts = read_texts(every, wsj_discs.find_transcripts(discs), faults)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_topdown.corpora.disc_names import DiscNames, is_blank, plain
-from espnet_topdown.corpora.lists import files_below, read_lines
+from espnet_topdown.corpora.disc_names import DiscNames, plain
+from espnet_topdown.corpora.lists import files_below, numbered_entries
 from espnet_topdown.errors import TopdownError
 
 LDC = {"wsj0": "LDC93S6B (or LDC93S6A)", "wsj1": "LDC94S13B (or LDC94S13A)"}
@@ -62,6 +62,7 @@ EXPECTED = {listed.name: listed.expected for listed in LISTED} | {
 }
 # 11-13.1; the discs' own labels are 11_13_1.
 _DISC = re.compile(r"(\d\d)[-_](\d{1,2})[._](\d)")
+_DOT = re.compile(r"(.{6})00\.dot")
 _ENTRY = re.compile(r"([0-9_]+):\s*(\S+)")
 
 
@@ -99,7 +100,8 @@ def find_discs(wsj0: str, wsj1: str) -> Discs:
     paths = {}
     for root in roots.values():
         # 11-2.1 before 11-13.1.
-        for path in sorted(root.iterdir(), key=lambda path: (len(path.name), path.name)):
+        by_name = sorted(root.iterdir())
+        for path in sorted(by_name, key=lambda path: len(path.name)):
             numbers = _DISC.fullmatch(path.name)
             if numbers:
                 paths["{}-{}.{}".format(*numbers.groups())] = path
@@ -152,9 +154,7 @@ def _read_index(discs: Discs, listed: Listed, index: str, absent: dict[str, str]
     corpus = LDC[_corpus(index)]
     if not path.is_file():
         raise TopdownError(f"{corpus}: no index file {path}")
-    for number, line in enumerate(read_lines(path), 1):
-        if line.startswith(";") or is_blank(line):
-            continue
+    for number, line in numbered_entries(path, comment=";"):
         entry = _ENTRY.fullmatch(line)
         if not entry:
             raise TopdownError(
@@ -196,7 +196,7 @@ def find_transcripts(discs: Discs) -> dict[str, Path]:
     dots = {}
     for root in discs.paths.values():
         for path in map(Path, files_below(root, ".dot")):
-            stem = plain(path.name).removesuffix(".dot")
-            if len(stem) == 8 and stem.endswith("00"):
-                dots[stem[:6]] = path
+            named = _DOT.fullmatch(plain(path.name))
+            if named:
+                dots[named[1]] = path
     return dots

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from espnet_topdown.corpora.disc_names import is_blank, plain
-from espnet_topdown.corpora.lists import read_lines
+from espnet_topdown.corpora.disc_names import plain
+from espnet_topdown.corpora.lists import numbered_entries
 from espnet_topdown.errors import TopdownError
 
 NOISE = "<NOISE>"
@@ -28,7 +28,7 @@ _LINE = re.compile(r"(.+)\((\w{8})\)\s*", re.ASCII)
 # [/x]; the word that they hang on goes too), a truncation, a pause.
 _DROPPED = re.compile(r"\[<\w+\]|\[\w+>\]|.*\[(?:\w+/|/\w+)\]|~|\.", re.ASCII)
 _NOISE = re.compile(r"\[\w+\]", re.ASCII)
-_DELETED = re.compile(r"<([\w']+)>", re.ASCII)  # <word>: not in the prompt's sense, but spoken
+_DELETED = re.compile(r"^<([\w']+)>$", re.ASCII)  # <word>: not in the prompt's sense, but spoken
 _RENAMED = {"%PERCENT": "PERCENT", ".POINT": "POINT", "--DASH": "-DASH"}
 
 
@@ -41,8 +41,7 @@ def normalize_word(word: str) -> str:
         return ""
     if _NOISE.search(word):
         return NOISE
-    deleted = _DELETED.fullmatch(word)
-    return deleted[1] if deleted else word
+    return _DELETED.sub(r"\1", word)
 
 
 def normalize(transcript: str) -> str:
@@ -57,9 +56,7 @@ def read_dot(path: Path) -> dict[str, str]:
         TopdownError: a line is not ``transcript (utterance id of 8 characters)``.
     """
     transcripts = {}
-    for number, line in enumerate(read_lines(path), 1):
-        if is_blank(line):
-            continue
+    for number, line in numbered_entries(path):
         match = _LINE.fullmatch(line)
         if not match:
             raise TopdownError(
@@ -84,7 +81,7 @@ def write_lm_text(directory: Path, output: Path) -> int:
     """
     files = []
     for year in ("87", "88", "89"):
-        of_year = [path for path in sorted((directory / year).glob("*")) if _is_packed(path)]
+        of_year = list(filter(_is_packed, sorted((directory / year).glob("*"))))
         if not of_year:
             raise TopdownError(f"{_LDC}: no *.z in {directory / year}, the language-model text")
         files += of_year
@@ -148,8 +145,5 @@ def _write_numbered(lines: list[bytes], count: int, stream: BinaryIO) -> int:
 
 def non_linguistic_symbols(texts: Iterable[str]) -> list[str]:
     """The sorted words with ``<``: one token each in character models, and left out of scores."""
-    symbols: set[str] = set()
-    for text in texts:
-        if "<" in text:
-            symbols.update(word for word in text.split() if "<" in word)
-    return sorted(symbols)
+    words = set().union(*map(str.split, texts))
+    return sorted(word for word in words if "<" in word)

@@ -25,12 +25,12 @@ def _seconds(word: str) -> float:
 
 
 def _paths(words: str) -> list[Path]:
-    return [Path(word) for word in words.split()]
+    return list(map(Path, words.split()))
 
 
 def _numbers(words: str) -> list[float]:
     try:
-        return [float(word) for word in words.split()]
+        return list(map(float, words.split()))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"give numbers, several with blanks between, not '{words}'"

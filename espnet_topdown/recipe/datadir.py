@@ -75,7 +75,8 @@ def utterances(directory: Path, *, needs_text: bool = True) -> dict[str, str]:
         names.append("text")
     for name in names:
         table = read_table(directory / name)
-        without, unknown = sorted(utt2spk.keys() - table.keys()), sorted(table.keys() - utt2spk)
+        without = sorted(utt2spk.keys() - table.keys())
+        unknown = sorted(table.keys() - utt2spk)
         if table.keys() != utt2spk.keys():
             raise TopdownError(
                 f"{directory}: {name} and utt2spk name different utterances:"
@@ -127,9 +128,8 @@ def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> N
         words = read_table(source / "text")
         text = {utterance: words[utterance] for utterance in kept}
     replace_table(target / "text", text)
-    for name in EXTRA:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+    for path in filter(Path.exists, map(source.joinpath, EXTRA)):
+        shutil.copyfile(path, target / path.name)
 
 
 def combine(sources: Iterable[Path], target: Path) -> None:

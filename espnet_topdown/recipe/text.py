@@ -8,6 +8,7 @@ longest counts. Scoring itself is in `espnet_topdown.results.scoring`.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import sentencepiece
@@ -58,7 +59,8 @@ def tokenizer(
         return lambda line: [word for word in line.split() if word not in left_out]
     # Alternatives are tried in order: the longest symbol first, and last any character.
     longest_first = sorted(symbols, key=len, reverse=True)
-    token = re.compile("|".join([*map(re.escape, longest_first), "."]), re.DOTALL)
+    alternatives = [*map(re.escape, longest_first), "."]
+    token = re.compile("|".join(alternatives), re.DOTALL)
 
     def characters(line: str) -> list[str]:
         kept = [text for text in token.findall(line) if text not in left_out]
@@ -128,7 +130,7 @@ def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str,
     blank, unknown, ends = special
     listed = [blank, unknown, *(token for token in tokens if token != unknown), ends]
     # ESPnet stops at a list with a token twice (espnet2/text/token_id_converter.py, 202511).
-    repeated = [token for token, count in Counter(listed).items() if count > 1]
+    repeated = list(Counter(listed) - Counter(set(listed)))
     if repeated:
         raise TopdownError(
             f"{path}: {', '.join(repeated)} would be in the list twice: the text holds what stands"
@@ -140,9 +142,7 @@ def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str,
 
 def count_tokens(texts: Iterable[str], tokenize: Tokenizer) -> list[str]:
     """The tokens of all texts, the most frequent first; equals stand as they first appear."""
-    counter: Counter[str] = Counter()
-    for text in texts:
-        counter.update(tokenize(text))
+    counter = Counter(chain.from_iterable(map(tokenize, texts)))
     return [token for token, _ in counter.most_common()]
 
 

@@ -5,6 +5,7 @@ it does not know.
 """
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -40,11 +41,18 @@ _LAYOUTS = {
     b"FORM": Layout(_BIG, samples=(b"SSND", b"BODY"), unknown=0x7F000000),
     b"riff": Layout(struct.Struct("<4s12xQ"), first=40, padded=8, own=24, unknown=1 << 62),
 }
-# MPEG-1 and MPEG-2 layer III: kbit/s by the index in a frame's header.
-_BITRATES = {
-    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+# MPEG layer III: kbit/s by the index in a frame's header.
+_MPEG_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+# MPEG-1, 2 and 2.5 by their number in a frame's header: bytes of a frame at 1 kbit/s, times the
+# rate of MPEG-1; kbit/s; samples of a frame.
+_VERSIONS = {
+    3: (144_000, _MPEG_1, 1152),
+    2: (144_000, _MPEG_2, 576),
+    0: (288_000, _MPEG_2, 576),
 }
+# Flags, of which the lowest says that the number of frames follows, and that number.
+_TOLD = re.compile(rb"(?:Xing|Info)(.{8})", re.DOTALL)
 _RATES = (44100, 48000, 32000)  # Hz, of MPEG-1; half of it MPEG-2, a quarter 2.5
 
 
@@ -60,12 +68,12 @@ def least_samples(stream: BinaryIO, start: int = 0) -> int:
     """
     size = stream.seek(0, io.SEEK_END)
     stream.seek(start)
-    magic = stream.read(16)
+    magic = stream.read(16).ljust(16, b"\0")
     layout = _LAYOUTS.get(magic[:4])
     declared = None
     if layout:
         declared = _in_chunks(stream, start + layout.first, size, layout)
-    elif magic[:4] == b".snd" and len(magic) >= 12:
+    elif magic[:4] == b".snd":
         offset, length = struct.unpack(">II", magic[4:12])
         declared = _known(start + offset, length, 0x7F000000)
     elif magic[:4] == b"OggS":
@@ -158,26 +166,18 @@ def _mp3_samples(stream: BinaryIO, at: int, size: int) -> int:
 
 def _told_frames(first: bytes) -> int:
     """Frames of an MP3 file by its first one, as LAME and others write it; 0 where it is silent."""
-    for name in (b"Xing", b"Info"):
-        place = first.find(name)
-        if place < 0 or len(first) < place + 12:
-            continue
-        flags, frames = struct.unpack(">II", first[place + 4 : place + 12])
-        return int(frames) if flags & 1 else 0
-    return 0
+    told = _TOLD.search(first)
+    flags, frames = struct.unpack(">II", told[1]) if told else (0, 0)
+    return int(frames) if flags & 1 else 0
 
 
 def _mp3_frame(header: bytes) -> tuple[int, int] | None:
     """Bytes and samples of the layer III frame with this header of 4 bytes; None: it is none."""
-    if len(header) < 4:
-        return None
     bits = int.from_bytes(header, "big")
     version, layer = bits >> 19 & 3, bits >> 17 & 3
     bitrate, rate, padding = bits >> 12 & 15, bits >> 10 & 3, bits >> 9 & 1
-    is_frame = bits >> 21 == 0x7FF and version != 1 and layer == 1
-    if not is_frame or bitrate in (0, 15) or rate == 3:
+    is_layer_3 = bits >> 21 == 0x7FF and version in _VERSIONS and layer == 1
+    if not (is_layer_3 and 0 < bitrate < 15 and rate < 3):
         return None
-    if version == 3:
-        return 144_000 * _BITRATES[1][bitrate] // _RATES[rate] + padding, 1152
-    slower = 2 if version == 2 else 4
-    return 72_000 * _BITRATES[2][bitrate] * slower // _RATES[rate] + padding, 576
+    scale, bitrates, samples = _VERSIONS[version]
+    return scale * bitrates[bitrate] // _RATES[rate] + padding, samples

@@ -1,16 +1,26 @@
 """Utterances that training can use: stage 4. The others are named, with the reason."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import compress, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from espnet_topdown.errors import TopdownError, some_of
+from espnet_topdown.grouping import grouped
 from espnet_topdown.recipe.datadir import SHOWN, copy_set, write_table
 from espnet_topdown.recipe.frames import Shortest
 from espnet_topdown.text_files import read_table
 
 DROPPED = "dropped"  # file of a set's utterances that were left out
 
-Reasons = Mapping[str, Mapping[str, float]]  # reason -> utterance -> its seconds
+REASONS = ("too short", "too long", "without text")
+
+
+class LeftOut(NamedTuple):
+    """Why an utterance is left out, one of `REASONS`, and its seconds."""
+
+    reason: str
+    seconds: float
 
 
 def keep_usable(
@@ -45,18 +55,16 @@ def keep_usable(
     text = read_table(source / "text")
     audio = read_table(source / "wav.scp")
     bounds = int(shortest_s * rate), int(longest_s * rate)
-    reasons = _judge(samples, text, bounds, rate)
-    rows = {
-        utterance: f"{reason} {seconds:.2f} s"
-        for reason, lengths_s in reasons.items()
-        for utterance, seconds in lengths_s.items()
-    }
+    left_out = _judge(samples, text, bounds, rate)
+    rows = {u: f"{reason} {seconds:.2f} s" for u, (reason, seconds) in left_out.items()}
     kept = {u: length for u, length in samples.items() if u not in rows}
     # Written first: it is wanted most where nothing is left.
     write_table(target / DROPPED, rows)
-    counts = [f"{len(lengths_s)} {reason}" for reason, lengths_s in reasons.items()]
+    by_reason: dict[str, Sequence[str]] = dict.fromkeys(REASONS, ())
+    by_reason |= grouped(left_out, lambda utterance: left_out[utterance].reason)
+    counts = [f"{len(utterances)} {reason}" for reason, utterances in by_reason.items()]
     summary = f"{source}: {len(samples)} utterances, {', '.join(counts)}: {len(kept)} kept"
-    details = _named(reasons, target / DROPPED)
+    details = _named(by_reason, left_out, target / DROPPED)
     if not kept:
         raise TopdownError(
             f"{summary}: none is left; see --min_wav_duration and --max_wav_duration{details}"
@@ -87,29 +95,30 @@ def _note_on_short(samples: Mapping[str, int], needed: Shortest | None, rate: in
 
 def _judge(
     samples: Mapping[str, int], text: Mapping[str, str], bounds: tuple[int, int], rate: int
-) -> Reasons:
-    """What is to be left out, by reason; an utterance has one."""
+) -> dict[str, LeftOut]:
+    """What is to be left out, by utterance."""
     shortest, longest = bounds
-    reasons: dict[str, dict[str, float]] = {"too short": {}, "too long": {}, "without text": {}}
+    left_out = {}
     for utterance, length in samples.items():
-        if not text.get(utterance):
-            reason = "without text"
-        elif length <= shortest:
-            reason = "too short"
-        elif length >= longest:
-            reason = "too long"
-        else:
-            continue
-        reasons[reason][utterance] = length / rate
-    return reasons
+        # The first that holds is the reason.
+        rules = {
+            "without text": not text.get(utterance),
+            "too short": length <= shortest,
+            "too long": length >= longest,
+        }
+        for reason in islice(compress(rules, rules.values()), 1):
+            left_out[utterance] = LeftOut(reason, length / rate)
+    return left_out
 
 
-def _named(reasons: Reasons, file: Path) -> str:
+def _named(
+    by_reason: Mapping[str, Sequence[str]], left_out: Mapping[str, LeftOut], file: Path
+) -> str:
     """A line for every reason with the first utterances that it holds for, then their file."""
     lines = []
-    for reason, lengths_s in reasons.items():
-        if lengths_s:
-            named = [f"{utterance} ({seconds:.2f} s)" for utterance, seconds in lengths_s.items()]
+    for reason, utterances in by_reason.items():
+        named = [f"{utterance} ({left_out[utterance].seconds:.2f} s)" for utterance in utterances]
+        if named:
             lines.append(f"\n  {reason}: {some_of(named, SHOWN)}")
     if lines:
         lines.append(f"\n  all of them: {file}")
