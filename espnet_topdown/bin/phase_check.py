@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import sentencepiece
 import torch
 from espnet2.tasks.abs_task import scheduler_classes
 from espnet2.train.distributed_utils import DistributedOption
@@ -136,8 +137,19 @@ def _training_faults(
         pretrained.refuse_misfits(args.init_param, model, ignore_mismatch=args.ignore_init_mismatch)
     except TopdownError as error:
         return [str(error)]
-    fault = _optimiser_fault(task, args, model)
-    return [fault] if fault else []
+    found = [_tokens_fault(args), _optimiser_fault(task, args, model)]
+    return [fault for fault in found if fault]
+
+
+def _tokens_fault(args: argparse.Namespace) -> str | None:
+    """Why sentencepiece cannot read a BPE model; ESPnet reads it at the first text."""
+    if getattr(args, "token_type", None) != "bpe" or not Path(str(args.bpemodel)).is_file():
+        return None
+    try:
+        sentencepiece.SentencePieceProcessor(model_file=str(args.bpemodel))
+    except RuntimeError as error:
+        return f"its BPE model is damaged ({error}); bring it back from a copy"
+    return None
 
 
 def _stream_faults(task: type[TopdownTask], args: argparse.Namespace) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 
-from espnet_topdown import check
+from espnet_topdown import archives, check
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
@@ -133,7 +133,7 @@ def build(task: type[TopdownTask], options: argparse.Namespace, config: Path) ->
         missing = obstacles.lacking(error.name or "a package", error)
         raise TopdownError(f"{config}: its model needs {missing}") from error
     except Exception as error:
-        fault = download_fault(options, error)
+        fault = download_fault(options, error) or _statistics_fault(options)
         if fault:
             raise TopdownError(f"{config}: {fault}") from error
         # All that is run here is ESPnet's: what it raises is about the config.
@@ -141,3 +141,19 @@ def build(task: type[TopdownTask], options: argparse.Namespace, config: Path) ->
             f"ESPnet {espnet_version()} cannot build the model of {config}:"
             f" {type(error).__name__}: {error}"
         ) from error
+
+
+def _statistics_fault(options: argparse.Namespace) -> str | None:
+    """Why the feature statistics of a config cannot be read, where they are an archive of NumPy's.
+
+    What NumPy says of one does not name it.
+    """
+    named = mapping_in(vars(options), "normalize_conf").get("stats_file")
+    path = Path(str(named))
+    damage = archives.damage(path) if path.suffix == ".npz" and path.is_file() else None
+    if damage is None:
+        return None
+    return (
+        f"its feature statistics {path} are damaged ({damage}); bring them back from a copy, or run"
+        " the stage that writes them again"
+    )

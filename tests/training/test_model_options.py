@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -116,6 +117,16 @@ def test_an_experiments_options_are_its_own_whatever_became_of_the_config_that_i
         launched_by.write_text(yaml.safe_dump({"encoder_conf": ENCODER | {"num_blocks": 3}}))
     model = built(tmp_path, SPEECH | {"config": str(launched_by)})
     assert len(model.encoder.encoders) == 1
+
+
+@pytest.mark.usefixtures("espnet")
+def test_statistics_that_were_cut_off_are_named(tmp_path: Path) -> None:
+    stats = tmp_path / "feats_stats.npz"
+    np.savez(stats, count=9, sum=np.zeros(80), sum_square=np.ones(80))
+    stats.write_bytes(stats.read_bytes()[:-100])
+    damaged = {"normalize": "global_mvn", "normalize_conf": {"stats_file": str(stats)}}
+    with pytest.raises(TopdownError, match=r"feats_stats\.npz are damaged \(torn: .* copy, or run"):
+        built(tmp_path, SPEECH | damaged)
 
 
 @pytest.mark.usefixtures("espnet")
