@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +168,7 @@ def sha256(path: Path) -> str:
     if known is not None and path in known:
         return known[path]
     if path.is_dir():
-        inside = sorted(filterfalse(Path.is_dir, path.rglob("*")))
+        inside = sorted(inner for inner in path.rglob("*") if not inner.is_dir())
         lines = [f"{sha256(inner)} {inner.relative_to(path)}\n" for inner in inside]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     try:

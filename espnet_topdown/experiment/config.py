@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +181,7 @@ class Experiment:
     def averages(self) -> list[str]:
         """Names of the model files that are there, but for the checkpoint and single epochs."""
         names = sorted(path.name for path in self.directory.glob("*.pth") if path.exists())
-        return list(filterfalse(_OF_ONE_EPOCH.fullmatch, names))
+        return [name for name in names if not _OF_ONE_EPOCH.fullmatch(name)]
 
     def phase_config(
         self,
@@ -238,7 +237,7 @@ class Experiment:
     def has_valid_data(self) -> bool:
         """Whether its own validation lists and their shape files are there, seen from here."""
         named = lists_of(self.config, "valid")
-        return bool(named) and all(map(os.path.exists, named))
+        return bool(named) and all(Path(path).exists() for path in named)
 
     def lists(self, phase: Phase | None = None) -> list[str]:
         """Files that a phase, or this experiment, reads before its first step.
@@ -255,7 +254,7 @@ class Experiment:
 
     def missing_data(self, phase: Phase | None = None) -> list[str]:
         """Those of `lists` that are not there, seen from here."""
-        return list(filterfalse(os.path.exists, self.lists(phase)))
+        return [path for path in self.lists(phase) if not Path(path).exists()]
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def lists_of(config: Config, part: str) -> list[str]:
 
 
 def _shapes_of(config: Config, part: str) -> list[str]:
-    return list(map(str, list_in(config, SHAPES.format(part=part))))
+    return [str(path) for path in list_in(config, SHAPES.format(part=part))]
 
 
 def rows_in(config: Config, part: str, place: str) -> tuple[Listed, ...]:
@@ -105,7 +105,7 @@ def data_options(config: Config, data: Mapping[str, str], tokens: str | None) ->
     """
     options: dict[str, Any] = {}
     for part, place in data.items():
-        options[DATA.format(part=part)] = list(map(list, rows_in(config, part, place)))
+        options[DATA.format(part=part)] = [list(row) for row in rows_in(config, part, place)]
     if "train" in data and config.get("multiple_iterator"):
         # The base's lists are split into directories, one of which a new list is not.
         options["multiple_iterator"] = False

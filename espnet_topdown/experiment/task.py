@@ -113,9 +113,10 @@ def _task_by_name(source: Path) -> str | None:
 
 def _task_by_recipe(source: Path) -> str | None:
     # From the file upward: of egs2/TEMPLATE/asr1, asr1 tells.
-    recipes = filter(re.compile(r".+\d").fullmatch, reversed(source.resolve().parts))
+    parts = reversed(source.resolve().parts)
+    recipes = [part for part in parts if re.fullmatch(r".+\d", part)]
     return _first_known(_RECIPES.get(recipe, recipe[:-1]) for recipe in recipes)
 
 
 def _first_known(names: Iterable[str]) -> str | None:
-    return next(filter(_NAMES.__contains__, names), None)
+    return next((name for name in names if name in _NAMES), None)

@@ -12,7 +12,7 @@ import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, chain, count, product
+from itertools import accumulate, chain
 from pathlib import Path
 
 from espnet_topdown import files
@@ -38,8 +38,8 @@ def find_split(directory: Path, split: str) -> Path:
             f"{directory}: not a directory; give the one that holds the corpus's text files"
         )
     plain = (f"{split}.txt", f"wiki.{split}.tokens")
-    names = list(map("".join, product(plain, ("", ".gz"))))
-    present = list(filter(Path.is_file, map(directory.joinpath, names)))
+    names = [name + ending for name in plain for ending in ("", ".gz")]
+    present = [directory / name for name in names if (directory / name).is_file()]
     if len(present) != 1:
         found = listed((path.name for path in present), "none of them")
         raise TopdownError(
@@ -58,7 +58,7 @@ def read_plain(path: Path) -> Lines:
     data = _read_bytes(path)
     if not data.strip():
         raise TopdownError(f"{path}: the file is empty; give a text with at least one word")
-    return list(map(str.split, lines_of(data, path)))
+    return [line.split() for line in lines_of(data, path)]
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -151,7 +151,7 @@ def word_ids(lines: Lines, tokens: Sequence[str], source: Path) -> list[int]:
     Raises:
         TopdownError: a word is not in `tokens`: the text and the vocabulary do not belong together.
     """
-    index = dict(zip(tokens, count()))
+    index = {token: number for number, token in enumerate(tokens)}
     seen = set(chain.from_iterable(lines))
     missing = sorted(seen - index.keys())
     if missing:
@@ -163,6 +163,6 @@ def word_ids(lines: Lines, tokens: Sequence[str], source: Path) -> list[int]:
     eos = len(tokens) - 1
     ids: list[int] = []
     for words in lines:
-        ids += map(index.__getitem__, words)
+        ids += [index[word] for word in words]
         ids.append(eos)
     return ids

@@ -6,7 +6,6 @@ told by `espnet_topdown.plan.phase_faults`. Neither torch nor ESPnet is needed.
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
-from operator import attrgetter
 from typing import Any
 
 from espnet_topdown import check
@@ -17,8 +16,6 @@ from espnet_topdown.plan.kinds import CONTROL, KINDS
 from espnet_topdown.plan.plan import BASE, SEED_STRIDE, Entry, Phase, Plan
 from espnet_topdown.plan.sides import UNTIED, KeptLr, kind_of, named_factors
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
-
-_NAME = attrgetter("name")
 
 
 def expand(
@@ -125,7 +122,7 @@ class _Expansion:
 
     def _previous(self) -> str:
         """The last candidate so far, or phase 0."""
-        return [BASE, *map(_NAME, self._candidates())][-1]
+        return [BASE, *(phase.name for phase in self._candidates())][-1]
 
     def _add_candidate(self, entry: Entry, kind: str, cut: str | None) -> None:
         # Controls do not count: adding one changes neither names nor seeds of the candidates.
@@ -189,7 +186,7 @@ class _Expansion:
 
     def _parent(self, asked: str, name: str, *, valid: Sequence[Phase]) -> str:
         """The parent of the phase `name`: phase 0, ``best``, or one of the phases `valid`."""
-        names = [BASE, "best", "previous", *map(_NAME, valid)]
+        names = [BASE, "best", "previous", *(phase.name for phase in valid)]
         meant = {"base": BASE, "previous": self._previous()}.get(asked, asked)
         if meant not in names:
             self.faults.append(f"{name}: unknown parent '{asked}'; {nearest(asked, names)}")

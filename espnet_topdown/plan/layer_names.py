@@ -43,7 +43,7 @@ def layers_named(names: Sequence[str], asked: Collection[str], key: str) -> tupl
         TopdownError: one stands twice, or nothing has it; the message lists the valid ones.
     """
     called = frozenset().union(*layers_called(names, asked, key).values())
-    return tuple(filter(called.__contains__, names))
+    return tuple(name for name in names if name in called)
 
 
 def layers_called(

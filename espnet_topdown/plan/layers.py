@@ -19,7 +19,7 @@ from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.layer_names import cut_index
-from espnet_topdown.plan.model_table import ABOVE, MODELS, OUTPUTS, Row, find_model
+from espnet_topdown.plan.model_table import ABOVE, MODELS, OUTPUTS, Model, Row, find_model
 
 # Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must
 # equal the parent's.
@@ -136,8 +136,7 @@ def layer_order(
         raise TopdownError(_lost_message(lost, parts))
     loaded: set[str] = set()
     constants: set[str] = set()
-    # Of a part that the table does not know, the plan's own order says what its layers are.
-    for model in filter(None, itertools.starmap(find_model, parts.items())):
+    for model in _known_models(parts):
         notes += filter(None, [model.note])
         loaded |= _matching(tensors, model.loaded)
         constants |= _matching(tensors, model.constants)
@@ -149,6 +148,12 @@ def layer_order(
         loaded=frozenset(loaded),
         constants=frozenset(constants),
     )
+
+
+def _known_models(parts: Mapping[str, str]) -> list[Model]:
+    """The table's rows of a model's parts; of others the plan's own order says the layers."""
+    models = [find_model(part, name) for part, name in parts.items()]
+    return [model for model in models if model is not None]
 
 
 def unknown_parts(parts: Mapping[str, str]) -> str | None:
@@ -168,10 +173,9 @@ def _table_rows(parts: Mapping[str, str], tensors: Sequence[str]) -> tuple[Row, 
     fault = unknown_parts(parts)
     if fault:
         raise TopdownError(fault)
-    models = filter(None, itertools.starmap(find_model, parts.items()))
-    rows = list(itertools.chain.from_iterable(model.rows for model in models))
+    rows = [row for model in _known_models(parts) for row in model.rows]
     roots = {tensor.split(".")[0] for tensor in tensors}
-    tops = list(filter(roots.__contains__, OUTPUTS))
+    tops = [root for root in OUTPUTS if root in roots]
     # Speech translation with one decoder has the recogniser's as a second top, as CTC is.
     if "extra_asr_decoder" in roots and "md_encoder" not in parts:
         tops.append("extra_asr_decoder")

@@ -188,7 +188,7 @@ def _form_faults(values: Mapping[str, Any]) -> list[str]:
             allowed.append(set())
     forms = [form for form in rules.ITEM_FORMS if form in values]
     # What else stands there is told after the control.
-    forms.sort(key="control".__ne__)
+    forms.sort(key=lambda form: form != "control")
     if set(forms) in allowed:
         return []
     return [f"must have exactly one of {', '.join(rules.ITEM_FORMS)}; it has {listed(forms)}"]

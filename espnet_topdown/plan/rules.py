@@ -73,7 +73,7 @@ def _is_empty_list(value: object) -> bool:
 
 
 def _is_layer_order(value: Any) -> bool:
-    is_mapping = isinstance(value, Mapping) and {*map(type, value)} <= {str}
+    is_mapping = isinstance(value, Mapping) and all(map(check.is_text, value))
     return is_mapping and all(map(check.is_names, value.values()))
 
 

@@ -6,7 +6,7 @@ their names, and the factor on their learning rate. Neither torch nor ESPnet is 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, filterfalse
+from itertools import count
 from typing import Any
 
 from espnet_topdown import check
@@ -49,10 +49,10 @@ class Sides:
             names: layer names of a model, lowest first.
             factors: kept layer -> factor on its learning rate, from 0 (frozen) to 1.
         """
-        kept = tuple(filter(factors.__contains__, names))
+        kept = tuple(name for name in names if name in factors)
         return cls(
             kept=kept,
-            fresh=tuple(filterfalse(factors.__contains__, names)),
+            fresh=tuple(name for name in names if name not in factors),
             frozen=tuple(name for name in kept if factors[name] == 0),
             slow={name: factors[name] for name in kept if 0 < factors[name] < 1},
         )
@@ -173,7 +173,7 @@ class Choice:
             return layers_named(names, self.keep, "keep")
         if self.draw:
             drawn = layers_named(names, self.draw, "draw")
-            return tuple(filterfalse(drawn.__contains__, names))
+            return tuple(name for name in names if name not in drawn)
         match KINDS[self.kind].keeps:
             case "none":
                 return ()
@@ -222,7 +222,7 @@ def _by_layer(
     called = layers_called(names, asked, "kept_lr")
     factors: dict[str, float] = {}
     # A layer's own name goes before its stack's.
-    for word in sorted(asked, key=names.__contains__):
+    for word in sorted(asked, key=lambda word: word in names):
         factors |= dict.fromkeys(called[word].intersection(learnable), asked[word])
     return factors
 
@@ -243,7 +243,11 @@ def is_kept_lr(value: Any) -> bool:
             return not others and _is_factor(decay) and decay > 0
         case Mapping():
             # Names alone, and at least one.
-            return {*map(type, value)} == {str} and all(map(_is_factor, value.values()))
+            return (
+                bool(value)
+                and all(map(check.is_text, value))
+                and all(map(_is_factor, value.values()))
+            )
         case _:
             return _is_factor(value)
 

@@ -172,7 +172,7 @@ def write_averages(
             continue
         epochs = range(1, 1 + len(reporter.sort_epochs(part, metric, mode)))
         # A training that ended early has no average of more epochs than it has.
-        possible = list(filter(epochs.__contains__, counts)) or [1]
+        possible = [count for count in counts if count in epochs] or [1]
         for average in averages_of([criterion], possible):
             written.append(_write_average(directory, average, average.epochs(reporter), frozen))
         (largest,) = averages_of([criterion], [max(possible)])

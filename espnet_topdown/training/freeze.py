@@ -6,7 +6,6 @@ unless switched off; recurrent layers stay in train mode, because cuDNN cannot b
 through one in eval mode. Which layers, and when, is decided by the caller.
 """
 
-import itertools
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -149,7 +148,7 @@ def freeze(
     for name in parameters.keys() & set(tensors):
         parameters[name].requires_grad_(False)
     state = moving_state(model, order)
-    moving = list(itertools.chain.from_iterable(map(state.__getitem__, layers)))
+    moving = [name for layer in layers for name in state[layer]]
     if moving:
         raise TopdownError(moving_fault(moving))
     learning = {name.split(".")[0] for name, own in parameters.items() if own.requires_grad}

@@ -57,7 +57,7 @@ def _kept_tensors(
     model: torch.nn.Module, order: LayerOrder, layers: Collection[str], tied: str | None
 ) -> tuple[str, ...]:
     """Names of the tensors copied from the parent: those of `layers` and the far ends of ties."""
-    kept = list(itertools.chain.from_iterable(map(order.tensors.__getitem__, layers)))
+    kept = [name for layer in layers for name in order.tensors[layer]]
     crossing = freeze.crossing_ties(model, kept)
     # Language models are tied by default: their matrix is frozen at both ends without asking.
     policy = tied or ("freeze" if hasattr(model, "lm") else None)
@@ -99,7 +99,7 @@ def _factors(
 def _with_ties(sides: Sides, order: LayerOrder, factors: Mapping[str, float]) -> Sides:
     """A layer whose tensors are all tied to kept ones is kept with them, and learns as they do."""
     held = {
-        layer: max(map(factors.__getitem__, order.tensors[layer]))
+        layer: max(factors[name] for name in order.tensors[layer])
         for layer in sides.fresh
         if factors.keys() >= {*order.tensors[layer]}
     }

@@ -87,7 +87,8 @@ def order_of(
         custom=custom,
         conditioned=_conditioned_layer(model),
     )
-    outside = list(filter(_parameters(model).__contains__, order.outside))
+    parameters = _parameters(model)
+    outside = [name for name in order.outside if name in parameters]
     if outside:
         raise TopdownError(
             f"{type(model.frontend).__name__} has parameters of its own ({outside[0]}, ...), which"

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import sys
@@ -12,10 +13,11 @@ from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.warm.client import Command, rotate, run_all
 
 PREFIXES = ("espnet2.bin.", "espnet_topdown.bin.")
+_ARRAY = re.compile(r"(?P<name>\w+)=(?P<first>\d+)(:(?P<last>\d+))?")
 
 
 def parse_line(words: Sequence[str], *, gpus: int = 0) -> list[Command]:
-    """The commands of one line: ``[JOB=1:N] LOG COMMAND...``.
+    """The commands of one line: ``[JOB=1:N] LOG COMMAND...``; ``JOB=3`` is the third job alone.
 
     ``python3 -m MODULE`` is run warm where MODULE is an ESPnet command or one of ours; anything
     else is run as it stands.
@@ -25,24 +27,26 @@ def parse_line(words: Sequence[str], *, gpus: int = 0) -> list[Command]:
         gpus: GPUs of each command; CUDA_VISIBLE_DEVICES says which.
 
     Raises:
-        TopdownError: the log or the command is missing.
+        TopdownError: the log or the command is missing, or the jobs are no numbers.
     """
     line = list(words)
-    has_array = bool(line) and "=" in line[0] and "/" not in line[0]
-    array = line.pop(0) if has_array else ""
-    if len(line) < 2:
-        raise TopdownError(f"a line must be [JOB=1:N] LOG COMMAND..., got {shlex.join(line)!r}")
-    if not has_array:
+    # A log may have = in its name too, but stands in a directory.
+    if not line or "=" not in line[0] or "/" in line[0]:
         return [_command(line, gpus)]
-    name, _, span = array.partition("=")
-    first, _, last = span.partition(":")
-    commands = []
-    for job in range(int(first), int(last) + 1):
-        commands.append(_command([word.replace(name, str(job)) for word in line], gpus))
-    return commands
+    array = line.pop(0)
+    jobs = _ARRAY.fullmatch(array)
+    if jobs is None:
+        raise TopdownError(f"{array!r} is no array of jobs; give JOB=1:N")
+    first = int(jobs["first"])
+    return [
+        _command([word.replace(jobs["name"], str(job)) for word in line], gpus)
+        for job in range(first, int(jobs["last"] or first) + 1)
+    ]
 
 
 def _command(line: Sequence[str], gpus: int) -> Command:
+    if len(line) < 2:
+        raise TopdownError(f"a line must be [JOB=1:N] LOG COMMAND..., got {shlex.join(line)!r}")
     log, *argv = line
     is_module = argv[:2] == ["python3", "-m"] and len(argv) > 2
     if is_module and argv[2].startswith(PREFIXES):

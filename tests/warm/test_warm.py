@@ -208,6 +208,17 @@ def test_a_line_without_a_command_is_refused() -> None:
         line.parse_line(["JOB=1:2", "a.log"])
 
 
+def test_one_job_of_an_array_is_run_alone() -> None:
+    commands = line.parse_line(["JOB=3", "log.JOB", "echo", "JOB"])
+    assert commands == [warm.Command(None, ["echo", "3"], Path("log.3"))]
+
+
+@pytest.mark.parametrize("array", ["JOB=1:", "JOB=one", "JOB=1:N", "=1:2"])
+def test_jobs_that_are_no_numbers_are_refused(array: str) -> None:
+    with pytest.raises(TopdownError, match=f"'{array}' is no array of jobs; give JOB=1:N"):
+        line.parse_line([array, "a.log", "echo"])
+
+
 def test_earlier_logs_move_up_as_under_launch(tmp_path: Path) -> None:
     for n in range(4):
         warm.rotate(tmp_path / "train.log", keep=2)
