@@ -5,7 +5,11 @@ of a model is told by `espnet_topdown.training.obstacles`.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+import importlib
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,14 @@ from espnet_topdown.plan.model_table import MODELS
 _UPSTREAMS = (
     *("upstream", "path_or_url", "model_name_or_path", "whisper_model", "model"),
     "beats_ckpt_path",
+)
+# Those of them that Hugging Face's hub is asked for.
+_OF_HUB = ("model_name_or_path", "model")
+# Seconds to wait for a hub's answer.
+_PATIENCE_S = 5.0
+_FETCH = (
+    "is not here and cannot be downloaded; fetch it once on a machine with a network (building the"
+    " model there leaves it in the cache), or name a local file or directory"
 )
 # Packages whose errors say that something could not be fetched.
 _NETWORK = {"urllib", "urllib3", "requests", "huggingface_hub", "httpx", "socket"}
@@ -34,11 +46,51 @@ def download_fault(options: argparse.Namespace, error: BaseException) -> str | N
     wanted = list(_checkpoints(options))
     # Which of several it was is in the error.
     which = "one of " if len(wanted) > 1 else ""
-    return (
-        f"{which}{listed(wanted, 'a pre-trained checkpoint')} is not here and cannot be downloaded;"
-        " fetch it once on a machine with a network (building the model there leaves it in the"
-        f" cache), or name a local file or directory: {error}"
-    )
+    return f"{which}{listed(wanted, 'a pre-trained checkpoint')} {_FETCH}: {error}"
+
+
+def out_of_reach(options: argparse.Namespace) -> list[str]:
+    """A message about each model of Hugging Face's that is not here, where no hub answers.
+
+    Asked beforehand, since Hugging Face tries for most of a minute, and names the first alone.
+    """
+    try:
+        cached_file = importlib.import_module("transformers.utils").cached_file
+    # Whatever it is, that it does not import is told beside.
+    except Exception:
+        return []
+    wanted = {}
+    for part in (*MODELS, "extra_mt_encoder"):
+        conf = mapping_in(vars(options), f"{part}_conf")
+        for name, value in _named(conf):
+            if name not in _OF_HUB:
+                continue
+            try:
+                cache = conf.get("download_dir")
+                cached_file(value, "config.json", cache_dir=cache, local_files_only=True)
+            # Of a name that is none of the hub's, too.
+            except (OSError, ValueError):
+                wanted[f"{part}_conf's {name} '{value}' {_FETCH}"] = value
+    return [] if _hub_answers(wanted.values()) else [*wanted]
+
+
+def _hub_answers(models: Collection[str]) -> bool:
+    """Whether a hub can be asked for `models`; true where there are none."""
+    constants = importlib.import_module("huggingface_hub.constants")
+    if not models:
+        return True
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        with urllib.request.urlopen(constants.ENDPOINT, timeout=_PATIENCE_S):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except urllib.error.URLError as error:
+        # Whom Hugging Face trusts is for it to say.
+        return isinstance(error.reason, ssl.SSLError)
+    except OSError:
+        return False
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -16,6 +16,7 @@ from espnet2.st.espnet_model import ESPnetSTModel
 from espnet_topdown.check import list_in, mapping_in, refuse_in, that_hold
 from espnet_topdown.plan.layers import unknown_parts
 from espnet_topdown.plan.model_table import MODELS
+from espnet_topdown.training.downloads import out_of_reach
 from espnet_topdown.training.tasks import TopdownTask
 from espnet_topdown.versions import espnet_version
 
@@ -26,7 +27,7 @@ _WHISPER = "whisper.audio:N_MELS"
 _NEEDS = {
     ("frontend", "s3prl"): "s3prl.nn",
     ("frontend", "huggingface"): "transformers",
-    ("frontend", "whisper"): _WHISPER,
+    ("frontend", "whisper"): "whisper",
     ("encoder", "whisper"): _WHISPER,
     ("encoder", "hugging_face_transformers"): "transformers",
     ("encoder", "wav2vec2"): "fairseq",
@@ -35,7 +36,7 @@ _NEEDS = {
     ("encoder", "longformer"): "longformer.longformer",
     ("postencoder", "hugging_face_transformers"): "transformers",
     ("postdecoder", "hugging_face_transformers"): "transformers",
-    ("decoder", "whisper"): _WHISPER,
+    ("decoder", "whisper"): "whisper",
     ("decoder", "hugging_face_transformers"): "transformers",
     ("decoder", "transducer"): "warprnnt_pytorch",
     ("deliberationencoder", "hugging_face_transformers"): "transformers",
@@ -45,16 +46,19 @@ _NEEDS = {
 }
 # Of speech translation, in one layer each: their class makes no difference.
 _SIDES = ("extra_asr_decoder", "extra_mt_decoder", "extra_mt_encoder")
-# What brings a package: extras of setup.py.
+# What brings a package, or a version that has an attribute: extras of setup.py.
 _ADVICE = {
     "s3prl": "pip install 'espnet_topdown[ssl]'",
     "transformers": "pip install 'espnet_topdown[hf]'",
+    "whisper": "pip install 'espnet_topdown[whisper]'",
     # The older one's own dependencies are of its time and do not fit torch's.
-    "whisper": (
+    _WHISPER: (
         "pip install 'espnet_topdown[whisper]', then the one that ESPnet needs: pip install"
         " --no-deps --no-build-isolation openai-whisper==20230918"
     ),
 }
+
+_INSTALLERS = "install it as ESPnet's tools/installers do"
 
 
 def check(
@@ -81,7 +85,7 @@ def check(
     if not has_own_order:
         faults += filter(None, [unknown_parts(parts)])
     if not has_packages:
-        faults += _missing(options)
+        faults += [*_missing(options), *out_of_reach(options)]
     given = vars(options)
     faults += that_hold(
         {
@@ -155,7 +159,7 @@ def lacking(needed: str, error: Exception) -> str:
         error: as the import failed.
     """
     package = needed.partition(".")[0]
-    advice = _ADVICE.get(package, "install it as ESPnet's tools/installers do")
+    advice = _ADVICE.get(needed) or _ADVICE.get(package) or _INSTALLERS
     state = f"does not import here ({error})"
     # A package that is there may lack one of those that it needs itself.
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == package:

@@ -34,15 +34,19 @@ def bare(monkeypatch: pytest.MonkeyPatch, espnet: None) -> None:
         monkeypatch.setitem(sys.modules, package, None)
 
 
-def refused(tmp_path: Path, changes: dict[str, object], task: str = "asr", **more: bool) -> str:
+def check(tmp_path: Path, changes: dict[str, object], task: str = "asr", **more: bool) -> None:
     from espnet_topdown.training import model_options, obstacles
     from espnet_topdown.training.tasks import task_of
 
     path = tmp_path / "train.yaml"
     path.write_text(yaml.safe_dump(BASE | changes))
     options = model_options.options_of(task_of(task), path, vocab_size=9, input_size=3)
+    obstacles.check(task_of(task), options, path, **more)
+
+
+def refused(tmp_path: Path, changes: dict[str, object], task: str = "asr", **more: bool) -> str:
     with pytest.raises(TopdownError) as caught:
-        obstacles.check(task_of(task), options, path, **more)
+        check(tmp_path, changes, task, **more)
     return str(caught.value)
 
 
@@ -53,6 +57,7 @@ def refused(tmp_path: Path, changes: dict[str, object], task: str = "asr", **mor
         (FUSED, "s3prl", "pip install 'espnet_topdown[ssl]'"),
         (BART, "transformers", "pip install 'espnet_topdown[hf]'"),
         (dict(encoder="whisper"), "whisper", "pip install 'espnet_topdown[whisper]', then"),
+        (dict(decoder="whisper"), "whisper", "pip install 'espnet_topdown[whisper]'"),
         (dict(decoder="transducer"), "warprnnt_pytorch", "install it as ESPnet's"),
         (dict(ctc_conf=dict(ctc_type="brctc")), "k2", "install it as ESPnet's"),
     ],
@@ -71,14 +76,8 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
 def test_blanks_of_several_frames_need_no_package_since_their_loss_is_espnets(
     bare: None, tmp_path: Path
 ) -> None:
-    from espnet_topdown.training import model_options, obstacles
-    from espnet_topdown.training.tasks import task_of
-
-    path = tmp_path / "train.yaml"
-    blanks = dict(decoder="transducer", model_conf=dict(transducer_multi_blank_durations=[2]))
-    path.write_text(yaml.safe_dump(BASE | blanks))
-    options = model_options.options_of(task_of("asr"), path, vocab_size=9, input_size=3)
-    obstacles.check(task_of("asr"), options, path)
+    model = dict(transducer_multi_blank_durations=[2])
+    check(tmp_path, dict(decoder="transducer", model_conf=model))
 
 
 def test_everything_that_stands_in_the_way_is_told_at_once(bare: None, tmp_path: Path) -> None:
@@ -122,6 +121,38 @@ def test_a_whisper_that_is_too_new_for_espnet_is_told_with_one_that_fits(
     error = refused(tmp_path, dict(encoder="whisper"))
     assert "does not import here (module 'whisper.audio' has no attribute 'N_MELS')" in error
     assert error.endswith("pip install --no-deps --no-build-isolation openai-whisper==20230918")
+
+
+def test_a_whisper_of_today_serves_what_espnet_asks_no_older_one_for(
+    bare: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "whisper", types.ModuleType("whisper"))
+    for part in ("frontend", "decoder"):
+        check(tmp_path, {part: "whisper", f"{part}_conf": {}})
+
+
+@pytest.mark.parametrize("reason", [OSError(-2, "Name or service not known"), TimeoutError()])
+def test_models_of_hugging_faces_are_named_at_once_where_no_hub_answers(
+    reason: OSError, espnet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed (extra hf)")
+    asked = []
+
+    def urlopen(url: str, timeout: float) -> None:
+        asked.append(url)
+        raise urllib.error.URLError(reason)
+
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    conf = dict(model_name_or_path="nobody/has-this")
+    changes = BART | dict(postencoder="hugging_face_transformers", postencoder_conf=conf)
+    lines = refused(tmp_path, changes | dict(use_adapter=True)).splitlines()
+    told = [
+        "postencoder_conf's model_name_or_path 'nobody/has-this' is not here and cannot be",
+        "decoder_conf's model_name_or_path 'bart' is not here and cannot be downloaded",
+        "use_adapter (lora)",
+    ]
+    assert all(part in line for part, line in zip(told, lines, strict=True))
+    assert len(asked) == 1
 
 
 def test_a_checkpoint_that_would_have_to_be_downloaded_is_named(
