@@ -7,6 +7,7 @@ needed.
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -164,9 +165,14 @@ class Cascade:
             return directory / self.base.model_file(self.plan)
         return directory / self.parent_model
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Phase]:
+        """The phases by their names, in the plan's order."""
+        return {phase.name: phase for phase in self.phases}
+
     def phase(self, name: str) -> Phase:
         """The phase called `name`."""
-        return next(phase for phase in self.phases if phase.name == name)
+        return self.by_name[name]
 
     def vocabulary(self, phase: Phase) -> str | None:
         """The token list of a phase's vocabulary; None: that of the base, which it may name."""

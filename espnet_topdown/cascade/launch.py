@@ -157,8 +157,8 @@ def run_tool(
     if status == 0:
         return
     lines = log_lines(log)
-    end = "\n".join(f"    {line}" for line in lines[-8:])
-    raise TopdownError(reported_in(lines) or f"{module} ended early; the end of {log}:\n{end}")
+    early = f"{module} ended early; the end of {log}:\n{_end_of(lines)}"
+    raise TopdownError(reported_in(lines) or early)
 
 
 def _launcher(launch: Launch, directory: Path, log: Path) -> list[str]:
@@ -197,5 +197,8 @@ def failure(directory: Path, status: int | None = None) -> str:
     how = "ended early"
     if status is not None and status < 0:
         how = told(status)
-    end = [f"    {line}" for line in lines[-8:]]
-    return "\n".join([f"training {how}; the end of {log}:", *end])
+    return f"training {how}; the end of {log}:\n{_end_of(lines)}"
+
+
+def _end_of(lines: Sequence[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines[-8:])

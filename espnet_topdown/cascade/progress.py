@@ -100,7 +100,7 @@ def _base_then(cascade: Cascade, phase: Phase, epochs: int) -> str:
 
     Of as many decimals as the log has, so that rounding makes no gain.
     """
-    is_of_its_own = phase.valid_set is not None or cascade.vocabulary(phase) is not None
+    is_of_its_own = any([phase.valid_set, cascade.vocabulary(phase)])
     base = cascade.criterion.curve(cascade.facts.epochs)[:epochs]
     if is_of_its_own or len(base) < epochs or base[-1] is None:
         return ""

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import filterfalse
 from pathlib import Path
 
@@ -42,8 +42,7 @@ def base_options(exp: Path) -> dict[str, str]:
         words = shlex.split(command)
     except ValueError as error:
         raise TopdownError(f"{script} cannot be read as a command: {error}") from None
-    options = options_in(words[1:])
-    return {name: value for name, value in options.items() if name not in _RUN_OPTIONS}
+    return _without(options_in(words[1:]), _RUN_OPTIONS)
 
 
 def options_in(words: Sequence[str]) -> dict[str, str]:
@@ -79,8 +78,11 @@ def decoding_options(script: Path) -> dict[str, str]:
     """Those of a run.sh's own options by which its stages 12 and 13 may differ; it may be gone."""
     if not script.exists():
         return {}
-    of_others = (*_RUN_OPTIONS, *_CASCADE_OPTIONS)
-    return {name: value for name, value in own_options(script).items() if name not in of_others}
+    return _without(own_options(script), (*_RUN_OPTIONS, *_CASCADE_OPTIONS))
+
+
+def _without(options: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if name not in names}
 
 
 def _resolve(line: str, variables: Mapping[str, str]) -> str:

@@ -84,8 +84,8 @@ def check_finished(cascade: Cascade, records: Records, *, lists: bool = True) ->
 
 def _check_none_lost(cascade: Cascade) -> None:
     """Refuse a plan without a phase that is finished; its record is found on disk alone."""
-    names = {phase.name for phase in cascade.phases}
-    lost = [place.name for place in cascade.paths.recorded() if place.name not in names]
+    known = cascade.by_name
+    lost = [place.name for place in cascade.paths.recorded() if place.name not in known]
     if lost:
         raise TopdownError(
             f"{cascade.paths.directory} has finished phases that the plan no longer has:"
@@ -100,7 +100,7 @@ def named(cascade: Cascade, asked: str) -> str:
     Raises:
         TopdownError: no such phase.
     """
-    names = [phase.name for phase in cascade.phases]
+    names = cascade.by_name
     # As the shell's --phase 3 means phase3.
     wanted = f"phase{asked}" if asked.isdigit() else asked
     if wanted not in names:
@@ -119,7 +119,7 @@ def check_first(cascade: Cascade, records: Records, first: str) -> None:
     Raises:
         TopdownError: no such phase, or one before it is not finished.
     """
-    names = [phase.name for phase in cascade.phases]
+    names = list(cascade.by_name)
     wanted = named(cascade, first)
     before = names[: names.index(wanted)]
     missing = [name for name in before if name not in records]
