@@ -5,7 +5,7 @@ Takes what was decoded as values; `espnet_topdown.results.tables` and
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.grouping import grouped
 from espnet_topdown.results import significance
+from espnet_topdown.results.comparison import Cell, Change, Group, SetComparison
 from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.score import Score
@@ -25,75 +26,6 @@ MANY_SPEAKERS = 20
 # Of a set, in units of the metric: with fewer, a difference would say nothing, and none is given.
 FEWEST = {"wer": 100, "cer": 500, "ter": 200}
 Places = tuple[int, ...]  # of rows
-
-
-@dataclass(frozen=True)
-class Change:
-    """Error rate minus phase 0's in percentage points, and its 95 % interval (low, high)."""
-
-    points: float
-    interval: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One phase on one set.
-
-    Args:
-        score: None where it was not decoded.
-        change: None for phase 0, and where that or the phase was not decoded.
-        test: against phase 0, for the phase that dev selected.
-        p_holm: its p, corrected for all tests of the comparison.
-    """
-
-    score: Score | None
-    change: Change | None = None
-    test: significance.Mapsswe | None = None
-    p_holm: float | None = None
-
-
-@dataclass(frozen=True)
-class Group:
-    """One experiment under several seeds, read together; `error_rates` in the order of `seeds`."""
-
-    names: tuple[str, ...]
-    kind: str
-    cut: str | None
-    seeds: tuple[int, ...]
-    error_rates: tuple[float, ...]
-    change: Change | None
-
-
-@dataclass(frozen=True)
-class SetComparison:
-    """All phases on one scored set.
-
-    Args:
-        inference: directory of the decoding.
-        dataset: name of the set.
-        metric: wer or cer.
-        units: what the bootstrap draws: utterances, speakers or both.
-        speakers: their number.
-        cells: one a row, in the order of the rows.
-        groups: experiments with several seeds.
-        selects: whether this set selected epochs and phases, so that nothing is tested on it.
-        is_small: whether it has too few words for differences, intervals and tests.
-    """
-
-    inference: str
-    dataset: str
-    metric: str
-    units: tuple[str, ...]
-    speakers: int
-    cells: tuple[Cell, ...]
-    groups: tuple[Group, ...]
-    selects: bool = False
-    is_small: bool = False
-
-    @property
-    def example(self) -> Score:
-        """Any score of this set, for the sizes that all have in common."""
-        return next(cell.score for cell in self.cells if cell.score)
 
 
 def compare_sets(
@@ -124,11 +56,6 @@ def compare_sets(
         is_small = _is_small(key, scores)
         comparisons.append(_compare(key, rows, of_rows, selects=selects, is_small=is_small))
     return _with_holm(comparisons)
-
-
-def of_words(sets: Sequence[SetComparison]) -> list[SetComparison]:
-    """Those that were scored by words."""
-    return [compared for compared in sets if compared.metric == "wer"]
 
 
 def _is_small(key: Key, decoded: Mapping[Key, Decoded]) -> bool:

@@ -12,7 +12,8 @@ from itertools import chain, combinations
 import numpy as np
 
 from espnet_topdown.results.cells import difference, interval_text, log_digits, shown
-from espnet_topdown.results.compare import SetComparison, intervals_of
+from espnet_topdown.results.compare import intervals_of
+from espnet_topdown.results.comparison import SetComparison
 from espnet_topdown.results.questions import Runs, best_phase, of_one_seed
 from espnet_topdown.results.rows import PhaseResult, texts_of
 from espnet_topdown.results.tables import COUNTS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
 from espnet_topdown.results.cells import when
-from espnet_topdown.results.compare import Cell, SetComparison, of_words
+from espnet_topdown.results.comparison import Cell, SetComparison, of_words
 from espnet_topdown.results.pictures import new_figure, tidy
 from espnet_topdown.results.rows import PhaseResult, texts_of
 

@@ -14,7 +14,7 @@ from espnet_topdown.check import is_number
 from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, KINDS, RESTART
 from espnet_topdown.plan.layer_names import layer_span
 from espnet_topdown.results.cells import hundredths, shown
-from espnet_topdown.results.compare import SetComparison
+from espnet_topdown.results.comparison import SetComparison
 from espnet_topdown.results.rows import PhaseResult, bases
 from espnet_topdown.results.score import Score
 from espnet_topdown.table import Table, counted

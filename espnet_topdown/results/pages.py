@@ -8,8 +8,8 @@ import contextlib
 import errno
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from espnet_topdown.experiment.phase_dir import START
 from espnet_topdown.files import replacing, write_json, write_text
 from espnet_topdown.grouping import grouped
 from espnet_topdown.results import contrasts, kept, plots, report
-from espnet_topdown.results.compare import SetComparison, compare_sets, of_words
+from espnet_topdown.results.compare import compare_sets
+from espnet_topdown.results.comparison import SetComparison, of_words
 from espnet_topdown.results.contrasts import Part
 from espnet_topdown.results.decodings import matched
 from espnet_topdown.results.experiments import compare, experiment_results
@@ -71,7 +72,7 @@ def results_of(
     if len(directories) == 2:
         page = compare(*directories, case_sensitive=case_sensitive)
         if output is not None:
-            _write(output, page, Pictures())
+            _write(output, page, plots.Pictures())
         return page
     text = experiment_results(directories[0], case_sensitive=case_sensitive)
     if output is not None:
@@ -106,7 +107,7 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
             layers = list(cascades[0].facts.parameters.items())
             write_cascade(place, rows, sets, layers, page)
         else:
-            _write(place, page, _pictures(rows, sets))
+            _write(place, page, plots.pictures_of(rows, sets))
         kept.keep_page(place, made_of, page)
     return page
 
@@ -279,29 +280,13 @@ def write_cascade(
         layers: (layer name, parameters), from the bottom to the top.
         page: what `cascade_page` made of them.
     """
-    pictures = _pictures(rows, sets)
+    pictures = plots.pictures_of(rows, sets)
     _write(directory, page, pictures)
     html = report.html(directory.resolve().name, rows, layers, page, pictures.png)
     write_text(directory / "report.html", html)
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """The pictures of a page, by file name: for pages as PNG, for papers the same as PDF."""
-
-    png: Mapping[str, bytes] = field(default_factory=dict)
-    pdf: Mapping[str, bytes] = field(default_factory=dict)
-
-
-def _pictures(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Pictures:
-    figures = plots.figures(rows, sets)
-    return Pictures(
-        png={name: plots.png(figure) for name, figure in figures.items()},
-        pdf={f"{Path(name).stem}.pdf": plots.pdf(figure) for name, figure in figures.items()},
-    )
-
-
-def _write(directory: Path, page: Page, pictures: Pictures) -> None:
+def _write(directory: Path, page: Page, pictures: plots.Pictures) -> None:
     """Write RESULTS.md, results.json and images/*.{png,pdf}."""
     for name, content in {**pictures.png, **pictures.pdf}.items():
         with replacing(directory / "images" / name) as temporary:

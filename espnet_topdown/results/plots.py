@@ -1,11 +1,13 @@
 """Which pictures the numbers of a cascade allow, and their files: PNG for pages, PDF for papers."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_topdown.results import error_picture, pictures
-from espnet_topdown.results.compare import SetComparison
+from espnet_topdown.results.comparison import SetComparison
 from espnet_topdown.results.rows import PhaseResult
 
 if TYPE_CHECKING:
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
 DEV_CURVES = "dev_curves.png"
 ERROR_BY_CUT = "error_by_cut.png"
 SHARE_AND_COST = "share_and_cost.png"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a page, by file name: for pages as PNG, for papers the same as PDF."""
+
+    png: Mapping[str, bytes] = field(default_factory=dict)
+    pdf: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def draw(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, bytes]:
@@ -63,3 +73,12 @@ def png(figure: "Figure") -> bytes:
     picture = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
     picture.save(stream, format="png", optimize=True, dpi=(150, 150))
     return stream.getvalue()
+
+
+def pictures_of(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Pictures:
+    """All pictures that the numbers allow, drawn once; the arguments are `figures`'s."""
+    drawn = figures(rows, sets)
+    return Pictures(
+        png={name: png(figure) for name, figure in drawn.items()},
+        pdf={f"{Path(name).stem}.pdf": pdf(figure) for name, figure in drawn.items()},
+    )

@@ -11,7 +11,8 @@ from typing import Any
 from espnet_topdown.errors import listed
 from espnet_topdown.grouping import grouped
 from espnet_topdown.results.cells import dashed, difference, interval_text, p_text, shown, when
-from espnet_topdown.results.compare import FEWEST, Cell, Change, SetComparison, of_words
+from espnet_topdown.results.compare import FEWEST
+from espnet_topdown.results.comparison import Cell, Change, SetComparison, of_words
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.significance import RESAMPLES
 from espnet_topdown.table import Table, counted

@@ -9,89 +9,30 @@ heard it so. What is not listed was heard as the reference has it.
 ``records/MODEL/recordings.json``: data set -> utterance -> names of the recordings that it was made
 of, of corpora whose utterances share recordings.
 
-What a record holds is said in `espnet_topdown.study.records`.
+What a record holds is said in `espnet_topdown.study.records`, what is refused as one in
+`espnet_topdown.study.record_rules`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files
-from espnet_topdown.check import Must
+from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS
-from espnet_topdown.plan.plan import DROPOUT
 from espnet_topdown.recognise import but
 from espnet_topdown.results.trn import tokens_of
-from espnet_topdown.study import analysis
 from espnet_topdown.study.edits import hypotheses_of, misheard_of
+from espnet_topdown.study.record_rules import ADVICE, FORMAT, HEADER, check_record
 from espnet_topdown.study.records import Record, RecordedPhase, Texts
 
-ADVICE = "give records that 'study run' wrote"
-# Format 1, which had no such number, held every reference and hypothesis in full.
-FORMAT = 2
 REFERENCES = "references.json"
 RECORDINGS = "recordings.json"
 # Lists of a phase, apart from what it heard.
 LISTS = ("curve", "frozen", "train_loss", "lr", "loaded", "small_texts")
 # Of a phase: what follows from the rest of the file.
 NOT_STORED = ("directory", "dev_name", "hypotheses")
-# What earlier versions did not record.
-LATER = (
-    *("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis"),
-    *("reads", "dev_set", "base_dev", "stop_from", "stopped", "kept_lr", "factors"),
-)
-# What a record of every format has.
-BEGINNING = {"model", "seed", "phases"}
-
-HEADER = {
-    "model": check.NAME,
-    "seed": check.whole(0),
-    "plan": check.TEXT,
-    "dev_name": check.NAME,
-    "complete": check.SWITCH,
-    "made": check.MAPPING,
-    "data": check.MAPPING,
-    "references": check.MAPPING,
-    "phases": check.LIST,
-    "misheard": check.MAPPING,
-    "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
-}
-PHASE = {
-    "name": check.NAME,
-    "kind": check.one_of((BASE_KIND, *KINDS)),
-    "role": check.one_of((CANDIDATE, CONTROL)),
-    "cut": check.NAME,
-    "frozen_share": check.NUMBER,
-    "dev": check.NUMBER,
-    "accepted": check.SWITCH,
-    "best": check.SWITCH,
-    "seed": check.whole(0),
-    "epochs": check.whole(0),
-    "hours": check.NUMBER,
-    "curve": check.LIST,
-    "perplexity": check.MAPPING,
-    "frozen": check.LIST,
-    "settings": check.TEXT,
-    "parameters": check.whole(1),
-    "dropout": check.one_of(DROPOUT),
-    "model_sha256": check.TEXT,
-    "decoded": check.LIST,
-    "train_loss": check.LIST,
-    "lr": check.LIST,
-    "trigger": check.whole(0),
-    "loaded": check.LIST,
-    "small_texts": check.LIST,
-    "reads": check.TEXT,
-    "dev_set": check.TEXT,
-    "base_dev": check.NUMBER,
-    "stop_from": check.whole(1),
-    "stopped": check.whole(1),
-    "kept_lr": check.TEXT,
-    "factors": check.MAPPING,
-}
 
 
 def find_records(places: Iterable[Path]) -> dict[str, list[Record]]:
@@ -135,7 +76,7 @@ def read_record(path: Path) -> Record:
     if path.is_file() and path.suffix != ".json":
         raise TopdownError(f"{path} is not the record of a seed{but(path)}; {ADVICE}")
     stored = files.read_json(path)
-    _check(path, stored)
+    check_record(path, stored)
     references = _references_of(path, stored["references"])
     try:
         hypotheses = hypotheses_of(stored, references)
@@ -157,39 +98,6 @@ def read_record(path: Path) -> Record:
     header = {key: stored.get(key) for key in HEADER if key != "misheard"}
     header |= {"references": references, "phases": tuple(phases)}
     return Record(**header, recordings=_recordings_of(path, references))
-
-
-def _check(path: Path, stored: Any) -> None:
-    """Refuse what is not a record of this format."""
-    if not isinstance(stored, dict) or not stored.keys() >= BEGINNING:
-        raise TopdownError(f"{path} is not the record of a seed{but(path)}; {ADVICE}")
-    if stored.get("format") != FORMAT:
-        raise TopdownError(
-            f"{path} has another format than this version reads; where the experiments still are,"
-            f" record it again with `python3 -m espnet_topdown.study record {stored['model']}"
-            f" --seeds {stored['seed']}`"
-        )
-    # Phases are looked at only once they are known to be a list.
-    faults = _faults(stored, HEADER) or _phase_faults(stored["phases"])
-    if faults:
-        raise TopdownError(f"{path} is damaged ({'; '.join(faults)}); {ADVICE}")
-
-
-def _phase_faults(phases: Sequence[Any]) -> list[str]:
-    if not phases:
-        return ["phase 0 is missing"]
-    faults = []
-    for place, phase in enumerate(phases):
-        faults += [f"phase {place}: {fault}" for fault in _faults(phase, PHASE)]
-    return faults
-
-
-def _faults(values: Any, rules: Mapping[str, Must]) -> list[str]:
-    if not isinstance(values, dict):
-        return [f"must be a mapping, not {values!r}"]
-    missing = [f"{key} is missing" for key in rules if key not in {*LATER, *values}]
-    unknown = check.unknown_keys(values, [*rules, "format"])
-    return missing + unknown + check.faults(values, rules)
 
 
 def _references_of(path: Path, hashes: Mapping[str, str]) -> dict[str, Texts]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from transcripts import Rows, write_scored
 
-from espnet_topdown.results.compare import SetComparison, compare_sets
+from espnet_topdown.results.compare import compare_sets
+from espnet_topdown.results.comparison import SetComparison
 from espnet_topdown.results.kept import Reader
 from espnet_topdown.results.rows import PhaseResult
 
