@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cascades import PLAN, fails, words
 
-from espnet_topdown.cascade.phase_config import _averaged_epochs
+from espnet_topdown.cascade.phase_config import averaged_epochs
 from espnet_topdown.cli import main
 from espnet_topdown.experiment.phase_dir import key_changes
 
@@ -70,11 +70,11 @@ def test_the_epochs_of_the_bases_average_are_part_of_the_key(tmp_path):
     cascade = base_with_an_average(tmp_path)
     average = tmp_path / "valid.acc.ave.pth"
     expected = [tmp_path / "2epoch.pth", tmp_path / "3epoch.pth"]
-    assert _averaged_epochs(cascade, average) == expected
-    assert _averaged_epochs(cascade, tmp_path / "valid.acc.best.pth") == []
+    assert averaged_epochs(cascade, average) == expected
+    assert averaged_epochs(cascade, tmp_path / "valid.acc.best.pth") == []
     (tmp_path / "3epoch.pth").unlink()
     # Then the average itself is read.
-    assert _averaged_epochs(cascade, average) == []
+    assert averaged_epochs(cascade, average) == []
 
 
 @pytest.mark.parametrize(
