@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from itertools import islice, product
+from itertools import product
 from typing import Any
 
 from espnet_topdown import check, files
@@ -118,8 +118,9 @@ def _tie_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
     """Why a phase cannot keep layers of a parent whose weights were untied."""
     if phase.unties or not cascade.facts.ties:
         return
-    untied = (parent for parent in _possible_parents(cascade, phase) if parent.unties)
-    for parent in islice(untied, 1):
+    untied = [parent for parent in _possible_parents(cascade, phase) if parent.unties]
+    if untied:
+        parent = untied[0]
         yield (
             f"its parent {parent.name} has a matrix for each of the tied layers ({parent.tied}),"
             f" and one matrix cannot be made of two; give it 'tied: {parent.tied}' too, or another"
@@ -139,11 +140,11 @@ def _untie_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
     if is_copy or all(parent.unties for parent in parents):
         return
     kept = {*phase.sides(cascade.facts.names).kept}
-    undrawn = (tie.lower for tie in cascade.facts.ties if {tie.lower, tie.upper} <= kept)
-    for lower in islice(undrawn, 1):
+    undrawn = [tie.lower for tie in cascade.facts.ties if {tie.lower, tie.upper} <= kept]
+    if undrawn:
         yield (
-            f"'tied: untie_draw' draws a matrix for {lower}, which this phase keeps; give 'tied:"
-            f" untie_copy', or draw {lower}"
+            f"'tied: untie_draw' draws a matrix for {undrawn[0]}, which this phase keeps; give"
+            f" 'tied: untie_copy', or draw {undrawn[0]}"
         )
 
 

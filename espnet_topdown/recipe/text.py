@@ -130,6 +130,7 @@ def write_token_list(path: Path, tokens: Iterable[str], special: tuple[str, str,
     blank, unknown, ends = special
     listed = [blank, unknown, *(token for token in tokens if token != unknown), ends]
     # ESPnet stops at a list with a token twice (espnet2/text/token_id_converter.py, 202511).
+    # What is left where each is taken once.
     repeated = list(Counter(listed) - Counter(set(listed)))
     if repeated:
         raise TopdownError(

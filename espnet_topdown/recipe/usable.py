@@ -1,7 +1,7 @@
 """Utterances that training can use: stage 4. The others are named, with the reason."""
 
 from collections.abc import Mapping, Sequence
-from itertools import compress, islice
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,8 +106,9 @@ def _judge(
             "too short": length <= shortest,
             "too long": length >= longest,
         }
-        for reason in islice(compress(rules, rules.values()), 1):
-            left_out[utterance] = LeftOut(reason, length / rate)
+        reasons = list(compress(rules, rules.values()))
+        if reasons:
+            left_out[utterance] = LeftOut(reasons[0], length / rate)
     return left_out
 
 

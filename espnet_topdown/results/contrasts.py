@@ -127,7 +127,11 @@ def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult])
     """The same by dev, and by perplexity where that was measured; None of no question."""
     # Values of different data or tokens do not stand side by side.
     pairs = [(each.question, rows[each.first], rows[each.second]) for each in asked]
-    pairs = [pair for pair in pairs if pair[1].dev_set == pair[2].dev_set]
+    pairs = [
+        (question, first, second)
+        for question, first, second in pairs
+        if first.dev_set == second.dev_set
+    ]
     if not pairs:
         return None
     compared = list(chain.from_iterable(both for _, *both in pairs))
