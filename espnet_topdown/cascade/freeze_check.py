@@ -78,5 +78,5 @@ def _random_fault(facts: ModelFacts, phase: Phase, config: Mapping[str, Any]) ->
     if "freeze_param" in phase.train:
         key += "_by_class"
     left = facts.counts(key)
-    random = list(filter(left.get, phase.sides(facts.names).fresh))
+    random = [name for name in phase.sides(facts.names).fresh if left[name]]
     return freeze_param.fault(random, {**config, **phase.train}) if random else None

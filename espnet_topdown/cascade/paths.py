@@ -5,7 +5,6 @@ Places alone; no file is read here.
 
 import os
 from dataclasses import dataclass
-from itertools import filterfalse
 from pathlib import Path
 
 from espnet_topdown import files
@@ -80,7 +79,7 @@ class CascadePaths:
         """Directories that hold a phase's record."""
         places = [path.parent for path in sorted(self.directory.glob(f"*/{RECORD}"))]
         # A link, such as `best`, stands for a phase that is found by its own name.
-        return list(filterfalse(Path.is_symlink, places))
+        return [place for place in places if not place.is_symlink()]
 
     def relative(self, path: Path) -> str:
         """`path` as seen from the cascade, so that what names it can be moved along."""

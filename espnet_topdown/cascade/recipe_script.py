@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from itertools import filterfalse
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
@@ -70,7 +69,7 @@ def own_options(script: Path) -> dict[str, str]:
             variables[assignment[1]] = assignment[2].strip("\"'")
         elif _FORWARDED.search(line) and " --" in line:
             words = _split(_resolve(line, variables))
-            options |= options_in([*filterfalse(_FORWARDED.search, words[1:])])
+            options |= options_in([word for word in words[1:] if not _FORWARDED.search(word)])
     return options
 
 
@@ -105,7 +104,7 @@ def forwards(script: Path) -> bool:
     Told from its text, since running it could start the whole recipe.
     """
     handed_to = _scripts_given_arguments(script)
-    inner = filter(_is_of_recipe, map(script.parent.joinpath, handed_to))
+    inner = [path for path in map(script.parent.joinpath, handed_to) if _is_of_recipe(path)]
     return bool(handed_to) and all(map(_scripts_given_arguments, inner))
 
 

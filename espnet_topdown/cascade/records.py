@@ -1,7 +1,7 @@
 """The record of a finished phase: what it holds."""
 
 from collections.abc import Sequence
-from itertools import filterfalse, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +109,12 @@ def _choices(phase: Phase) -> dict[str, Any]:
 
 def _file_hashes(directory: Path) -> dict[str, str]:
     """SHA-256 of every model file of a phase, and of the texts that its result depends on."""
-    models = filterfalse(Path.is_symlink, sorted(directory.glob("*.pth")))
-    paths = filter(Path.exists, [*models, *map(directory.joinpath, _HASHED)])
-    return {str(path.relative_to(directory)): files.sha256(path) for path in paths}
+    models = [path.name for path in sorted(directory.glob("*.pth")) if not path.is_symlink()]
+    names = [name for name in (*models, *_HASHED) if (directory / name).exists()]
+    return {name: files.sha256(directory / name) for name in names}
 
 
 def _links(directory: Path) -> dict[str, str]:
     """What ``latest.pth``, ``valid.acc.best.pth`` and the like point to."""
-    links = filter(Path.is_symlink, sorted(directory.glob("*.pth")))
+    links = [path for path in sorted(directory.glob("*.pth")) if path.is_symlink()]
     return {link.name: str(link.readlink()) for link in links}

@@ -128,8 +128,9 @@ def copy_set(source: Path, target: Path, keep: Iterable[str] | None = None) -> N
         words = read_table(source / "text")
         text = {utterance: words[utterance] for utterance in kept}
     replace_table(target / "text", text)
-    for path in filter(Path.exists, map(source.joinpath, EXTRA)):
-        shutil.copyfile(path, target / path.name)
+    for name in EXTRA:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
 
 
 def combine(sources: Iterable[Path], target: Path) -> None:

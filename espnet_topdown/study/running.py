@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from itertools import filterfalse
 from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
@@ -40,7 +39,7 @@ def run(study: Study) -> None:
     differing = schedule_note(study)
     if differing:
         print(f"note: {differing}", file=sys.stderr)
-    to_record = list(filterfalse(study.is_recorded, study.seeds))
+    to_record = [seed for seed in study.seeds if not study.is_recorded(seed)]
     for seed in sorted(set(study.seeds) - set(to_record)):
         print(f"seed {seed}: recorded in {study.record(seed)}")
     # One seed after another: what is finished when a machine ends is whole seeds.
@@ -51,7 +50,8 @@ def run(study: Study) -> None:
         if not has_base(study, seed):
             # A base has nobody to train beside it but other bases; with GPUs they take turns.
             together = 1 if study.ngpu else study.jobs
-            new = filterfalse(partial(has_base, study), to_record[place : place + together])
+            next_ones = to_record[place : place + together]
+            new = [each for each in next_ones if not has_base(study, each)]
             run_all(list(map(study.train_command, new)), together)
         run_cascade(study, seed)
         hours = (time.monotonic() - began) / 3600
