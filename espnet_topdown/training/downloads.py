@@ -5,6 +5,7 @@ of a model is told by `espnet_topdown.training.obstacles`.
 """
 
 import argparse
+import difflib
 import importlib
 import ssl
 import urllib.error
@@ -72,6 +73,43 @@ def out_of_reach(options: argparse.Namespace) -> list[str]:
             except (OSError, ValueError):
                 wanted[f"{part}_conf's {name} '{value}' {_FETCH}"] = value
     return [] if _hub_answers(wanted.values()) else [*wanted]
+
+
+def upstream_faults(options: argparse.Namespace) -> list[str]:
+    """Upstreams that S3PRL does not have, and checkpoints of local ones that are not there.
+
+    S3PRL, and ESPnet before it, assert both without a word.
+    """
+    faults = []
+    for conf in _upstreams(mapping_in(vars(options), "frontend_conf")):
+        upstream, file = str(conf["upstream"]), conf.get("path_or_url")
+        try:
+            known = importlib.import_module("s3prl.nn").S3PRLUpstream.available_names()
+        # Whatever it is, that it does not import is told beside.
+        except Exception:
+            return []
+        if upstream not in known:
+            near = listed(difflib.get_close_matches(upstream, known), "s3prl/upstream/*/hubconf.py")
+            faults.append(f"S3PRL has no upstream '{upstream}'; see {near}")
+        elif upstream.endswith("_local") and not Path(str(file)).is_file():
+            faults.append(
+                f"frontend_conf's upstream '{upstream}' needs its checkpoint as path_or_url:"
+                f" {file} is no file, seen from {Path.cwd()}"
+            )
+    return faults
+
+
+def _upstreams(conf: Any) -> Iterator[Mapping[str, Any]]:
+    """Every mapping that names an upstream, in a ``frontend_conf`` and what it nests."""
+    match conf:
+        case list():
+            for item in conf:
+                yield from _upstreams(item)
+        case Mapping():
+            if "upstream" in conf:
+                yield conf
+            for value in conf.values():
+                yield from _upstreams(value)
 
 
 def _hub_answers(models: Collection[str]) -> bool:

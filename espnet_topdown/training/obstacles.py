@@ -16,7 +16,7 @@ from espnet2.st.espnet_model import ESPnetSTModel
 from espnet_topdown.check import list_in, mapping_in, refuse_in, that_hold
 from espnet_topdown.plan.layers import unknown_parts
 from espnet_topdown.plan.model_table import MODELS
-from espnet_topdown.training.downloads import out_of_reach
+from espnet_topdown.training.downloads import out_of_reach, upstream_faults
 from espnet_topdown.training.tasks import TopdownTask
 from espnet_topdown.versions import espnet_version
 
@@ -85,7 +85,7 @@ def check(
     if not has_own_order:
         faults += filter(None, [unknown_parts(parts)])
     if not has_packages:
-        faults += [*_missing(options), *out_of_reach(options)]
+        faults += [*_missing(options), *upstream_faults(options), *out_of_reach(options)]
     given = vars(options)
     faults += that_hold(
         {

@@ -155,6 +155,30 @@ def test_models_of_hugging_faces_are_named_at_once_where_no_hub_answers(
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("conf", "told"),
+    [
+        (dict(upstream="wavlm_huge"), "S3PRL has no upstream 'wavlm_huge'; see wavlm_large"),
+        (
+            dict(upstream="wavlm_local"),
+            "'wavlm_local' needs its checkpoint as path_or_url: None is",
+        ),
+        (
+            dict(upstream="wavlm_local", path_or_url="/nfs/wavlm.pt"),
+            "'wavlm_local' needs its checkpoint as path_or_url: /nfs/wavlm.pt is no file",
+        ),
+    ],
+)
+def test_an_upstream_that_s3prl_would_assert_against_is_named(
+    conf: dict[str, object], told: str, espnet: None, tmp_path: Path
+) -> None:
+    pytest.importorskip("s3prl", reason="s3prl is not installed (extra ssl)")
+    alone = dict(frontend="s3prl", frontend_conf=dict(frontend_conf=conf))
+    assert told in refused(tmp_path, alone)
+    both = [dict(frontend_type="default"), dict(frontend_type="s3prl", frontend_conf=conf)]
+    assert told in refused(tmp_path, dict(frontend="fused", frontend_conf=dict(frontends=both)))
+
+
 def test_a_checkpoint_that_would_have_to_be_downloaded_is_named(
     espnet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
