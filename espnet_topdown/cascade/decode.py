@@ -22,6 +22,7 @@ from espnet_topdown.cascade.recipe_script import (
     own_options,
 )
 from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.experiment.phase_dir import DECODING
 from espnet_topdown.warm import groups
 
 # What follows an option in a command, up to a comma: perhaps another option.
@@ -76,20 +77,29 @@ def decode(
         own = {**taken, **_token_options(cascade, phase, options_in(options))}
         if own != taken:
             print(f"{place}: its vocabulary is its own: {_line(own)}", flush=True)
-        made_by = _made_by(phase, own)
-        if not again and _is_decoded(phase, made_by):
-            changed = _changed(phase)
-            if not changed:
-                print(f"{place}: decoded already by this model and these options", flush=True)
-                continue
-            print(f"{place}: {changed[0]} has changed since it was decoded", flush=True)
-        print(f"{place}: decoding", flush=True)
-        began = time.time()
-        _decode_phase(phase, own, script)
-        outcome = {"results": _results(phase), "reads": _reads(phase, began)}
-        files.write_json(phase / DECODED, {**made_by, **outcome})
-        minutes = (time.time() - began) / 60
-        print(f"{place}: decoded and scored in {minutes:.1f} min", flush=True)
+        # Who trains it anew meanwhile would put its decoding beside another model.
+        with files.locked(phase / DECODING, "decode", waits=True):
+            _decode_once(phase, place, own, script, again=again)
+
+
+def _decode_once(
+    phase: Path, place: str, options: Mapping[str, str], script: Path, *, again: bool
+) -> None:
+    """Decode a phase, unless that is done already; `place` names it in what is printed."""
+    made_by = _made_by(phase, options)
+    if not again and _is_decoded(phase, made_by):
+        changed = _changed(phase)
+        if not changed:
+            print(f"{place}: decoded already by this model and these options", flush=True)
+            return
+        print(f"{place}: {changed[0]} has changed since it was decoded", flush=True)
+    print(f"{place}: decoding", flush=True)
+    began = time.time()
+    _decode_phase(phase, options, script)
+    outcome = {"results": _results(phase), "reads": _reads(phase, began)}
+    files.write_json(phase / DECODED, {**made_by, **outcome})
+    minutes = (time.time() - began) / 60
+    print(f"{place}: decoded and scored in {minutes:.1f} min", flush=True)
 
 
 def _token_options(cascade: Cascade, directory: Path, given: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.phase_config import changes_of
 from espnet_topdown.cascade.run_check import named
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import LOCK, holds_training
+from espnet_topdown.experiment.phase_dir import DECODING, LOCK, holds_training
 from espnet_topdown.plan.plan import Phase
 
 
@@ -78,11 +78,12 @@ def _check_begun(cascade: Cascade, phase: Phase) -> None:
     directory = cascade.paths.phase_dir(phase.name)
     if not directory.exists():
         raise TopdownError(f"{phase.name} was not begun yet; leave it out of --redo")
-    owner = files.holder(directory / LOCK)
-    if owner is not None:
-        raise TopdownError(
-            f"{directory} is still trained by {owner}; wait for it, or stop it, and rerun"
-        )
+    for lock, used in ((LOCK, "trained"), (DECODING, "decoded")):
+        owner = files.holder(directory / lock)
+        if owner is not None:
+            raise TopdownError(
+                f"{directory} is still {used} by {owner}; wait for it, or stop it, and rerun"
+            )
 
 
 def _check_children(

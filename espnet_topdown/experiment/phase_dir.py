@@ -28,6 +28,7 @@ PROOF = "topdown/proof.json"
 MACHINE = "topdown/machine.json"
 # Held by the trainer while it lives.
 LOCK = "topdown/lock"
+DECODING = "topdown/decoding"  # the lock of who decodes it
 # Written by the runner, last of all.
 RECORD = "record.json"
 

@@ -6,9 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from espnet_topdown import files
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.recipe_script import base_options, forwards, options_in, own_options
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_dir import DECODING
+from espnet_topdown.warm import groups
 
 MODEL = "valid.acc.ave_10best.pth"
 STAGES = "--stage 12 --stop_stage 13 --skip_train true"
@@ -111,6 +114,20 @@ def test_run_shs_own_model_is_taken_and_else_asr_shs_and_else_the_parents() -> N
     Path("run.sh").write_text(RUN.replace("--lang", f"--inference_asr_model {MODEL} --lang"))
     decode(toy_cascade(), [Path("exp/p1")], [])
     assert calls()[0].endswith(f"--asr_exp exp/p1 --inference_asr_model {MODEL}")
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_phase_is_held_while_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    holders = []
+
+    def run(words: list[str]) -> int:
+        holders.append(files.holder(Path("exp/p1") / DECODING))
+        return 0
+
+    monkeypatch.setattr(groups, "run", run)
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert "(decode)" in holders[0]
+    assert files.holder(Path("exp/p1") / DECODING) is None
 
 
 @pytest.mark.usefixtures("recipe")

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from cascades import PLAN, copied, fails, hashes, outcomes, run, words
 
+from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cli import main
-from espnet_topdown.experiment.phase_dir import read_record
+from espnet_topdown.experiment.phase_dir import DECODING, read_record
 
 SLOWER = "phases: [{cut: decoder}, {cut: encoder.1, train: {optim_conf: {lr: 0.0001}}}]"
 
@@ -47,6 +48,14 @@ def test_what_a_phase_was_begun_with_is_in_its_record(finished):
     start = json.loads((finished / "phase2" / "topdown" / "start.json").read_text())
     assert start["options"]["optim_conf"] == {"lr": 0.01}
     assert "num_workers" not in start["options"]
+
+
+def test_a_phase_that_is_being_decoded_is_not_set_aside(cascade, base, tmp_path, capsys):
+    """Its decoding would end up beside the model that is trained anew."""
+    with files.locked(cascade / "phase2" / DECODING, "decode"):
+        error = fails(capsys, *words(base, tmp_path), "--redo", "phase2")
+    assert "phase2 is still decoded by process" in error
+    assert (cascade / "phase2" / "record.json").exists()
 
 
 def test_changed_settings_of_an_interrupted_phase_are_refused_and_the_advice_works(
