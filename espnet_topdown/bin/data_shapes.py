@@ -123,7 +123,7 @@ class Shapes(torch.utils.data.Dataset):
 def _read(shapes: Shapes, utterances: Sequence[str]) -> Any:
     """(utterance, its shapes) of each, by several processes where there are many."""
     if len(utterances) < FEW:
-        return map(shapes.__getitem__, utterances)
+        return (shapes[utterance] for utterance in utterances)
     workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
     return torch.utils.data.DataLoader(
         shapes, sampler=utterances, batch_size=None, num_workers=workers, collate_fn=_as_it_is

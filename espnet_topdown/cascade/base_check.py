@@ -29,7 +29,7 @@ def check_ready(base: Experiment, plan: Plan, rows: Sequence[Mapping[str, Any]])
         TopdownError: all faults at once.
     """
     fault = criterion_fault(base.dev_criterion(plan), rows, source=str(base.directory))
-    faults = list(filter(None, [fault]))
+    faults = [fault] if fault else []
     model = base.directory / base.model_file(plan)
     if not model.exists():
         faults.append(_missing_model(base, model, len(rows)))

@@ -165,7 +165,7 @@ class ModelFacts:
         for row in self.epochs:
             parts = [row.get(part, {}).get("time") or 0.0 for part in ("train", "valid")]
             times.append(sum(parts))
-        return list(filter(None, times))
+        return [seconds for seconds in times if seconds > 0]
 
     @property
     def hours(self) -> float | None:

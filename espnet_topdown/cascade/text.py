@@ -7,7 +7,6 @@ Text only; neither torch nor ESPnet is needed.
 """
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +121,7 @@ def _aligned(cascade: Cascade, rows: Sequence[Row]) -> str:
         "loaded": bool(cascade.facts.loaded_by_base),
     }
     header = [name for name in rows[0] if tells.get(name, True)]
-    return aligned(header, list(map(itemgetter(*header), rows)))
+    return aligned(header, [[row[name] for name in header] for row in rows])
 
 
 def _parent_cell(cascade: Cascade, phase: Phase, records: Records) -> str:

@@ -95,7 +95,7 @@ class DataDir:
         kept = self.utterances()
         whole = self.subset(kept)
         # Speakers come sorted too, as each is a prefix of its utterances.
-        spk2utt = grouped(kept, whole.speaker.__getitem__)
+        spk2utt = grouped(kept, lambda utterance: whole.speaker[utterance])
         tables = {
             "text": whole.text,
             "utt2spk": whole.speaker,

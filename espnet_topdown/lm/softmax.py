@@ -5,7 +5,6 @@ small model's time on CPU goes into moving them. Rows are taken in chunks, and t
 made while a chunk's logits are at hand.
 """
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +26,8 @@ class _MeanCrossEntropy(torch.autograd.Function):
         """Mean negative log likelihood; see `mean_cross_entropy`."""
         inputs = {"x": x, "weight": weight, "bias": bias}
         # needs_input_grad is true under no_grad too, where no gradient is wanted.
-        wanted = itertools.compress(inputs if with_gradients else (), ctx.needs_input_grad)
-        grads = {name: torch.zeros_like(inputs[name]) for name in wanted}
+        wanted = zip(inputs, ctx.needs_input_grad) if with_gradients else ()
+        grads = {name: torch.zeros_like(inputs[name]) for name, is_wanted in wanted if is_wanted}
         logits_at_a_time = CHUNK.get(x.device.type, CHUNK["cuda"])
         rows = max(1, logits_at_a_time // len(weight))
         total = x.new_zeros(())

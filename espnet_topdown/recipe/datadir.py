@@ -41,7 +41,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:
     """The table spk2utt of a table utt2spk."""
-    spk2utt = grouped(sorted(utt2spk), utt2spk.__getitem__)
+    spk2utt = grouped(sorted(utt2spk), lambda utterance: utt2spk[utterance])
     return {speaker: " ".join(own) for speaker, own in spk2utt.items()}
 
 

@@ -1,7 +1,6 @@
 """Utterances that training can use: stage 4. The others are named, with the reason."""
 
 from collections.abc import Mapping, Sequence
-from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +105,7 @@ def _judge(
             "too short": length <= shortest,
             "too long": length >= longest,
         }
-        reasons = list(compress(rules, rules.values()))
+        reasons = [reason for reason, holds in rules.items() if holds]
         if reasons:
             left_out[utterance] = LeftOut(reasons[0], length / rate)
     return left_out

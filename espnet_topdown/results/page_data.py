@@ -6,8 +6,6 @@ differences, intervals and tests are left to the page's own tables.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain
-from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from espnet_topdown.check import is_number
@@ -68,7 +66,7 @@ def set_data(rows: Sequence[PhaseResult], compared: SetComparison) -> dict[str, 
         cells.append(
             {
                 "phase": row.name,
-                "base": _made(base, attrgetter("name")),
+                "base": base.name if base else None,
                 "score": _made(cell.score, _totals),
                 "change": _made(cell.change, asdict),
                 "mapsswe": _made(cell.test, asdict),
@@ -95,7 +93,7 @@ def summary(data: Mapping[str, Any]) -> Table:
     """
     phases = data["phases"]
     sets = [one for one in data["sets"] if one["metric"] == "wer"]
-    texts = dict.fromkeys(chain.from_iterable(map(itemgetter("perplexity"), phases)))
+    texts = dict.fromkeys(text for phase in phases for text in phase["perplexity"])
     header = [
         *("model", "what it is"),
         *(f"words wrong, {one['dataset']}" for one in sets),

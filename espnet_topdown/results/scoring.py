@@ -8,7 +8,6 @@ Files are read at the edge, in `read_pairs`; what counts takes values and gives 
 import logging
 from collections.abc import Sequence, Set
 from dataclasses import replace
-from itertools import starmap
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ Key = tuple[str, str, str]  # inference directory, data set, metric
 
 def score(pairs: Sequence[Pair]) -> Score:
     """Error counts, equal to those of ``sclite -i rm``."""
-    counts = list(starmap(_count, pairs))
+    counts = [_count(ref, hyp) for ref, hyp in pairs]
     reference = Reference.of(ref for ref, _ in pairs)
     return Score(reference, np.array(counts, dtype=np.int32).reshape(-1, 5))
 

@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, starmap
 
 import numpy as np
 
@@ -109,7 +108,9 @@ def mapsswe(pairs: Iterable[tuple[str, str]]) -> Mapsswe:
         pairs: for each utterance the two systems' alignments with the same reference, as
             `alignment.align` writes them.
     """
-    segments = list(chain.from_iterable(starmap(segment_errors, pairs)))
+    segments = []
+    for first, second in pairs:
+        segments += segment_errors(first, second)
     if not segments:
         return Mapsswe(segments=0, mean=0.0, z=None, p=None)
     errors = np.array(segments, dtype=float)

@@ -63,7 +63,8 @@ class Asked:
         there = tuple(runs.by_name[name] for name in self.names)
         if not self.is_selected:
             return there
-        return tuple(filter(None, [runs.best(there)]))
+        best = runs.best(there)
+        return (best,) if best else ()
 
 
 def _are_apart(value: Any) -> bool:

@@ -122,7 +122,8 @@ class ErrorRates:
         intervals = significance.bootstrap_intervals(
             np.column_stack(columns), self.draw.words, self.draw.units, strata=self.draw.strata
         )
-        return list(map(Contrast, found, intervals, map(self._by_speaker, columns)))
+        by_speaker = [self._by_speaker(column) for column in columns]
+        return [Contrast(*parts) for parts in zip(found, intervals, by_speaker, strict=True)]
 
     def _difference(self, answer: Answer) -> np.ndarray:
         """Errors of the first minus those of the second arm, (slots,), as the mean over seeds.

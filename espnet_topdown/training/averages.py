@@ -123,7 +123,7 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
     # The first average is right in every version of ESPnet.
     is_right = file == next(iter(averages))
     # Where a model was packed with it alone, it is the model whose error rates are known.
-    is_packed = list(filter(Path.exists, directory.glob("*.pth"))) == [path]
+    is_packed = [own for own in directory.glob("*.pth") if own.exists()] == [path]
     if is_right or is_packed:
         return load_state(path)
     raise TopdownError(
