@@ -5,6 +5,7 @@ where flock may be missing or known to one node alone.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -62,7 +63,10 @@ def _remove_left(claim: Path) -> None:
     try:
         made_s = claim.stat().st_mtime
         text = claim.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except OSError as error:
+        # NFS says of a file that another node has just removed that its handle is stale.
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
         return
     try:
         owner = json.loads(text)

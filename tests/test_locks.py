@@ -330,3 +330,20 @@ def test_what_no_script_holds_is_read_without_a_lock(flock: str, tmp_path: Path)
     (tmp_path / "dump/.lock").touch()
     with locks.reading([tmp_path, tmp_path / "dump", tmp_path / "missing"]):
         assert not (tmp_path / ".lock").exists()
+
+
+def test_a_claim_that_another_node_removes_meanwhile_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS tells it of a file that was removed after its name had been looked up."""
+    claim = tmp_path / ".lock.claim"
+    claim.write_text("{}")
+
+    def removed(path: Path, **_: object) -> str:
+        path.unlink()
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    monkeypatch.setattr(Path, "read_text", removed)
+    with claims.claimed(tmp_path / "lock"):
+        assert claim.exists()
+    assert not claim.exists()
