@@ -5,7 +5,7 @@
 #   make lint        ruff, mypy and shellcheck, in the versions that setup.py names
 #   make install     the environment alone
 PYTHON ?= python3
-VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null)
 VENV ?= .venv-$(VERSION)
 PYTEST_ARGS ?=
 # no: install where it may not fit.
@@ -37,10 +37,12 @@ lint: $(STAMPS)/.linters
 install: $(STAMPS)/.installed
 
 $(STAMPS)/.installed: setup.py
-	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed; choose one with PYTHON=")'
-	$(PYTHON) -c 'import os, shutil, sys; sys.exit(0 if sys.version_info < (3, 13) or os.environ.get("CXX") or shutil.which("g++") else "Python 3.13 needs g++, by which pip builds editdistance; install it, or choose Python 3.12 with PYTHON=")'
-	[ "$(CHECK_SPACE)" = no ] || $(PYTHON) .ci/free_space.py "$(VENV)"
+	@[ -n "$(VERSION)" ] || { echo "$(PYTHON) is no Python that runs; choose one of 3.11 to 3.13 with PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed; choose one with PYTHON=")'
+	@$(PYTHON) -c 'import os, shutil, sys; sys.exit(0 if sys.version_info < (3, 13) or os.environ.get("CXX") or shutil.which("g++") else "Python 3.13 needs g++, by which pip builds editdistance; install it, or choose Python 3.12 with PYTHON=")'
+	@[ "$(CHECK_SPACE)" = no ] || $(PYTHON) .ci/free_space.py "$(VENV)"
 	$(PYTHON) -m venv "$(VENV)"
+	@echo "Installing ESPnet and torch into $(VENV), by pip: minutes without a word"
 	"$(VENV)/bin/python" -m pip install --quiet --editable '.[tested,test]'
 	touch "$@"
 

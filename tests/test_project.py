@@ -94,6 +94,31 @@ def test_make_takes_an_environment_whose_name_has_a_blank(tmp_path: Path) -> Non
     ]
 
 
+def test_make_names_what_is_no_python_and_the_cure() -> None:
+    command = ["make", "install", "PYTHON=python3.99"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert "python3.99 is no Python that runs; choose one of 3.11 to 3.13 with PYTHON=" in said
+    # Make's own line alone stands beside it.
+    assert len(said.splitlines()) == 2
+
+
+def test_make_says_what_it_installs_before_pip_is_silent(tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    # Its environment is a directory with a pip that does nothing.
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in *%d.%d*) echo 3.11 ;; '
+        '*venv*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;; esac\n'
+    )
+    python.chmod(0o755)
+    command = ["make", "install", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    shown = [line.split()[0] for line in said]
+    assert shown == [str(python), "Installing", f'"{tmp_path}/venv/bin/python"', "touch"]
+
+
 def test_nothing_stands_at_the_top_by_accident() -> None:
     # Some programs leave downloads and locks where they were started.
     if not (ROOT / ".git").exists() or not shutil.which("git"):
