@@ -64,7 +64,15 @@ def load_yaml(text: str, source: str, *, unique_keys: bool = False) -> Any:
         raise TopdownError(f"{source} is not YAML: it is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         # PyYAML raises a plain ValueError for a date that is none, such as 2020-99-99.
-        raise TopdownError(f"{source} is not YAML: {error}") from None
+        raise TopdownError(f"{source} is not YAML: {_told(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    """PyYAML's words, with the cure where it says no more than what it met."""
+    # What it calls a text that it did not open itself; the message names the source.
+    words = str(error).replace('in "<unicode string>", line', "in line")
+    met_tab = "character '\\t'" in words
+    return f"indent with spaces, not with tabs: {words}" if met_tab else words
 
 
 def _check_size(root: yaml.Node) -> None:

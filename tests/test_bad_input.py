@@ -192,7 +192,11 @@ RECORD = "cascade/phase1/record.json"
 SCORE = "exp/decode/test/score_wer"
 
 PLANS = {
-    "empty": (*plan(""), "a plan is a mapping with 'phases', not NoneType"),
+    "empty": (
+        *plan(""),
+        "has 'phases:' and below it items such as '- cut: decoder'; found nothing",
+    ),
+    "items alone": (*plan("- cut: decoder"), "found a list, above which 'phases:' is missing"),
     "a directory": (
         directory_at("plan.yaml"),
         RUN,
@@ -204,7 +208,11 @@ PLANS = {
         "the plan plan.yaml is not UTF-8 text",
     ),
     "a NUL": (*plan("phases: \0"), "is not YAML"),
-    "tabs": (*plan("phases:\n\t- cut: decoder"), "is not YAML"),
+    "tabs": (
+        *plan("phases:\n\t- cut: decoder"),
+        "is not YAML: indent with spaces, not with tabs: while scanning for the next token",
+    ),
+    "not closed": (*plan("phases: [{cut: decoder"), "line 1, column 23"),
     "two documents": (*plan("phases: [{cut: decoder}]\n---\nphases: []"), "is not YAML"),
     "code": (*plan("phases: !!python/object/apply:os.getcwd []"), "is not YAML"),
     "a key twice": (

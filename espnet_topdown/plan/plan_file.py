@@ -38,9 +38,11 @@ def read_plan(path: Path | str) -> Plan:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         shipped = ", ".join(shipped_plans())
+        own = Path("conf/topdown", f"{path}.yaml")
+        here = f"; this recipe's own is given as {own}" if own.is_file() else ""
         raise TopdownError(
-            f"cannot read the plan {path}: {error.strerror}{recognise.but(Path(path))}; shipped,"
-            f" and taken by name, are {shipped}"
+            f"cannot read the plan {path}: {error.strerror}{recognise.but(Path(path))}{here};"
+            f" shipped, and taken by name, are {shipped}"
         ) from None
     except UnicodeDecodeError:
         what = recognise.but(Path(path))
@@ -126,7 +128,10 @@ def _plan(data: Mapping[str, Any]) -> Plan:
 def _plan_faults(data: Any) -> list[str]:
     """Everything that is wrong with a plan."""
     if not isinstance(data, Mapping):
-        return [f"a plan is a mapping with 'phases', not {type(data).__name__}"]
+        found = "nothing" if data is None else "something else"
+        if isinstance(data, list):
+            found = "a list, above which 'phases:' is missing"
+        return [f"a plan has 'phases:' and below it items such as '- cut: decoder'; found {found}"]
     faults = check.unknown_keys(data, [*_known(Plan), "phases"])
     items = data.get("phases")
     if not isinstance(items, list) or not items:

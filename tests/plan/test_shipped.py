@@ -23,6 +23,18 @@ def test_a_file_goes_before_a_shipped_plan(tmp_path: Path, monkeypatch: pytest.M
     assert plan_path("rnn") == Path("rnn")
 
 
+def test_a_plan_of_the_recipe_that_is_named_without_its_path_is_told_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("conf/topdown").mkdir(parents=True)
+    Path("conf/topdown/ctc.yaml").write_text("phases: [{cut: decoder}]")
+    with pytest.raises(
+        TopdownError, match=r"this recipe's own is given as conf/topdown/ctc\.yaml;"
+    ):
+        read_plan(plan_path("ctc"))
+
+
 def test_a_name_that_is_none_is_told_the_shipped_ones() -> None:
     assert plan_path("conf/rn.yaml") == Path("conf/rn.yaml")
     with pytest.raises(TopdownError, match="cannot read the plan rn: No such.*lm, rifle, rnn, tr"):
