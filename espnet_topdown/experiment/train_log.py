@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _STARTED = re.compile(r"(\d+)/(\d+)epoch started(?:\. Estimated time to finish: (.+))?")
+_PART_OF_A_SECOND = re.compile(r"\.\d+(?= second)")
 _RESULTS = re.compile(r"(\d+)epoch results: (.*)")
 _PART = re.compile(r"\[(\w+)\] ([^\[]*)")
 _VALUE = re.compile(r"([\w.]+)=([-+.\deE]+|nan|inf|-inf)(?=,|\s|$)")
@@ -21,7 +22,8 @@ class Progress:
     Args:
         epoch: number of the epoch under way, from 1.
         max_epoch: epochs planned.
-        time_left: ESPnet's estimate, in its words; None in the first epoch.
+        time_left: ESPnet's estimate, in its words but for parts of a second; None in the first
+            epoch.
         results: a row for each finished epoch: its number under ``epoch``, and under ``train`` and
             ``valid`` a mapping of their metrics.
     """
@@ -51,7 +53,7 @@ def read_progress(log: Path) -> Progress | None:
     return Progress(
         epoch=int(started[1]),
         max_epoch=int(started[2]),
-        time_left=started[3],
+        time_left=started[3] and _PART_OF_A_SECOND.sub("", started[3]),
         results=tuple(rows[epoch] for epoch in sorted(rows)),
     )
 

@@ -17,7 +17,7 @@ def test_epochs_metrics_and_the_time_left_are_read(tmp_path):
         "train": {"iter_time": 0.00012, "loss": 2.5, "time": 7.32, "total_count": 10.0},
         "valid": {"loss": 1.5, "acc": 0.25, "time": 1.0},
     }
-    expected = Progress(epoch=2, max_epoch=3, time_left="16.6 seconds", results=(row,))
+    expected = Progress(epoch=2, max_epoch=3, time_left="16 seconds", results=(row,))
     assert read_progress(tmp_path / "train.log") == expected
 
 
