@@ -220,19 +220,22 @@ topdown() {
     "${python_cmd[@]}" -m espnet_topdown "$@"
 }
 
-# cascade_stages EXP MEASURED: stages 17 to 20 on the base EXP; MEASURED is what stage 19 logs.
+# cascade_stages EXP TRAINED MEASURED: stages 17 to 20 on the base EXP, which stage TRAINED makes;
+# MEASURED is what stage 19 logs.
 cascade_stages() {
-    local exp=$1 measured=$2 plan_name
+    local exp=$1 trained=$2 measured=$3 plan_name
     plan_name=$(basename "${topdown_plan:-none}" .yaml)
     topdown_dir=${topdown_dir:-${exp}_topdown_${plan_name}}
 
     if do_stage 17; then
         log "Stage 17: ${exp}, ${topdown_plan} -> layers and phases"
-        topdown plan "${exp}" --plan "${topdown_plan}"
+        need "${trained}" "${exp}/config.yaml"
+        topdown plan "${exp}" --plan "${topdown_plan}" --jobs "${jobs}"
     fi
 
     if do_stage 18; then
         log "Stage 18: ${exp}, ${topdown_plan} -> ${topdown_dir}"
+        need "${trained}" "${exp}/config.yaml"
         is_warm "${cuda_cmd}" || launch_options+=(--cmd "${cuda_cmd}")
         launch_options+=(--jobs "${jobs}" ${phase:+--phase "${phase}"})
         topdown run "${exp}" --plan "${topdown_plan}" --dir "${topdown_dir}" "${launch_options[@]}"
@@ -240,11 +243,13 @@ cascade_stages() {
 
     if do_stage 19; then
         log "Stage 19: ${topdown_dir} -> its phases ${measured} (${decode})"
+        need 18 "${topdown_dir}/cascade.json"
         measure_phases
     fi
 
     if do_stage 20; then
         log "Stage 20: ${topdown_dir} -> tables and plots"
+        need 18 "${topdown_dir}/cascade.json"
         topdown results "${topdown_dir}"
     fi
 }

@@ -306,12 +306,51 @@ def test_a_mistyped_option_stops_before_the_cascade(options: list[str], said: st
     assert said in refused("topdown.sh", *SETS, "--topdown_plan", "plan.yaml", *options)
 
 
+@pytest.mark.parametrize(
+    "stage, said",
+    [
+        ("17", "stage 17 needs exp/base/config.yaml, but it is missing or empty; run stage 11"),
+        ("18", "stage 18 needs exp/base/config.yaml, but it is missing or empty; run stage 11"),
+        (
+            "19",
+            "needs exp/base_topdown_plan/cascade.json, but it is missing or empty; run stage 18",
+        ),
+        (
+            "20",
+            "needs exp/base_topdown_plan/cascade.json, but it is missing or empty; run stage 18",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("recipe")
+def test_a_stage_of_the_cascade_names_the_stage_that_it_needs(stage: str, said: str) -> None:
+    Path("plan.yaml").write_text("phases: [{cut: decoder}]")
+    options = ["--topdown_plan", "plan.yaml", "--asr_exp", "exp/base", "--ngpu", "0"]
+    stages = ["--stage", stage, "--stop_stage", stage]
+    assert said in refused("topdown.sh", *SETS, *options, *stages)
+
+
+@pytest.mark.usefixtures("recipe")
+def test_stage_17_tells_the_wall_time_of_as_many_jobs_as_stage_18_has() -> None:
+    Path("plan.yaml").write_text("phases: [{cut: decoder}]")
+    Path("show").write_text('#!/usr/bin/env bash\nprintf "[%s]" "$@"\n')
+    Path("show").chmod(0o755)
+    Path("exp/base").mkdir(parents=True)
+    Path("exp/base/config.yaml").write_text("encoder: rnn")
+    options = ["--topdown_plan", "plan.yaml", "--python", "./show", "--asr_exp", "exp/base"]
+    stages = ["--stage", "17", "--stop_stage", "17", "--ngpu", "0", "--jobs", "3"]
+    done = run("topdown.sh", *SETS, *options, *stages)
+    assert done.returncode == 0, done.stderr
+    assert "[espnet_topdown][plan][exp/base][--plan][plan.yaml][--jobs][3]" in done.stdout
+
+
 @pytest.mark.usefixtures("recipe")
 def test_stage_19_passes_over_what_is_decoded() -> None:
     """By the command that does, with the recipe's options."""
     Path("plan.yaml").write_text("phases: [{cut: decoder}]")
     Path("show").write_text('#!/usr/bin/env bash\nprintf "[%s]" "$@"\n')
     Path("show").chmod(0o755)
+    Path("exp/base_topdown_plan").mkdir(parents=True)
+    Path("exp/base_topdown_plan/cascade.json").write_text("{}")
     options = ["--topdown_plan", "plan.yaml", "--python", "./show", "--asr_exp", "exp/base"]
     done = run("topdown.sh", *SETS, *options, "--stage", "19", "--stop_stage", "19")
     assert done.returncode == 0, done.stderr

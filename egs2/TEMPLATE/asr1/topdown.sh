@@ -136,5 +136,5 @@ fi
 if [ "${stage}" -le "${asr_end}" ]; then
     asr --stage "${stage}" --stop_stage "$((stop_stage < asr_end ? stop_stage : asr_end))"
 fi
-cascade_stages "${exp}" "decoded and scored"
+cascade_stages "${exp}" 11 "decoded and scored"
 log "Stages ${stage} to ${stop_stage}: done in ${SECONDS} s"

@@ -188,5 +188,5 @@ if do_stage 8; then
     measure "${lm_exp}"
 fi
 
-cascade_stages "${lm_exp}" "measured"
+cascade_stages "${lm_exp}" 7 "measured"
 log "Stages ${stage} to ${stop_stage}: done in ${SECONDS} s"
