@@ -283,6 +283,18 @@ def _decode(args: Namespace) -> None:
     cascade = _reopen(args.dir)
     phases = _finished(cascade, args.decode)
     decode(cascade, phases, options, again=args.again, script=args.script)
+    if not phases:
+        print(_nothing_to_decode(cascade))
+
+
+def _nothing_to_decode(cascade: Cascade) -> str:
+    """Why no phase was asked for, and what to do."""
+    if not cascade.read_records():
+        return "nothing to decode: no phase is finished; 'espnet-topdown run' trains them"
+    return (
+        "nothing to decode: the best on dev is phase 0, the base itself; --decode all takes every"
+        " finished phase"
+    )
 
 
 def _finished(cascade: Cascade, which: str) -> list[Path]:

@@ -71,7 +71,8 @@ def decode(
     taken = _options_of_base(cascade, options, script)
     for phase in phases:
         _check_model(phase, taken[MODEL])
-    print(f"decoding with {_line(taken)}", flush=True)
+    if phases:
+        print(f"decoding with {_line(taken)}", flush=True)
     for number, phase in enumerate(phases, start=1):
         place = f"{phase} ({number} of {len(phases)})"
         own = {**taken, **_token_options(cascade, phase, options_in(options))}

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cascades import PLAN, fails, words
+from cascades import PLAN, copied, fails, words
 
 from espnet_topdown.cascade.phase_config import averaged_epochs
 from espnet_topdown.cli import main
@@ -51,6 +51,20 @@ def test_phase_number_resumes_there_and_asks_for_those_before(finished, base, tm
     assert "phase1 must be finished first" in fails(capsys, *words(base, tmp_path), "--phase", "2")
     error = fails(capsys, *words(base, tmp_path), "--phase", "9")
     assert "no phase '9'; did you mean phase" in error
+
+
+def test_decode_says_why_there_is_nothing_to_decode(finished, base, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("espnet_topdown.cli.decode", lambda *_, **__: None)
+    cascade = copied(finished, base, tmp_path)
+    plan = (cascade / "plan.yaml").read_text()
+    # No phase gains so much.
+    (cascade / "plan.yaml").write_text(f"min_gain: 2\n{plan}")
+    main(["decode", str(cascade), "--use_lm", "false"])
+    assert "the best on dev is phase 0, the base itself; --decode all" in capsys.readouterr().out
+    for record in cascade.glob("phase*/record.json"):
+        record.unlink()
+    main(["decode", "--decode", "all", str(cascade)])
+    assert "nothing to decode: no phase is finished" in capsys.readouterr().out
 
 
 def base_with_an_average(directory: Path) -> Any:
