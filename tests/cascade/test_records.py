@@ -59,11 +59,11 @@ def test_decode_says_why_there_is_nothing_to_decode(finished, base, tmp_path, mo
     plan = (cascade / "plan.yaml").read_text()
     # No phase gains so much.
     (cascade / "plan.yaml").write_text(f"min_gain: 2\n{plan}")
-    main(["decode", str(cascade), "--use_lm", "false"])
+    main(["decode", "--decode", "best", str(cascade), "--use_lm", "false"])
     assert "the best on dev is phase 0, the base itself; --decode all" in capsys.readouterr().out
     for record in cascade.glob("phase*/record.json"):
         record.unlink()
-    main(["decode", "--decode", "all", str(cascade)])
+    main(["decode", str(cascade)])
     assert "nothing to decode: no phase is finished" in capsys.readouterr().out
 
 
