@@ -67,8 +67,8 @@ def _idle_fault(facts: ModelFacts, phase: Phase) -> str | None:
     fresh = ", ".join(phase.sides(facts.names).fresh)
     return (
         f"nothing is left to train: what is not kept ({fresh}) is frozen by the base's"
-        " freeze_param, by ESPnet's class or by a tie; cut higher, or give 'tied: untie_draw'"
-        " where it is a tie"
+        " freeze_param, by ESPnet's class or by a tie; cut higher, train what freeze_param names"
+        " ('train: {freeze_param: []}'), or give 'tied: untie_draw' where it is a tie"
     )
 
 

@@ -210,8 +210,12 @@ def test_phases_in_which_nothing_is_left_to_train_are_refused_before_any_trainin
     none = Phase("phase2", "top_down", "rnn", "phase0", 1)
     check_frozen(model, [some], {})
     message = r"^{}: nothing is left to train: what is not kept \(embed\) is frozen by the base's"
-    with pytest.raises(TopdownError, match=message.format("phase2")):
+    with pytest.raises(TopdownError, match=message.format("phase2")) as caught:
         check_frozen(model, [some, none], {})
+    assert "train what freeze_param names ('train: {freeze_param: []}')" in str(caught.value)
+    # The way out that it names.
+    embed["frozen_by_class"] = 0
+    check_frozen(model, [replace(none, train={"freeze_param": []})], {})
     # Tied to a frozen layer, of which untying gives it a matrix of its own.
     tied = facts(("embed", 90, {"output": 90}), RNN, OUTPUT)
     untied = replace(none, name="phase3", tied="untie_draw")
