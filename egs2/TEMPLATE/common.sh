@@ -13,6 +13,18 @@ die() {
     exit 1
 }
 
+# Of scripts that call one another, the outermost tells of Ctrl-C, which ends them all.
+is_inner=${ESPNET_TOPDOWN_SCRIPT:-}
+export ESPNET_TOPDOWN_SCRIPT=yes
+
+# What Ctrl-C has ended is told as that, and not as the failure of a stage.
+interrupted() {
+    trap - INT
+    [ -n "${is_inner}" ] || echo "interrupted; the same command goes on" >&2
+    exit 130
+}
+trap interrupted INT
+
 has_word() {
     [[ " $1 " == *" $2 "* ]]
 }

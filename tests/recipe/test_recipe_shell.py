@@ -359,6 +359,33 @@ def test_stage_19_passes_over_what_is_decoded() -> None:
     assert command in done.stdout
 
 
+@pytest.mark.parametrize("script", ["asr.sh", "topdown.sh"])
+@pytest.mark.usefixtures("recipe")
+def test_what_ctrl_c_has_ended_is_told_as_that_and_once(script: str) -> None:
+    # As a terminal does, to all that it runs; then a program ends as if it had failed.
+    Path("local/data.sh").write_text("#!/usr/bin/env bash\ntrap : INT\nkill -INT 0\nexit 1\n")
+    words = [f"../../TEMPLATE/asr1/{script}", *SETS, "--stop_stage", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, start_new_session=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted; the same command goes on\n")
+
+
+@pytest.mark.usefixtures("recipe")
+def test_statistics_that_ctrl_c_has_ended_have_not_failed(recipe: Path) -> None:
+    for name in ("train", "dev"):
+        shutil.copytree(f"data/{name}", f"dump/raw/{name}")
+    Path("data/token_list/char").mkdir(parents=True)
+    Path("data/token_list/char/tokens.txt").write_text("<blank>\n<unk>\n<sos/eos>\n")
+    Path("stop").write_text("#!/usr/bin/env bash\ntrap : INT\nkill -INT 0\nexit 1\n")
+    Path("stop").chmod(0o755)
+    (recipe / "cmd.sh").unlink()
+    Path("cmd.sh").write_text("train_cmd=./stop\ncuda_cmd=./stop\ndecode_cmd=./stop\n")
+    words = ["../../TEMPLATE/asr1/asr.sh", *SETS, "--token_type", "char", "--ngpu", "0"]
+    write_configs(Path("conf"))
+    words += ["--asr_config", "conf/train.yaml", "--stage", "10", "--stop_stage", "10"]
+    done = subprocess.run(words, capture_output=True, text=True, start_new_session=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted; the same command goes on\n")
+
+
 @pytest.mark.usefixtures("recipe")
 def test_an_option_of_a_checkout_at_its_default_is_let_through() -> None:
     options = ["--use_ngram", "false", "--skip_upload_hf", "true"]
