@@ -5,6 +5,7 @@ it is used, or runs in processes of its own.
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -55,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             ACTIONS[args.command](args)
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+            # A recipe tells it of itself, and of all that it runs.
+            if not os.environ.get("ESPNET_TOPDOWN_SCRIPT"):
+                print("interrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
 
 

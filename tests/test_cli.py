@@ -118,6 +118,21 @@ def test_an_option_of_decode_behind_the_directory_is_not_run_shs(option, capsys)
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("script, told", [("", True), ("yes", False)])
+def test_ctrl_c_is_told_by_the_command_or_by_the_recipe_that_runs_it(
+    script, told, monkeypatch, capsys
+):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("ESPNET_TOPDOWN_SCRIPT", script)
+    monkeypatch.setitem(ACTIONS, "status", interrupt)
+    with pytest.raises(SystemExit) as end:
+        main(["status", "x"])
+    assert end.value.code == 130
+    assert ("the same command goes on from here" in capsys.readouterr().err) == told
+
+
 def test_a_script_and_a_module_are_run_with_their_own_arguments_and_clean_streams(tmp_path):
     script = tmp_path / "say.py"
     script.write_text("import sys; print(sys.argv[1:], sys.stdin.read())")
