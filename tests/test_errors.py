@@ -86,7 +86,10 @@ def test_a_topdown_error_ends_with_status_1(capsys: pytest.CaptureFixture) -> No
     assert capsys.readouterr().err.endswith(": error: nothing fits\n")
 
 
-def test_every_line_of_a_message_is_found_in_a_log(capsys: pytest.CaptureFixture) -> None:
+def test_every_line_of_a_message_is_found_in_a_log(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["espnet-topdown"])
     message = "one fault\nanother fault\n  of two lines"
     with pytest.raises(SystemExit), reported():
         raise TopdownError(message)

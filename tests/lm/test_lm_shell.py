@@ -26,6 +26,15 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def trained(recipe: Path) -> Path:
+    """The recipe with what stage 18 asks for: the config of a base."""
+    base = recipe / "exp/lm_train_lm_awd_lstm_word"
+    base.mkdir(parents=True)
+    (base / "config.yaml").write_text("model: lm_stream\n")
+    return recipe
+
+
+@pytest.fixture
 def calls(tmp_path: Path) -> Path:
     """Programs on PATH that note how they were called: python3 and those that submit.
 
@@ -59,18 +68,18 @@ def run(
 
 @pytest.mark.parametrize(("backend", "program"), [("slurm", "slurm.pl"), ("sge", "queue.pl")])
 def test_the_cascade_is_submitted_as_training_is(
-    recipe: Path, calls: Path, backend: str, program: str
+    trained: Path, calls: Path, backend: str, program: str
 ) -> None:
     options = ("--stage", "18", "--stop_stage", "18")
-    done = run(recipe, calls.parent / "bin", *options, cmd_backend=backend)
+    done = run(trained, calls.parent / "bin", *options, cmd_backend=backend)
     assert done.returncode == 0, done.stderr
     [call] = calls.read_text().splitlines()
     assert call.startswith("python3 -m espnet_topdown run exp/lm_train_lm_awd_lstm_word --plan ")
     assert call.endswith(f"--ngpu 1 --cmd {program} --jobs 1")
 
 
-def test_here_the_cascade_needs_no_program_that_submits(recipe: Path, calls: Path) -> None:
-    done = run(recipe, calls.parent / "bin", "--stage", "18", "--stop_stage", "18")
+def test_here_the_cascade_needs_no_program_that_submits(trained: Path, calls: Path) -> None:
+    done = run(trained, calls.parent / "bin", "--stage", "18", "--stop_stage", "18")
     assert done.returncode == 0, done.stderr
     assert "--cmd" not in calls.read_text()
 

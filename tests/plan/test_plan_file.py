@@ -77,7 +77,7 @@ FAULTS = {
         "restart has no cuts for every",
     ),
     "names a number": ("phases: [{keep: 3}]", "keep must be a list of names, not 3"),
-    "not a mapping": ("[1, 2]", "a plan is a mapping with 'phases'"),
+    "not a mapping": ("[1, 2]", "found a list, above which 'phases:' is missing"),
     "not YAML": ("{a: [", "is not YAML"),
     "no phases": ("parent: best", "'phases' must be a list with at least one item"),
     "empty phases": ("phases: []", "'phases' must be a list with at least one item"),
