@@ -81,7 +81,8 @@ def upstream_faults(options: argparse.Namespace) -> list[str]:
     S3PRL, and ESPnet before it, assert both without a word.
     """
     faults = []
-    for conf in _upstreams(mapping_in(vars(options), "frontend_conf")):
+    nested = _mappings(mapping_in(vars(options), "frontend_conf"))
+    for conf in [conf for conf in nested if "upstream" in conf]:
         upstream, file = str(conf["upstream"]), conf.get("path_or_url")
         try:
             known = importlib.import_module("s3prl.nn").S3PRLUpstream.available_names()
@@ -97,19 +98,6 @@ def upstream_faults(options: argparse.Namespace) -> list[str]:
                 f" {file} is no file, seen from {Path.cwd()}"
             )
     return faults
-
-
-def _upstreams(conf: Any) -> Iterator[Mapping[str, Any]]:
-    """Every mapping that names an upstream, in a ``frontend_conf`` and what it nests."""
-    match conf:
-        case list():
-            for item in conf:
-                yield from _upstreams(item)
-        case Mapping():
-            if "upstream" in conf:
-                yield conf
-            for value in conf.values():
-                yield from _upstreams(value)
 
 
 def _hub_answers(models: Collection[str]) -> bool:
@@ -165,12 +153,19 @@ def _checkpoints(options: argparse.Namespace) -> dict[str, str]:
 
 def _named(conf: Any) -> Iterator[tuple[str, str]]:
     """The pre-trained checkpoints that a ``_conf`` names, also in what it nests."""
+    for mapping in _mappings(conf):
+        for name, value in mapping.items():
+            if name in _UPSTREAMS and isinstance(value, str):
+                yield name, value
+
+
+def _mappings(conf: Any) -> Iterator[Mapping[str, Any]]:
+    """Every mapping of a ``_conf``: itself, and those in its values and lists."""
     match conf:
         case list():
             for item in conf:
-                yield from _named(item)
+                yield from _mappings(item)
         case Mapping():
-            for name, value in conf.items():
-                if name in _UPSTREAMS and isinstance(value, str):
-                    yield name, value
-                yield from _named(value)
+            yield conf
+            for value in conf.values():
+                yield from _mappings(value)
