@@ -17,6 +17,16 @@ import tiny
 Train = Callable[..., Path]
 
 
+def pytest_configure() -> None:
+    """What tests start behaves as it does from a terminal, whoever runs the tests."""
+    # Jobs in the background of a script ignore Ctrl-C, and so does all that they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A make within make says where it is.
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+        os.environ.pop(name, None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked ``gpu`` where torch can use none."""
     if item.get_closest_marker("gpu") is None:
