@@ -21,7 +21,7 @@ from espnet_topdown.table import Table
 
 NOTE = (
     "One trained model each: the interval covers the choice of test data, not of the seed. Whether"
-    " the way of training differs, only several seeds can say (`python3 -m espnet_topdown.study`)."
+    " the way of training differs, only several seeds can say (python3 -m espnet_topdown.study)."
 )
 
 
