@@ -14,7 +14,19 @@ from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_dir import RECORD
 from espnet_topdown.experiment.quality import criterion_fault
+from espnet_topdown.experiment.train_log import finished_epochs
 from espnet_topdown.plan.plan import Plan
+
+
+def check_finished(base: Experiment, plan: Plan) -> None:
+    """Refuse a base without its model file by its log alone, before its model is built.
+
+    Raises:
+        TopdownError: it has a log, and no model that phases could begin from.
+    """
+    model = base.directory / base.model_file(plan)
+    if (base.directory / "train.log").exists() and not model.exists():
+        _refuse(base, [_missing_model(base, model, finished_epochs(base.directory))])
 
 
 def check_ready(base: Experiment, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -33,6 +45,10 @@ def check_ready(base: Experiment, plan: Plan, rows: Sequence[Mapping[str, Any]])
     model = base.directory / base.model_file(plan)
     if not model.exists():
         faults.append(_missing_model(base, model, len(rows)))
+    _refuse(base, faults)
+
+
+def _refuse(base: Experiment, faults: Sequence[str]) -> None:
     check.refuse(faults, f"{base.directory} cannot be the base of this plan")
 
 

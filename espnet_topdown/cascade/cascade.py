@@ -84,6 +84,7 @@ class Cascade:
         if not data_check.reads_other_data(read):
             data_check.check_base(experiment)
         experiment.dev_criterion(read)
+        base_check.check_finished(experiment, read)
         base_check.check_as_judged(paths, experiment.directory / experiment.model_file(read))
         facts = find_model_facts(
             base / "config.yaml",

@@ -10,7 +10,7 @@ import tiny
 import yaml
 from cascades import copied, fails, run, words
 
-from espnet_topdown.cascade.base_check import check_ready
+from espnet_topdown.cascade.base_check import check_finished, check_ready
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
@@ -64,6 +64,31 @@ def test_a_base_without_the_model_asked_for_is_refused(name: str, tmp_path: Path
     there, epochs, fault = UNREADY[name]
     with pytest.raises(TopdownError, match=re.escape(fault)):
         check_ready(experiment(tmp_path, *there), PLAN, rows(epochs))
+
+
+@pytest.mark.parametrize("name", UNREADY)
+def test_a_base_that_is_still_trained_is_refused_by_its_log(name: str, tmp_path: Path) -> None:
+    there, epochs, fault = UNREADY[name]
+    base = experiment(tmp_path, *there)
+    check_finished(base, PLAN)
+    log = "".join(
+        f"{epoch}/5epoch started\n{epoch}epoch results: [valid] acc=0.5\n"
+        for epoch in range(1, epochs + 1)
+    )
+    (tmp_path / "train.log").write_text(log)
+    with pytest.raises(TopdownError, match=re.escape(fault)):
+        check_finished(base, PLAN)
+
+
+def test_no_model_is_built_of_a_base_that_is_still_trained(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    young = shutil.copytree(base, tmp_path / "young", ignore=shutil.ignore_patterns("*.ave*"))
+    (young / "train.log").write_text("1/5epoch started\n")
+    (tmp_path / "plan.yaml").write_text("phases: [{cut: decoder}]")
+    monkeypatch.delattr("espnet_topdown.cascade.cascade.find_model_facts")
+    with pytest.raises(TopdownError, match="its training is not finished"):
+        Cascade.open(young, tmp_path / "plan.yaml")
 
 
 def test_what_the_message_advises_is_accepted(tmp_path: Path) -> None:
