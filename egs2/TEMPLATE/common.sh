@@ -172,13 +172,14 @@ hold() {
 }
 
 # share DIR...: keeps writers out of directories that this script only reads from now on, beside
-# other readers. Of others' data, where no lock can be written, it keeps nobody out.
+# other readers. Nobody is kept out of others' data, where no lock can be written, nor where the
+# file system knows no locks.
 share() {
     lock --shared "$@"
 }
 
 lock() {
-    local mode=$1 directory descriptor
+    local mode=$1 directory descriptor status
     command -v flock > /dev/null || return 0
     for directory in "${@:2}"; do
         [ "${mode}" = --shared ] || mkdir -p "${directory}"
@@ -188,7 +189,10 @@ lock() {
             exec {descriptor}>> "${directory}/.lock"
             locks["${directory}"]=${descriptor}
         fi
-        flock "${mode}" --nonblock "${descriptor}" && continue
+        status=0
+        flock "${mode}" --nonblock "${descriptor}" 2> /dev/null || status=$?
+        # 1: another has it. Others are of a file system without locks (ENOLCK, ENOSYS).
+        [ "${status}" = 1 ] || continue
         log "${directory} is in use by another run; waiting for it"
         flock "${mode}" "${descriptor}"
     done

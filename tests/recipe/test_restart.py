@@ -71,6 +71,17 @@ def test_what_cannot_be_locked_can_be_read(tmp_path: Path, monkeypatch: pytest.M
     assert not Path("missing").exists()
 
 
+def test_a_file_system_without_locks_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flock").write_text("#!/bin/sh\necho flock: No locks available >&2\nexit 71\n")
+    (tmp_path / "flock").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for use in ("hold dump", "share dump"):
+        assert lock_in_bash(f"set -e; {use}") == "it has them\n"
+
+
 KILLED = """#!/bin/sh
 case "$*" in
     *"espnet_topdown results"*) [ -e killed ] || { touch killed; kill -9 $PPID; exit 0; } ;;
