@@ -15,7 +15,8 @@ set -euo pipefail
 . ./path.sh
 
 [[ ${1:--} != -* ]] ||
-    die "the first argument is the model: rnn or transformer; then options such as --seeds 1 2 3"
+    die "the first argument is the model ($(cd conf/study && echo *.yaml)," \
+        "without .yaml); then options such as --seeds 1 2 3"
 model=$1
 shift
 for file in "conf/train_asr_${model}.yaml" "conf/study/${model}.yaml"; do
