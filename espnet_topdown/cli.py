@@ -285,9 +285,10 @@ def _decode(args: Namespace) -> None:
             )
     cascade = _reopen(args.dir)
     phases = _finished(cascade, args.decode)
-    decode(cascade, phases, options, again=args.again, script=args.script)
     if not phases:
         print(_nothing_to_decode(cascade))
+        return
+    decode(cascade, phases, options, again=args.again, script=args.script)
 
 
 def _nothing_to_decode(cascade: Cascade) -> str:

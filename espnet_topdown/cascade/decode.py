@@ -71,8 +71,7 @@ def decode(
     taken = _options_of_base(cascade, options, script)
     for phase in phases:
         _check_model(phase, taken[MODEL])
-    if phases:
-        print(f"decoding with {_line(taken)}", flush=True)
+    print(f"decoding with {_line(taken)}", flush=True)
     for number, phase in enumerate(phases, start=1):
         place = f"{phase} ({number} of {len(phases)})"
         own = {**taken, **_token_options(cascade, phase, options_in(options))}

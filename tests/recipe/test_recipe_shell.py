@@ -329,11 +329,16 @@ def test_a_stage_of_the_cascade_names_the_stage_that_it_needs(stage: str, said: 
     assert said in refused("topdown.sh", *SETS, *options, *stages)
 
 
+def write_show() -> None:
+    """A program ./show that prints its arguments, in the place of Python."""
+    Path("show").write_text('#!/usr/bin/env bash\nprintf "[%s]" "$@"\n')
+    Path("show").chmod(0o755)
+
+
 @pytest.mark.usefixtures("recipe")
 def test_stage_17_tells_the_wall_time_of_as_many_jobs_as_stage_18_has() -> None:
     Path("plan.yaml").write_text("phases: [{cut: decoder}]")
-    Path("show").write_text('#!/usr/bin/env bash\nprintf "[%s]" "$@"\n')
-    Path("show").chmod(0o755)
+    write_show()
     Path("exp/base").mkdir(parents=True)
     Path("exp/base/config.yaml").write_text("encoder: rnn")
     options = ["--topdown_plan", "plan.yaml", "--python", "./show", "--asr_exp", "exp/base"]
@@ -347,8 +352,7 @@ def test_stage_17_tells_the_wall_time_of_as_many_jobs_as_stage_18_has() -> None:
 def test_stage_19_passes_over_what_is_decoded() -> None:
     """By the command that does, with the recipe's options."""
     Path("plan.yaml").write_text("phases: [{cut: decoder}]")
-    Path("show").write_text('#!/usr/bin/env bash\nprintf "[%s]" "$@"\n')
-    Path("show").chmod(0o755)
+    write_show()
     Path("exp/base_topdown_plan").mkdir(parents=True)
     Path("exp/base_topdown_plan/cascade.json").write_text("{}")
     options = ["--topdown_plan", "plan.yaml", "--python", "./show", "--asr_exp", "exp/base"]
