@@ -28,7 +28,7 @@ from espnet_topdown.cascade.notes import plan_notes
 from espnet_topdown.cascade.paths import is_cascade
 from espnet_topdown.cascade.phase_check import check_phases, keep
 from espnet_topdown.cascade.prune import prune
-from espnet_topdown.cascade.run_check import check_begun, check_finished
+from espnet_topdown.cascade.run_check import check_begun, check_finished, check_first, named
 from espnet_topdown.cascade.runner import run
 from espnet_topdown.cli_parser import DEFAULT_FORM, FIRST_STEPS, parser
 from espnet_topdown.completion import bash_completion
@@ -130,6 +130,8 @@ def _run(args: Namespace) -> None:
     _check_launch(args)
     cascade = Cascade.open(args.exp, args.plan, args.dir)
     records = cascade.read_records()
+    for asked_for in filter(None, [args.phase, *args.redo]):
+        named(cascade, asked_for)
     ngpu, gpu_note = gpus.choose(
         args.ngpu,
         cascade.base.config,
@@ -142,6 +144,8 @@ def _run(args: Namespace) -> None:
     if not args.redo:
         check_finished(cascade, records)
         check_begun(cascade, records)
+        if args.phase is not None:
+            check_first(cascade, records, args.phase)
     stamp = check_phases(cascade)
     if args.dry_run:
         _print_plan(cascade, records, args.jobs)
