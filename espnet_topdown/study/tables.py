@@ -56,7 +56,7 @@ def answer_table(
         first, second = map(fmean, zip(*answer.values, strict=True))
         row = [
             answer.question,
-            ", ".join(str(pair.seed) for pair in answer.pairs),
+            str(len(answer.pairs)),
             f"{first:.2f} - {second:.2f}",
             difference(answer.mean),
             shown(answer.interval, interval_text),

@@ -57,7 +57,7 @@ def test_fewer_than_three_seeds_give_no_verdict(seeds: int) -> None:
 def test_tables_and_sentences() -> None:
     part = pages.model_part("tiny", RECORDS)
     text = pages.markdown("tiny", RECORDS, part)
-    row = "|best phase - from scratch|1, 2, 3|59.00 - 61.00|-2.00|-4.48 to +0.48|0.074 (0.371)|"
+    row = "|best phase - from scratch|3|59.00 - 61.00|-2.00|-4.48 to +0.48|0.074 (0.371)|"
     assert row in text
     assert "|phase1|top_down|output|3|59.00|58.00 to 60.00|" in text
     assert "the first is better in 3 of 3 seeds." in text
