@@ -15,7 +15,8 @@ import numpy as np
 import soundfile
 
 from espnet_topdown.corpora.kaldi_dir import TO_THE_END, segment_fault
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, some_of
+from espnet_topdown.grouping import grouped
 from espnet_topdown.recipe import datadir, jobs
 from espnet_topdown.recipe.audio import is_missing, read_audio, resample
 from espnet_topdown.recipe.segments import Segment, read_segments
@@ -61,11 +62,13 @@ class Written(NamedTuple):
         place: the wav.scp value by which it is read.
         samples: how many were written.
         source_rate: Hz of the recording that they were taken from.
+        channels: of the recording and of what was written.
     """
 
     place: str
     samples: int
     source_rate: int
+    channels: int
 
 
 def format_set(
@@ -93,7 +96,8 @@ def format_set(
         The seconds of audio written.
 
     Raises:
-        TopdownError: the set's lists disagree, or audio cannot be read or holds nothing.
+        TopdownError: the set's lists disagree, audio cannot be read or holds nothing, or a set to
+            train on has recordings of different numbers of channels.
     """
     cuts = check_set(source, needs_text=needs_text)
     pieces = list(jobs.pieces(cuts, parts))
@@ -108,6 +112,9 @@ def format_set(
         written.update(utterances)
         faults += complaints
     datadir.refuse_some(faults, f"{source} has utterances without audio")
+    # Of a set that is only decoded, each utterance is a batch of its own.
+    if needs_text:
+        _refuse_mixed(source, written)
     _tell_resampled(source, Counter(audio.source_rate for audio in written.values()), rate)
     samples = {utterance: audio.samples for utterance, audio in written.items()}
     datadir.copy_set(source, target)
@@ -115,6 +122,21 @@ def format_set(
     (target / "feats_type").write_text("raw\n")
     datadir.write_table(target / "wav.scp", {u: audio.place for u, audio in written.items()})
     return sum(samples.values()) / rate
+
+
+def _refuse_mixed(source: Path, written: Mapping[str, Written]) -> None:
+    """Refuse utterances of different numbers of channels: ESPnet ends at a batch with such."""
+    by_channels = grouped(sorted(written), lambda utterance: written[utterance].channels)
+    if len(by_channels) > 1:
+        counts = [
+            f"{channels} ({counted(len(names), 'utterance')}: {some_of(names, datadir.SHOWN)})"
+            for channels, names in sorted(by_channels.items())
+        ]
+        raise TopdownError(
+            f"{source} has recordings of different numbers of channels, of which ESPnet makes no"
+            f" batch: {', '.join(counts)}; take one channel of all in wav.scp, as by"
+            " 'sox FILE -t wav - remix 1 |'"
+        )
 
 
 def _tell_resampled(source: Path, rates: Counter[int], rate: int) -> None:
@@ -193,19 +215,19 @@ def _write_piece(cuts: Sequence[Cut], directory: Path, audio_format: str, rate: 
     written = {}
     faults: list[str] = []
     for utterance, samples, source_rate in _read(cuts, rate, faults):
+        channels = 1 if samples.ndim == 1 else samples.shape[1]
         try:
             if ark:
                 place = _append(directory / "data_wav.ark", utterance, samples, kind, rate)
             else:
                 place = _write_file(directory / f"{utterance}.{kind}", samples, kind, rate)
         except (OSError, RuntimeError) as error:
-            channels = samples.reshape(len(samples), -1).shape[1]
             raise TopdownError(
                 f"cannot write {utterance} (channels: {channels}) as {audio_format} to"
                 f" {directory}: {error}; is the disk full, the id too long for a file's name, or"
                 " are these more than the 8 channels of flac? See --audio_format"
             ) from None
-        written[utterance] = Written(place, len(samples), source_rate)
+        written[utterance] = Written(place, len(samples), source_rate, channels)
     return written, faults
 
 

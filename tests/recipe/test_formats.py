@@ -197,3 +197,32 @@ def test_audio_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     datadir.write_table(source / "text", {long: "A"})
     with pytest.raises(TopdownError, match=r"cannot write aaa.*the id too long"):
         formatted(source, tmp_path / "o")
+
+
+def write_channels(source: Path, channels: dict[str, int]) -> None:
+    """Utterances' audio as so many channels of one sound."""
+    for utterance, count in channels.items():
+        samples = np.repeat(tone(0.2)[:, None], count, axis=1)
+        soundfile.write(source / f"{utterance}.wav", samples, RATE, subtype="PCM_16")
+
+
+def test_recordings_of_different_numbers_of_channels_are_refused_where_batches_are_made(
+    tmp_path: Path,
+) -> None:
+    options = {"audio_format": "wav", "rate": RATE, "processes": 1, "parts": 2}
+    mixed = write_set(tmp_path / "d", {"a1": 0.2, "a2": 0.2, "b1": 0.2})
+    write_channels(mixed, {"a2": 2})
+    with pytest.raises(TopdownError) as error:
+        formats.format_set(mixed, tmp_path / "o", **options)
+    assert str(error.value) == (
+        f"{mixed} has recordings of different numbers of channels, of which ESPnet makes no batch:"
+        " 1 (2 utterances: a1, b1), 2 (1 utterance: a2); take one channel of all in wav.scp, as by"
+        " 'sox FILE -t wav - remix 1 |'"
+    )
+    # A set that is only decoded is read one utterance at a time.
+    formats.format_set(mixed, tmp_path / "o", needs_text=False, **options)
+    stereo = write_set(tmp_path / "e", {"a1": 0.2, "a2": 0.2})
+    write_channels(stereo, {"a1": 2, "a2": 2})
+    formats.format_set(stereo, tmp_path / "p", **options)
+    samples, _ = soundfile.read(read_table(tmp_path / "p" / "wav.scp")["a1"])
+    assert samples.shape == (1600, 2)
