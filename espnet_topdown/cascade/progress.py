@@ -27,7 +27,7 @@ class Display:
         frozen, total = self.cascade.facts.frozen_parameters(phase)
         cut = f", cut {phase.parting}" if phase.parting else ""
         sides = phase.sides(self.cascade.facts.names)
-        rate = f", kept_lr {sides.kept_lr}" if sides.learning else ""
+        rate = f", kept_lr {sides.rates_text}" if sides.learning else ""
         log = self.cascade.paths.phase_dir(phase.name) / "train.log"
         epochs = trained_epochs(log.parent)
         resumes = f", goes on after epoch {epochs}" if epochs else ""

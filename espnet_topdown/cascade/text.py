@@ -88,7 +88,7 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Row:
     loaded = cascade.facts.loaded_parameters(cascade.facts.loaded_layers(phase))
     planned = {"epochs": cascade.max_epoch(phase)}
     return _phase_cells(cascade, phase) | {
-        "kept_lr": phase.sides(cascade.facts.names).kept_lr,
+        "kept_lr": phase.sides(cascade.facts.names).rates_text,
         "parent": _parent_cell(cascade, phase, records),
         "seed": str(phase.seed),
         "frozen": f"{frozen:,}",

@@ -74,7 +74,7 @@ class Sides:
         return self.factors.get(layer, 1.0)
 
     @property
-    def kept_lr(self) -> str:
+    def rates_text(self) -> str:
         """The factors of the kept layers for tables: "0.1", "0 to 1", "-" where none is kept."""
         factors = sorted(self.factors.values())
         ends = dict.fromkeys(f"{factor:.3g}" for factor in (*factors[:1], *factors[-1:]))

@@ -73,7 +73,7 @@ def _effort(effort: Effort) -> str:
 
 def shows_kept_lr(rows: Iterable[PhaseResult]) -> bool:
     """Whether a phase's kept layers may learn at factors that its kind does not tell."""
-    return any(row.kind not in PLAIN or "to" in row.kept_lr.split() for row in rows)
+    return any(row.kind not in PLAIN or row.has_own_rates for row in rows)
 
 
 def _column_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:

@@ -106,6 +106,18 @@ class PhaseResult:
         """Whether it is compared with a candidate, and never accepted or best."""
         return self.role == CONTROL
 
+    @property
+    def has_own_rates(self) -> bool:
+        """Whether kept layers learn at other factors than its kind says."""
+        kind = KINDS.get(self.kind)
+        if kind is None:
+            return False  # phase 0
+        rates = set(self.factors.values())
+        # Without fresh layers, what is frozen and has no factor above 0 has the factor 0.
+        if kind.keeps == "all" and not self.factors.keys() >= set(self.frozen):
+            rates.add(0.0)
+        return bool(rates - {kind.kept_lr})
+
 
 def bases(rows: Iterable[PhaseResult]) -> list[PhaseResult | None]:
     """For each row its phase 0, the last one up to it; None for rows before any."""
@@ -204,7 +216,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             base_dev=cascade.measured(records).get((BASE, _dev_set(cascade, phase))),
             stop_from=phase.stop.from_epoch if phase.stop else None,
             stopped=stopped_at(record),
-            kept_lr=sides.kept_lr,
+            kept_lr=sides.rates_text,
             factors=cascade.facts.factors(phase),
         )
         rows.append(row)

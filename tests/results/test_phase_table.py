@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from made_phases import phase
 
 from espnet_topdown import files
@@ -34,6 +35,28 @@ def test_controls_are_not_known_by_a_kind_that_a_candidate_has(tmp_path: Path) -
     assert told in phases_table([slow], decoded=True).notes
     assert told in phases_table([drawn, plain], decoded=True).notes
     assert told not in phases_table([plain], decoded=True).notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "learning", "frozen", "is_shown"),
+    [
+        ("slow", {"output": 0.1}, (), True),
+        ("continue", {"output": 1.0, "encoder.0": 1.0}, (), False),
+        ("continue", {"output": 0.25, "encoder.0": 0.25}, (), True),
+        ("continue", {"encoder.0": 1.0}, ("output",), True),
+        # What the base's freeze_param freezes learns at the kind's factor all the same.
+        ("continue", {"output": 1.0, "encoder.0": 1.0}, ("encoder.0",), False),
+        ("unfrozen", {"output": 1.0}, ("encoder.0",), False),
+        ("bottom_up", {"encoder.0": 0.5}, (), True),
+        ("bottom_up", {}, ("encoder.0",), False),
+    ],
+)
+def test_factors_have_a_column_where_the_kind_does_not_tell_them(
+    tmp_path: Path, kind: str, learning: dict[str, float], frozen: tuple[str, ...], is_shown: bool
+) -> None:
+    row = phase(tmp_path, "p1", kind, factors=learning, frozen=frozen, kept_lr="0.1")
+    table = phases_table([phase(tmp_path, "phase0", "base"), row], decoded=True)
+    assert ("kept_lr" in table.header) == is_shown
 
 
 def test_what_the_median_rule_ended_is_told_and_why_it_is_not_compared(tmp_path: Path) -> None:
