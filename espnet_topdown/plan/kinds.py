@@ -1,4 +1,4 @@
-"""The kinds of phase, as data: what each keeps of its parent, how fast that learns, its look.
+"""The kinds of phase, as data: what each keeps of its parent and how fast that learns.
 
 A new kind is one more row of `KINDS`. Whether a phase is a candidate or a control is its role,
 apart from its kind.
@@ -18,23 +18,8 @@ SLOW = "slow"
 NAMED = "named"
 THAW = "thaw"
 RESTART = "restart"
-# Phase 0's kind in tables and plots; no plan asks for it.
+# Phase 0's kind in tables and pictures; no plan asks for it.
 BASE_KIND = "base"
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a kind is drawn; colours are of Okabe and Ito's palette.
-
-    Args:
-        colour: of lines, markers and bars.
-        marker: matplotlib's.
-        hatch: of bars, so that print and colour-blind readers can tell kinds apart.
-    """
-
-    colour: str
-    marker: str
-    hatch: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +31,6 @@ class Kind:
             it (``lower``), those that the plan names, all or none. The others are drawn anew.
         kept_lr: factor on the learning rate of the kept layers, unless the plan gives another; 0
             freezes them.
-        look: how it is drawn.
         is_fixed: whether its name says the factor, so that a plan can give no other.
         frees: whether a cut says from which layer upward its kept layers learn; those below are
             frozen.
@@ -54,7 +38,6 @@ class Kind:
 
     keeps: Keeps
     kept_lr: float
-    look: Look
     is_fixed: bool = False
     frees: bool = False
 
@@ -85,30 +68,19 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    TOP_DOWN: Kind("upper", 0.0, Look("#E69F00", "s", "///"), is_fixed=True),
-    SLOW: Kind("upper", 0.1, Look("#CC79A7", "o", "++")),
-    NAMED: Kind("named", 0.0, Look("#7F7F7F", "p", "oo")),
-    THAW: Kind("all", 1.0, Look("#F0E442", "X", "**"), frees=True),
-    RESTART: Kind("none", 1.0, Look("#56B4E9", "^", "...")),
-    "continue": Kind("all", 1.0, Look("#009E73", "D", "xxx")),
-    "unfrozen": Kind("upper", 1.0, Look("#0072B2", "v", "\\\\\\"), is_fixed=True),
-    "bottom_up": Kind("lower", 0.0, Look("#D55E00", "P", "---")),
+    TOP_DOWN: Kind("upper", 0.0, is_fixed=True),
+    SLOW: Kind("upper", 0.1),
+    NAMED: Kind("named", 0.0),
+    THAW: Kind("all", 1.0, frees=True),
+    RESTART: Kind("none", 1.0),
+    "continue": Kind("all", 1.0),
+    "unfrozen": Kind("upper", 1.0, is_fixed=True),
+    "bottom_up": Kind("lower", 0.0),
 }
 # The controls that a study is expected to have.
 USUAL_CONTROLS = (RESTART, "continue", "unfrozen", "bottom_up")
 # Those whose kept layers all are frozen, or all learn as the rest, as the kind's name says.
 PLAIN = (TOP_DOWN, *USUAL_CONTROLS, BASE_KIND)
-BASE_LOOK = Look("#000000", "o", "")
-
-
-def look(kind: str) -> Look:
-    """How phases of `kind` are drawn; phase 0's own for everything that is no kind of a plan."""
-    return KINDS[kind].look if kind in KINDS else BASE_LOOK
-
-
-def drawing_order(kind: str) -> int:
-    """Place of a kind in legends and on axes: phase 0 first, then as in `KINDS`."""
-    return 1 + list(KINDS).index(kind) if kind in KINDS else 0
 
 
 def has_own_name(kind: str, name: str) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from espnet_topdown.plan.kinds import BASE_KIND, KINDS, TOP_DOWN, drawing_order, has_own_name, look
+from espnet_topdown.plan.kinds import BASE_KIND, TOP_DOWN, has_own_name
 from espnet_topdown.results.cells import when
 from espnet_topdown.results.comparison import Cell, SetComparison, of_words
+from espnet_topdown.results.looks import LOOKS, look
 from espnet_topdown.results.pictures import new_figure, tidy
 from espnet_topdown.results.rows import PhaseResult, texts_of
 
@@ -117,8 +118,8 @@ def _categories(rows: Sequence[PhaseResult]) -> list[str]:
     cuts = {row.cut for row in rows if row.cut}
     # A lower cut freezes more.
     depth = {row.cut: row.frozen_share for row in rows if row.kind == TOP_DOWN}
-    last = 1.0 + len(KINDS)
-    places: dict[str, tuple[int, float]] = {kind: (2, drawing_order(kind)) for kind in KINDS}
+    last = float(len(LOOKS))
+    places: dict[str, tuple[int, float]] = {kind: (2, place) for place, kind in enumerate(LOOKS)}
     places |= {cut: (1, depth.get(cut, last)) for cut in cuts}
     places[BASE_KIND] = (0, 0)
     categories = dict.fromkeys(map(_category, rows))

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from espnet_topdown.experiment.quality import best_of, sign
-from espnet_topdown.plan.kinds import look
 from espnet_topdown.results.cells import time_text
+from espnet_topdown.results.looks import look
 from espnet_topdown.results.rows import PhaseResult
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ pytest.importorskip("matplotlib")
 
 from made_phases import compared, phase  # noqa: E402
 
-from espnet_topdown.plan.kinds import KINDS, look  # noqa: E402
+from espnet_topdown.plan.kinds import BASE_KIND, KINDS  # noqa: E402
 from espnet_topdown.results import error_picture, pictures, plots  # noqa: E402
+from espnet_topdown.results.looks import LOOKS  # noqa: E402
 from espnet_topdown.results.rows import PhaseResult  # noqa: E402
 
 
@@ -31,7 +32,12 @@ def test_every_kind_is_drawn(tmp_path: Path, kind: str) -> None:
     other = phase(tmp_path, "p1", kind, cut=cut, wrong=1)
     drawn = plots.draw([base, other], compared([base, other]))
     assert list(drawn) == [plots.SHARE_AND_COST, plots.DEV_CURVES, plots.ERROR_BY_CUT]
-    assert look(kind) != look("base")
+    assert LOOKS[kind] != LOOKS[BASE_KIND]
+
+
+def test_every_kind_has_a_look_of_its_own_in_the_order_of_legends() -> None:
+    assert list(LOOKS) == [BASE_KIND, *KINDS]
+    assert len(set(LOOKS.values())) == len(LOOKS)
 
 
 def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:
