@@ -15,8 +15,9 @@ from espnet2.train.reporter import Reporter
 
 from espnet_topdown import files
 from espnet_topdown.errors import reported
-from espnet_topdown.training import averages, freeze, phase_end
+from espnet_topdown.training import averages, phase_end
 from espnet_topdown.training.model_options import parsed
+from espnet_topdown.training.parent import upgraded_state
 from espnet_topdown.training.tasks import task_of
 
 
@@ -61,7 +62,7 @@ def validate(asked: Mapping[str, Any], *, ngpu: int) -> list[dict[str, Any]]:
         counts = averages.counts_of(options.keep_nbest_models)
         saved = averages.exact_state(directory, name, options.best_model_criterion, counts)
         # Strictly, by way of this ESPnet's upgrade of older model files.
-        state = freeze.read_parent(model, saved, str(directory / name))
+        state = upgraded_state(model, saved, str(directory / name))
         model.load_state_dict(state)
         model.to("cuda" if ngpu else "cpu")
         reporter = Reporter()

@@ -6,7 +6,7 @@ unless switched off; recurrent layers stay in train mode, because cuDNN cannot b
 through one in eval mode. Which layers, and when, is decided by the caller.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -17,101 +17,11 @@ from espnet_topdown.plan.layer_names import acts_inside, moving_fault
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.training.casts import cast_once
 from espnet_topdown.training.checkpoint import State
-from espnet_topdown.training.model_layers import dropouts, moving_state, tied_groups
+from espnet_topdown.training.model_layers import dropouts, moving_state
 
 # Part -> its option for the steps in which ESPnet runs it without gradients
 # (espnet2/asr/frontend/espnet_ssl.py and encoder/hubert_encoder.py, 202511).
 _STARTS_LATE = (("frontend", "freeze_encoder_steps"), ("encoder", "freeze_encoder_updates"))
-
-
-def read_parent(
-    model: torch.nn.Module, state: State, source: str, *, without: Collection[str] = ()
-) -> State:
-    """The parent's tensors under this model's names, on the CPU.
-
-    The whole state is loaded strictly, so that this ESPnet version's own upgrade of older
-    checkpoints runs, and the model's own tensors are put back, in place, so that optimisers built
-    on the parameters stay valid.
-
-    Args:
-        model: freshly built model, unchanged when this returns.
-        state: state dict of the parent.
-        source: where it comes from, for the message.
-        without: names of tensors that are not the parent's, and that are left out.
-
-    Raises:
-        TopdownError: another architecture, or a parent whose tied weights differ from one another.
-    """
-    _check_ties(model, state, source)
-    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    # Such a tensor of the parent may be of another size; the model's own loads strictly.
-    loaded = {**state, **{name: own[name] for name in without}}
-    try:
-        model.load_state_dict(loaded, strict=True)
-        return {
-            name: tensor.detach().cpu().clone()
-            for name, tensor in model.state_dict().items()
-            if name not in without
-        }
-    except RuntimeError as error:
-        # Parts such as ``frontend.upstream`` of which the parent has no tensor.
-        lacking = _modules(model.state_dict()) - _modules(state)
-        raise TopdownError(f"{source} {_misfit(error, sorted(lacking))}") from None
-    finally:
-        model.load_state_dict(own, strict=True)
-
-
-def _misfit(error: Exception, lacking: Sequence[str]) -> str:
-    """Why a parent cannot be loaded, as torch's `error` has it; parts that it lacks are told."""
-    if lacking:
-        return (
-            f"has no tensors of {', '.join(lacking)}; give a model file of the whole model (a"
-            " training with 'save_strategy: all' writes such), or this architecture"
-        )
-    # The first line only names the class.
-    lines = str(error).splitlines()[1:4]
-    reason = "; ".join(map(str.strip, lines))
-    return f"does not fit this model (another architecture?): {reason}"
-
-
-def _modules(names: Iterable[str]) -> set[str]:
-    return {".".join(name.split(".")[:2]) for name in names}
-
-
-def _check_ties(model: torch.nn.Module, state: State, source: str) -> None:
-    """Refuse a parent with several matrices for one of `model`; loading would keep the last."""
-    for group in tied_groups(model):
-        values = [state[name] for name in group if name in state]
-        if not all(torch.equal(values[0], value) for value in values[1:]):
-            raise TopdownError(
-                f"{source} has separate matrices for {' and '.join(group)}, which are one in this"
-                " model"
-            )
-
-
-def check_outside(order: LayerOrder, model: torch.nn.Module, parent: State, source: str) -> None:
-    """Check that features and their statistics are the parent's, as its kept layers need.
-
-    Raises:
-        TopdownError: a buffer differs (a changed stats file, say).
-    """
-    own = model.state_dict()
-    for name in order.outside:
-        # An averaged model's constant buffers are rounded (see `checkpoint.average`): 1e-7 of the
-        # value in float32.
-        if not torch.allclose(own[name].cpu(), parent[name], rtol=1e-6, atol=0.0):
-            raise TopdownError(
-                f"{name} differs from {source}'s: the features or their statistics changed"
-                " (feats_stats.npz?); a phase needs its parent's"
-            )
-
-
-def crossing_ties(model: torch.nn.Module, frozen: Collection[str]) -> list[tuple[str, ...]]:
-    """Groups of tied names with some in `frozen` and some not."""
-    known = set(frozen)
-    return [
-        group for group in tied_groups(model) if 0 < len(known.intersection(group)) < len(group)
-    ]
 
 
 def copy_tensors(model: torch.nn.Module, source: State, names: Collection[str]) -> None:

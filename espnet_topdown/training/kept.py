@@ -14,7 +14,6 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.sides import Sides
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import freeze
 from espnet_topdown.training.model_layers import tied_groups
 
 
@@ -58,7 +57,7 @@ def _kept_tensors(
 ) -> tuple[str, ...]:
     """Names of the tensors copied from the parent: those of `layers` and the far ends of ties."""
     kept = [name for layer in layers for name in order.tensors[layer]]
-    crossing = freeze.crossing_ties(model, kept)
+    crossing = crossing_ties(model, kept)
     # Language models are tied by default: their matrix is frozen at both ends without asking.
     policy = tied or ("freeze" if hasattr(model, "lm") else None)
     if crossing and policy != "freeze":
@@ -69,6 +68,14 @@ def _kept_tensors(
             " untie_copy'"
         )
     return tuple(dict.fromkeys([*kept, *itertools.chain(*crossing)]))
+
+
+def crossing_ties(model: torch.nn.Module, frozen: Collection[str]) -> list[tuple[str, ...]]:
+    """Groups of tied names with some in `frozen` and some not."""
+    known = set(frozen)
+    return [
+        group for group in tied_groups(model) if 0 < len(known.intersection(group)) < len(group)
+    ]
 
 
 def _factors(

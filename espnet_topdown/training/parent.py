@@ -1,6 +1,6 @@
 """The trained experiment whose weights a phase keeps: read, and checked to fit this training."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan import Plan, seed_fault
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.text_files import read_tokens
-from espnet_topdown.training import averages, checkpoint, freeze, vocabulary
+from espnet_topdown.training import averages, checkpoint, vocabulary
 from espnet_topdown.training.checkpoint import State
+from espnet_topdown.training.model_layers import tied_groups
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,89 @@ def read_parent(
     )
     source = str(directory / file)
     foreign = tuple(vocabulary.of_model(model)) if has_own_tokens else ()
-    state = freeze.read_parent(model, saved, source, without=foreign)
-    freeze.check_outside(order, model, state, source)
+    state = upgraded_state(model, saved, source, without=foreign)
+    _check_outside(order, model, state, source)
     # Of the file's own names: an upgrade by a later ESPnet does not make it another parent.
     digest = checkpoint.state_fingerprint(checkpoint.fingerprints(saved))
     return Parent(directory=directory, file=file, state=state, hash=digest, foreign=foreign)
+
+
+def upgraded_state(
+    model: torch.nn.Module, state: State, source: str, *, without: Collection[str] = ()
+) -> State:
+    """A saved state under this ESPnet's names for the tensors of `model`, on the CPU.
+
+    The whole state is loaded strictly, so that this ESPnet version's own upgrade of older
+    checkpoints runs, and the model's own tensors are put back, in place, so that optimisers built
+    on the parameters stay valid.
+
+    Args:
+        model: freshly built model, unchanged when this returns.
+        state: state dict of a model file.
+        source: where it comes from, for the message.
+        without: names of tensors that the state need not have, and that are left out.
+
+    Raises:
+        TopdownError: another architecture, or a state whose tied weights differ from one another.
+    """
+    _check_ties(model, state, source)
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    # Such a tensor of the state may be of another size; the model's own loads strictly.
+    loaded = {**state, **{name: own[name] for name in without}}
+    try:
+        model.load_state_dict(loaded, strict=True)
+        return {
+            name: tensor.detach().cpu().clone()
+            for name, tensor in model.state_dict().items()
+            if name not in without
+        }
+    except RuntimeError as error:
+        # Parts such as ``frontend.upstream`` of which the state has no tensor.
+        lacking = _modules(model.state_dict()) - _modules(state)
+        raise TopdownError(f"{source} {_misfit(error, sorted(lacking))}") from None
+    finally:
+        model.load_state_dict(own, strict=True)
+
+
+def _misfit(error: Exception, lacking: Sequence[str]) -> str:
+    """Why a state cannot be loaded, as torch's `error` has it; parts that it lacks are told."""
+    if lacking:
+        return (
+            f"has no tensors of {', '.join(lacking)}; give a model file of the whole model (a"
+            " training with 'save_strategy: all' writes such), or this architecture"
+        )
+    # The first line only names the class.
+    lines = str(error).splitlines()[1:4]
+    reason = "; ".join(map(str.strip, lines))
+    return f"does not fit this model (another architecture?): {reason}"
+
+
+def _modules(names: Iterable[str]) -> set[str]:
+    return {".".join(name.split(".")[:2]) for name in names}
+
+
+def _check_ties(model: torch.nn.Module, state: State, source: str) -> None:
+    """Refuse a state with several matrices for one of `model`; loading would keep the last."""
+    for group in tied_groups(model):
+        values = [state[name] for name in group if name in state]
+        if not all(torch.equal(values[0], value) for value in values[1:]):
+            raise TopdownError(
+                f"{source} has separate matrices for {' and '.join(group)}, which are one in this"
+                " model"
+            )
+
+
+def _check_outside(order: LayerOrder, model: torch.nn.Module, parent: State, source: str) -> None:
+    """Check that features and their statistics are the parent's, as its kept layers need."""
+    own = model.state_dict()
+    for name in order.outside:
+        # An averaged model's constant buffers are rounded (see `checkpoint.average`): 1e-7 of the
+        # value in float32.
+        if not torch.allclose(own[name].cpu(), parent[name], rtol=1e-6, atol=0.0):
+            raise TopdownError(
+                f"{name} differs from {source}'s: the features or their statistics changed"
+                " (feats_stats.npz?); a phase needs its parent's"
+            )
 
 
 def _default_model(directory: Path, config: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ import torch
 from models import CUSTOM, build
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.training.freeze import copy_tensors, crossing_ties, dropout_off, freeze
+from espnet_topdown.training.freeze import copy_tensors, dropout_off, freeze
+from espnet_topdown.training.kept import crossing_ties
 from espnet_topdown.training.model_layers import dropouts, order_of
 
 
