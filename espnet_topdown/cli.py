@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from espnet_topdown import files
-from espnet_topdown.cascade import asked, costs, gpus, text
+from espnet_topdown.cascade import costs, espnet_answers, gpus, text
 from espnet_topdown.cascade.base_check import base_change
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.decode import decode
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _cache(*, is_anew: bool) -> contextlib.AbstractContextManager[None]:
     """Within it ESPnet is asked anew, or what it answered before counts."""
-    return asked.without_cache() if is_anew else contextlib.nullcontext()
+    return espnet_answers.without_cache() if is_anew else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

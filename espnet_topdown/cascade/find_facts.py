@@ -2,7 +2,7 @@
 
 `espnet_topdown.bin.model_facts` finds them in a process of its own, so that whoever asks needs
 neither torch nor ESPnet; a rerun reads them from the cascade's ``model.json``, or from the user's
-cache (`espnet_topdown.cascade.asked`).
+cache (`espnet_topdown.cascade.espnet_answers`).
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.cascade import asked
+from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
@@ -104,14 +104,14 @@ def _find(config: Path, argv: Sequence[str]) -> dict[str, Any]:
     """The facts, by a process that builds the model."""
     # The last three tell the epochs.
     trained = [config.parent / name for name in ("checkpoint.pth", EPOCHS, "train.log")]
-    question = asked.Question(
+    question = espnet_answers.Question(
         module=FINDER,
         argv=argv,
-        reads=[*asked.files_named(read_config(config)), *trained],
+        reads=[*espnet_answers.files_named(read_config(config)), *trained],
         waits_for=f"building the model of {config}: ESPnet is imported, once for this model ...",
         failure=f"the model of {config} cannot be built",
     )
-    return dict(asked.answer(question))
+    return dict(espnet_answers.answer(question))
 
 
 def _stamp(config: Path, plan: Path | None) -> str:

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.cascade import asked, base_files
+from espnet_topdown.cascade import base_files, espnet_answers
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.other_data import check_lists
 from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
@@ -180,12 +180,12 @@ def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> Iterator[st
 
 def _espnet_faults(task: str, phases: Sequence[Mapping[str, Any]]) -> list[str]:
     """What ESPnet says against the phases."""
-    question = asked.Question(
+    question = espnet_answers.Question(
         module=CHECKER,
         argv=["--task", task],
         inputs={"--phases": phases},
-        reads=list(asked.files_named([phase["config"] for phase in phases])),
+        reads=list(espnet_answers.files_named([phase["config"] for phase in phases])),
         waits_for="trying every phase's options: ESPnet is imported, once for this plan ...",
         failure="the phases cannot be checked",
     )
-    return list(asked.answer(question))
+    return list(espnet_answers.answer(question))

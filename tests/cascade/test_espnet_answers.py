@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from espnet_topdown import warm
-from espnet_topdown.cascade import asked
+from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.errors import TopdownError
 
 
@@ -43,21 +43,21 @@ def espnet_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Espnet:
     return stand_in
 
 
-def question(**changes: object) -> asked.Question:
+def question(**changes: object) -> espnet_answers.Question:
     values = {"module": "finder", "argv": ["--config", "config.yaml"], "inputs": {"--phases": [1]}}
     texts = {"waits_for": "building ...", "failure": "cannot be built"}
-    return asked.Question(**(values | texts | changes))
+    return espnet_answers.Question(**(values | texts | changes))
 
 
 def test_the_same_question_is_asked_once(espnet_asked: Espnet) -> None:
     for _ in range(2):
-        assert asked.answer(question()) == {"layers": 3}
+        assert espnet_answers.answer(question()) == {"layers": 3}
     assert espnet_asked.count == 1
-    with asked.without_cache():
+    with espnet_answers.without_cache():
         espnet_asked.answer = {"layers": 4}
-        assert asked.answer(question()) == {"layers": 4}
+        assert espnet_answers.answer(question()) == {"layers": 4}
     # What was asked anew is kept.
-    assert asked.answer(question()) == {"layers": 4}
+    assert espnet_answers.answer(question()) == {"layers": 4}
     assert espnet_asked.count == 2
 
 
@@ -70,7 +70,9 @@ CHANGES = {
     "the config's content": lambda patch: Path("config.yaml").write_text("encoder: vgg"),
     "a file that it names": lambda patch: write_later(Path("tokens"), "a\nb\n"),
     "the directory": lambda patch: (Path("x").mkdir(), patch.chdir("x")),
-    "what is installed": lambda patch: patch.setattr(asked, "_installed", lambda: ["torch 3"]),
+    "what is installed": lambda patch: patch.setattr(
+        espnet_answers, "_installed", lambda: ["torch 3"]
+    ),
 }
 
 
@@ -80,16 +82,16 @@ def test_a_change_is_asked_about(
 ) -> None:
     Path("tokens").write_text("a\n")
     reads = [Path("tokens").absolute(), Path("gone")]
-    asked.answer(question(reads=reads))
+    espnet_answers.answer(question(reads=reads))
     CHANGES[what](monkeypatch)
-    asked.answer(question(reads=reads))
+    espnet_answers.answer(question(reads=reads))
     assert espnet_asked.count == 2
 
 
 @pytest.mark.parametrize("other", [{"argv": ["--task", "lm"]}, {"inputs": {"--phases": [2]}}])
 def test_another_question_has_its_own_answer(other: dict, espnet_asked: Espnet) -> None:
-    asked.answer(question())
-    asked.answer(question(**other))
+    espnet_answers.answer(question())
+    espnet_answers.answer(question(**other))
     assert espnet_asked.count == 2
 
 
@@ -109,10 +111,10 @@ HARM = {
 
 @pytest.mark.parametrize("how", HARM)
 def test_a_damaged_answer_is_asked_for_again(how: str, espnet_asked: Espnet) -> None:
-    asked.answer(question())
-    (kept,) = asked.cache_directory().iterdir()
+    espnet_answers.answer(question())
+    (kept,) = espnet_answers.cache_directory().iterdir()
     HARM[how](kept)
-    assert asked.answer(question()) == {"layers": 3}
+    assert espnet_answers.answer(question()) == {"layers": 3}
     assert espnet_asked.count == 2
 
 
@@ -122,15 +124,15 @@ def test_a_cache_that_cannot_be_written_does_not_matter(
     # A file in its place; nobody, root included, can make a directory there.
     (tmp_path / "cache").write_text("")
     for _ in range(2):
-        assert asked.answer(question()) == {"layers": 3}
+        assert espnet_answers.answer(question()) == {"layers": 3}
     assert espnet_asked.count == 2
 
 
 def test_the_oldest_answers_go(espnet_asked: Espnet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asked, "KEPT", 3)
+    monkeypatch.setattr(espnet_answers, "KEPT", 3)
     for number in range(5):
-        asked.answer(question(inputs={"--phases": [number]}))
-    assert len(list(asked.cache_directory().iterdir())) == 3
+        espnet_answers.answer(question(inputs={"--phases": [number]}))
+    assert len(list(espnet_answers.cache_directory().iterdir())) == 3
 
 
 @pytest.mark.parametrize("variable", ["", "relative/cache"])
@@ -139,7 +141,7 @@ def test_the_cache_is_in_the_home_directory_else(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", variable)
     monkeypatch.setenv("HOME", "/home/ann")
-    assert asked.cache_directory() == Path("/home/ann/.cache/espnet_topdown")
+    assert espnet_answers.cache_directory() == Path("/home/ann/.cache/espnet_topdown")
 
 
 def test_a_user_without_a_home_has_no_cache(
@@ -150,19 +152,19 @@ def test_a_user_without_a_home_has_no_cache(
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", no_home)
-    assert asked.answer(question()) == {"layers": 3}
-    assert asked.answer(question()) == {"layers": 3}
+    assert espnet_answers.answer(question()) == {"layers": 3}
+    assert espnet_answers.answer(question()) == {"layers": 3}
     assert espnet_asked.count == 2
 
 
 def test_what_is_waited_for_is_told_where_it_takes_long(
     espnet_asked: Espnet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked.answer(question())
+    espnet_answers.answer(question())
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(asked, "SLOW_S", 0.01)
+    monkeypatch.setattr(espnet_answers, "SLOW_S", 0.01)
     espnet_asked.seconds = 0.2
-    asked.answer(question(argv=[]))
+    espnet_answers.answer(question(argv=[]))
     assert capsys.readouterr().err == "building ...\n"
 
 
@@ -170,10 +172,10 @@ def test_what_espnet_says_against_it_is_told_and_not_kept(espnet_asked: Espnet) 
     espnet_asked.log = "# started\nfinder.py: error: no such encoder\n# Ended\n"
     for _ in range(2):
         with pytest.raises(TopdownError, match="^no such encoder$"):
-            asked.answer(question())
+            espnet_answers.answer(question())
     espnet_asked.log = "Traceback\nKilled"
     with pytest.raises(TopdownError, match="cannot be built:\nTraceback\nKilled"):
-        asked.answer(question())
+        espnet_answers.answer(question())
     assert espnet_asked.count == 3
 
 
@@ -188,5 +190,5 @@ def test_files_named_in_a_config_are_found_and_tokens_are_not(
         "normalize_conf": {"stats_file": "stats.npz"},
         "init_param": ["bpe", "gone", "x" * 5000, "\0"],
     }
-    assert [*asked.files_named(config)] == [Path("stats.npz"), Path("bpe")]
-    assert [*asked.files_named({"token_list": "tokens.txt"})] == [Path("tokens.txt")]
+    assert [*espnet_answers.files_named(config)] == [Path("stats.npz"), Path("bpe")]
+    assert [*espnet_answers.files_named({"token_list": "tokens.txt"})] == [Path("tokens.txt")]
