@@ -13,8 +13,8 @@ import numpy as np
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.grouping import grouped
 from espnet_topdown.results import significance
+from espnet_topdown.results.cache import Decoded
 from espnet_topdown.results.comparison import Cell, Change, Group, SetComparison
-from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.score import Score
 from espnet_topdown.results.scoring import Key
@@ -39,7 +39,7 @@ def compare_sets(
     Args:
         rows: phases, each cascade beginning with its phase 0; several cascades (seeds) may follow
             one another.
-        decoded: for each row what `kept.Reader` gives.
+        decoded: for each row what `cache.Reader` gives.
         selected_on: names of the sets that selected epochs and phases, on which nothing is tested.
 
     Raises:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.plan.kinds import BASE_KIND
+from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.compare import compare_sets
-from espnet_topdown.results.kept import Reader
 from espnet_topdown.results.page_data import set_data
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import METRICS, Key

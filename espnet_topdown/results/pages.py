@@ -22,13 +22,13 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import START
 from espnet_topdown.files import replacing, write_json, write_text
 from espnet_topdown.grouping import grouped
-from espnet_topdown.results import contrasts, kept, plots, report
+from espnet_topdown.results import cache, contrasts, plots, report
+from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.comparison import SetComparison, of_words
 from espnet_topdown.results.contrasts import Part
 from espnet_topdown.results.decodings import matched
 from espnet_topdown.results.experiments import compare, experiment_results
-from espnet_topdown.results.kept import Reader
 from espnet_topdown.results.page_data import phase_data, set_data
 from espnet_topdown.results.phase_table import phases_table
 from espnet_topdown.results.questions import Runs
@@ -88,8 +88,8 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     single = len(cascades) == 1
     # Several cascades have no place that is theirs.
     place = directories[0] if output is None and single else output
-    made_of = kept.fingerprint(rows, reader, facts, unfinished)
-    known = kept.read_page(place, made_of, WRITTEN if single else WRITTEN[:2])
+    made_of = cache.fingerprint(rows, reader, facts, unfinished)
+    known = cache.read_page(place, made_of, WRITTEN if single else WRITTEN[:2])
     if known is not None:
         return known
     decoded, notes = matched(rows, [reader.decoded(row.directory) for row in rows])
@@ -108,7 +108,7 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
             write_cascade(place, rows, sets, layers, page)
         else:
             _write(place, page, plots.pictures_of(rows, sets))
-        kept.keep_page(place, made_of, page)
+        cache.keep_page(place, made_of, page)
     return page
 
 

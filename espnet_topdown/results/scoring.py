@@ -2,7 +2,7 @@
 
 Files are read at the edge, in `read_pairs`; what counts takes values and gives a
 `espnet_topdown.results.score.Score`. That nothing is counted twice is
-`espnet_topdown.results.kept`'s part.
+`espnet_topdown.results.cache`'s part.
 """
 
 import logging

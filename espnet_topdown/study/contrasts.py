@@ -13,8 +13,8 @@ import numpy as np
 
 from espnet_topdown.results import significance
 from espnet_topdown.results.alignment import align
+from espnet_topdown.results.cache import Decoded
 from espnet_topdown.results.compare import MANY_SPEAKERS
-from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.questions import Arm
 from espnet_topdown.results.score import Score
 from espnet_topdown.results.scoring import Pair, score

@@ -12,10 +12,10 @@ from pathlib import Path
 from espnet_topdown.experiment.quality import best_of
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.results import plots
+from espnet_topdown.results.cache import Decoded
 from espnet_topdown.results.cells import when
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.comparison import SetComparison
-from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.phase_table import phases_table
 from espnet_topdown.results.questions import variant
 from espnet_topdown.results.rows import PhaseResult

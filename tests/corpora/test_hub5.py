@@ -9,7 +9,7 @@ from fake_swbd import make_contractions, make_swbd
 from espnet_topdown.corpora import hub5, hub5_sgml, swbd
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import scoring
-from espnet_topdown.results.kept import Reader
+from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.significance import mapsswe
 
 needs_hubscr = pytest.mark.skipif(hub5.find_hubscr() is None, reason="SCTK is not installed")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from transcripts import Rows, write_scored
 
+from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.comparison import SetComparison
-from espnet_topdown.results.kept import Reader
 from espnet_topdown.results.rows import PhaseResult
 
 SPEAKERS = 6

@@ -10,8 +10,8 @@ from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.results.cache import Decoded
 from espnet_topdown.results.compare import compare_sets
-from espnet_topdown.results.kept import Decoded
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.tables import set_table
 from espnet_topdown.results.trn import Transcript

@@ -7,7 +7,7 @@ import pytest
 import transcripts
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.results.kept import Reader
+from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.score import TIE, Score
 from espnet_topdown.results.scoring import (
     Pair,

@@ -7,8 +7,8 @@ import pytest
 from made_phases import phase, sentences
 from transcripts import INFERENCE, write_scored
 
-from espnet_topdown.results import kept, scoring
-from espnet_topdown.results.kept import COUNTS, Reader
+from espnet_topdown.results import cache, scoring
+from espnet_topdown.results.cache import COUNTS, Reader
 from espnet_topdown.table import Page, Table
 
 KEY = (INFERENCE, "test", "wer")
@@ -47,7 +47,7 @@ def test_another_way_of_counting_counts_again(exp: Path, monkeypatch: pytest.Mon
     write_scored(exp, "test", sentences(), lower)
     assert (errors(exp), errors(exp, case_sensitive=True)) == (0, 120)
     monkeypatch.setattr(scoring, "_count", lambda ref, hyp: (1, 0, 0, False, 4))
-    monkeypatch.setattr(kept, "counted_by", lambda: "another version")
+    monkeypatch.setattr(cache, "counted_by", lambda: "another version")
     assert errors(exp) == 24
 
 
@@ -83,14 +83,14 @@ def test_a_page_is_kept_while_all_that_it_is_made_of_is_the_same(exp: Path, tmp_
     row = phase(tmp_path / "other", "p1", "top_down", wrong=6)
 
     def made_of(*said: str) -> str:
-        return kept.fingerprint([row], Reader(), *said)
+        return cache.fingerprint([row], Reader(), *said)
 
     page = Page("t", [Table("h", ["a"], [["1"]], ["note"])], {"x": 1}, ["fact"])
     (tmp_path / "RESULTS.md").touch()
-    kept.keep_page(tmp_path, made_of(), page)
+    cache.keep_page(tmp_path, made_of(), page)
 
     def page_of(*said: str) -> Page | None:
-        return kept.read_page(tmp_path, made_of(*said), ["RESULTS.md"])
+        return cache.read_page(tmp_path, made_of(*said), ["RESULTS.md"])
 
     assert page_of() is not None
     assert page_of().terminal() == page.terminal()
@@ -98,6 +98,6 @@ def test_a_page_is_kept_while_all_that_it_is_made_of_is_the_same(exp: Path, tmp_
     assert page_of("another plan") is None
     write_scored(row.directory, "test", sentences(), sentences(7))
     assert page_of() is None
-    kept.keep_page(tmp_path, made_of(), page)
+    cache.keep_page(tmp_path, made_of(), page)
     (tmp_path / "RESULTS.md").unlink()
     assert page_of() is None

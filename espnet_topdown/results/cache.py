@@ -80,21 +80,21 @@ class Reader:
 
     def _decoded(self, ref: Path, hyp: Path) -> Decoded:
         read = partial(read_pairs, ref, hyp, case_sensitive=self.case_sensitive)
-        said = self.sha256(ref)
+        of_ref = self.sha256(ref)
         # How another scorer counted, where one did.
         others = self.sha256(ref.parent / outside.NAME)
-        made_of = f"{said} {self.sha256(hyp)} {others} {self.case_sensitive} {counted_by()}"
+        made_of = f"{of_ref} {self.sha256(hyp)} {others} {self.case_sensitive} {counted_by()}"
         # Of a file that is missing there are none, and reading it says which that is.
         counts = _read_counts(ref.parent / COUNTS, made_of)
         if counts is None:
             score = scoring.score(read())
-            self.references.setdefault(said, score.reference)
+            self.references.setdefault(of_ref, score.reference)
             counts = score.counts
             _keep_counts(ref.parent / COUNTS, made_of, counts)
-        if said not in self.references:
+        if of_ref not in self.references:
             transcripts = read_references(ref, case_sensitive=self.case_sensitive)
-            self.references[said] = Reference.of(transcripts.values())
-        return Decoded(Score(self.references[said], counts), read)
+            self.references[of_ref] = Reference.of(transcripts.values())
+        return Decoded(Score(self.references[of_ref], counts), read)
 
 
 @cache
