@@ -45,7 +45,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RowPair:
     """A question, and the places of the two rows that answer it."""
 
     question: str
@@ -53,21 +53,21 @@ class Asked:
     second: int
 
 
-def of_controls(parts: Sequence[Part]) -> list[Asked]:
+def of_controls(parts: Sequence[Part]) -> list[RowPair]:
     """Each cascade's phases against their controls, and its best against as many restarts."""
-    asked = []
+    row_pairs = []
     for part in parts:
         prefix = f"{part.name}: " if part.name else ""
         for question, pair in of_one_seed(part.runs).items():
             # Of a single seed an arm is a single run.
             (first,), (second,) = pair.first, pair.second
-            asked.append(Asked(prefix + question, part.place(first), part.place(second)))
-    return asked
+            row_pairs.append(RowPair(prefix + question, part.place(first), part.place(second)))
+    return row_pairs
 
 
-def of_cascades(parts: Sequence[Part]) -> list[Asked]:
+def of_cascades(parts: Sequence[Part]) -> list[RowPair]:
     """Every two cascades of one base: their best phases, and their phases of one name."""
-    asked = []
+    row_pairs = []
     for one, other in combinations(parts, 2):
         # Those of one base share a row of the page, their phase 0.
         if one.places[0] != other.places[0]:
@@ -75,17 +75,17 @@ def of_cascades(parts: Sequence[Part]) -> list[Asked]:
         firsts, seconds = best_phase(one.runs), best_phase(other.runs)
         if firsts is not None and seconds is not None:
             question = f"best of {one.name} - best of {other.name}"
-            asked.append(Asked(question, one.place(firsts), other.place(seconds)))
+            row_pairs.append(RowPair(question, one.place(firsts), other.place(seconds)))
         for phase in one.runs.phases[1:]:
             twin = other.runs.named(phase.name)
             if twin is not None:
                 question = f"{one.name}/{phase.name} - {other.name}/{phase.name}"
-                asked.append(Asked(question, one.place(phase), other.place(twin)))
-    return asked
+                row_pairs.append(RowPair(question, one.place(phase), other.place(twin)))
+    return row_pairs
 
 
 def error_table(
-    heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult], compared: SetComparison
+    heading: str, row_pairs: Sequence[RowPair], rows: Sequence[PhaseResult], compared: SetComparison
 ) -> Table | None:
     """The answers on one set.
 
@@ -95,7 +95,7 @@ def error_table(
         return None
     # By the place of the row.
     decoded = {place: cell.score for place, cell in enumerate(compared.cells) if cell.score}
-    known = [each for each in asked if decoded.keys() >= {each.first, each.second}]
+    known = [each for each in row_pairs if decoded.keys() >= {each.first, each.second}]
     if not known:
         return None
     example = compared.example
@@ -123,10 +123,12 @@ def error_table(
     return Table(f"{heading}: WER, {where}", (*header, "95 % interval"), body, (NOTE,))
 
 
-def dev_table(heading: str, asked: Sequence[Asked], rows: Sequence[PhaseResult]) -> Table | None:
+def dev_table(
+    heading: str, row_pairs: Sequence[RowPair], rows: Sequence[PhaseResult]
+) -> Table | None:
     """The same by dev, and by perplexity where that was measured; None of no question."""
     # Values of different data or tokens do not stand side by side.
-    pairs = [(each.question, rows[each.first], rows[each.second]) for each in asked]
+    pairs = [(each.question, rows[each.first], rows[each.second]) for each in row_pairs]
     pairs = [
         (question, first, second)
         for question, first, second in pairs

@@ -253,15 +253,15 @@ def cascade_page(
 def _contrast_tables(
     rows: Sequence[PhaseResult], sets: Sequence[SetComparison], parts: Sequence[Part]
 ) -> Iterable[Table | None]:
-    asked_of = {
+    by_heading = {
         "Cascade against cascade": contrasts.of_cascades(parts),
         "Phases against their controls": contrasts.of_controls(parts),
     }
-    for heading, asked in asked_of.items():
+    for heading, row_pairs in by_heading.items():
         yield from (
-            contrasts.error_table(heading, asked, rows, compared) for compared in of_words(sets)
+            contrasts.error_table(heading, row_pairs, rows, compared) for compared in of_words(sets)
         )
-        yield contrasts.dev_table(heading, asked, rows)
+        yield contrasts.dev_table(heading, row_pairs, rows)
 
 
 def write_cascade(

@@ -132,7 +132,7 @@ def test_a_control_that_was_not_decoded_is_left_out(tmp_path: Path) -> None:
     part = Part("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2))
     (tmp_path / "empty").mkdir()
     rows[2] = replace(rows[2], directory=tmp_path / "empty")
-    asked = contrasts.of_controls([part])
-    assert contrasts.error_table("Controls", asked, rows, compared(rows)[0]) is None
+    row_pairs = contrasts.of_controls([part])
+    assert contrasts.error_table("Controls", row_pairs, rows, compared(rows)[0]) is None
     # Its dev value stands still.
-    assert len(contrasts.dev_table("Controls", asked, rows).rows) == 2
+    assert len(contrasts.dev_table("Controls", row_pairs, rows).rows) == 2
