@@ -38,8 +38,8 @@ SETS = "sets"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One arm of a question.
+class ArmSpec:
+    """One arm of a question, as the plan of analysis writes it.
 
     Args:
         names: of phases.
@@ -50,7 +50,7 @@ class Asked:
     is_selected: bool
 
     @classmethod
-    def of(cls, written: Any) -> "Asked":
+    def of(cls, written: Any) -> "ArmSpec":
         """The arm as it is written: a name, names, or ``{best: names}``."""
         is_selected = isinstance(written, Mapping)
         names = written[BEST] if is_selected else written
@@ -163,8 +163,8 @@ def phases_asked(analysis: Analysis) -> list[str]:
 
 def _questions(
     analysis: Analysis, part: str, dataset: str | None = None
-) -> Iterator[tuple[str, Asked, Asked]]:
+) -> Iterator[tuple[str, ArmSpec, ArmSpec]]:
     for question, arms in analysis[part].items():
         if dataset is not None and dataset not in arms.get(SETS, [dataset]):
             continue
-        yield question, Asked.of(arms["first"]), Asked.of(arms["second"])
+        yield question, ArmSpec.of(arms["first"]), ArmSpec.of(arms["second"])
