@@ -70,7 +70,7 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ArmPair:
     """Two arms of one seed: what the mean value of `first` is minus that of `second`."""
 
     seed: int
@@ -87,15 +87,12 @@ def _joined(arm: Arm) -> str:
     return ", ".join(phase.name for phase in arm)
 
 
-Asked = tuple[str, PhaseResult | None, PhaseResult | None]
-
-
-def over_seeds(several: Sequence[Runs]) -> dict[str, list[Pair]]:
+def over_seeds(several: Sequence[Runs]) -> dict[str, list[ArmPair]]:
     """Question -> the pair of each seed that can answer it.
 
     Phase 0 and the restarts are one way of training, from scratch: all of a seed's are one arm.
     """
-    pairs: dict[str, list[Pair]] = {}
+    pairs: dict[str, list[ArmPair]] = {}
     for runs in several:
         asked = _against_scratch(runs)
         # A single restart is one of the runs from scratch, which were asked about already.
@@ -109,12 +106,12 @@ def over_seeds(several: Sequence[Runs]) -> dict[str, list[Pair]]:
     return pairs
 
 
-def of_one_seed(runs: Runs) -> dict[str, Pair]:
+def of_one_seed(runs: Runs) -> dict[str, ArmPair]:
     """Question -> the two phases, each restart against the phase that it answers among them."""
     pairs = {}
     for question, first, second in _between_phases(runs):
         if first is not None and second is not None:
-            pairs[question] = Pair(runs.seed, (first,), (second,))
+            pairs[question] = ArmPair(runs.seed, (first,), (second,))
     return pairs
 
 
@@ -205,7 +202,7 @@ def _first_of_cut(runs: Runs, phase: PhaseResult) -> PhaseResult:
     return next(iter(_in_full(alike)), alike[0])
 
 
-def _against_scratch(runs: Runs) -> dict[str, Pair]:
+def _against_scratch(runs: Runs) -> dict[str, ArmPair]:
     """Every question about a phase against the runs from scratch."""
     asked = {
         "best phase": best_phase(runs),
@@ -219,11 +216,11 @@ def _against_scratch(runs: Runs) -> dict[str, Pair]:
             continue
         scratch = from_scratch(runs, reads=phase.reads)
         if scratch:
-            pairs[f"{name} - {FROM_SCRATCH}"] = Pair(runs.seed, (phase,), tuple(scratch))
+            pairs[f"{name} - {FROM_SCRATCH}"] = ArmPair(runs.seed, (phase,), tuple(scratch))
     return pairs
 
 
-def _between_phases(runs: Runs) -> Iterable[Asked]:
+def _between_phases(runs: Runs) -> Iterable[tuple[str, PhaseResult | None, PhaseResult | None]]:
     """Every question with its two phases, either of which may be None."""
     # Equal budget: both sides are the best of as many runs.
     answered = [phase for phase in candidates(runs) if runs.named(f"{RESTART}_{phase.name}")]
@@ -245,7 +242,9 @@ def _between_phases(runs: Runs) -> Iterable[Asked]:
             yield f"cut {phase.cut}: {how} ({phase.name}) - {earlier.name}", phase, earlier
 
 
-def _of_named_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
+def _of_named_control(
+    runs: Runs, phase: PhaseResult
+) -> Iterable[tuple[str, PhaseResult | None, PhaseResult | None]]:
     """Questions about a control that a plan named, such as fine-tuning."""
     yield f"best phase - {phase.name}", best_phase(runs), phase
     yield f"{phase.name} - best restart", phase, best_restart(runs)
@@ -254,7 +253,9 @@ def _of_named_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
         yield f"{phase.name} - its parent {parent}", phase, runs.named(parent)
 
 
-def _of_control(runs: Runs, phase: PhaseResult) -> Iterable[Asked]:
+def _of_control(
+    runs: Runs, phase: PhaseResult
+) -> Iterable[tuple[str, PhaseResult | None, PhaseResult | None]]:
     """The phase that a control answers, against it."""
     # As the plan's expansion has named it: restart_phase1 answers phase1.
     name = phase.name.removeprefix(f"{phase.kind}_")

@@ -24,7 +24,7 @@ from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.check import Must
-from espnet_topdown.results.questions import Arm, Pair, Runs
+from espnet_topdown.results.questions import Arm, ArmPair, Runs
 from espnet_topdown.yaml_text import load_yaml
 
 # An analysis as its file and the records have it.
@@ -133,7 +133,7 @@ def faults(stored: Any) -> list[str]:
 
 def pairs(
     analysis: Analysis, part: str, dataset: str, several: Iterable[Runs]
-) -> dict[str, list[Pair]]:
+) -> dict[str, list[ArmPair]]:
     """Question -> the pair of each seed that can answer it.
 
     Args:
@@ -143,12 +143,12 @@ def pairs(
         several: the runs of each seed.
     """
     seeds = list(several)
-    found: dict[str, list[Pair]] = {}
+    found: dict[str, list[ArmPair]] = {}
     for question, first, second in _questions(analysis, part, dataset):
         for runs in seeds:
             arms = first.among(runs), second.among(runs)
             if all(arms):
-                found.setdefault(question, []).append(Pair(runs.seed, *arms))
+                found.setdefault(question, []).append(ArmPair(runs.seed, *arms))
     return found
 
 

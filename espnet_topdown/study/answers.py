@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from espnet_topdown.results.questions import Arm, Pair, from_scratch, over_seeds
+from espnet_topdown.results.questions import Arm, ArmPair, from_scratch, over_seeds
 from espnet_topdown.results.significance import holm, t_interval
 from espnet_topdown.study import analysis
 from espnet_topdown.study.inference import (
@@ -45,7 +45,7 @@ class Answer:
     """
 
     question: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ArmPair, ...]
     values: tuple[tuple[float, float], ...]
     interval: Interval | None = None
     p: float | None = None
@@ -100,7 +100,7 @@ def answers(records: Sequence[Record], values: Values, dataset: str) -> list[Ans
 
 
 def _family(
-    asked: Mapping[str, Sequence[Pair]], records: Sequence[Record], values: Values
+    asked: Mapping[str, Sequence[ArmPair]], records: Sequence[Record], values: Values
 ) -> list[Answer]:
     """The answers to questions that are corrected for one another."""
     variance = variance_of(records, values)
@@ -113,12 +113,12 @@ def _family(
     return _with_holm(found)
 
 
-def _is_known(pair: Pair, values: Values) -> bool:
+def _is_known(pair: ArmPair, values: Values) -> bool:
     return all((pair.seed, phase.name) in values for phase in (*pair.first, *pair.second))
 
 
 def _answer(
-    question: str, pairs: Sequence[Pair], values: Values, variance: Variance | None
+    question: str, pairs: Sequence[ArmPair], values: Values, variance: Variance | None
 ) -> Answer:
     both = [
         (_mean(pair.seed, pair.first, values), _mean(pair.seed, pair.second, values))
