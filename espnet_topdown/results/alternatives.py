@@ -64,8 +64,8 @@ def _options(text: str, at: int) -> tuple[Options, int]:
     return sorted(options, key=lambda items: items == [EMPTY]), at
 
 
-Path = tuple["Path", str] | None  # the words so far, the last one first
-Cell = tuple[int, Path]  # least cost of aligning a path with the first words heard, and that path
+Route = tuple["Route", str] | None  # through the alternatives: its words, the last one first
+Cell = tuple[int, Route]  # least cost of aligning a route with the first words of `hyp`, and that
 
 
 def chosen(items: Items, hyp: Sequence[str]) -> tuple[str, ...]:
@@ -75,10 +75,10 @@ def chosen(items: Items, hyp: Sequence[str]) -> tuple[str, ...]:
     cost.
     """
     row: list[Cell] = [(INDEL * place, None) for place in range(len(hyp) + 1)]
-    _, path = _follow(items, row, hyp)[-1]
+    _, route = _follow(items, row, hyp)[-1]
     words: list[str] = []
-    while path is not None:
-        path, word = path
+    while route is not None:
+        route, word = route
         words.append(word)
     return tuple(reversed(words))
 
@@ -87,7 +87,7 @@ def _follow(items: Items, row: list[Cell], hyp: Sequence[str]) -> list[Cell]:
     for item in items:
         if item == EMPTY:
             continue
-        # `row`: what it costs to have heard each beginning of `hyp` by now.
+        # `row`: the least cost of each beginning of `hyp` by now.
         if isinstance(item, str):
             row = _after_word(item, row, hyp)
             continue
@@ -97,13 +97,13 @@ def _follow(items: Items, row: list[Cell], hyp: Sequence[str]) -> list[Cell]:
 
 
 def _after_word(word: str, row: list[Cell], hyp: Sequence[str]) -> list[Cell]:
-    """The least costs once `word` was said too."""
-    cost, path = row[0]
-    after: list[Cell] = [(cost + INDEL, (path, word))]
-    for place, heard in enumerate(hyp):
+    """The least costs with `word` in the reference too."""
+    cost, route = row[0]
+    after: list[Cell] = [(cost + INDEL, (route, word))]
+    for place, hyp_word in enumerate(hyp):
         diagonal, deleted = row[place], row[place + 1]
         cells = [
-            (diagonal[0] + (0 if heard == word else SUBSTITUTION), (diagonal[1], word)),
+            (diagonal[0] + (0 if hyp_word == word else SUBSTITUTION), (diagonal[1], word)),
             (after[place][0] + INDEL, after[place][1]),
             (deleted[0] + INDEL, (deleted[1], word)),
         ]
