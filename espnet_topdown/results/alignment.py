@@ -63,8 +63,8 @@ def is_tie(
     """Whether the cheapest alignments differ in their number of errors.
 
     Args:
-        ref: the words said.
-        hyp: the words heard.
+        ref: words of the reference.
+        hyp: words of the hypothesis.
         substitutions: those of one of the cheapest.
         deletions: its own.
         insertions: its own.
@@ -92,8 +92,8 @@ def _costs(
     """Least costs of aligning every prefix of `ref` with every prefix of `hyp`.
 
     Args:
-        ref: the words said.
-        hyp: the words heard.
+        ref: words of the reference.
+        hyp: words of the hypothesis.
         scale: of all costs.
         surcharge: of every error, on its scaled cost.
 
@@ -105,13 +105,13 @@ def _costs(
     substitution = SUBSTITUTION * scale + surcharge
     indel = INDEL * scale + surcharge
     numbers = {word: number for number, word in enumerate({*ref, *hyp})}
-    heard = np.array([numbers[word] for word in hyp], dtype=np.int64)
+    hyp_numbers = np.array([numbers[word] for word in hyp], dtype=np.int64)
     insertions = indel * np.arange(len(hyp) + 1)
     costs = np.empty((len(ref) + 1, len(hyp) + 1), dtype=np.int64)
     costs[0] = insertions
     for i, word in enumerate(ref, 1):
         above = costs[i - 1]
-        replaced = above[:-1] + np.where(heard == numbers[word], 0, substitution)
+        replaced = above[:-1] + np.where(hyp_numbers == numbers[word], 0, substitution)
         row = above + indel
         row[1:] = np.minimum(row[1:], replaced)
         # The running minimum carries insertions along the row without a loop over its cells.

@@ -134,19 +134,19 @@ def _keep_counts(path: Path, made_of: str, counts: np.ndarray) -> None:
         return
 
 
-def fingerprint(rows: Sequence[PhaseResult], reader: Reader, *said: Any) -> str:
+def fingerprint(rows: Sequence[PhaseResult], reader: Reader, *others: Any) -> str:
     """What a page is made of.
 
     Args:
         rows: its phases.
         reader: that reads their score files.
-        said: what else stands on the page.
+        others: what else stands on the page.
     """
     scores = []
     for row in rows:
         for key, paths in find_scores(row.directory).items():
             scores.append([row.name, *key, *map(reader.sha256, paths)])
-    made_of = [list(map(vars, rows)), scores, reader.case_sensitive, said, counted_by()]
+    made_of = [list(map(vars, rows)), scores, reader.case_sensitive, others, counted_by()]
     return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
 
 

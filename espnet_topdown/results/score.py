@@ -19,12 +19,12 @@ SUBSTITUTIONS, DELETIONS, INSERTIONS, TIE, WORDS = range(5)
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What was said: one for all scores against it.
+    """What is scored against: one for all scores against it.
 
     Args:
         names: ids of the utterances.
         speakers: who speaks, one an utterance.
-        texts: the words said, one an utterance.
+        texts: the words, one an utterance.
     """
 
     names: tuple[str, ...]
@@ -34,11 +34,11 @@ class Reference:
     @classmethod
     def of(cls, transcripts: Iterable[Transcript]) -> "Reference":
         """The reference that transcripts are."""
-        said = list(transcripts)
+        refs = list(transcripts)
         return cls(
-            names=tuple(transcript.utterance for transcript in said),
-            speakers=tuple(transcript.speaker for transcript in said),
-            texts=tuple(transcript.tokens for transcript in said),
+            names=tuple(transcript.utterance for transcript in refs),
+            speakers=tuple(transcript.speaker for transcript in refs),
+            texts=tuple(transcript.tokens for transcript in refs),
         )
 
     @cached_property
@@ -48,7 +48,7 @@ class Reference:
 
     @cached_property
     def by_name(self) -> dict[str, tuple[str, ...]]:
-        """Utterance -> the words said."""
+        """Utterance -> its words."""
         return dict(zip(self.names, self.texts, strict=True))
 
 
@@ -57,7 +57,7 @@ class Score:
     """Error counts of one decoded set.
 
     Args:
-        reference: what was said.
+        reference: of all utterances.
         counts: (utterances, 5) in the order of the reference: words replaced, words missed, words
             without a reference, whether best alignments differ in their number of errors, and the
             reference words that the hypothesis was scored against. Of alternatives one is; another

@@ -39,11 +39,13 @@ def alignments(pairs: Sequence[Pair]) -> dict[str, str]:
     paths = {}
     for ref, hyp in pairs:
         outside = hyp.outside
-        paths[ref.utterance] = outside.path if outside else align(_said(ref, hyp), hyp.tokens)
+        paths[ref.utterance] = (
+            outside.path if outside else align(_scored_words(ref, hyp), hyp.tokens)
+        )
     return paths
 
 
-def _said(ref: Transcript, hyp: Transcript) -> tuple[str, ...]:
+def _scored_words(ref: Transcript, hyp: Transcript) -> tuple[str, ...]:
     """The words that a hypothesis is scored against."""
     return chosen(ref.alternatives, hyp.tokens) if ref.alternatives else ref.tokens
 
@@ -56,15 +58,15 @@ def _count(ref: Transcript, hyp: Transcript) -> tuple[int, int, int, bool, int]:
     if outside:
         words = outside.correct + outside.substitutions + outside.deletions
         return outside.substitutions, outside.deletions, outside.insertions, False, words
-    whole = _said(ref, hyp)
+    whole = _scored_words(ref, hyp)
     if whole == hyp.tokens:
         return 0, 0, 0, False, len(whole)
-    said, heard = middle(whole, hyp.tokens)
-    counts = kaldialign.edit_distance(said, heard, sclite_mode=True)
+    ref_words, hyp_words = middle(whole, hyp.tokens)
+    counts = kaldialign.edit_distance(ref_words, hyp_words, sclite_mode=True)
     substitutions, deletions, insertions = counts["sub"], counts["del"], counts["ins"]
-    tie = is_tie(said, heard, substitutions, deletions, insertions)
+    tie = is_tie(ref_words, hyp_words, substitutions, deletions, insertions)
     if tie:
-        path = align(said, heard)
+        path = align(ref_words, hyp_words)
         substitutions, deletions, insertions = map(path.count, "SDI")
     return int(substitutions), int(deletions), int(insertions), tie, len(whole)
 
@@ -73,12 +75,12 @@ def read_references(ref: Path, *, case_sensitive: bool = False) -> dict[str, Tra
     """The transcripts of a reference by utterance; those of words may have alternatives."""
     # Characters and subwords have no alternatives, whatever they look like.
     is_of_words = ref.parent.name not in ("score_cer", "score_ter")
-    said = read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
+    refs = read_trn(ref, case_sensitive=case_sensitive, alternatives=is_of_words)
     decoded = _decoded_ids(ref.parent.parent / "text")
-    for name, transcript in said.items():
+    for name, transcript in refs.items():
         speaker = _speaker_before(name, decoded) or transcript.speaker
-        said[name] = replace(transcript, speaker=speaker)
-    return said
+        refs[name] = replace(transcript, speaker=speaker)
+    return refs
 
 
 def _decoded_ids(text: Path) -> frozenset[str]:
@@ -123,7 +125,9 @@ def read_pairs(ref: Path, hyp: Path, *, case_sensitive: bool = False) -> list[Pa
         )
     outside = read_outside(hyp.parent, refs)
     if outside:
-        hyps = {name: replace(heard, outside=outside[name]) for name, heard in hyps.items()}
+        hyps = {
+            name: replace(transcript, outside=outside[name]) for name, transcript in hyps.items()
+        }
     return [(transcript, hyps[name]) for name, transcript in refs.items()]
 
 

@@ -109,7 +109,7 @@ class ErrorRates:
             return {key: score.errors_each.astype(float) for key, score in self.scores.items()}
         errors = {}
         for key, pairs in self.pairs.items():
-            of_words = [_word_errors(said.tokens, heard.tokens) for said, heard in pairs]
+            of_words = [_word_errors(ref.tokens, hyp.tokens) for ref, hyp in pairs]
             errors[key] = np.concatenate(of_words).astype(float)
         return errors
 
@@ -178,17 +178,17 @@ class ErrorRates:
 
 def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:
     """References and hypotheses of a phase on a set that it was decoded on."""
-    heard = phase.hypotheses[dataset]
+    hypotheses = phase.hypotheses[dataset]
     pairs = []
     for name, reference in record.references[dataset].items():
-        text = heard.get(name, reference)
+        text = hypotheses.get(name, reference)
         pairs.append((_transcript(name, reference), _transcript(name, text)))
     return pairs
 
 
 @cache
-def _word_errors(said: tuple[str, ...], heard: tuple[str, ...]) -> list[int]:
-    return significance.word_errors(align(said, heard))
+def _word_errors(ref: tuple[str, ...], hyp: tuple[str, ...]) -> list[int]:
+    return significance.word_errors(align(ref, hyp))
 
 
 # The phases of a study hear most utterances alike.

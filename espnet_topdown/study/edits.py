@@ -27,12 +27,12 @@ def edits_of(reference: str, text: str) -> str:
     Both are tokens parted by single blanks, as `espnet_topdown.results.trn` reads them.
     """
     # Read as scores read them, but for the case, which some later score may keep.
-    spoken = tokens_of(reference, case_sensitive=True)
-    heard = tokens_of(text, case_sensitive=True)
-    words = iter(heard)
+    ref = tokens_of(reference, case_sensitive=True)
+    hyp = tokens_of(text, case_sensitive=True)
+    words = iter(hyp)
     edits = []
     place = 0
-    for step in align(spoken, heard):
+    for step in align(ref, hyp):
         word = "" if step == "D" else next(words)
         mark = "+" if step == "I" else ":"
         if step != "C":
@@ -77,9 +77,9 @@ def hypotheses_of(
     ]
     for dataset, utterances in stored["misheard"].items():
         names = list(references[dataset])
-        for number, heard in utterances.items():
+        for number, phases_by_edits in utterances.items():
             name = names[int(number)]
-            for edits, places in heard.items():
+            for edits, places in phases_by_edits.items():
                 text = edited(references[dataset][name], edits)
                 for place in places:
                     phases[place][dataset][name] = text

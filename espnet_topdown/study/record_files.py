@@ -126,13 +126,13 @@ def _recordings_of(
         if dataset not in stored:
             continue
         recordings[dataset] = {
-            utterance: tuple(said.split(" ")) for utterance, said in stored[dataset].items()
+            utterance: tuple(names.split(" ")) for utterance, names in stored[dataset].items()
         }
         for utterance, text in texts.items():
-            said = recordings[dataset].get(utterance, ())
-            if len(said) != len(tokens_of(text)):
+            names = recordings[dataset].get(utterance, ())
+            if len(names) != len(tokens_of(text)):
                 raise TopdownError(
-                    f"{here}: {utterance} of {dataset} has {len(said)} recordings and"
+                    f"{here}: {utterance} of {dataset} has {len(names)} recordings and"
                     f" {len(tokens_of(text))} words; keep the records of one study together"
                 )
     return recordings
@@ -163,12 +163,12 @@ def write_record(path: Path, record: Record) -> None:
                 f" with; one study has one test set: decode its seeds again, or move {path.parent}"
                 " away to begin a new one"
             )
-    said = {
+    recordings = {
         dataset: {utterance: " ".join(names) for utterance, names in utterances.items()}
         for dataset, utterances in record.recordings.items()
     }
-    if said:
-        files.write_text(path.with_name(RECORDINGS), _json(said, levels=2) + "\n")
+    if recordings:
+        files.write_text(path.with_name(RECORDINGS), _json(recordings, levels=2) + "\n")
     # Before the record: a kill in between leaves nothing that names references not there.
     if references != known:
         files.write_text(here, _json(references, levels=2) + "\n")

@@ -102,16 +102,16 @@ def read_recordings(references: Mapping[str, Texts]) -> dict[str, dict[str, tupl
         path = Path("data") / dataset / "recordings"
         if not path.exists():
             continue
-        said = dict(_NAMED.findall(path.read_text(encoding="utf-8")))
+        of_utterances = dict(_NAMED.findall(path.read_text(encoding="utf-8")))
         # Scored utterances are called SPEAKER-UTTERANCE.
         scored = {name: name.removeprefix(f"{speaker_of(name)}-") for name in texts}
-        missing = sorted({*scored.values()} - said.keys())
+        missing = sorted({*scored.values()} - of_utterances.keys())
         if missing:
             raise TopdownError(
                 f"{path} has no line for {missing[0]}; prepare the data and decode again"
             )
         recordings[dataset] = {
-            name: tuple(said[utterance].split(" ")) for name, utterance in scored.items()
+            name: tuple(of_utterances[utterance].split(" ")) for name, utterance in scored.items()
         }
     return recordings
 
@@ -167,13 +167,13 @@ def read_hypotheses(
     for (inference, dataset, metric), (ref, hyp) in find_scores(experiment).items():
         if metric != "wer":
             continue
-        spoken, heard = _texts(ref), _texts(hyp)
+        refs, hyps = _texts(ref), _texts(hyp)
         name = f"{inference}/{dataset}"
-        if references.setdefault(name, spoken) != spoken:
+        if references.setdefault(name, refs) != refs:
             raise TopdownError(
                 f"{ref} differs from {BASE}'s references; decode and score {experiment} again"
             )
-        hypotheses[name] = {u: text for u, text in heard.items() if text != spoken[u]}
+        hypotheses[name] = {u: text for u, text in hyps.items() if text != refs[u]}
     return hypotheses
 
 
