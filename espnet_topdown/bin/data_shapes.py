@@ -16,7 +16,7 @@ from espnet2.train.dataset import ESPnetDataset
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, reported
-from espnet_topdown.experiment.phase_data import Row, tokens_of
+from espnet_topdown.experiment.phase_data import PathNameType, tokens_of
 from espnet_topdown.text_files import read_lines, read_table
 from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
@@ -88,7 +88,7 @@ class Shapes(torch.utils.data.Dataset):
         self,
         task: type[TopdownTask],
         options: argparse.Namespace,
-        rows: Sequence[Row],
+        rows: Sequence[PathNameType],
         names: Sequence[str],
     ) -> None:
         self.rows = rows

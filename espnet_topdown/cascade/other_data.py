@@ -14,7 +14,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.launch import Launch, run_tool
 from espnet_topdown.cascade.phase_config import config_under
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_data import SHAPES, NewShapes, Row, new_shapes
+from espnet_topdown.experiment.phase_data import SHAPES, NewShapes, PathNameType, new_shapes
 from espnet_topdown.plan.plan import Phase
 from espnet_topdown.text_files import read_table
 
@@ -55,7 +55,7 @@ def check_lists(cascade: Cascade) -> None:
     check.refuse(faults, "the data of the plan cannot be trained on")
 
 
-def _list_fault(rows: Sequence[Row]) -> str | None:
+def _list_fault(rows: Sequence[PathNameType]) -> str | None:
     try:
         tables = {path: read_table(Path(path)) for path, _, _ in rows}
     except TopdownError as error:

@@ -21,7 +21,7 @@ from espnet_topdown.plan.kinds import BASE_KIND, PLAIN
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.table import aligned
 
-Row = dict[str, str]  # header -> cell
+Cells = dict[str, str]  # header -> cell
 
 
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -64,7 +64,7 @@ def plan_table(cascade: Cascade, records: Records, judgement: Judgement | None =
     return _aligned(cascade, rows)
 
 
-def _plan_base_row(cascade: Cascade) -> Row:
+def _plan_base_row(cascade: Cascade) -> Cells:
     frozen = cascade.facts.base_frozen
     loaded = cascade.facts.loaded_parameters(cascade.facts.loaded_by_base)
     return {
@@ -83,7 +83,7 @@ def _plan_base_row(cascade: Cascade) -> Row:
     }
 
 
-def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Row:
+def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Cells:
     frozen, total = cascade.facts.frozen_parameters(phase)
     loaded = cascade.facts.loaded_parameters(cascade.facts.loaded_layers(phase))
     planned = {"epochs": cascade.max_epoch(phase)}
@@ -98,7 +98,7 @@ def _plan_row(cascade: Cascade, phase: Phase, records: Records) -> Row:
     }
 
 
-def _phase_cells(cascade: Cascade, phase: Phase) -> Row:
+def _phase_cells(cascade: Cascade, phase: Phase) -> Cells:
     """What every table says of a phase."""
     return {
         "phase": phase.name,
@@ -113,7 +113,7 @@ def _trained_column(cascade: Cascade) -> str:
     return "trained" if _has_factors(cascade) else "fresh"
 
 
-def _aligned(cascade: Cascade, rows: Sequence[Row]) -> str:
+def _aligned(cascade: Cascade, rows: Sequence[Cells]) -> str:
     """Rows as text, without the columns that would tell nothing of this cascade."""
     tells = {
         "kept_lr": _has_factors(cascade),
@@ -202,7 +202,7 @@ def status(cascade: Cascade, records: Records) -> str:
     return "\n".join([table, *failures, f"best: {judgement.best}; {running}"])
 
 
-def _state_cells(cascade: Cascade, state: _State) -> Row:
+def _state_cells(cascade: Cascade, state: _State) -> Cells:
     return {
         "state": state.state,
         "epoch": state.epoch,

@@ -17,7 +17,7 @@ from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.text_files import read_tokens
 
 Config = Mapping[str, Any]
-Row = tuple[str, str, str]  # ESPnet's path, name and type
+PathNameType = tuple[str, str, str]  # ESPnet's path, name and type
 
 DATA = "{part}_data_path_and_name_and_type"
 SHAPES = "{part}_shape_file"

@@ -23,8 +23,8 @@ from espnet_topdown.results import outside, scoring
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.score import Reference, Score
 from espnet_topdown.results.scoring import (
-    Key,
     Pair,
+    SetKey,
     find_scores,
     read_pairs,
     read_references,
@@ -70,7 +70,7 @@ class Reader:
             self.hashes[path] = files.sha256(path) if path.exists() else "none"
         return self.hashes[path]
 
-    def decoded(self, exp: Path) -> dict[Key, Decoded]:
+    def decoded(self, exp: Path) -> dict[SetKey, Decoded]:
         """Every scored set of an experiment, in the order of `scoring.find_scores`.
 
         Raises:

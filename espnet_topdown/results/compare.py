@@ -17,7 +17,7 @@ from espnet_topdown.results.cache import Decoded
 from espnet_topdown.results.comparison import Cell, Change, Group, SetComparison
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.score import Score
-from espnet_topdown.results.scoring import Key
+from espnet_topdown.results.scoring import SetKey
 
 # Fewer speakers give too few distinct resamples (35 for 4) to place the two 2.5 % tails.
 FEWEST_SPEAKERS = 5
@@ -30,7 +30,7 @@ Places = tuple[int, ...]  # of rows
 
 def compare_sets(
     rows: Sequence[PhaseResult],
-    decoded: Sequence[Mapping[Key, Decoded]],
+    decoded: Sequence[Mapping[SetKey, Decoded]],
     *,
     selected_on: Collection[str] = (),
 ) -> list[SetComparison]:
@@ -58,7 +58,7 @@ def compare_sets(
     return _with_holm(comparisons)
 
 
-def _is_small(key: Key, decoded: Mapping[Key, Decoded]) -> bool:
+def _is_small(key: SetKey, decoded: Mapping[SetKey, Decoded]) -> bool:
     """Whether a set has too few words; where it was not scored by words, too few of its units."""
     inference, dataset, metric = key
     by_words = (inference, dataset, "wer")
@@ -67,7 +67,7 @@ def _is_small(key: Key, decoded: Mapping[Key, Decoded]) -> bool:
 
 
 def _compare(
-    key: Key,
+    key: SetKey,
     rows: Sequence[PhaseResult],
     decoded: Mapping[int, Decoded],
     *,

@@ -26,7 +26,7 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class Part:
+class CascadeRows:
     """The rows of one cascade among those of a page.
 
     Args:
@@ -53,7 +53,7 @@ class RowPair:
     second: int
 
 
-def of_controls(parts: Sequence[Part]) -> list[RowPair]:
+def of_controls(parts: Sequence[CascadeRows]) -> list[RowPair]:
     """Each cascade's phases against their controls, and its best against as many restarts."""
     row_pairs = []
     for part in parts:
@@ -65,7 +65,7 @@ def of_controls(parts: Sequence[Part]) -> list[RowPair]:
     return row_pairs
 
 
-def of_cascades(parts: Sequence[Part]) -> list[RowPair]:
+def of_cascades(parts: Sequence[CascadeRows]) -> list[RowPair]:
     """Every two cascades of one base: their best phases, and their phases of one name."""
     row_pairs = []
     for one, other in combinations(parts, 2):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import Key
+from espnet_topdown.results.scoring import SetKey
 
 Scored = TypeVar("Scored")
 # asr.sh ends the name of a decoding's directory by that of the model file.
@@ -17,8 +17,8 @@ _MODEL = re.compile(r"(.*_asr_model_)(.+)")
 
 
 def matched(
-    rows: Sequence[PhaseResult], decoded: Sequence[Mapping[Key, Scored]]
-) -> tuple[list[dict[Key, Scored]], list[str]]:
+    rows: Sequence[PhaseResult], decoded: Sequence[Mapping[SetKey, Scored]]
+) -> tuple[list[dict[SetKey, Scored]], list[str]]:
     """What was decoded, under one name where it is one decoding, and notes on what is missing.
 
     A decoding by ``valid.acc.ave.pth`` is that by ``valid.acc.ave_10best.pth`` where the one is a
@@ -31,10 +31,10 @@ def matched(
     """
     names: dict[str, str] = {}
     renamed = []
-    of_bases: dict[Key, None] = {}
-    of_phases: dict[Key, None] = {}
+    of_bases: dict[SetKey, None] = {}
+    of_phases: dict[SetKey, None] = {}
     for row, sets in zip(rows, decoded, strict=True):
-        own: dict[Key, Scored] = {}
+        own: dict[SetKey, Scored] = {}
         for (inference, dataset, metric), scored in sets.items():
             # The first that has it, a phase 0, names it.
             name = names.setdefault(_by_file(inference, row.directory), inference)
@@ -62,7 +62,7 @@ def _by_file(inference: str, directory: Path) -> str:
     return f"{parts[1]}{file.stem}"
 
 
-def _note(key: Key, who: str) -> str:
+def _note(key: SetKey, who: str) -> str:
     inference, dataset, _ = key
     return (
         f"Missing: {dataset} decoded as {inference}, of {who}; espnet-topdown decode and stages 12"

@@ -15,7 +15,7 @@ from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.page_data import set_data
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import METRICS, Key
+from espnet_topdown.results.scoring import METRICS, SetKey
 from espnet_topdown.results.tables import COUNTS, pair_table
 from espnet_topdown.table import Page
 from espnet_topdown.versions import versions
@@ -103,7 +103,7 @@ def compare(first: Path, second: Path, *, case_sensitive: bool = False) -> Page:
     return Page(f"{second} against {first}", tables, data)
 
 
-def _set_names(keys: Iterable[Key]) -> list[str]:
+def _set_names(keys: Iterable[SetKey]) -> list[str]:
     return list(dict.fromkeys(f"{inference}/{dataset}" for inference, dataset, _ in keys))
 
 

@@ -18,7 +18,7 @@ from espnet_topdown.results.score import Score
 from espnet_topdown.table import Table, counted
 
 Value = TypeVar("Value")
-Row = Mapping[str, Any]  # a phase, a set or a score as JSON has it
+JsonObject = Mapping[str, Any]  # a phase, a set or a score as JSON has it
 
 # What results.json has of a score.
 TOTALS = (
@@ -109,20 +109,20 @@ def summary(data: Mapping[str, Any]) -> Table:
     return Table("In short", header, lines, list(_notes(phases, sets)))
 
 
-def _what(row: Row) -> str:
+def _what(row: JsonObject) -> str:
     """What a model is, in words."""
     role = {CONTROL: "control: "}.get(row["role"], "")
     reads = f" ({row['reads']})" if row["reads"] else ""
     return f"{role}{_training(row)}{reads}"
 
 
-def _training(row: Row) -> str:
+def _training(row: JsonObject) -> str:
     # What becomes of its layers, where the record tells.
     cut = f", cut {row['cut']}" if row["cut"] else ""
     return USUAL.get(row["kind"]) or ", ".join(_sides(row)) or f"{row['kind']}{cut}"
 
 
-def _sides(row: Row) -> Iterator[str]:
+def _sides(row: JsonObject) -> Iterator[str]:
     """What becomes of the layers of a phase that keeps some; nothing where none are told."""
     frozen, factors = row["frozen"], row["factors"]
     draws = KINDS[row["kind"]].draws
@@ -142,11 +142,11 @@ def _share(factors: Mapping[str, float]) -> str:
     return "" if list(ends) == ["1"] else f" at {' to '.join(ends)} of the learning rate"
 
 
-def _error(score: Row) -> str:
+def _error(score: JsonObject) -> str:
     return f"{score['err_rate']:.1f} %"
 
 
-def _notes(phases: Sequence[Row], sets: Sequence[Row]) -> Iterator[str]:
+def _notes(phases: Sequence[JsonObject], sets: Sequence[JsonObject]) -> Iterator[str]:
     for one in sets:
         score = next(cell["score"] for cell in one["cells"] if cell["score"])
         words = counted(score["words"], "word")

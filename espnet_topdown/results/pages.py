@@ -26,7 +26,7 @@ from espnet_topdown.results import cache, contrasts, plots, report
 from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.comparison import SetComparison, of_words
-from espnet_topdown.results.contrasts import Part
+from espnet_topdown.results.contrasts import CascadeRows
 from espnet_topdown.results.decodings import matched
 from espnet_topdown.results.experiments import compare, experiment_results
 from espnet_topdown.results.page_data import phase_data, set_data
@@ -124,7 +124,7 @@ def _told_where_not_ours(place: Path) -> Iterator[None]:
         print(f"note: {where}; RESULTS.md and the pictures were not written", file=sys.stderr)
 
 
-def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Part]]:
+def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[CascadeRows]]:
     """The rows of a page, and which of them each cascade has; phase 0 of a base stands once.
 
     Rows of several cascades carry their cascade's name.
@@ -144,7 +144,7 @@ def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Part]
             places = (base_place, *range(len(rows), len(rows) + len(phases)))
             rows += [_renamed(phase, name) for phase in phases]
             runs = Runs(cascade.base.seed, cascade.criterion.name, (phase0, *phases))
-            parts.append(Part(name, runs, places))
+            parts.append(CascadeRows(name, runs, places))
     return rows, parts
 
 
@@ -219,7 +219,7 @@ def cascade_page(
     rows: Sequence[PhaseResult],
     sets: Sequence[SetComparison],
     *,
-    parts: Sequence[Part] = (),
+    parts: Sequence[CascadeRows] = (),
     unfinished: Sequence[str] = (),
     facts: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -251,7 +251,7 @@ def cascade_page(
 
 
 def _contrast_tables(
-    rows: Sequence[PhaseResult], sets: Sequence[SetComparison], parts: Sequence[Part]
+    rows: Sequence[PhaseResult], sets: Sequence[SetComparison], parts: Sequence[CascadeRows]
 ) -> Iterable[Table | None]:
     by_heading = {
         "Cascade against cascade": contrasts.of_cascades(parts),

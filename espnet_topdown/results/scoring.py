@@ -24,7 +24,7 @@ from espnet_topdown.results.trn import Transcript, read_trn
 
 METRICS = ("wer", "cer", "ter")
 Pair = tuple[Transcript, Transcript]  # reference, hypothesis
-Key = tuple[str, str, str]  # inference directory, data set, metric
+SetKey = tuple[str, str, str]  # inference directory, data set, metric
 
 
 def score(pairs: Sequence[Pair]) -> Score:
@@ -141,7 +141,7 @@ def _check_complete(path: Path, names: Set[str], other: Path, expected: Set[str]
         )
 
 
-def find_scores(exp: Path) -> dict[Key, tuple[Path, Path]]:
+def find_scores(exp: Path) -> dict[SetKey, tuple[Path, Path]]:
     """(ref.trn, hyp.trn) of every scored set of an experiment, sorted by their keys.
 
     ESPnet2's asr.sh scores test sets in ``<inference>/<set>/score_*`` and the valid set in
@@ -156,7 +156,7 @@ def find_scores(exp: Path) -> dict[Key, tuple[Path, Path]]:
             f"{exp}: no such directory{but(exp)}; give an experiment that was trained, such as"
             " exp/asr_train_..."
         )
-    scores: dict[Key, tuple[Path, Path]] = {}
+    scores: dict[SetKey, tuple[Path, Path]] = {}
     for metric in METRICS:
         for folder in (*exp.glob(f"*/*/score_{metric}"), *exp.glob(f"*/org/*/score_{metric}")):
             inference, *names = folder.relative_to(exp).parts[:-1]

@@ -19,7 +19,7 @@ from espnet_topdown.results.comparison import SetComparison
 from espnet_topdown.results.phase_table import phases_table
 from espnet_topdown.results.questions import variant
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.results.scoring import Key
+from espnet_topdown.results.scoring import SetKey
 from espnet_topdown.results.tables import set_table
 from espnet_topdown.study import perplexity, tables
 from espnet_topdown.study.answers import answers
@@ -39,7 +39,7 @@ LATE = 0.9  # of the epochs: a best epoch behind it was perhaps cut short
 
 
 @dataclass
-class Part:
+class Section:
     """What RESULTS.md says of one model, as it grows: sentences, tables, pictures.
 
     `tables`: None where there was nothing to show. `pictures`: file name -> what draws the PNG,
@@ -74,9 +74,9 @@ def show(
     # Drawn only where they are written: matplotlib takes longer than all tables.
     pictures: dict[str, Callable[[], bytes]] = {}
     for model, records in studies.items():
-        part = model_part(model, records)
-        texts.append(markdown(model, records, part))
-        pictures |= part.pictures
+        section = model_section(model, records)
+        texts.append(markdown(model, records, section))
+        pictures |= section.pictures
     if output is None:
         print("\n".join(texts))
         return
@@ -86,37 +86,37 @@ def show(
     write_text(output, "\n".join(texts))
 
 
-def model_part(model: str, records: Sequence[Record]) -> Part:
+def model_section(model: str, records: Sequence[Record]) -> Section:
     """What the records say of one model.
 
     Raises:
         TopdownError: the records differ in references, dev criterion or data.
     """
     check_one_study(model, records)
-    part = Part()
+    section = Section()
     sealed = sealed_state(records)
     if sealed:
-        part.say("State:", [f"- {sealed}."])
-        return part
+        section.say("State:", [f"- {sealed}."])
+        return section
     rows = seed_rows(records)
     rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
     for dataset, of_set in rates.items():
-        _add_error_rates(part, records, dataset, of_set)
+        _add_error_rates(section, records, dataset, of_set)
     phases = by_key(records).items()
     decoded = [_decoded(rates, seed, phase) for (seed, _), phase in phases]
     sets = compare_sets(rows, decoded)
     for compared in sets:
-        part.tables.append(set_table(rows, compared))
+        section.tables.append(set_table(rows, compared))
         name = f"{model}_{compared.dataset}_{plots.ERROR_BY_CUT}"
-        part.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [compared])
-    _add_perplexities(part, model, records, rows)
-    part.say("Cuts and controls:", tables.coverage(records))
-    part.tables += [effort_table(records), replay_table(records)]
-    part.tables.append(phases_table(rows, decoded=bool(sets)))
+        section.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [compared])
+    _add_perplexities(section, model, records, rows)
+    section.say("Cuts and controls:", tables.coverage(records))
+    section.tables += [effort_table(records), replay_table(records)]
+    section.tables.append(phases_table(rows, decoded=bool(sets)))
     for record in records:
         name = f"{model}_seed{record.seed}_{plots.DEV_CURVES}"
-        part.pictures[name] = partial(_draw, plots.DEV_CURVES, seed_rows([record]), [])
-    return part
+        section.pictures[name] = partial(_draw, plots.DEV_CURVES, seed_rows([record]), [])
+    return section
 
 
 def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
@@ -133,7 +133,7 @@ def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
 
 def _decoded(
     rates: Mapping[str, ErrorRates], seed: int, phase: RecordedPhase
-) -> dict[Key, Decoded]:
+) -> dict[SetKey, Decoded]:
     """Every set that a phase was decoded on, under the keys of `compare_sets`."""
     decoded = {}
     for name in phase.hypotheses:
@@ -143,17 +143,17 @@ def _decoded(
 
 
 def _add_error_rates(
-    part: Part, records: Sequence[Record], dataset: str, rates: ErrorRates
+    section: Section, records: Sequence[Record], dataset: str, rates: ErrorRates
 ) -> None:
     contrasts = rates.contrasts()
     if not contrasts:
         return
     found = [contrast.answer for contrast in contrasts]
     measure, values = tables.WER, rates.values
-    part.say(f"On {rates.name}:", tables.summary(measure, found))
+    section.say(f"On {rates.name}:", tables.summary(measure, found))
     held = tables.answer_table(measure, dataset, found, contrasts)
     note = tables.test_data_note(rates.draw.unit)
-    part.tables += [
+    section.tables += [
         replace(held, notes=(*held.notes, note)),
         tables.null_table(measure, dataset, records, values, rates.null_rate_of_test_data),
         tables.arm_table(measure, dataset, records, values),
@@ -163,7 +163,7 @@ def _add_error_rates(
 
 
 def _add_perplexities(
-    part: Part, model: str, records: Sequence[Record], rows: Sequence[PhaseResult]
+    section: Section, model: str, records: Sequence[Record], rows: Sequence[PhaseResult]
 ) -> None:
     texts = perplexity.texts(records)
     for text in texts:
@@ -176,16 +176,16 @@ def _add_perplexities(
         selects = text.startswith(records[0].dev_name.split()[0])
         if "stream" in text and not selects:
             found = answers(records, of_compared, text)
-            part.say(f"On {text}:", tables.summary(compared, found))
-            part.tables += [
+            section.say(f"On {text}:", tables.summary(compared, found))
+            section.tables += [
                 tables.answer_table(compared, text, found),
                 tables.null_table(compared, text, records, of_compared),
                 tables.seed_table(compared, text, found),
             ]
-        part.tables.append(tables.arm_table(measure, text, records, values))
+        section.tables.append(tables.arm_table(measure, text, records, values))
     if texts:
         name = f"{model}_perplexity_by_cut.png"
-        part.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [])
+        section.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [])
 
 
 def _draw(name: str, rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> bytes:
@@ -193,13 +193,13 @@ def _draw(name: str, rows: Sequence[PhaseResult], sets: Sequence[SetComparison])
     return plots.draw(rows, sets)[name]
 
 
-def markdown(model: str, records: Sequence[Record], part: Part) -> str:
-    """The part of RESULTS.md on one model."""
-    head = [f"# {model}", "", *_facts(records), "", *part.lines]
+def markdown(model: str, records: Sequence[Record], section: Section) -> str:
+    """The section of RESULTS.md on one model."""
+    head = [f"# {model}", "", *_facts(records), "", *section.lines]
     # The page's own title is left out: the facts stand between it and the tables.
-    known = list(filter(None, part.tables))
+    known = list(filter(None, section.tables))
     body = Page(model, known).markdown().partition("\n")[2]
-    images = "".join(f"\n![{plots.title(name)}](images/{name})\n" for name in part.pictures)
+    images = "".join(f"\n![{plots.title(name)}](images/{name})\n" for name in section.pictures)
     return "\n".join(head) + body + images
 
 

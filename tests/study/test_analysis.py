@@ -44,7 +44,7 @@ def planned(*seeds: int) -> list[Record]:
 
 
 def page(records: list[Record]) -> str:
-    return pages.markdown("tiny", records, pages.model_part("tiny", records))
+    return pages.markdown("tiny", records, pages.model_section("tiny", records))
 
 
 def test_only_planned_questions_are_asked_and_the_primary_one_stands_alone() -> None:

@@ -20,7 +20,7 @@ RESULTS = sorted((ROOT / "egs2").glob("*/*/RESULTS.md"))
 
 
 def page(*records: Record) -> str:
-    return pages.markdown("tiny", records, pages.model_part("tiny", records))
+    return pages.markdown("tiny", records, pages.model_section("tiny", records))
 
 
 def test_what_was_not_measured_is_named() -> None:
@@ -126,7 +126,7 @@ def test_a_base_that_was_cut_short_is_named() -> None:
 def test_records_of_two_studies_are_refused() -> None:
     other = replace(usual(2), dev_name="valid loss min")
     with pytest.raises(TopdownError, match="seeds 1 and 2 differ in 'dev_name'"):
-        pages.model_part("tiny", [usual(1), other])
+        pages.model_section("tiny", [usual(1), other])
 
 
 def test_a_record_that_is_not_complete_says_so() -> None:

@@ -55,8 +55,8 @@ def test_fewer_than_three_seeds_give_no_verdict(seeds: int) -> None:
 
 
 def test_tables_and_sentences() -> None:
-    part = pages.model_part("tiny", RECORDS)
-    text = pages.markdown("tiny", RECORDS, part)
+    section = pages.model_section("tiny", RECORDS)
+    text = pages.markdown("tiny", RECORDS, section)
     row = "|best phase - from scratch|3|59.00 - 61.00|-2.00|-4.48 to +0.48|0.074 (0.371)|"
     assert row in text
     assert "|phase1|top_down|output|3|59.00|58.00 to 60.00|" in text
@@ -64,4 +64,4 @@ def test_tables_and_sentences() -> None:
     # The text that selected the phases has no verdict.
     assert "What holds: perplexity, test (stream)" in text
     assert "What holds: perplexity, valid (stream)" not in text
-    assert min(part.pictures) == "tiny_perplexity_by_cut.png"
+    assert min(section.pictures) == "tiny_perplexity_by_cut.png"
