@@ -26,11 +26,6 @@ class Pictures:
     pdf: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def draw(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, bytes]:
-    """All pictures that the numbers allow, as file name -> PNG; the arguments are `figures`'s."""
-    return {name: png(figure) for name, figure in figures(rows, sets).items()}
-
-
 def figures(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> dict[str, "Figure"]:
     """All pictures that the numbers allow, as name of the PNG file -> figure.
 

@@ -189,8 +189,8 @@ def _add_perplexities(
 
 
 def _draw(name: str, rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> bytes:
-    # draw makes every picture that a cascade's page has; here each stands under a name of its own.
-    return plots.draw(rows, sets)[name]
+    # Of the pictures that a cascade's page has; here each stands under a name of its own.
+    return plots.png(plots.figures(rows, sets)[name])
 
 
 def markdown(model: str, records: Sequence[Record], section: Section) -> str:

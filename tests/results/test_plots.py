@@ -30,7 +30,7 @@ def test_every_kind_is_drawn(tmp_path: Path, kind: str) -> None:
     cut = "decoder" if KINDS[kind].has_cut else None
     base = phase(tmp_path, "base", "base", wrong=2)
     other = phase(tmp_path, "p1", kind, cut=cut, wrong=1)
-    drawn = plots.draw([base, other], compared([base, other]))
+    drawn = plots.figures([base, other], compared([base, other]))
     assert list(drawn) == [plots.SHARE_AND_COST, plots.DEV_CURVES, plots.ERROR_BY_CUT]
     assert LOOKS[kind] != LOOKS[BASE_KIND]
 
@@ -109,9 +109,9 @@ def test_bars_show_share_and_time(rows: list[PhaseResult]) -> None:
 
 
 def test_pictures_that_have_nothing_to_show_are_left_out(rows: list[PhaseResult]) -> None:
-    drawn = plots.draw(rows[3:], compared(rows[3:]))
-    assert list(drawn) == [plots.SHARE_AND_COST]
-    assert drawn[plots.SHARE_AND_COST].startswith(b"\x89PNG")
+    drawn = plots.pictures_of(rows[3:], compared(rows[3:]))
+    assert list(drawn.png) == [plots.SHARE_AND_COST]
+    assert drawn.png[plots.SHARE_AND_COST].startswith(b"\x89PNG")
 
 
 def test_a_pdf_is_the_same_each_time_with_letters_that_publishers_take(
