@@ -7,7 +7,6 @@ What the plan and the model's facts tell is checked here, what ESPnet must say b
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from itertools import product
 from typing import Any
 
@@ -19,6 +18,7 @@ from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.plan.rules import DATA_PARTS
+from espnet_topdown.versions import is_versioned, versions
 
 CHECKER = "espnet_topdown.bin.phase_check"
 # Options of a training that name a metric: part, metric and, of the second, its mode.
@@ -41,7 +41,8 @@ def check_phases(cascade: Cascade) -> str:
     check.refuse(_own_faults(cascade), title)
     phases = _as_trained(cascade)
     stamp = _stamp(phases)
-    if _kept_stamp(cascade) != stamp:
+    # Of an ESPnet without a version nothing tells whether it is still the same.
+    if _kept_stamp(cascade) != stamp or not is_versioned():
         model = cascade.model_file(cascade.base.directory)
         begun_from = [model, *averaged_epochs(cascade, model)]
         damaged = base_files.faults(cascade.base, begun_from)
@@ -85,7 +86,7 @@ def _has_own_tokens(cascade: Cascade, phase: Phase) -> bool:
 
 def _stamp(phases: Sequence[Mapping[str, Any]]) -> str:
     """A hash of the phases and of the ESPnet that was asked."""
-    text = json.dumps([phases, version("espnet"), version("torch")], default=str)
+    text = json.dumps([phases, versions()], default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,5 +1,6 @@
 """What would end a phase later is refused before the first."""
 
+import importlib.metadata
 import json
 import os
 from pathlib import Path
@@ -7,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 import tiny
-from cascades import fails, words
+from cascades import copied, fails, words
 
-from espnet_topdown import warm
+from espnet_topdown import versions, warm
 from espnet_topdown.cascade import phase_check
+from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cli import main
 from espnet_topdown.plan.expansion import expand
@@ -295,6 +297,29 @@ def test_a_second_check_asks_nobody(
     monkeypatch.setattr(warm, "start", None)
     main(["plan", str(base), "--plan", str(finished.parent / "plan.yaml"), "--dir", str(finished)])
     assert "every phase is finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("version", "times"), [("0.0.0", 2), ("202611", 1)])
+def test_an_espnet_on_the_path_alone_is_asked_anew_where_it_says_no_version(
+    version: str, times: int, finished: Path, base: Path, tmp_path, monkeypatch
+) -> None:
+    # It has no metadata, and one of 2026 says 0.0.0, before and after a pull.
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution_unless_espnet)
+    monkeypatch.setattr(versions, "espnet_version", lambda: version)
+    asked: list[str] = []
+    monkeypatch.setattr(phase_check, "_espnet_faults", lambda task, _: asked.append(task) or [])
+    directory = copied(finished, base, tmp_path)
+    (directory / "checked.json").unlink()
+    for _ in range(2):
+        cascade = Cascade.open(base, directory / "plan.yaml", directory)
+        phase_check.keep(cascade, phase_check.check_phases(cascade))
+    assert asked == ["asr"] * times
+
+
+def distribution_unless_espnet(name: str) -> importlib.metadata.Distribution:
+    if name == "espnet":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return importlib.metadata.Distribution.from_name(name)
 
 
 def test_a_second_plan_and_layers_ask_nobody_though_nothing_stands_beside_them(
