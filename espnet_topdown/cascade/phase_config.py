@@ -118,7 +118,9 @@ def averaged_epochs(cascade: Cascade, parent: Path | None) -> list[Path]:
     if (part, metric) not in modes:
         return []
     rows = cascade.facts.epochs
-    values = {row["epoch"]: row[part][metric] for row in rows if metric in row.get(part, {})}
+    told = {row["epoch"]: row.get(part, {}).get(metric) for row in rows}
+    # None where it was not finite: never among the best.
+    values = {epoch: value for epoch, value in told.items() if value is not None}
     best_first = ranked(values, modes[part, metric])
     paths = [base / f"{epoch}epoch.pth" for epoch in best_first[: int(count)]]
     return paths if all(map(Path.exists, paths)) else []

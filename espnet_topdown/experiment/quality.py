@@ -54,8 +54,7 @@ def ranked(values: Mapping[int, float], mode: str) -> list[int]:
         values: epoch -> value, the earlier first.
         mode: as for `sign`.
     """
-    # Not `reverse`, which would put the later of equal ones first.
-    return sorted(values, key=lambda epoch: -sign(mode) * values[epoch])
+    return sorted(values, key=values.__getitem__, reverse=sign(mode) > 0)
 
 
 def criterion_fault(

@@ -87,6 +87,9 @@ def test_the_epochs_of_the_bases_average_are_part_of_the_key(tmp_path):
     average = tmp_path / "valid.acc.ave.pth"
     expected = [tmp_path / "2epoch.pth", tmp_path / "3epoch.pth"]
     assert averaged_epochs(cascade, average) == expected
+    # As an epoch whose accuracy was NaN is told.
+    cascade.facts.epochs[3]["valid"]["acc"] = None
+    assert averaged_epochs(cascade, average) == expected
     assert averaged_epochs(cascade, tmp_path / "valid.acc.best.pth") == []
     (tmp_path / "3epoch.pth").unlink()
     # Then the average itself is read.
