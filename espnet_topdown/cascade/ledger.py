@@ -16,7 +16,7 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import MACHINE, RECORD
+from espnet_topdown.experiment.phase_dir import LOCK, MACHINE, RECORD
 from espnet_topdown.experiment.train_log import finished_epochs
 
 
@@ -98,23 +98,29 @@ class Ledger:
             return stream.read(1) == b"\n"
 
     def close_dangling(self) -> None:
-        """End every attempt that was killed before its end.
+        """End every attempt that was killed before its end, but not one whose trainer lives on."""
+        for phase in self.last_attempts():
+            if files.holder(self.path.parent / phase / LOCK) is None:
+                self.close(phase)
+
+    def close(self, phase: str) -> None:
+        """End the last attempt of `phase`, where it has no end and nobody trains it any more.
 
         Its outcome is `done` where its record was written, else `killed`; its wall time is told by
         the last line of its log.
         """
-        for phase, start in self.last_attempts().items():
-            if start["event"] != "start":
-                continue
-            directory = self.path.parent / phase
-            logged_s = max(0.0, _seconds_until_written(directory / "train.log", start["time"]))
-            self.end(
-                phase,
-                attempt=start["attempt"],
-                outcome="done" if (directory / RECORD).exists() else "killed",
-                wall_s=round(logged_s, 3),
-                epochs=finished_epochs(directory),
-            )
+        start = self.last_attempts().get(phase)
+        if start is None or start["event"] != "start":
+            return
+        directory = self.path.parent / phase
+        logged_s = max(0.0, _seconds_until_written(directory / "train.log", start["time"]))
+        self.end(
+            phase,
+            attempt=start["attempt"],
+            outcome="done" if (directory / RECORD).exists() else "killed",
+            wall_s=round(logged_s, 3),
+            epochs=finished_epochs(directory),
+        )
 
     def attempts(self, phase: str) -> int:
         """How often the training of `phase` was started."""

@@ -153,6 +153,7 @@ class _Run:
 
     def _start(self, phase: Phase) -> None:
         attempt.wait_for_orphan(self.cascade.paths.phase_dir(phase.name))
+        self.ledger.close(phase.name)
         try:
             attempt.begin(self.cascade, phase, self.records)
         except TopdownError as error:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from espnet_topdown import files
 from espnet_topdown.cascade.ledger import Ledger
-from espnet_topdown.experiment.phase_dir import MACHINE
+from espnet_topdown.experiment.phase_dir import LOCK, MACHINE
 
 
 def test_ledger_closes_attempts_that_were_killed(tmp_path):
@@ -25,6 +25,22 @@ def test_ledger_closes_attempts_that_were_killed(tmp_path):
     assert ledger.attempts("phase2") == 1
     assert (ledger.events()[-1]["epochs"], ledger.hours("phase2")) == (1, 90 / 3600)
     assert ledger.hours("phase1") == 2.0
+
+
+def test_an_attempt_whose_trainer_outlived_its_runner_ends_with_the_trainer(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append("start", "phase1", attempt=1)
+    directory = tmp_path / "phase1"
+    with files.locked(directory / LOCK, "training"):
+        ledger.close_dangling()
+        assert [event["event"] for event in ledger.events()] == ["start"]
+    began = datetime.fromisoformat(ledger.events()[-1]["time"]).timestamp()
+    (directory / "train.log").write_text("")
+    os.utime(directory / "train.log", (began + 3600, began + 3600))
+    ledger.close("phase1")
+    ledger.close("phase1")
+    assert [event["event"] for event in ledger.events()] == ["start", "end"]
+    assert ledger.hours("phase1") == 1.0
 
 
 def test_the_end_of_an_attempt_says_on_what_it_trained(tmp_path):

@@ -1,6 +1,8 @@
 """Cascades through the command line: order, decisions, reruns, kills, and what stops them."""
 
+import datetime
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -228,6 +230,9 @@ def test_orphaned_trainer_is_waited_for_not_joined_by_a_second_writer(
     holder = files.holder
     while holder(lock) is None:
         time.sleep(0.01)
+    an_hour_ago = (datetime.datetime.now().astimezone() - datetime.timedelta(hours=1)).isoformat()
+    start = {"time": an_hour_ago, "event": "start", "phase": "phase1", "attempt": 1}
+    (tmp_path / "cascade" / "ledger.jsonl").write_text(json.dumps(start) + "\n")
     looks = []
 
     def look(path):
@@ -235,14 +240,17 @@ def test_orphaned_trainer_is_waited_for_not_joined_by_a_second_writer(
         owner = holder(path)
         if path == lock and owner:
             looks.append(owner)
-            if len(looks) == 3:
+            if len(looks) == 4:
+                (lock.parents[1] / "train.log").write_text("")
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
         return owner
 
     monkeypatch.setattr(files, "holder", look)
     run(base, tmp_path, PLAN)
-    assert len(looks) == 3
+    assert len(looks) == 4
+    # The orphan's hour counts.
+    assert json.loads((tmp_path / "cascade/phase1/record.json").read_text())["hours"] > 1
     assert f"still trained by process {pid}" in capsys.readouterr().err
     assert hashes(tmp_path / "cascade") == hashes(finished)
 
