@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,9 +19,10 @@ from espnet_topdown import check
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.locks import IN_USE, holder, locked, now
-from espnet_topdown.processes import has_ended
+from espnet_topdown.processes import has_ended, machine_id
 
 __all__ = ["IN_USE", "holder", "locked", "now"]
+DAY_S = 24 * 3600
 # Of `hashing_once`; None outside of it.
 _hashes: ContextVar[dict[Path, str] | None] = ContextVar("hashes", default=None)
 
@@ -40,7 +42,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         durable: whether it must outlast a power cut, not a kill alone; costs a write to disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         with naming(path):
             yield temporary
@@ -134,7 +136,7 @@ def damaged(path: Path, lacks: str) -> TopdownError:
 
 def link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to `target` by a rename, so that the link is never missing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     try:
@@ -153,13 +155,25 @@ def _put(temporary: Path, path: Path) -> None:
         raise
 
 
+def _temporary(path: Path) -> Path:
+    """A temporary name that no other process, of any machine, has."""
+    return path.with_name(f".{path.name}.{machine_id()}-{os.getpid()}.tmp")
+
+
 def _sweep(path: Path) -> None:
-    """Remove temporary files that killed processes of this machine left beside `path`."""
-    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        # .NAME.PID.tmp
-        pid = stale.suffixes[-2][1:]
-        if pid.isdigit() and has_ended(int(pid)):
-            stale.unlink(missing_ok=True)
+    """Remove temporary files beside `path` that nobody writes any more.
+
+    Those of this machine whose process has ended; of another machine, or from before a reboot,
+    those that are a day old.
+    """
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        machine, _, pid = temporary.suffixes[-2][1:].partition("-")
+        # Another may remove it at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            is_old = time.time() - temporary.stat().st_mtime > DAY_S
+            is_left = machine == machine_id() and has_ended(int(pid))
+            if is_old or is_left:
+                temporary.unlink()
 
 
 def sha256(path: Path) -> str:

@@ -4,9 +4,11 @@ A number alone does not say: numbers are used again, and machines share names.
 """
 
 import contextlib
+import hashlib
 import os
 import socket
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,13 @@ def has_ended(pid: int) -> bool:
         # Another user's process, or a system without /proc: taken to be alive.
         return False
     return state == "Z"
+
+
+@cache
+def machine_id() -> str:
+    """Eight hexadecimal digits for `is_of_here`: of this machine, boot and space of numbers."""
+    text = f"{socket.gethostname()} {_machine()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _started(pid: int) -> str | None:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -54,15 +56,28 @@ def test_differences_name_every_leaf():
     assert files.differences(old, new) == ["b.c: 2 -> 4", "b.d: 3 -> (absent)", "e: (absent) -> 5"]
 
 
-def test_temporary_files_of_killed_processes_are_swept_and_those_of_living_ones_stay(tmp_path):
+def test_temporary_files_that_nobody_writes_any_more_are_swept(tmp_path, monkeypatch):
     ended = os.fork()
     if ended == 0:
         os._exit(0)
     os.waitpid(ended, 0)
-    for pid in (ended, os.getppid()):
-        (tmp_path / f".a.json.{pid}.tmp").touch()
+    living = os.getppid()
+    with monkeypatch.context() as another_machine:
+        another_machine.setattr(files, "machine_id", lambda: "0123abcd")
+        foreign = begun(tmp_path, ended), begun(tmp_path, living)
+    own = begun(tmp_path, ended), begun(tmp_path, living)
+    # From before a reboot, or of a node that is gone.
+    os.utime(foreign[1], (0, 0))
     files.write_json(tmp_path / "a.json", {})
-    assert {path.name for path in tmp_path.iterdir()} == {"a.json", f".a.json.{os.getppid()}.tmp"}
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.json", foreign[0], own[1]}
+
+
+def begun(directory: Path, pid: int) -> Path:
+    """The temporary file of a process that has begun to write ``a.json``."""
+    with mock.patch("os.getpid", lambda: pid):
+        path = files._temporary(directory / "a.json")
+    path.touch()
+    return path
 
 
 def test_within_a_step_a_file_is_hashed_once(tmp_path):
