@@ -1,5 +1,6 @@
 """lm.sh: how it submits, and what it refuses, without any training."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -82,6 +83,28 @@ def test_here_the_cascade_needs_no_program_that_submits(trained: Path, calls: Pa
     done = run(trained, calls.parent / "bin", "--stage", "18", "--stop_stage", "18")
     assert done.returncode == 0, done.stderr
     assert "--cmd" not in calls.read_text()
+
+
+@pytest.mark.parametrize("directory", ["data", "data/token_list/word"])
+def test_the_word_list_waits_for_who_reads_it(recipe: Path, calls: Path, directory: str) -> None:
+    (recipe / "data/train").mkdir(parents=True)
+    (recipe / "data/train/text").write_text("1 one\n")
+    (recipe / directory).mkdir(parents=True, exist_ok=True)
+    path = f"{calls.parent / 'bin'}:{os.environ['PATH']}"
+    stage = ["./run.sh", "--stage", "5", "--stop_stage", "5", "--ngpu", "0"]
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    with (recipe / directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with subprocess.Popen(stage, cwd=recipe, env=environment, stdout=-1, text=True) as process:
+            assert process.stdout is not None
+            told = next((line for line in process.stdout if "in use" in line), "nothing")
+            was_written = calls.exists()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            rest = process.stdout.read()
+    assert f"{directory} is in use by another run; waiting for it" in told
+    assert not was_written
+    assert "lm.data tokens" in calls.read_text()
+    assert "Stages 5 to 5: done" in rest
 
 
 # options -> the message.

@@ -131,6 +131,7 @@ fi
 if do_stage 5; then
     log "Stage 5: data/train/text -> ${token_list}"
     need 1 data/train/text
+    hold data "${token_list%/*}"
     python3 -m espnet_topdown.lm.data tokens --text data/train/text --output "${token_list}"
 fi
 
@@ -161,7 +162,7 @@ elif do_stage 6; then
 fi
 
 # From here on they are only read.
-share data dump/raw "${lm_stats_dir}"
+share data dump/raw "${token_list%/*}" "${lm_stats_dir}"
 
 if do_stage 7; then
     log "Stage 7: LM training -> ${lm_exp}; log: ${lm_exp}/train.log"
