@@ -125,13 +125,12 @@ def _answer(
         for pair in pairs
     ]
     answer = Answer(question, tuple(pairs), tuple(both))
-    firsts = sum(len(pair.first) for pair in pairs)
-    seconds = sum(len(pair.second) for pair in pairs)
+    runs = [(len(pair.first), len(pair.second)) for pair in pairs]
     return replace(
         answer,
         interval=t_interval(answer.differences),
         p=paired_p(answer.differences),
-        p_pooled=pooled_p(answer.mean, (firsts, seconds), variance),
+        p_pooled=pooled_p(answer.mean, runs, variance),
     )
 
 

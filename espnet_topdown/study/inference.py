@@ -55,17 +55,21 @@ def paired_p(differences: Sequence[float]) -> float | None:
     return float(_t_p(_paired_t(np.array(differences)[None]), len(differences) - 1)[0])
 
 
-def pooled_p(difference: float, runs: tuple[int, int], variance: Variance | None) -> float | None:
-    """Two-sided p of a difference of two means by the pooled variance of a run.
+def pooled_p(
+    difference: float, runs: Sequence[tuple[int, int]], variance: Variance | None
+) -> float | None:
+    """Two-sided p of a difference, the mean over seeds, by the pooled variance of a run.
 
     Args:
-        difference: of the means.
-        runs: how many runs each mean is of.
+        difference: of the seeds' means.
+        runs: of each seed, how many runs its two means are of.
         variance: of a run; None gives None, as a variance of 0 does.
     """
     if variance is None or not variance.value:
         return None
-    t = difference / (variance.deviation * math.sqrt(sum(1 / many for many in runs)))
+    # Each seed counts alike, however many runs it has.
+    share = sum(1 / first + 1 / second for first, second in runs) / len(runs) ** 2
+    t = difference / (variance.deviation * math.sqrt(share))
     return float(_t_p(np.array([t]), variance.freedom)[0])
 
 

@@ -169,7 +169,20 @@ def test_p_of_few_or_equal_differences(differences: Sequence[float], p: float | 
     assert inference.paired_p(differences) == p
 
 
+def test_seeds_with_more_runs_than_others_count_alike() -> None:
+    """A restart more or less a seed: 5 % of nulls have a p of at most 0.05, and not 7 %."""
+    runs = [(1, 1), (1, 7), (1, 7)]
+    variance = inference.Variance(value=1.0, freedom=10**6)
+    draw = np.random.default_rng(5)
+    values = []
+    for _ in range(4000):
+        means = [(draw.normal(0, a**-0.5), draw.normal(0, b**-0.5)) for a, b in runs]
+        difference = np.mean([first - second for first, second in means])
+        values.append(inference.pooled_p(difference, runs, variance))
+    assert np.mean(np.array(values) < inference.ALPHA) == pytest.approx(0.05, abs=0.01)
+
+
 def test_a_variance_of_nothing_gives_no_p() -> None:
     assert inference.run_variance([[1.0], []]) is None
-    assert inference.pooled_p(1.0, (3, 3), None) is None
-    assert inference.pooled_p(1.0, (3, 3), inference.Variance(0.0, 4)) is None
+    assert inference.pooled_p(1.0, [(1, 1)] * 3, None) is None
+    assert inference.pooled_p(1.0, [(1, 1)] * 3, inference.Variance(0.0, 4)) is None
