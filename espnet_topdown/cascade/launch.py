@@ -126,7 +126,7 @@ def run_tool(
     argv: Sequence[str],
     log: Path,
     *,
-    gpus: int = 0,
+    ngpu: int = 0,
     slot: int = 0,
 ) -> None:
     """Run a command of this package's that imports ESPnet, where trainings run, to its end.
@@ -136,19 +136,19 @@ def run_tool(
         module: of `espnet_topdown.bin`.
         argv: its arguments.
         log: all that it prints.
-        gpus: 1 for a GPU.
+        ngpu: 1 for a GPU.
         slot: which of the `launch.jobs` places is free for it, from 0.
 
     Raises:
         TopdownError: it failed; what it said, or the end of its log.
     """
-    command = warm.Command(module, list(argv), log, gpus=gpus)
+    command = warm.Command(module, list(argv), log, gpus=ngpu)
     if launch.cmd is not None:
-        gpu = ["--gpu", str(gpus)] if gpus else []
+        gpu = ["--gpu", str(ngpu)] if ngpu else []
         tool = [*launch.python.split(), "-m", module, *argv]
         words = [*launch.cmd.split(), *gpu, str(log), *tool]
         command = warm.Command(None, words, log.with_suffix(".launch.log"))
-    variables = gpu_share(launch, slot, os.environ.get("CUDA_VISIBLE_DEVICES")) if gpus else {}
+    variables = gpu_share(launch, slot, os.environ.get(gpus.VARIABLE)) if ngpu else {}
     handle = warm.start(command, variables=variables)
     try:
         status = handle.wait()

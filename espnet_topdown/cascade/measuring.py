@@ -142,9 +142,9 @@ def _validate(
     shutil.rmtree(scratch, ignore_errors=True)
     files.write_json(scratch / "asked.json", asked)
     output = scratch / "rows.json"
-    gpus = min(1, launch.ngpu)
-    argv = ["--asked", str(scratch / "asked.json"), "--output", str(output), "--ngpu", str(gpus)]
-    run_tool(launch, VALIDATOR, argv, log, gpus=gpus, slot=slot)
+    ngpu = min(1, launch.ngpu)
+    argv = ["--asked", str(scratch / "asked.json"), "--output", str(output), "--ngpu", str(ngpu)]
+    run_tool(launch, VALIDATOR, argv, log, ngpu=ngpu, slot=slot)
     rows = files.read_json(output)
     shutil.rmtree(scratch)
     return rows

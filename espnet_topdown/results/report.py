@@ -79,7 +79,7 @@ def html(
         rows: phases in their order.
         layer_rows: (layer name, parameters), from the bottom to the top.
         page: what `pages.cascade_page` gave.
-        pictures: what `plots.draw` gave, file name -> PNG.
+        pictures: the `png` of `plots.Pictures`, file name -> PNG.
     """
     images = {file: _image(file, png) for file, png in pictures.items()}
     # The main result stands first.
