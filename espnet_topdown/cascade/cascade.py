@@ -99,8 +99,10 @@ class Cascade:
         check_frozen(facts, phases, experiment.config)
         data_check.check_phases(experiment, phases)
         if data_check.has_own_tokens(read):
-            facts.data["vocabularies"] = data_check.vocabularies(experiment, phases)
-            facts.data["base_tokens"] = data_check.of_base(experiment, phases)
+            facts = facts.with_vocabularies(
+                sizes=data_check.vocabularies(experiment, phases),
+                of_base=data_check.of_base(experiment, phases),
+            )
         return cls(experiment, read, paths, facts, phases, plan_file=plan)
 
     @classmethod
@@ -177,7 +179,7 @@ class Cascade:
 
     def vocabulary(self, phase: Phase) -> str | None:
         """The token list of a phase's vocabulary; None: that of the base, which it may name."""
-        is_of_base = phase.tokens in self.facts.data.get("base_tokens", ())
+        is_of_base = phase.tokens in self.facts.base_tokens
         return None if is_of_base else phase.tokens
 
     def read_records(self) -> dict[str, dict[str, Any]]:

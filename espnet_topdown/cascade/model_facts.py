@@ -4,8 +4,8 @@ They are found by `espnet_topdown.cascade.find_facts`; neither torch nor ESPnet 
 """
 
 import statistics
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -25,6 +25,21 @@ class ModelFacts:
     """What the cascade needs to know of a model, as `espnet_topdown.bin.model_facts` wrote it."""
 
     data: dict[str, Any]
+
+    def with_vocabularies(self, sizes: Mapping[str, int], of_base: Sequence[str]) -> "ModelFacts":
+        """These facts, and those about the token lists that phases name.
+
+        Args:
+            sizes: token list -> the number of its tokens; "" stands for the base's.
+            of_base: those that list the base's own tokens.
+        """
+        told = {"vocabularies": dict(sizes), "base_tokens": list(of_base)}
+        return replace(self, data=self.data | told)
+
+    @property
+    def base_tokens(self) -> tuple[str, ...]:
+        """Token lists of phases that list the base's own tokens, in its order."""
+        return tuple(self.data.get("base_tokens", ()))
 
     @property
     def names(self) -> tuple[str, ...]:
