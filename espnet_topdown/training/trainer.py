@@ -89,14 +89,10 @@ class TopdownTrainer(Trainer):
             TopdownError: the phase cannot begin, or fails its proof.
         """
         options = kwargs["trainer_options"]
-        output_dir = Path(options.output_dir)
         if not isinstance(options, TopdownOptions):
-            if _is_kept_whole(options):
-                ranks.of_first(partial(_repaired, options, output_dir))
-            super().run(**kwargs)
-            if ranks.is_first():
-                repair.clear(output_dir)
+            cls._run_as_espnet(**kwargs)
             return
+        output_dir = Path(options.output_dir)
         counts = counts_of(options.keep_nbest_models)
         conf = TopdownConf.from_conf(options.topdown_conf)
         bar = Bar.from_conf(conf.stop_early) if conf.stop_early else None
@@ -129,6 +125,17 @@ class TopdownTrainer(Trainer):
             logging.info(f"top-down: {stopped}")
         if ranks.is_first():
             phase_end.finish(begun, output_dir, options.best_model_criterion, counts)
+
+    @classmethod
+    def _run_as_espnet(cls, **kwargs: Any) -> None:
+        """A training that is no phase, from what a kill has left of it."""
+        options = kwargs["trainer_options"]
+        output_dir = Path(options.output_dir)
+        if _is_kept_whole(options):
+            ranks.of_first(partial(_repaired, options, output_dir))
+        super().run(**kwargs)
+        if ranks.is_first():
+            repair.clear(output_dir)
 
     @classmethod
     def train_one_epoch(cls, *args: Any, **kwargs: Any) -> bool:
