@@ -6,7 +6,7 @@ line and the runner need neither torch nor ESPnet. `espnet_topdown.cascade.model
 
 import argparse
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,45 +75,10 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     obstacles.check(task, options, args.config, has_own_order=bool(own_order))
     model = model_options.build(task, options, args.config)
     order = model_layers.order_of(model, own_order)
-    parameters = model_layers.parameter_counts(model, order)
-    notes = layer_notes(model, order)
-    tied_to = model_layers.layers_held_by_ties(model, order)
-    config = read_config(args.config)
-    parameter_names = dict(model.named_parameters())
-    by_class = model_layers.untrained(model)
-    unreached = model_layers.unreached(model)
-    never_trained = {*by_class, *unreached}
-    by_config = frozen_by(list_in(config, "freeze_param"), parameter_names)
-    counted = {
-        "frozen_by_base": _counts(model, order, {*by_config, *never_trained}),
-        "frozen_by_class": _counts(model, order, never_trained),
-        "loaded": _counts(model, order, order.loaded),
-    }
-    moving = model_layers.moving_state(model, order)
-    tensors = dict(model.named_parameters(remove_duplicate=False))
-    filled = {*order.loaded, *unreached}
-    # What a phase would leave random: as the base, and with 'init_param: drop'.
-    for key, own in (("left_random", config), ("random_if_dropped", config | {"init_param": []})):
-        random = left_random(own, tensors, filled, by_class)
-        counted[key] = _tensors_in(order, random)
-        # With 'train: {freeze_param: []}'.
-        random = left_random(own | {"freeze_param": []}, tensors, filled, by_class)
-        counted[f"{key}_by_class"] = _tensors_in(order, random)
-    layers = [
-        {
-            "name": layer,
-            "parameters": parameters[layer],
-            "notes": notes[layer],
-            "tied_to": tied_to[layer],
-            "moving": moving[layer],
-            **{key: counts[layer] for key, counts in counted.items()},
-        }
-        for layer in order.names
-    ]
     facts: dict[str, Any] = {
         "model": type(model).__name__,
         "parts": model_layers.model_parts(model),
-        "layers": layers,
+        "layers": _layers(model, order, read_config(args.config)),
         "dropouts": {
             rate.label: sorted(rate.layers) for rate in model_layers.dropouts(model, order)
         },
@@ -130,6 +95,56 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
         larger = vocabulary.grown(task.build_model, options)
         facts["per_token"] = _total(larger) - _total(model)
     return facts | _history(args.config.parent)
+
+
+def _layers(
+    model: torch.nn.Module, order: LayerOrder, config: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What is known of each layer, lowest first."""
+    parameters = model_layers.parameter_counts(model, order)
+    notes = layer_notes(model, order)
+    tied_to = model_layers.layers_held_by_ties(model, order)
+    moving = model_layers.moving_state(model, order)
+    counted = _counts_by_layer(model, order, config)
+    return [
+        {
+            "name": layer,
+            "parameters": parameters[layer],
+            "notes": notes[layer],
+            "tied_to": tied_to[layer],
+            "moving": moving[layer],
+            **{key: counts[layer] for key, counts in counted.items()},
+        }
+        for layer in order.names
+    ]
+
+
+def _counts_by_layer(
+    model: torch.nn.Module, order: LayerOrder, config: Mapping[str, Any]
+) -> dict[str, dict[str, int]]:
+    """What is counted -> layer -> how many: parameters that a phase cannot train, or need not draw.
+
+    And tensors that it would leave random and untrained, as the base is configured and otherwise.
+    """
+    by_class = model_layers.untrained(model)
+    unreached = model_layers.unreached(model)
+    never_trained = {*by_class, *unreached}
+    by_config = frozen_by(list_in(config, "freeze_param"), dict(model.named_parameters()))
+    counted = {
+        "frozen_by_base": _counts(model, order, {*by_config, *never_trained}),
+        "frozen_by_class": _counts(model, order, never_trained),
+        "loaded": _counts(model, order, order.loaded),
+    }
+    tensors = dict(model.named_parameters(remove_duplicate=False))
+    filled = {*order.loaded, *unreached}
+    # What a phase would leave random: as the base, and with 'init_param: drop'.
+    for key, own in (("left_random", config), ("random_if_dropped", {**config, "init_param": []})):
+        random = left_random(own, tensors, filled, by_class)
+        counted[key] = _tensors_in(order, random)
+        # With 'train: {freeze_param: []}'.
+        random = left_random({**own, "freeze_param": []}, tensors, filled, by_class)
+        counted[f"{key}_by_class"] = _tensors_in(order, random)
+    return counted
 
 
 def _total(model: torch.nn.Module) -> int:
