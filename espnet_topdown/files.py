@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,17 @@ def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text`: temporary file beside it, fsync, rename, fsync of the directory."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_lines(
+    path: Path, lines: Iterable[str], *, encoding: str = "utf-8", errors: str = "strict"
+) -> None:
+    """Replace `path` by `lines` in one rename; what a power cut loses is to be made anew."""
+    with (
+        replacing(path, durable=False) as temporary,
+        temporary.open("w", encoding=encoding, errors=errors, newline="\n") as stream,
+    ):
+        stream.writelines(f"{line}\n" for line in lines)
 
 
 @contextlib.contextmanager

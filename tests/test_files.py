@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -91,3 +92,15 @@ def test_within_a_step_a_file_is_hashed_once(tmp_path):
     assert files.sha256(path) != first
     with files.hashing_once():
         assert files.sha256(path) != first
+
+
+def test_lines_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    files.write_lines(tmp_path / "t", ["a old"])
+
+    def lines() -> Iterator[str]:
+        yield "a new"
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        files.write_lines(tmp_path / "t", lines())
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"t": "a old\n"}

@@ -22,7 +22,7 @@ from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.lm.bptt import BpttIterFactory, Windows
 from espnet_topdown.lm.corpus import read_text, word_ids
-from espnet_topdown.lm.data import write_lines
+from espnet_topdown.lm.data import write_without_blanks
 from espnet_topdown.lm.stream_model import StreamLanguageModel
 from espnet_topdown.lm.task import read_stream
 from espnet_topdown.text_files import read_table, read_tokens
@@ -142,7 +142,7 @@ def line_perplexity(
     with tempfile.TemporaryDirectory() as directory:
         lines = Path(directory, "text")
         output = Path(directory, "out")
-        write_lines(text, lines)
+        write_without_blanks(text, lines)
         options = dict(
             output_dir=output,
             data_path_and_name_and_type=f"{lines},text,text",

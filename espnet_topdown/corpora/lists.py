@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from espnet_topdown import files
 from espnet_topdown.corpora.disc_names import is_blank, plain
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.files import replacing
 
 # Bytes above 127 become lone surrogates: neither letters nor blanks, and sorted behind ASCII, as in
 # the C locale.
@@ -45,15 +45,11 @@ def numbered_entries(
 
 def files_below(root: Path, suffix: str) -> Iterator[str]:
     """Paths of the files below `root`, links followed, whose `plain` name ends in `suffix`."""
-    for directory, names, files in os.walk(root, followlinks=True):
-        names.sort()
-        yield from (f"{directory}/{name}" for name in sorted(files) if plain(name).endswith(suffix))
+    for directory, folders, names in os.walk(root, followlinks=True):
+        folders.sort()
+        yield from (f"{directory}/{name}" for name in sorted(names) if plain(name).endswith(suffix))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Replace `path` by `lines` in one rename; after a power cut the corpus is prepared anew."""
-    with (
-        replacing(path, durable=False) as temporary,
-        temporary.open("w", encoding=_ENCODING, errors=_ERRORS, newline="\n") as stream,
-    ):
-        stream.writelines(f"{line}\n" for line in lines)
+    """Replace `path` by lines such as `read_lines` gives."""
+    files.write_lines(path, lines, encoding=_ENCODING, errors=_ERRORS)

@@ -96,7 +96,7 @@ def write_tokens(text: Path, output: Path) -> str:
     return f"{output}: {counted(len(words), 'token')}"
 
 
-def write_lines(text: Path, output: Path) -> str:
+def write_without_blanks(text: Path, output: Path) -> str:
     """Write `text` without its blank lines and say how many were dropped.
 
     ESPnet2's own text reader refuses an id without text (espnet2/train/iterable_dataset.py,
@@ -135,7 +135,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--expect_vocabulary", type=int, help="distinct training words, <unk> and <eos> counted")
     for name, run, summary in (
         ("tokens", write_tokens, "token list of a text file"),
-        ("lines", write_lines, "a text file without its blank lines"),
+        ("lines", write_without_blanks, "a text file without its blank lines"),
     ):
         command = commands.add_parser(name, help=summary)
         command.set_defaults(run=run)

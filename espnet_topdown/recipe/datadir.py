@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from espnet_topdown.errors import TopdownError, first_lines, some_of
-from espnet_topdown.files import replacing
+from espnet_topdown.files import write_lines
 from espnet_topdown.grouping import grouped
 from espnet_topdown.text_files import read_table
 
@@ -28,15 +28,6 @@ def replace_table(path: Path, table: Mapping[str, object] | None) -> None:
         path.unlink(missing_ok=True)
     else:
         write_table(path, table)
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Replace a file by `lines` in one rename; after a power cut its stage is run anew."""
-    with (
-        replacing(path, durable=False) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as stream,
-    ):
-        stream.writelines(f"{line}\n" for line in lines)
 
 
 def speakers(utt2spk: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.recipe.datadir import write_lines
+from espnet_topdown.files import write_lines
 from espnet_topdown.text_files import read_lines, read_tokens
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from pathlib import Path
 import sentencepiece
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.recipe.datadir import write_lines
+from espnet_topdown.files import write_lines
 from espnet_topdown.text_files import read_lines, read_table
 
 Tokenizer = Callable[[str], list[str]]

@@ -78,7 +78,7 @@ def test_gzip_and_the_original_archives_names_are_read(source: Path, tmp_path: P
 
 def test_lines_drops_blank_lines_only(source: Path, tmp_path: Path) -> None:
     data.prepare(source, tmp_path / "data")
-    report = data.write_lines(tmp_path / "data/train/text", tmp_path / "lines")
+    report = data.write_without_blanks(tmp_path / "data/train/text", tmp_path / "lines")
     names = [row.split()[0] for row in (tmp_path / "lines").read_text().splitlines()]
     assert names == ["train_0000001", "train_0000003", "train_0000004"]
     assert report.endswith("3 lines, 1 blank dropped")
@@ -177,7 +177,7 @@ def test_lines_refuses_what_the_stream_refuses(tmp_path: Path) -> None:
     ):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(TopdownError, match=message):
-            data.write_lines(tmp_path / "text", tmp_path / "lines")
+            data.write_without_blanks(tmp_path / "text", tmp_path / "lines")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on PATH")

@@ -409,7 +409,7 @@ def test_stock_per_line_model_trains_with_our_names_registered(
     from espnet_topdown.lm import data
     from espnet_topdown.training.tasks import TopdownLMTask
 
-    data.write_lines(corpus / "train/text", tmp_path / "text")
+    data.write_without_blanks(corpus / "train/text", tmp_path / "text")
     shapes = []
     for row in (tmp_path / "text").read_text().splitlines():
         name, *words = row.split()

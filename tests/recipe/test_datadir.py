@@ -1,6 +1,5 @@
 """Data directories: written sorted, read back, thinned, and refused where their files disagree."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,18 +33,6 @@ def test_a_directory_with_the_name_of_a_file_is_refused(tmp_path: Path) -> None:
     (source / "utt2lang").mkdir()
     with pytest.raises(TopdownError, match="d: utt2lang must be a file, not a directory"):
         datadir.utterances(source)
-
-
-def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    datadir.write_table(tmp_path / "t", {"a": "old"})
-
-    def lines() -> Iterator[str]:
-        yield "a new"
-        raise OSError("no space left")
-
-    with pytest.raises(OSError, match="no space"):
-        datadir.write_lines(tmp_path / "t", lines())
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"t": "a old\n"}
 
 
 def test_a_set_that_lost_its_transcripts_loses_them_in_its_copy(tmp_path: Path) -> None:
