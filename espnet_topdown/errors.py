@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 PACKAGE = "espnet_topdown"
 COMMAND = "espnet-topdown"
+LOG_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"  # ESPnet's
 # What `reported` and the parsers of our programs print, and no "srun: error:" of a cluster. The
 # tools of ESPnet that we run keep their names; a parser calls a module that is run by its file's.
 _REPORTED = re.compile(

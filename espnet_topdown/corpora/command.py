@@ -7,9 +7,7 @@ from pathlib import Path
 
 from espnet_topdown.corpora.audio import CHECKS
 from espnet_topdown.corpora.faults import POLICIES
-from espnet_topdown.errors import reported
-
-_LOG_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"  # ESPnet's
+from espnet_topdown.errors import LOG_FORMAT, reported
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -35,6 +33,6 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run_command(prepare: Callable[[Namespace], None], options: Namespace) -> None:
     """Run `prepare` with its log on standard error; a refusal ends the process with status 1."""
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     with reported():
         prepare(options)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import reported
+from espnet_topdown.errors import LOG_FORMAT, reported
 from espnet_topdown.recipe import steps
 from espnet_topdown.warm.groups import end_with_parent
 
@@ -141,9 +141,7 @@ def _summary(docstring: str | None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one step; user faults are printed without a traceback."""
-    logging.basicConfig(
-        level="INFO", format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     args = get_parser().parse_args(argv)
     with reported():
         args.function(args)
