@@ -35,6 +35,11 @@ from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
 
 Config = Mapping[str, Any]
+# batch_type -> by what its batches are counted.
+_COUNTED_BY = {
+    **dict.fromkeys(["unsorted", "sorted", "folded"], "size"),
+    **dict.fromkeys(["numel", "length"], "bins"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -79,12 +84,35 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
 def _option_faults(task: type[TopdownTask], config: Config, changed: Sequence[str]) -> list[str]:
     """What ESPnet's parser, or the type and choices of an option, say against a config."""
     try:
-        parsed(task, config)
+        options = vars(parsed(task, config))
     except TopdownError as error:
         return [str(error)]
     actions = {action.dest: action for action in task.get_parser()._actions}
     own = [_value_fault(actions[name], config[name]) for name in changed]
+    own += [_idle_fault(name, options) for name in changed if config[name]]
     return list(filter(None, own))
+
+
+def _idle_fault(name: str, options: Mapping[str, Any]) -> str | None:
+    """Why ESPnet would read past an option that is set.
+
+    Source: espnet2/samplers/build_batch_sampler.py and tasks/abs_task.py (202511).
+    """
+    acts_with = name.removesuffix("_conf")
+    if acts_with != name and not options.get(acts_with):
+        return f"train.{name} does nothing without {acts_with}; give both, or leave it out"
+    part, _, counted = name.rpartition("batch_")
+    other = {"size": "bins", "bins": "size"}.get(counted)
+    # Iterators besides count by batch_size alone.
+    if other is None or options["iterator_type"] != "sequence":
+        return None
+    kind = options[f"{part}batch_type"] or options["batch_type"]
+    if counted in _COUNTED_BY.get(kind, counted):
+        return None
+    return (
+        f"train.{name} does nothing beside batch_type {kind!r}, whose batches {part}batch_{other}"
+        " counts; give that"
+    )
 
 
 def _value_fault(action: argparse.Action, value: object) -> str | None:

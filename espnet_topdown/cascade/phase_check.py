@@ -23,6 +23,8 @@ from espnet_topdown.versions import is_versioned, versions
 CHECKER = "espnet_topdown.bin.phase_check"
 # Options of a training that name a metric: part, metric and, of the second, its mode.
 _CRITERIA = ("val_scheduler_criterion", "early_stopping_criterion")
+# Options by which an epoch has other batches than the base's.
+_BATCHES = ("num_iters_per_epoch", "batch_type", "batch_size", "batch_bins")
 # Phase 0 as a parent: of the base's own vocabulary, with its weights tied.
 _BASE = Phase(name=BASE, kind=BASE_KIND, cut=None, parent=BASE, seed=0)
 
@@ -102,6 +104,7 @@ def _faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
     yield from _tie_fault(cascade, phase)
     yield from _untie_fault(cascade, phase)
     yield from _stop_fault(cascade, phase)
+    yield from _schedule_fault(cascade, phase)
     for option in _CRITERIA:
         yield from _criterion_fault(cascade, phase, option)
 
@@ -112,6 +115,30 @@ def _stop_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
         yield (
             f"stop_early from epoch {phase.stop.from_epoch} on ends nothing in a training of"
             f" {cascade.max_epoch(phase)} epochs; give a smaller from_epoch, or leave it out"
+        )
+
+
+def _schedule_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
+    """Why a schedule ends before its training, which torch refuses to step beyond its last step.
+
+    Where a phase has batches of its own, their number is not known yet.
+    """
+    rows = cascade.facts.epochs
+    has_own_batches = phase.data or phase.tokens or not phase.train.keys().isdisjoint(_BATCHES)
+    if not rows or has_own_batches:
+        return
+    config = {**cascade.base.config, **phase.train}
+    total = check.mapping_in(config, "scheduler_conf").get("total_steps")
+    if config.get("scheduler") != "onecyclelr" or not isinstance(total, int):
+        return
+    batches = rows[-1].get("train", {}).get("total_count", 0) / len(rows)
+    steps = int(batches / (config.get("accum_grad") or 1))
+    epochs = cascade.max_epoch(phase)
+    if epochs * steps > total:
+        yield (
+            f"scheduler onecyclelr ends after total_steps {total}, and {epochs} epochs of {steps}"
+            f" steps are {epochs * steps}: the training would end in an error there; give 'train:"
+            " scheduler_conf' with all that it takes a greater total_steps, or a smaller max_epoch"
         )
 
 

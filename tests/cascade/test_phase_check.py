@@ -20,6 +20,12 @@ from espnet_topdown.plan.plan_file import parse_plan
 
 LAYERS = [("embed", 90, {"output": 90}), ("rnn.0", 30, {}), ("rnn.1", 30, {}), ("output", 10, {})]
 
+# Of 5 steps an epoch.
+CONFIG = {
+    **{"max_epoch": 4, "accum_grad": 2},
+    **{"scheduler": "onecyclelr", "scheduler_conf": {"max_lr": 0.1, "total_steps": 21}},
+}
+
 
 def own_faults(plan: str, *, tied: bool = True) -> list[str]:
     """Faults that need no ESPnet, of a plan for a language model."""
@@ -27,11 +33,21 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
     for name, count, ties in [*LAYERS[:-1], ("output", 10, {"embed": 90})]:
         row = {"name": name, "parameters": count, "tied_to": ties if tied else {}}
         rows.append(row)
-    epochs = [{"train": {"loss": 2.0}, "valid": {"loss": 3.0, "acc": 0.5}}]
+    # 10 batches an epoch.
+    epochs = []
+    for epoch in (1, 2):
+        trained = {"loss": 2.0, "total_count": 10.0 * epoch}
+        epochs.append({"epoch": epoch, "train": trained, "valid": {"loss": 3.0, "acc": 0.5}})
     facts = ModelFacts({"layers": rows, "epochs": epochs})
     phases = expand(parse_plan(plan), facts.names, 0, held=facts.held_from_above())
     by_name = {phase.name: phase for phase in phases}
-    cascade = SimpleNamespace(facts=facts, phases=phases, phase=by_name.get)
+    cascade = SimpleNamespace(
+        facts=facts,
+        phases=phases,
+        phase=by_name.get,
+        base=SimpleNamespace(config=CONFIG),
+        max_epoch=lambda phase: phase.train.get("max_epoch", CONFIG["max_epoch"]),
+    )
     return phase_check._own_faults(cascade)
 
 
@@ -65,12 +81,20 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
             "phases: [{cut: output, train: {early_stopping_criterion: [valid, accc, max]}}]",
             (
                 "phase1: train.early_stopping_criterion ['valid', 'accc', 'max']: the base reports"
-                " no such metric; valid: train loss, valid acc, valid loss"
+                " no such metric; valid: train loss, train total_count, valid acc, valid loss"
             ),
         ),
         (
             "phases: [{cut: output, train: {val_scheduler_criterion: [valid, cer]}}]",
             "phase1: train.val_scheduler_criterion ['valid', 'cer']: the base reports no such",
+        ),
+        (
+            "phases: [{cut: output}, {cut: rnn.1, train: {max_epoch: 5}}]",
+            "phase2: scheduler onecyclelr ends after total_steps 21, and 5 epochs of 5 steps are",
+        ),
+        (
+            "phases: [{cut: output, train: {scheduler_conf: {max_lr: 0.1, total_steps: 19}}}]",
+            "phase1: scheduler onecyclelr ends after total_steps 19, and 4 epochs of 5 steps are",
         ),
     ],
 )
@@ -93,6 +117,8 @@ def test_what_the_facts_of_the_model_tell(plan: str, fault: str | None) -> None:
         "phases: [{kind: thaw, tied: untie_copy}]",
         "{tied: untie_draw, phases: [{cut: output}, {kind: thaw}, {control: continue}]}",
         "phases: [{cut: output, train: {early_stopping_criterion: [valid, acc, max]}}]",
+        "phases: [{cut: output, train: {max_epoch: 9, scheduler: noamlr}}]",
+        "phases: [{cut: output, train: {max_epoch: 9, batch_size: 99}}]",
     ],
 )
 def test_what_can_be_trained_is_not_refused(plan: str) -> None:
@@ -151,6 +177,28 @@ OPTIONS = {
         {"specaug": "specaug", "specaug_conf": {"nope": 1}},
         "its model cannot be built: SpecAug.__init__() got an unexpected keyword argument 'nope'",
     ),
+    "a size where bins count": (
+        {"batch_type": "numel", "batch_size": 4},
+        "train.batch_size does nothing beside batch_type 'numel', whose batches batch_bins counts",
+    ),
+    "bins where a size counts": (
+        {"batch_bins": 4000},
+        "train.batch_bins does nothing beside batch_type 'sorted', whose batches batch_size counts",
+    ),
+    "bins of validation": (
+        {"valid_batch_bins": 4000},
+        "beside batch_type 'sorted', whose batches valid_batch_size counts; give that",
+    ),
+    "bins that count": ({"batch_type": "numel", "batch_bins": 4000}, None),
+    "bins that count in validation alone": (
+        {"valid_batch_type": "numel", "valid_batch_bins": 4000, "batch_size": 2},
+        None,
+    ),
+    "conf of no scheduler": (
+        {"scheduler": None, "scheduler_conf": {"warmup_steps": 3}},
+        "train.scheduler_conf does nothing without scheduler; give both, or leave it out",
+    ),
+    "conf of what is off": ({"scheduler": None, "scheduler_conf": {}}, None),
     "right": ({"optim": "sgd", "optim_conf": {"lr": 0.001}, "scheduler": "noamlr"}, None),
 }
 
