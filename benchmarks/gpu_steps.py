@@ -44,7 +44,11 @@ CUTS = {
     "RNN": ("decoder", "encoder.2", "encoder.0"),
     "Transformer": ("decoder", "encoder.6", "encoder.0"),
 }
-WARM_UP = 3
+WARM_UP = 2
+# Each of three modes of two models has this long for its turns: then the section keeps its limit
+# where a step takes half a second, too.
+TURNS_S = 11.0
+FEWEST_TURNS, MOST_TURNS = 6, 20  # fewer have no interval of 95 %
 
 
 def steps(options: argparse.Namespace) -> None:
@@ -80,20 +84,21 @@ def _batch(options: argparse.Namespace) -> dict[str, Tensor]:
 
 
 def _steps_of(options: argparse.Namespace, name: str, mode: str) -> None:
-    """Seconds of 20 steps of each way, all on one batch; ratios within a turn."""
-    turns = 6 if options.quick else 20
+    """Seconds of up to 20 steps of each way, all on one batch; ratios within a turn."""
     batch = _batch(options)
+    turn_s = 0.0
     ways: dict[str, Callable[[int], float]] = {}
     peaks = {}
     for cut in (None, *CUTS[name]):
         way = cut or freezing.UNFROZEN
         before = _memory_mb(options.device)
         step = partial(_step, _model(name, cut, options.device), batch, mode == "AMP")
-        for number in range(WARM_UP):
-            step(number)
+        warm_s = [step(number) for number in range(WARM_UP)]
+        turn_s += warm_s[-1]
         # Of this way alone: the models of the others are there meanwhile.
         peaks[way] = _memory_mb(options.device, peak=True) - before
         ways[way] = step
+    turns = FEWEST_TURNS if options.quick else turns_within(TURNS_S, turn_s)
     seconds = {way: np.array(times) for way, times in interleaved(ways, turns).items()}
     for way, times in seconds.items():
         ratio = freezing.median_interval(times / seconds[freezing.UNFROZEN])
@@ -109,6 +114,11 @@ def _steps_of(options: argparse.Namespace, name: str, mode: str) -> None:
             ratio=[round(value, 3) for value in ratio],
             peak_MB=round(peaks[way]),
         )
+
+
+def turns_within(seconds: float, turn_s: float) -> int:
+    """How many turns, of `turn_s` each, fit in the seconds: 6 at least, 20 at most."""
+    return min(max(int(seconds / turn_s), FEWEST_TURNS), MOST_TURNS)
 
 
 def _model(name: str, cut: str | None, device: str) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -176,7 +186,7 @@ class PlainLSTM(nn.Module):
 
 def lstm_speeds(options: argparse.Namespace) -> None:
     """Tokens a second of the full-size AWD-LSTM, unfrozen and frozen, and of `PlainLSTM`."""
-    words, columns, windows, sizes = 33_278, 80, 20, {}
+    words, columns, windows, sizes = 33_278, 80, 10, {}
     if options.quick:
         words, columns, windows, sizes = 500, 4, 3, {"unit": 16, "nhid": 32}
     weights = 1 / np.arange(1, words + 1)
@@ -213,6 +223,6 @@ def lstm_speeds(options: argparse.Namespace) -> None:
     }
     for mode in ("float32", "TF32") if options.device == "cuda" else ("float32",):
         _use_tf32(on=mode == "TF32")
-        for way, speeds in interleaved(ways, 2 if options.quick else 4).items():
+        for way, speeds in interleaved(ways, 2 if options.quick else 3).items():
             rate = statistics.median(speeds)
             say(options.out, section="lstm", way=way, mode=mode, tokens_per_s=round(rate))

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from espnet_topdown.versions import versions
-
 ROOT = Path(__file__).resolve().parents[1]
-Result = TypeVar("Result")
 sys.path.insert(0, str(ROOT))
+from espnet_topdown.versions import versions  # noqa: E402  found by the line above
+
+Result = TypeVar("Result")
 
 
 def in_child(work: Callable[[], float]) -> tuple[float, float]:

@@ -37,6 +37,32 @@ def test_the_limits_of_all_sections_fit_in_the_budget_and_that_in_8_minutes() ->
     assert sum(script.LIMITS.values()) <= script.BUDGET_S < 480
 
 
+# A step of half a second is that of a recurrent decoder on a GPU.
+@pytest.mark.usefixtures("benchmarks")
+@pytest.mark.parametrize(("step_s", "turns"), [(0.05, 20), (0.3, 9), (0.5, 6), (2.0, 6)])
+def test_slow_steps_have_fewer_turns_but_enough_for_an_interval(step_s: float, turns: int) -> None:
+    import gpu_steps
+
+    ways = 4
+    assert gpu_steps.turns_within(gpu_steps.TURNS_S, ways * step_s) == turns
+
+
+def test_a_benchmark_measures_the_checkout_that_it_stands_in(tmp_path: Path) -> None:
+    package = tmp_path / "espnet_topdown"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "versions.py").write_text("def versions(): return {'beside it': '1'}")
+    (tmp_path / "benchmarks").mkdir()
+    script = tmp_path / "benchmarks" / "measure.py"
+    script.write_text(SCRIPT.with_name("measure.py").read_text() + "\nprint(versions())")
+    # One that is installed, or, where it is not, none at all.
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "{'beside it': '1'}\n", done.stderr
+
+
 @pytest.mark.usefixtures("benchmarks")
 @pytest.mark.parametrize(
     ("device", "killed", "again", "is_right"),
