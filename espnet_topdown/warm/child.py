@@ -81,9 +81,10 @@ def _open_eyes(module: str, argv: list[str], threads: int) -> None:
         _start_cold(module, argv, threads)
     # Counted only once CUDA has started, but private: a count of the blind process must not stay.
     torch.cuda._cached_device_count = None
-    trainer = sys.modules.get("espnet2.train.trainer")
-    if trainer is not None:
-        vars(trainer)["autocast_args"] = autocast_args(torch)
+    for name, settle in CASTS.items():
+        imported = sys.modules.get(name)
+        if imported is not None:
+            vars(imported).update(settle(torch))
 
 
 def _start_cold(module: str, argv: list[str], threads: int) -> NoReturn:
@@ -93,14 +94,23 @@ def _start_cold(module: str, argv: list[str], threads: int) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", module, *argv])
 
 
-def autocast_args(torch: Any) -> dict[str, Any]:
-    """What mixed precision is cast to; blind, ESPnet would have taken float16 for it.
+def _casts_to_bfloat16(torch: Any) -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
-    Source: espnet2/train/trainer.py, 202511 and 202611, at its import.
-    """
-    if torch.cuda.is_available() and torch.cuda.is_bf16_supported():
-        return {"dtype": torch.bfloat16}
-    return {}
+
+def _of_trainer(torch: Any) -> dict[str, Any]:
+    """What a step is cast to under AMP; without a dtype it is float16."""
+    return {"autocast_args": {"dtype": torch.bfloat16} if _casts_to_bfloat16(torch) else {}}
+
+
+def _of_model(torch: Any) -> dict[str, Any]:
+    """What the features are cast to by ``autocast_frontend``."""
+    return {"autocast_type": torch.bfloat16 if _casts_to_bfloat16(torch) else torch.float16}
+
+
+# ESPnet's modules that settle at their import what mixed precision is cast to, as of 202511 and
+# 202611: blind, they have taken float16 -> the names there and their values.
+CASTS = {"espnet2.train.trainer": _of_trainer, "espnet2.asr.espnet_model": _of_model}
 
 
 def _call_main(module: str, argv: list[str], threads: int) -> int:

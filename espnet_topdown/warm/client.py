@@ -28,6 +28,7 @@ from espnet_topdown.warm.groups import Group, side_by_side, told
 
 SOCKET = "ESPNET_TOPDOWN_WARM"
 SERVER = "espnet_topdown.warm.server"
+GPUS = "CUDA_VISIBLE_DEVICES"
 BIND_S = 30  # within which a warm process that was just started has its socket
 
 
@@ -39,7 +40,8 @@ class Command:
         module: run as ``module.main(argv)``; None where `argv` is a whole command line.
         argv: its arguments.
         log: the file for all that it prints.
-        gpus: how many it uses; the variable CUDA_VISIBLE_DEVICES says which.
+        gpus: how many it uses; the variable CUDA_VISIBLE_DEVICES says which, and may name one for
+            several commands side by side by repeating it.
     """
 
     module: str | None
@@ -125,6 +127,8 @@ def start(
     command.log.parent.mkdir(parents=True, exist_ok=True)
     threads = threads or environment_threads()
     environment = dict(os.environ) | dict(variables or {})
+    if command.gpus and GPUS in environment:
+        environment[GPUS] = _each_once(environment[GPUS])
     if command.module is None:
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
@@ -144,6 +148,15 @@ def start(
     with contextlib.suppress(ConnectionError):
         connection.sendall((json.dumps(request) + "\n").encode())
     return Handle(connection, command)
+
+
+def _each_once(names: str) -> str:
+    """A list of GPUs without repetitions.
+
+    One that is named twice is meant for two commands side by side; to CUDA a list with a repetition
+    is empty (torch/cuda/__init__.py, _parse_visible_devices, does as it does).
+    """
+    return ",".join(dict.fromkeys(name.strip() for name in names.split(",")))
 
 
 def run_all(commands: Sequence[Command], *, jobs: int, threads: int | None = None) -> list[int]:

@@ -1,5 +1,6 @@
 """The warm process does not start CUDA, and its children see the GPUs of their environment."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -70,6 +71,28 @@ def test_a_child_can_use_cuda_forked_from_a_blind_process_and_cold_from_another(
     ]
 
 
+# A GPU that is named twice is for two commands; CUDA takes such a list for an empty one.
+@pytest.mark.parametrize(
+    ("gpus", "named", "seen"),
+    [
+        (1, "0,0", "0"),
+        (1, "GPU-5f, GPU-5f,1", "GPU-5f,1"),
+        (2, "0,1,0,1", "0,1"),
+        (1, "", ""),
+        (1, "3", "3"),
+        (0, "0,0", "0,0"),
+    ],
+)
+def test_a_command_sees_each_gpu_once(
+    gpus: int, named: str, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    words = ["sh", "-c", 'echo "$CUDA_VISIBLE_DEVICES"']
+    command = warm.Command(None, words, tmp_path / "a.log", gpus=gpus)
+    assert warm.start(command).wait() == 0
+    assert (tmp_path / "a.log").read_text() == f"{seen}\n"
+
+
 def fake_torch(*, bf16: bool = True, bad_fork: bool = False) -> SimpleNamespace:
     """Enough of torch: one GPU is visible where CUDA_VISIBLE_DEVICES does not hide it."""
     cuda = SimpleNamespace(
@@ -78,31 +101,62 @@ def fake_torch(*, bf16: bool = True, bad_fork: bool = False) -> SimpleNamespace:
         _is_in_bad_fork=lambda: bad_fork,
         _cached_device_count=0,
     )
-    return SimpleNamespace(cuda=cuda, bfloat16="bfloat16")
+    return SimpleNamespace(cuda=cuda, bfloat16="bfloat16", float16="float16")
 
 
 @pytest.mark.parametrize(
-    ("bf16", "visible", "expected"),
-    [(True, "0", {"dtype": "bfloat16"}), (False, "0", {}), (True, "", {})],
+    ("bf16", "visible", "step", "features"),
+    [
+        (True, "0", {"dtype": "bfloat16"}, "bfloat16"),
+        (False, "0", {}, "float16"),
+        (True, "", {}, "float16"),
+    ],
 )
 def test_mixed_precision_is_settled_anew_with_eyes_open(
-    bf16: bool, visible: str, expected: object, monkeypatch: pytest.MonkeyPatch
+    bf16: bool, visible: str, step: object, features: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch, trainer = fake_torch(bf16=bf16), SimpleNamespace(autocast_args="as imported")
+    model = SimpleNamespace(autocast_type="as imported")
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setitem(sys.modules, "espnet2.train.trainer", trainer)
+    monkeypatch.setitem(sys.modules, "espnet2.asr.espnet_model", model)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     child._open_eyes("module", [], 0)
-    assert trainer.autocast_args == expected
+    assert (trainer.autocast_args, model.autocast_type) == (step, features)
     assert torch.cuda._cached_device_count is None
 
 
-def test_espnet_still_keeps_what_it_casts_to_where_it_is_set(espnet: None) -> None:
+# Of the modules that training imports; others are imported with eyes open.
+def test_all_that_espnet_asks_of_a_gpu_at_its_import_is_settled_anew(espnet: None) -> None:
     import torch
-    from espnet2.train import trainer
 
-    assert trainer.autocast_args == child.autocast_args(torch)
-    assert "**autocast_args" in Path(trainer.__file__).read_text()
+    settled = set()
+    for name, module in list(sys.modules.items()):
+        is_espnet = name.split(".")[0] == "espnet2" and getattr(module, "__file__", None)
+        if is_espnet and asks_at_import(Path(module.__file__).read_text()):
+            settled.add(name)
+    assert settled == child.CASTS.keys()
+    for name, settle in child.CASTS.items():
+        module = sys.modules[name]
+        for key, value in settle(torch).items():
+            assert vars(module)[key] == value
+            # Looked up there when it is used: once where it is, besides the lines that set it.
+            assert Path(module.__file__).read_text().count(key) > 2
+
+
+def asks_at_import(source: str) -> bool:
+    """Whether a module asks for GPUs outside its functions."""
+    if "torch.cuda." not in source:
+        return False
+    statements: list[ast.AST] = [ast.parse(source)]
+    while statements:
+        statement = statements.pop()
+        if isinstance(statement, ast.FunctionDef):
+            continue
+        if isinstance(statement, ast.Attribute) and ast.unparse(statement.value) == "torch.cuda":
+            return True
+        statements += ast.iter_child_nodes(statement)
+    return False
 
 
 @pytest.mark.gpu
