@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_topdown.claims import claimed
 from espnet_topdown.errors import TopdownError
@@ -32,7 +32,24 @@ POLL_S = 0.2
 GLANCE_S = 2  # whoever looks at a lock has it for a moment: longer than that, it is held
 _NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 _BYTES = 1024  # of a lease, blanks at its end included
-_UNNAMED = "another process"
+
+
+class Holder(NamedTuple):
+    """Who holds a lock.
+
+    Args:
+        name: process, host, purpose and time, as messages tell them.
+        since: when it took the lock; None where that is not told.
+    """
+
+    name: str
+    since: datetime.datetime | None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_UNNAMED = Holder("another process", None)
 
 
 @contextlib.contextmanager
@@ -90,7 +107,7 @@ def _share(path: Path, descriptor: int) -> None:
             raise
 
 
-def holder(path: Path) -> str | None:
+def holder(path: Path) -> Holder | None:
     """Who holds the lock file `path`, None when nobody does."""
     if not path.exists():
         return None
@@ -134,7 +151,7 @@ def _take(path: Path, descriptor: int, lease: Mapping[str, Any], *, waits: bool)
         time.sleep(POLL_S)
 
 
-def _other_holder(descriptor: int, mode: int) -> str | None:
+def _other_holder(descriptor: int, mode: int) -> Holder | None:
     """Who else holds the file; None where nobody does, and the kernel's lock is then ours."""
     by_kernel = True
     try:
@@ -144,7 +161,7 @@ def _other_holder(descriptor: int, mode: int) -> str | None:
         # The lease of one that was killed says nothing of who has the kernel's lock now.
         if lease is None or (is_of_here(lease) and is_dead(lease)):
             return _UNNAMED
-        return _words(lease)
+        return _holder(lease)
     except OSError as error:
         if error.errno not in _NO_FLOCK:
             raise
@@ -155,8 +172,8 @@ def _other_holder(descriptor: int, mode: int) -> str | None:
     if by_kernel:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     if is_of_here(lease):
-        return _words(lease)
-    return f"{_words(lease)}; if it is dead, the lock is free {LEASE_S} s after its end"
+        return _holder(lease)
+    return _holder(lease, f"; if it is dead, the lock is free {LEASE_S} s after its end")
 
 
 def _counts(lease: Mapping[str, Any], *, by_kernel: bool) -> bool:
@@ -217,14 +234,16 @@ def _read(descriptor: int) -> dict[str, Any] | None:
         lease = json.loads(os.pread(descriptor, _BYTES * 2, 0))
         lease["beat_s"] = float(lease.get("beat_s", 0))
         lease["pid"] = int(lease["pid"])
-        _words(lease)
+        _holder(lease)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return lease
 
 
-def _words(lease: Mapping[str, Any]) -> str:
-    return f"process {lease['pid']} on {lease['host']} ({lease['purpose']}) since {lease['since']}"
+def _holder(lease: Mapping[str, Any], more: str = "") -> Holder:
+    since = datetime.datetime.fromisoformat(lease["since"]).astimezone()
+    name = f"process {lease['pid']} on {lease['host']} ({lease['purpose']}) since {lease['since']}"
+    return Holder(f"{name}{more}", since)
 
 
 def now() -> str:

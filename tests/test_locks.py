@@ -138,7 +138,12 @@ def test_one_that_waits_says_so_and_follows(
 
 
 def test_a_lock_file_of_an_earlier_version_or_torn_holds_nobody_up(tmp_path: Path) -> None:
-    for text in ('{"pid": 1, "host": "h", "since": "s", "purpose": "p"}', '{"pid"', "[]", ""):
+    for text in (
+        '{"pid": 1, "host": "h", "since": "2026-11-27", "purpose": "p"}',
+        '{"pid"',
+        "[]",
+        "",
+    ):
         (tmp_path / "lock").write_text(text)
         assert locks.holder(tmp_path / "lock") is None
         with locks.locked(tmp_path / "lock", "x"):
@@ -211,7 +216,7 @@ def test_the_claim_of_a_process_that_died_with_it_is_removed(tmp_path: Path) -> 
 def lease_of(lock: Path, **changed: object) -> None:
     """Leave a lease of a process that lives, this one's parent, but for what is changed."""
     parent = os.getppid()
-    lease = {"pid": parent, "host": socket.gethostname(), "since": "s", "purpose": "p"}
+    lease = {"pid": parent, "host": socket.gethostname(), "since": locks.now(), "purpose": "p"}
     lock.write_text(json.dumps({**lease, "beat_s": time.time(), **changed}))
 
 

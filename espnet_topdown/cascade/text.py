@@ -7,6 +7,7 @@ Text only; neither torch nor ESPnet is needed.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -251,10 +252,9 @@ def trains(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> bool:
         return True
     # Nobody holds it while ESPnet is imported, up to a minute, and while the end is proved.
     owner = files.holder(cascade.paths.lock)
-    if owner is None or last.get("event") != "start":
+    if owner is None or owner.since is None or last.get("event") != "start":
         return False
-    began: str = last["time"]
-    return began >= owner.rpartition(" since ")[2]
+    return datetime.fromisoformat(last["time"]).astimezone() >= owner.since
 
 
 def _open_state(

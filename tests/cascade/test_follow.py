@@ -7,18 +7,20 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
-from espnet_topdown import files
+from espnet_topdown import files, locks
 from espnet_topdown.cascade import follow
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.cascade.progress import standing
+from espnet_topdown.cascade.text import trains
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import parse_plan
@@ -216,3 +218,18 @@ def test_ctrl_c_ends_the_watching_alone(cascade: Cascade, training: Path) -> Non
         assert terminal.end() == 0
     assert "Traceback" not in terminal.written
     assert "KeyboardInterrupt" not in terminal.written
+
+
+@pytest.mark.parametrize(
+    ("began", "is_training"),
+    [("2026-10-25T02:10:00+01:00", True), ("2026-10-25T02:40:00+02:00", False)],
+)
+def test_a_phase_that_began_after_the_clocks_went_back_is_training(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch, began: str, *, is_training: bool
+) -> None:
+    since = datetime.fromisoformat("2026-10-25T02:50:00+02:00")
+    owner = locks.Holder("process 1", since)
+    held = {cascade.paths.lock: owner}
+    monkeypatch.setattr(files, "holder", held.get)
+    last = {"event": "start", "time": began}
+    assert trains(cascade, cascade.phases[0], last) is is_training
