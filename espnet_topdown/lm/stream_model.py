@@ -8,6 +8,7 @@ from espnet2.lm.abs_model import AbsLM
 from espnet2.lm.espnet_model import ESPnetLanguageModel
 from torch import Tensor
 
+from espnet_topdown import check
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.lm.awd_lstm import AWDLSTM, State
 from espnet_topdown.lm.softmax import mean_cross_entropy
@@ -30,7 +31,7 @@ class StreamLanguageModel(ESPnetLanguageModel):
         beta: weight of TAR.
 
     Raises:
-        TopdownError: another class of language model.
+        TopdownError: another class of language model, or a negative weight.
     """
 
     def __init__(
@@ -41,6 +42,9 @@ class StreamLanguageModel(ESPnetLanguageModel):
                 f"--model lm_stream needs --lm awd_lstm, got {type(lm).__name__}; use --model lm"
                 " for it"
             )
+        weights = {"alpha": alpha, "beta": beta}
+        faults = check.faults(weights, dict.fromkeys(weights, check.NOT_NEGATIVE))
+        check.refuse_options("model_conf of lm_stream", faults)
         super().__init__(lm=lm, vocab_size=vocab_size, ignore_id=ignore_id)
         self.alpha = alpha
         self.beta = beta

@@ -179,6 +179,15 @@ def test_bad_sizes_are_all_named() -> None:
         AWDLSTM(VOCABULARY, nlayers=0, wdrop=1.5)
 
 
+def test_negative_weights_of_the_penalties_are_named() -> None:
+    from espnet_topdown.lm.awd_lstm import AWDLSTM
+    from espnet_topdown.lm.stream_model import StreamLanguageModel
+
+    lm = AWDLSTM(VOCABULARY, unit=5, nhid=7)
+    with pytest.raises(TopdownError, match="lm_stream: alpha must be .* not -2; beta must be "):
+        StreamLanguageModel(lm, VOCABULARY, alpha=-2, beta=-1)
+
+
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("device", ["cpu"], indirect=True)
 def test_scores_in_espnets_beam_search_equal_those_of_whole_sequences(
