@@ -49,12 +49,14 @@ def kind_of_data(data: Any) -> str:
     """What the content of a YAML or JSON file is; "" where that cannot be told."""
     if not isinstance(data, Mapping):
         return ""
+    # A record has the keys of a plan too.
+    for kind, keys in _KINDS.items():
+        if keys <= data.keys():
+            return kind
+    if _OF_DECODING & data.keys():
+        return DECODING
     has_conf = fnmatch.filter(map(str, data), "*_conf")
-    meant: dict[str, object] = {kind: keys <= data.keys() for kind, keys in _KINDS.items()}
-    meant[DECODING] = _OF_DECODING & data.keys()
-    meant[TRAINING] = _OF_TRAINING & data.keys() or has_conf
-    # The first that it can be: a record has the keys of a plan too.
-    return next(filter(meant.get, meant), "")
+    return TRAINING if _OF_TRAINING & data.keys() or has_conf else ""
 
 
 def kind_of(path: Path) -> str:

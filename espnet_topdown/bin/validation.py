@@ -1,7 +1,7 @@
 """Write the validation metrics of trained models as JSON: one pass of ESPnet's own validation each.
 
-Nothing is trained. What calls it: `espnet_topdown.cascade.measured`, for a base whose training left
-no dev value or has it of another set.
+Nothing is trained. What calls it: `espnet_topdown.cascade.measuring`, for a base whose training
+left no dev value or has it of another set.
 """
 
 import argparse

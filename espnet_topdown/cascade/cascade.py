@@ -110,7 +110,7 @@ class Cascade:
         """The cascade that was run in `directory`, as its last run left it.
 
         Neither the data nor the recipe directory is needed. What the base was then counts, also
-        where it was trained on since; `base_check.changes` says so.
+        where it was trained on since; `base_check.base_change` says so.
 
         Raises:
             TopdownError: no cascade was run there, or what it was made of is gone or damaged.

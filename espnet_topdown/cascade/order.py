@@ -7,9 +7,6 @@ Values in, values out: neither files nor a model are needed. The runner starts w
 import heapq
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import takewhile
-from operator import ne
 
 from espnet_topdown.cascade.judgement import is_independent
 from espnet_topdown.plan.kinds import KINDS
@@ -50,7 +47,7 @@ def waits_of(phases: Sequence[Phase], plan: Plan) -> dict[str, Waits]:
         finished = []
         ended: list[str] = []
         if phase.parent == "best":
-            ended += takewhile(partial(ne, phase.best_before), before)
+            ended += _before(phase.best_before, before)
         elif phase.parent != BASE and KINDS[phase.kind].has_parent:
             finished.append(phase.parent)
         finished += phase.compared_with
@@ -63,6 +60,11 @@ def waits_of(phases: Sequence[Phase], plan: Plan) -> dict[str, Waits]:
         if not is_independent(phase):
             counting.append(phase.name)
     return waits
+
+
+def _before(name: str | None, names: Sequence[str]) -> Sequence[str]:
+    """Those of `names` that stand before `name`, all without it."""
+    return names[: names.index(name)] if name in names else names
 
 
 def ready(

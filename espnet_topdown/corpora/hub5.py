@@ -34,6 +34,7 @@ _HESITATIONS = frozenset(
 # Brackets, braces and semicolons are sclite's own marks (optional words, alternatives, comments).
 # In a hypothesis they are letters like others, and wrong ones.
 _LETTERS = str.maketrans({"(": "[", ")": "]", "{": "[", "}": "]", ";": ":"})
+# As Kaldi's local/score.sh has it: the word LAUGHTER goes with or without its brackets.
 _NON_SPEECH = re.compile(r"\[NOISE|LAUGHTER|VOCALIZED-NOISE\]|<UNK>")
 _TOTALS = re.compile(r"(?:Percent Total Error\s*=.*|Ref\. words\s*=\s*)\(\s*(\d+)\)")
 

@@ -1,4 +1,4 @@
-"""The softmax layer and its cross entropy in one operation that never holds all logits.
+"""The softmax layer and its cross entropy in one operation that holds few logits at a time.
 
 The logits of a window (5,600 x 33,278 for the full recipe) are larger than any cache; most of a
 small model's time on CPU goes into moving them. Rows are taken in chunks, and the gradients are
@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Logits at a time: 2 MB of them stay in a core's cache; a GPU wants large kernels.
+# Logits at a time: 2 MB of them stay in a core's cache. A GPU wants large kernels: 1 GB of logits
+# and as much of their softmax, more than the window of the full recipe has.
 CHUNK = {"cpu": 1 << 19, "cuda": 1 << 28}
 
 

@@ -1,8 +1,6 @@
 """ESPnet2's LM task for a stream: our names as choices, the BPTT iterator, and early refusals."""
 
 import argparse
-import itertools
-import operator
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -152,4 +150,7 @@ def _check_vocabulary(output_dir: Path, new: list[str]) -> None:
 
 def _shared_start(old: Sequence[str], new: Sequence[str]) -> int:
     """How many entries two lists have in common before they differ."""
-    return len(list(itertools.takewhile(bool, map(operator.eq, old, new))))
+    for place, (one, other) in enumerate(zip(old, new)):
+        if one != other:
+            return place
+    return min(len(old), len(new))

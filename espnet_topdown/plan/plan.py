@@ -61,8 +61,8 @@ class Phase(Choice):
             starts, or `best_before`).
         seed: ESPnet's ``--seed`` of this run.
         dropout: ``keep`` or ``off``, in the frozen layers.
-        tied: what happens to weights tied across the cut, one of `TIED`; None: ESPnet's tie is
-            frozen at both ends.
+        tied: what happens to weights tied across the cut, one of `TIED`; None: as
+            ``freeze`` where ESPnet ties them by default, else refused.
         init_param: whether fresh layers take the base's ``init_param``.
         train: training options that differ from the base's.
         data: ``train`` and ``valid`` -> the data that is read instead of the base's.

@@ -262,15 +262,13 @@ def kind_of(values: Mapping[str, Any]) -> str:
     ``thaw: true`` is `THAW`, named layers make `NAMED`, a kept part that learns makes `SLOW`;
     without any it is `TOP_DOWN`.
     """
-    # The first that is true counts.
-    meanings = {
-        THAW: values.get("thaw"),
-        NAMED: values.get("keep") or values.get("draw"),
-        SLOW: any(_given_factors(values)),
-        TOP_DOWN: True,
-    }
-    meant = next(filter(meanings.get, meanings))
-    return str(values.get("kind") or meant)
+    if values.get("kind"):
+        return str(values["kind"])
+    if values.get("thaw"):
+        return THAW
+    if values.get("keep") or values.get("draw"):
+        return NAMED
+    return SLOW if any(_given_factors(values)) else TOP_DOWN
 
 
 def _given_factors(values: Mapping[str, Any]) -> Collection[float]:

@@ -27,8 +27,8 @@ class TopdownConf(Choice):
         parent_model: model file in `parent`; None: ``valid.acc.ave.pth``, or ``valid.loss.ave.pth``
             where there is none, or what a plan would take where there is neither.
         dropout: ``keep`` or ``off``, in the frozen layers.
-        tied: ``freeze``, ``untie_draw``, ``untie_copy``; None freezes both ends in a language model
-            and is refused elsewhere.
+        tied: ``freeze``, ``untie_draw``, ``untie_copy``; None: as ``freeze`` in a language model,
+            and refused elsewhere. The matrix goes with the end that is kept, frozen or slow.
         layers: layer name -> name prefixes, lowest first, for a model outside the table.
         stop_early: dev values below which the training ends (`espnet_topdown.plan.stopping.Bar`).
         tokens: the training's token list, where it may be another than the parent's.

@@ -61,7 +61,7 @@ def show(
     """Print the results of all models, or write them to `output`.
 
     Args:
-        studies: model -> records, as `espnet_topdown.study.records.find_records` gives them.
+        studies: model -> records, as `espnet_topdown.study.record_files.find_records` gives them.
         places: what the user gave, for the command that stands in the page.
         output: file to write, with its pictures in ``images/`` beside it; None: print.
     """

@@ -1,7 +1,7 @@
 """A study in a recipe directory: its names, and the commands that train and decode it.
 
 A study has several seeds; each has a base, its cascade and the controls. Running the commands is
-left to `espnet_topdown.study.recording`.
+left to `espnet_topdown.study.running`.
 """
 
 import sys

@@ -58,7 +58,7 @@ def _kept_tensors(
     """Names of the tensors copied from the parent: those of `layers` and the far ends of ties."""
     kept = [name for layer in layers for name in order.tensors[layer]]
     crossing = crossing_ties(model, kept)
-    # Language models are tied by default: their matrix is frozen at both ends without asking.
+    # Language models are tied by default: their matrix goes with the kept end without asking.
     policy = tied or ("freeze" if hasattr(model, "lm") else None)
     if crossing and policy != "freeze":
         names = "; ".join(map(" = ".join, crossing))

@@ -150,7 +150,7 @@ def _check_outside(order: LayerOrder, model: torch.nn.Module, parent: State, sou
     """Check that features and their statistics are the parent's, as its kept layers need."""
     own = model.state_dict()
     for name in order.outside:
-        # An averaged model's constant buffers are rounded (see `checkpoint.average`): 1e-7 of the
+        # An averaged model's constant buffers are rounded (see `averages.mean`): 1e-7 of the
         # value in float32.
         if not torch.allclose(own[name].cpu(), parent[name], rtol=1e-6, atol=0.0):
             raise TopdownError(

@@ -126,7 +126,7 @@ def _copy_untied(
     if tie is None or tie.lower in kept:
         return
     if tie.upper not in parent:
-        vocabulary.check_kept([tie.upper], [tie.upper])
+        raise vocabulary.keeps_dependent([tie.upper])
     freeze.copy_tensors(model, {tie.lower: parent[tie.upper]}, [tie.lower])
 
 

@@ -5,7 +5,7 @@ They are found by building the model once more with one token more: their shapes
 
 import argparse
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import torch
 
@@ -62,8 +62,13 @@ def check_kept(kept: Collection[str], dependent: Collection[str]) -> None:
     """
     names = [name for name in kept if name in dependent]
     if names:
-        raise TopdownError(
-            f"of another vocabulary than the parent's, no kept tensor may depend on it, and these"
-            f" do: {', '.join(names)}. Name layers without them, such as 'keep: [encoder]'"
-            " ('espnet-topdown layers EXP' lists the names)"
-        )
+        raise keeps_dependent(names)
+
+
+def keeps_dependent(names: Iterable[str]) -> TopdownError:
+    """The error about kept tensors that depend on the vocabulary, under another one."""
+    return TopdownError(
+        f"of another vocabulary than the parent's, no kept tensor may depend on it, and these"
+        f" do: {', '.join(names)}. Name layers without them, such as 'keep: [encoder]'"
+        " ('espnet-topdown layers EXP' lists the names)"
+    )
