@@ -49,16 +49,6 @@ def lacking(values: Mapping[str, Any], rules: Mapping[str, Must]) -> list[str]:
     return [key for key, rule in rules.items() if key not in values or not rule.holds(values[key])]
 
 
-def that_hold(faults: Mapping[str, object]) -> list[str]:
-    """The messages whose condition is true, in their order.
-
-    Args:
-        faults: message -> whether there is this fault. All messages are made, so that what they
-            name must be there in any case.
-    """
-    return [fault for fault, holds in faults.items() if holds]
-
-
 def refuse(faults: Iterable[str], title: str) -> None:
     """Raise all `faults` as one error under `title`, each on its own line, repeated ones once.
 

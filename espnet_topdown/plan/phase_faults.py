@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from espnet_topdown import check
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase, Plan, seed_fault
@@ -35,19 +34,29 @@ def of_stop(asked: StopEarly, phases: Sequence[Phase], plan: Plan) -> list[str]:
     # As text, since a scheduler_conf is a mapping, which no set can hold.
     schedules = {str([phase.train.get(option) for option in SCHEDULE]) for phase in phases}
     data = {(phase.valid_set, phase.tokens) for phase in phases}
-    may_lack_siblings = phases[0].is_control and plan.patience is not None
-    faults = {
-        f"trains the first {asked.full} in full, and there are {len(phases)}, so none would ever be"
-        " ended; leave it out": len(phases) <= asked.full,
-        "compares with controls that the plan's patience may leave out; leave out one of the"
-        " two": may_lack_siblings,
-        "compares dev values, and theirs are on different data or tokens; leave it out, or give"
-        " each an item of its own": len(data) > 1,
-        f"compares epochs of one schedule, and the trainings differ in {' or '.join(SCHEDULE)};"
-        " leave it out, or give all of them the same": len(schedules) > 1,
-    }
+    faults = []
+    if len(phases) <= asked.full:
+        faults.append(
+            f"trains the first {asked.full} in full, and there are {len(phases)}, so none would"
+            " ever be ended; leave it out"
+        )
+    if phases[0].is_control and plan.patience is not None:
+        faults.append(
+            "compares with controls that the plan's patience may leave out; leave out one of the"
+            " two"
+        )
+    if len(data) > 1:
+        faults.append(
+            "compares dev values, and theirs are on different data or tokens; leave it out, or give"
+            " each an item of its own"
+        )
+    if len(schedules) > 1:
+        faults.append(
+            f"compares epochs of one schedule, and the trainings differ in {' or '.join(SCHEDULE)};"
+            " leave it out, or give all of them the same"
+        )
     names = f"{phases[0].name} to {phases[-1].name}"
-    return [f"{names}: stop_early {fault}" for fault in check.that_hold(faults)]
+    return [f"{names}: stop_early {fault}" for fault in faults]
 
 
 def of_list(phases: Sequence[Phase], base_seed: int) -> list[str]:
@@ -60,14 +69,15 @@ def of_list(phases: Sequence[Phase], base_seed: int) -> list[str]:
     for phase in phases:
         ancestors = seeds.get(phase.parent, of_base)
         seeds[phase.name] = {phase.seed: phase.name, **ancestors}
-        may_be_ended = phase.parent in stopped and KINDS[phase.kind].has_parent
-        told = {
-            f"its parent {phase.parent} may be ended by stop_early, and then this phase would be"
-            " another; give 'parent: best', which no phase that was ended is, or leave stop_early"
-            " out": may_be_ended,
-        }
-        own = [*check.that_hold(told), seed_fault(phase.kind, phase.seed, ancestors)]
-        faults += [f"{phase.name}: {fault}" for fault in filter(None, own)]
+        if phase.parent in stopped and KINDS[phase.kind].has_parent:
+            faults.append(
+                f"{phase.name}: its parent {phase.parent} may be ended by stop_early, and then this"
+                " phase would be another; give 'parent: best', which no phase that was ended is, or"
+                " leave stop_early out"
+            )
+        of_seed = seed_fault(phase.kind, phase.seed, ancestors)
+        if of_seed is not None:
+            faults.append(f"{phase.name}: {of_seed}")
     return faults
 
 
@@ -75,13 +85,15 @@ def _of_names(phases: Sequence[Phase]) -> list[str]:
     faults = []
     for name, count in Counter(phase.name for phase in phases).items():
         # Found by the first phase that is trained, the last two would be too late for the others.
-        own = {
-            f"two phases are named '{name}'": count > 1,
-            f"the name '{name[:20]}...' is longer than {LONGEST_NAME} bytes; give a shorter": (
-                len(name.encode()) > LONGEST_NAME
-            ),
-            f"the name '{name}' holds {JOB}, which stands for a job's number where phases are"
-            " decoded; give another": JOB in name,
-        }
-        faults += check.that_hold(own)
+        if count > 1:
+            faults.append(f"two phases are named '{name}'")
+        if len(name.encode()) > LONGEST_NAME:
+            faults.append(
+                f"the name '{name[:20]}...' is longer than {LONGEST_NAME} bytes; give a shorter"
+            )
+        if JOB in name:
+            faults.append(
+                f"the name '{name}' holds {JOB}, which stands for a job's number where phases are"
+                " decoded; give another"
+            )
     return faults

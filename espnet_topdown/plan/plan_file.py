@@ -154,10 +154,8 @@ def _item_faults(item: Any, where: str) -> list[str]:
     name = str(values.get("name"))
     # Of the item itself: `values` has the known keys alone.
     faults = check.unknown_keys(item, _known(Entry))
-    is_no_thaw = values.get("thaw") and kind != THAW
-    faults += check.that_hold(
-        {f"thaw: true is kind thaw, not {kind}; leave one of them out": is_no_thaw}
-    )
+    if values.get("thaw") and kind != THAW:
+        faults.append(f"thaw: true is kind thaw, not {kind}; leave one of them out")
     faults += _form_faults(values)
     faults += [
         f"{key} does nothing without {needed}: give {needed}, or leave {key} out"
@@ -172,8 +170,8 @@ def _item_faults(item: Any, where: str) -> list[str]:
     faults += check.faults(values, rules.ITEM)
     faults += _stop_faults(values)
     faults += choice_faults(str(values.get("control") or kind_of(values)), values)
-    is_taken = name.casefold() in rules.TAKEN_NAMES
-    faults += check.that_hold({f"the name '{name}' is taken; give another": is_taken})
+    if name.casefold() in rules.TAKEN_NAMES:
+        faults.append(f"the name '{name}' is taken; give another")
     faults += _phase_faults(values)
     return [f"{where}: {fault}" for fault in faults]
 

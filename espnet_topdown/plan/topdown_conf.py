@@ -94,18 +94,13 @@ def _kind_faults(values: Mapping[str, Any]) -> list[str]:
         return faults
     kind = KINDS[name]
     given = [key for key in PARTING if values.get(key)]
-    needed = "a cut, such as 'cut: decoder'"
-    if not kind.has_cut:
-        needed = "keep or draw, such as 'keep: [output]'"
-    is_unparted = kind.is_parted and not given
-    is_parted_twice = kind.is_parted and len(given) > 1
-    has_no_parent = kind.has_parent and not values.get("parent")
-    return faults + check.that_hold(
-        {
-            f"kind {name} needs {needed}": is_unparted,
-            f"one of {' and '.join(given)} can part kept from fresh layers, not both": (
-                is_parted_twice
-            ),
-            f"kind {name} needs a parent: the directory of a trained experiment": has_no_parent,
-        }
-    )
+    if kind.is_parted and not given:
+        needed = "a cut, such as 'cut: decoder'"
+        if not kind.has_cut:
+            needed = "keep or draw, such as 'keep: [output]'"
+        faults.append(f"kind {name} needs {needed}")
+    if kind.is_parted and len(given) > 1:
+        faults.append(f"one of {' and '.join(given)} can part kept from fresh layers, not both")
+    if kind.has_parent and not values.get("parent"):
+        faults.append(f"kind {name} needs a parent: the directory of a trained experiment")
+    return faults

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from espnet2.st.espnet_model import ESPnetSTModel
 
-from espnet_topdown.check import list_in, mapping_in, refuse_in, that_hold
+from espnet_topdown.check import list_in, mapping_in, refuse_in
 from espnet_topdown.plan.layers import unknown_parts
 from espnet_topdown.plan.model_table import MODELS
 from espnet_topdown.training.downloads import out_of_reach, upstream_faults
@@ -87,12 +87,11 @@ def check(
     if not has_packages:
         faults += [*_missing(options), *upstream_faults(options), *out_of_reach(options)]
     given = vars(options)
-    faults += that_hold(
-        {
+    if given.get("use_adapter"):
+        faults.append(
             f"use_adapter ({given.get('adapter')}): an adapter renames the layers that it is put"
-            " into; train without it (use_adapter: false)": given.get("use_adapter"),
-        }
-    )
+            " into; train without it (use_adapter: false)"
+        )
     # A model's parts may need the same package.
     refuse_in(config, faults)
 
