@@ -19,11 +19,6 @@ def dashed(text: str | None) -> str:
     return text or "-"
 
 
-def when(holds: object, note: str) -> list[str]:
-    """A note of a table where it holds, and no note where it does not."""
-    return [note] if holds else []
-
-
 def log_digits(value: float) -> str:
     """A value of the dev criterion with the digits that a training's log has.
 

@@ -7,7 +7,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from espnet_topdown.plan.kinds import BASE_KIND, TOP_DOWN, has_own_name
-from espnet_topdown.results.cells import when
 from espnet_topdown.results.comparison import Cell, SetComparison, of_words
 from espnet_topdown.results.looks import LOOKS, look
 from espnet_topdown.results.pictures import new_figure, tidy
@@ -86,14 +85,11 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Panels) -> "Figure":
     stack[-1].set_xlabel("cut, or the kind of phase where there is none")
     several = sum(row.is_base for row in rows) > 1
     drawn = filter(None, chain.from_iterable(panels.values()))
-    caption = [
-        *when(
-            any(point.interval for point in drawn),
-            "bars: 95 % interval of the difference to phase 0",
-        ),
-        "band: phase 0 of all seeds" if several else "line: phase 0",
-        "ringed: selected on dev",
-    ]
+    caption = []
+    if any(point.interval for point in drawn):
+        caption.append("bars: 95 % interval of the difference to phase 0")
+    caption.append("band: phase 0 of all seeds" if several else "line: phase 0")
+    caption.append("ringed: selected on dev")
     figure.legend(
         list(legend.values()),
         list(legend),

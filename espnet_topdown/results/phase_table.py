@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.kinds import PLAIN, USUAL_CONTROLS
 from espnet_topdown.plan.layer_names import layer_span
-from espnet_topdown.results.cells import dashed, hundredths, log_digits, shown, time_text, when
+from espnet_topdown.results.cells import dashed, hundredths, log_digits, shown, time_text
 from espnet_topdown.results.rows import Effort, PhaseResult, bases, effort_to, texts_of
 from espnet_topdown.table import Table
 
@@ -34,13 +34,12 @@ def phases_table(
         cells = [cell(row) for cell in columns.values()]
         perplexities = [shown(row.perplexity.get(text), hundredths) for text in texts]
         body.append((*cells, shown(effort_to(row, base), _effort), *perplexities))
-    notes = [
-        *_column_notes(rows),
-        *when(unfinished, f"Not finished: {', '.join(unfinished)}."),
-        *_stop_notes(rows),
-        *_loaded_notes(rows),
-        *when(not (decoded or texts), "No phase was decoded, so there are no error rates."),
-    ]
+    notes = [*_column_notes(rows)]
+    if unfinished:
+        notes.append(f"Not finished: {', '.join(unfinished)}.")
+    notes += [*_stop_notes(rows), *_loaded_notes(rows)]
+    if not (decoded or texts):
+        notes.append("No phase was decoded, so there are no error rates.")
     header = [*columns, "to phase 0's best", *(f"ppl {text}" for text in texts)]
     return Table("Phases", header, body, notes)
 
@@ -84,23 +83,18 @@ def _column_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
     yield from _control_notes(rows)
     # Of a phase 0, the base is the row itself.
     with_bases = zip(rows, bases(rows), strict=True)
-    are_compared = any(base not in (None, row) for row, base in with_bases)
-    yield from [
-        *when(
-            are_compared,
-            "To phase 0's best: epochs, and their share of the time, until dev was as good as"
-            " the best of phase 0; - where it never was.",
-        ),
-        *when(
-            shows_kept_lr(rows),
-            "kept_lr: factor on the learning rate of the kept layers; 0 is frozen.",
-        ),
-        *when(
-            len({row.parameters for row in rows}) > 1,
-            "The models differ in size (untied weights, or another vocabulary): their results"
-            " are not those of equal models.",
-        ),
-    ]
+    if any(base not in (None, row) for row, base in with_bases):
+        yield (
+            "To phase 0's best: epochs, and their share of the time, until dev was as good as the"
+            " best of phase 0; - where it never was."
+        )
+    if shows_kept_lr(rows):
+        yield "kept_lr: factor on the learning rate of the kept layers; 0 is frozen."
+    if len({row.parameters for row in rows}) > 1:
+        yield (
+            "The models differ in size (untied weights, or another vocabulary): their results are"
+            " not those of equal models."
+        )
 
 
 def _dev_set_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
@@ -124,16 +118,10 @@ def _control_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
     candidates = {row.kind for row in rows if not row.is_control}
     usual = set(USUAL_CONTROLS)
     unclear = (controls - usual) | (candidates & usual)
-    yield from [
-        *when(
-            controls and not unclear,
-            f"Controls ({', '.join(USUAL_CONTROLS)}) are never accepted or best.",
-        ),
-        *when(
-            controls and unclear,
-            "Controls, of whatever kind, have - under accepted; they are never accepted or best.",
-        ),
-    ]
+    if controls and not unclear:
+        yield f"Controls ({', '.join(USUAL_CONTROLS)}) are never accepted or best."
+    if controls and unclear:
+        yield "Controls, of whatever kind, have - under accepted; they are never accepted or best."
 
 
 def _stop_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
@@ -141,11 +129,11 @@ def _stop_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
     for row in rows:
         if row.stopped is not None:
             yield f"{row.name}: stopped at epoch {row.stopped} by the median rule, on dev."
-    yield from when(
-        any(row.stop_from is not None for row in rows),
-        "What the median rule could have stopped is compared with no other phase, but where the"
-        " best is asked for: dev chose which of them were trained in full.",
-    )
+    if any(row.stop_from is not None for row in rows):
+        yield (
+            "What the median rule could have stopped is compared with no other phase, but where the"
+            " best is asked for: dev chose which of them were trained in full."
+        )
 
 
 def _loaded_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from espnet_topdown.errors import listed
 from espnet_topdown.grouping import grouped
-from espnet_topdown.results.cells import dashed, difference, interval_text, p_text, shown, when
+from espnet_topdown.results.cells import dashed, difference, interval_text, p_text, shown
 from espnet_topdown.results.compare import FEWEST
 from espnet_topdown.results.comparison import Cell, Change, SetComparison, of_words
 from espnet_topdown.results.rows import PhaseResult
@@ -43,14 +43,12 @@ def overview_tables(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) 
         for place, row in enumerate(rows):
             rates = [_rate(compared.cells[place]) for compared in several]
             body.append((*_phase(row), *rates))
-        notes = [
-            "Err: all errors in percent of the reference words.",
-            *when(
-                not all(compared.is_small for compared in several),
-                "In brackets the difference to phase 0 in percentage points; intervals are in"
-                " the tables of the single sets.",
-            ),
-        ]
+        notes = ["Err: all errors in percent of the reference words."]
+        if not all(compared.is_small for compared in several):
+            notes.append(
+                "In brackets the difference to phase 0 in percentage points; intervals are in the"
+                " tables of the single sets."
+            )
         header = (*PHASE, *(compared.dataset for compared in several))
         tables.append(Table(f"WER of all sets ({inference})", header, body, tuple(notes)))
     return tables
@@ -172,27 +170,25 @@ def _size_notes(compared: SetComparison) -> Iterable[str]:
     utterances = counted(score.sentences, "utterance")
     yield f"{words}, {utterances}, {counted(compared.speakers, 'speaker')}."
     few = FEW[compared.metric]
-    yield from [
-        *when(
-            compared.is_small,
-            "So few words prove that the commands work, and nothing about accuracy: no"
-            f" difference is given (below {counted(FEWEST['wer'], 'word')}).",
-        ),
-        *when(
-            score.words < few and not compared.is_small,
-            f"Fewer than {counted(few, unit)}: this set proves that the commands work, and"
-            " nothing about accuracy.",
-        ),
-    ]
+    if compared.is_small:
+        yield (
+            "So few words prove that the commands work, and nothing about accuracy: no difference"
+            f" is given (below {counted(FEWEST['wer'], 'word')})."
+        )
+    elif score.words < few:
+        yield (
+            f"Fewer than {counted(few, unit)}: this set proves that the commands work, and nothing"
+            " about accuracy."
+        )
 
 
-def _change_notes(compared: SetComparison, base: str) -> list[str]:
-    return when(
-        any(cell.change for cell in compared.cells),
-        f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap,"
-        f" {RESAMPLES} resamples of {_drawn(compared)}; it covers the choice of test data, not"
-        " of the seed.",
-    )
+def _change_notes(compared: SetComparison, base: str) -> Iterable[str]:
+    if any(cell.change for cell in compared.cells):
+        yield (
+            f"Err - {base}: percentage points, negative is better. Interval: paired bootstrap,"
+            f" {RESAMPLES} resamples of {_drawn(compared)}; it covers the choice of test data, not"
+            " of the seed."
+        )
 
 
 def _tie_note(compared: SetComparison, names: Sequence[str]) -> str:
@@ -207,30 +203,26 @@ def _tie_note(compared: SetComparison, names: Sequence[str]) -> str:
     )
 
 
-def _test_notes(compared: SetComparison, tested: str) -> list[str]:
+def _test_notes(compared: SetComparison, tested: str) -> Iterable[str]:
     tests = [cell.test for cell in compared.cells if cell.test and cell.test.p is not None]
     fewest = min((test.segments for test in tests), default=FEW_SEGMENTS)
-    return [
-        *when(
-            compared.selects,
-            "No p value: this set selected the phase, so a difference on it is no finding.",
-        ),
-        *when(
-            tests,
+    if compared.selects:
+        yield "No p value: this set selected the phase, so a difference on it is no finding."
+    if tests:
+        yield (
             f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this"
-            " page.",
-        ),
-        *when(
-            fewest < FEW_SEGMENTS,
+            " page."
+        )
+    if fewest < FEW_SEGMENTS:
+        yield (
             f"MAPSSWE takes its mean for normal, which needs some {FEW_SEGMENTS} segments; here"
-            f" there are as few as {fewest}.",
-        ),
-        *when(
-            any(test.z is None for test in tests),
-            "sign: all segments differ by the same number of errors, so this p is the exact"
-            " sign test's.",
-        ),
-    ]
+            f" there are as few as {fewest}."
+        )
+    if any(test.z is None for test in tests):
+        yield (
+            "sign: all segments differ by the same number of errors, so this p is the exact sign"
+            " test's."
+        )
 
 
 def _drawn(compared: SetComparison) -> str:

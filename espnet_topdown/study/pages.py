@@ -13,7 +13,6 @@ from espnet_topdown.experiment.quality import best_of
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.results import plots
 from espnet_topdown.results.cache import Decoded
-from espnet_topdown.results.cells import when
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.comparison import SetComparison
 from espnet_topdown.results.phase_table import phases_table
@@ -213,15 +212,16 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
         f" {' '.join(seeds)}`, by run_study.sh"
     )
     unfinished = [str(record.seed) for record in records if not record.complete]
-    yield from when(
-        unfinished,
-        f"- not complete: the plan of seeds {', '.join(unfinished)} has phases not trained or"
-        " decoded yet",
-    )
+    if unfinished:
+        yield (
+            f"- not complete: the plan of seeds {', '.join(unfinished)} has phases not trained or"
+            " decoded yet"
+        )
     for key in ("espnet", "torch", "python", "commit", "machine"):
         # Earlier records have no commit.
         values = dict.fromkeys(record.made[key] for record in records if key in record.made)
-        yield from when(values, f"- {key}: {', '.join(values)}")
+        if values:
+            yield f"- {key}: {', '.join(values)}"
     yield from _convergence(records)
     data = records[0].data
     sizes = [
@@ -230,7 +230,8 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
     ]
     yield f"- data: {'; '.join(sizes)}"
     options = [f"{key} {value}" for key, value in data["options"].items()]
-    yield from when(options, f"- options of the data: {', '.join(options)}")
+    if options:
+        yield f"- options of the data: {', '.join(options)}"
 
 
 def _convergence(records: Sequence[Record]) -> Iterable[str]:

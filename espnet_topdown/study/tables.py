@@ -10,7 +10,7 @@ from statistics import fmean
 
 from espnet_topdown.plan.kinds import TOP_DOWN, USUAL_CONTROLS
 from espnet_topdown.results import significance
-from espnet_topdown.results.cells import dashed, difference, interval_text, p_text, shown, when
+from espnet_topdown.results.cells import dashed, difference, interval_text, p_text, shown
 from espnet_topdown.results.questions import FROM_SCRATCH, best_phase, candidates
 from espnet_topdown.study import inference
 from espnet_topdown.study.answers import (
@@ -236,8 +236,9 @@ def coverage(records: Sequence[Record]) -> list[str]:
     phases = phases_of(records)
     kinds = {phase.kind for phase in phases}
     lines += [f"- Control {kind}: not measured." for kind in USUAL_CONTROLS if kind not in kinds]
-    is_off = any(phase.dropout == "off" for phase in phases)
-    return lines + when(not is_off, "- Dropout off in the frozen layers: not measured.")
+    if not any(phase.dropout == "off" for phase in phases):
+        lines.append("- Dropout off in the frozen layers: not measured.")
+    return lines
 
 
 def _selected_cut(record: Record) -> str:
