@@ -135,12 +135,13 @@ def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Casca
     parts = []
     for of_base in by_base.values():
         base_place = len(rows)
-        for cascade in of_base:
-            phase0, *phases = phase_results(cascade)
+        results = [phase_results(cascade) for cascade in of_base]
+        # The only phase 0 of a page is everybody's; of several it can be the best of one.
+        base_name = names[of_base[0].paths.directory] if len(by_base) > 1 else ""
+        is_best = any(phase0.best for phase0, *_ in results)
+        rows.append(_renamed(replace(results[0][0], best=is_best), base_name))
+        for cascade, (phase0, *phases) in zip(of_base, results, strict=True):
             name = names[cascade.paths.directory]
-            if cascade is of_base[0]:
-                # The only phase 0 of a page is everybody's.
-                rows.append(_renamed(phase0, name if len(by_base) > 1 else ""))
             places = (base_place, *range(len(rows), len(rows) + len(phases)))
             rows += [_renamed(phase, name) for phase in phases]
             runs = Runs(cascade.base.seed, cascade.criterion.name, (phase0, *phases))

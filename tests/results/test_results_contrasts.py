@@ -64,6 +64,15 @@ def test_rows_of_two_cascades_of_one_base_carry_their_names_and_share_phase_0(tw
     assert changes == [None, -5.0, third, 5.0, -2.5, third]
 
 
+def test_the_base_that_one_of_two_cascades_found_best_is_marked(two) -> None:
+    first, second = two
+    first.rows[0] = replace(first.rows[0], best=False)
+    first.rows[1] = replace(first.rows[1], best=True)
+    second.rows = [replace(row, best=row.is_base) for row in second.rows]
+    rows, _ = pages.parts_of(two)
+    assert [row.name for row in rows if row.best] == ["phase0", "one/phase1"]
+
+
 def test_cascades_of_other_bases_have_their_own_phase_0(two, tmp_path: Path) -> None:
     two[1].base.directory = tmp_path / "elsewhere"
     rows, parts = pages.parts_of(two)
