@@ -23,7 +23,7 @@ from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.text_files import log_lines
-from espnet_topdown.warm.address import short
+from espnet_topdown.warm.address import short, with_short_tmpdir
 from espnet_topdown.warm.groups import Group, side_by_side, told
 
 SOCKET = "ESPNET_TOPDOWN_WARM"
@@ -126,7 +126,7 @@ def start(
     """
     command.log.parent.mkdir(parents=True, exist_ok=True)
     threads = threads or environment_threads()
-    environment = dict(os.environ) | dict(variables or {})
+    environment = with_short_tmpdir({**os.environ, **(variables or {})})
     if command.gpus and GPUS in environment:
         environment[GPUS] = _each_once(environment[GPUS])
     if command.module is None:

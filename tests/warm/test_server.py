@@ -150,6 +150,31 @@ def test_the_place_of_its_socket_may_be_long(
     process.wait()
 
 
+@pytest.mark.parametrize("length", [MOST_BYTES - 32, MOST_BYTES - 31])
+def test_the_tmpdir_of_a_command_has_room_for_the_sockets_of_those_that_load_its_data(
+    length: int, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They died there, and a decoding waited for ever."""
+    temporary = place / ("x" * (length - len(f"{place}/")))
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    (place / "listen.py").write_text(
+        "from multiprocessing.connection import Listener\n"
+        "def main(argv): print(Listener(family='AF_UNIX').address)"
+    )
+    # As torch, whose import looks for the directory.
+    imported = "import tempfile; tempfile.gettempdir(); "
+    words = [sys.executable, "-c", START + imported + SERVE, str(place / "s")]
+    process = subprocess.Popen(words, env=os.environ | {"PYTHONPATH": f"{place}:{REPOSITORY}"})
+    monkeypatch.setenv(warm.SOCKET, str(place / "s"))
+    log = tmp_path / "a.log"
+    assert warm.start(warm.Command("listen", [], log)).wait() == 0, log.read_text()
+    is_kept = length + 32 <= MOST_BYTES
+    assert f"\n{temporary if is_kept else '/tmp'}/pymp-" in log.read_text()
+    process.terminate()
+    process.wait()
+
+
 # What a process of ours does in place of the server, and what its user is told.
 ENDS = {
     "sys.exit(3)": "asked the warm process at .*, but it ended with status 3 .what it said",
