@@ -24,7 +24,7 @@ def check_finished(base: Experiment, plan: Plan) -> None:
     Raises:
         TopdownError: it has a log, and no model that phases could begin from.
     """
-    model = base.directory / base.model_file(plan)
+    model = base.directory / base.model_name(plan)
     if (base.directory / "train.log").exists() and not model.exists():
         _refuse(base, [_missing_model(base, model, finished_epochs(base.directory))])
 
@@ -42,7 +42,7 @@ def check_ready(base: Experiment, plan: Plan, rows: Sequence[Mapping[str, Any]])
     """
     fault = criterion_fault(base.dev_criterion(plan), rows, source=str(base.directory))
     faults = [fault] if fault else []
-    model = base.directory / base.model_file(plan)
+    model = base.directory / base.model_name(plan)
     if not model.exists():
         faults.append(_missing_model(base, model, len(rows)))
     _refuse(base, faults)

@@ -85,7 +85,7 @@ class Cascade:
             data_check.check_base(experiment)
         experiment.dev_criterion(read)
         base_check.check_finished(experiment, read)
-        base_check.check_as_judged(paths, experiment.directory / experiment.model_file(read))
+        base_check.check_as_judged(paths, experiment.directory / experiment.model_name(read))
         facts = find_model_facts(
             base / "config.yaml",
             experiment.task,
@@ -158,15 +158,15 @@ class Cascade:
         return reads_of(phase, self.phases, [*lists, *folders])
 
     @property
-    def parent_model(self) -> str:
+    def phase_model_name(self) -> str:
         """Name of each phase's model file that parents are taken from, and that decoding uses."""
-        return self.base.parent_model(self.plan)
+        return self.base.phase_model_name(self.plan)
 
     def model_file(self, directory: Path) -> Path:
         """The model file that a phase, or the base, in `directory` is a parent by."""
         if directory == self.base.directory:
-            return directory / self.base.model_file(self.plan)
-        return directory / self.parent_model
+            return directory / self.base.model_name(self.plan)
+        return directory / self.phase_model_name
 
     @cached_property
     def by_name(self) -> Mapping[str, Phase]:

@@ -139,7 +139,7 @@ def _default_model(cascade: Cascade) -> str:
     named = _asr_defaults().get(MODEL, "")
     # Without a default this is the directory itself.
     is_there = (cascade.base.directory / named).is_file()
-    return named if is_there else cascade.parent_model
+    return named if is_there else cascade.phase_model_name
 
 
 def _asr_defaults() -> dict[str, str]:

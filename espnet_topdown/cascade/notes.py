@@ -36,7 +36,7 @@ def plan_notes(cascade: Cascade) -> list[str]:
 def _base_notes(cascade: Cascade) -> list[str]:
     """From which file of the base layers are kept, and from what the base itself had started."""
     lines = []
-    asked, own = cascade.parent_model, cascade.base.model_file(cascade.plan)
+    asked, own = cascade.phase_model_name, cascade.base.model_name(cascade.plan)
     if own != asked:
         lines.append(
             f"the base has no {asked}; layers are kept of the {own} that it was packed with"

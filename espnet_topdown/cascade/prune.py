@@ -36,7 +36,7 @@ def prune(cascade: Cascade, records: Records, keep_epochs: int) -> list[str]:
         directory = cascade.paths.phase_dir(name)
         best_first = ranked(dict(enumerate(record["dev"]["curve"], 1)), cascade.criterion.mode)
         kept = {f"{epoch}epoch.pth" for epoch in best_first[:keep_epochs]}
-        removed = _remove(directory, kept | {cascade.parent_model})
+        removed = _remove(directory, kept | {cascade.phase_model_name})
         if removed:
             size = sum(removed.values()) / 1e6
             lines.append(f"{name}: removed {', '.join(removed)} ({size:.1f} MB)")

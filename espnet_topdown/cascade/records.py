@@ -68,7 +68,7 @@ def make_record(
         "hours": hours,
         "threads": threads,
         "files": proof["files"],
-        "model_sha256": files.sha256(directory / cascade.parent_model),
+        "model_sha256": files.sha256(directory / cascade.phase_model_name),
         "bytes": _file_hashes(directory),
         "links": _links(directory),
         "unmoved": proof["unmoved"],

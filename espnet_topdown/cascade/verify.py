@@ -89,7 +89,7 @@ def _faults(cascade: Cascade, name: str, record: Mapping[str, Any]) -> Iterator[
     directory = cascade.paths.phase_dir(name)
     if not is_as_written(directory, record):
         yield f"{directory / RECORD} is not as it was written; move it away and rerun"
-    yield from _byte_faults(directory, record, cascade.parent_model)
+    yield from _byte_faults(directory, record, cascade.phase_model_name)
     yield from _link_faults(directory, record)
     try:
         proof = files.read_object(directory / PROOF, files=check.MAPPING, frozen=check.MAPPING)
@@ -114,16 +114,16 @@ def _is_pruned(path: Path) -> bool:
     return not path.exists() and is_prunable(path.name)
 
 
-def _byte_faults(directory: Path, record: Mapping[str, Any], parent_model: str) -> list[str]:
+def _byte_faults(directory: Path, record: Mapping[str, Any], model: str) -> list[str]:
     """Files of which a byte is not what it was when the phase was recorded.
 
     The model file that children are keyed by among them, which is never pruned.
     """
     # Records of older versions have no other bytes.
-    expected = {**record.get("bytes", {}), parent_model: record["model_sha256"]}
+    expected = {**record.get("bytes", {}), model: record["model_sha256"]}
     faults: list[str] = []
     for name, digest in expected.items():
-        if name == parent_model or not _is_pruned(directory / name):
+        if name == model or not _is_pruned(directory / name):
             with noted_in(faults):
                 _check_bytes(directory / name, digest)
     return faults

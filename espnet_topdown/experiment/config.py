@@ -159,12 +159,12 @@ class Experiment:
         # Of those that are neither, the first.
         return min(on_dev, key=lambda row: best.get(row[1], len(best)))
 
-    def parent_model(self, plan: Plan) -> str:
+    def phase_model_name(self, plan: Plan) -> str:
         """The model file of each phase that parents are taken from and that decoding uses."""
         part, metric, _ = self.dev_criterion(plan)
         return plan.parent_model or f"{part}.{metric}.ave.pth"
 
-    def model_file(self, plan: Plan) -> str:
+    def model_name(self, plan: Plan) -> str:
         """The model file of this experiment itself that a phase keeps layers of.
 
         As of each phase, or where the experiment was packed the one file that it was packed with.
@@ -172,7 +172,7 @@ class Experiment:
         averages = self.averages()
         if self._is_packed() and len(averages) == 1 and not plan.parent_model:
             return averages[0]
-        return self.parent_model(plan)
+        return self.phase_model_name(plan)
 
     def _is_packed(self) -> bool:
         """Whether only what decoding needs is here, as model collections ship it."""

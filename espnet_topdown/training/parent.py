@@ -168,7 +168,7 @@ def _default_model(directory: Path, config: Mapping[str, Any]) -> str:
         if (directory / name).exists():
             return name
     task = task_of_config(config, directory / "config.yaml")
-    return Experiment(directory, config, task).model_file(Plan(()))
+    return Experiment(directory, config, task).model_name(Plan(()))
 
 
 def _has_own_tokens(

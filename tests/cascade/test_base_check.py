@@ -102,8 +102,8 @@ def test_what_the_message_advises_is_accepted(tmp_path: Path) -> None:
 def test_a_packed_model_is_a_base_by_its_one_file(tmp_path: Path) -> None:
     base = experiment(tmp_path, "valid.acc.ave_10best.pth")
     check_ready(base, PLAN, [])
-    assert base.model_file(PLAN) == "valid.acc.ave_10best.pth"
-    assert base.parent_model(PLAN) == "valid.acc.ave.pth"
+    assert base.model_name(PLAN) == "valid.acc.ave_10best.pth"
+    assert base.phase_model_name(PLAN) == "valid.acc.ave.pth"
 
 
 def test_a_criterion_is_chosen_among_those_that_measure_quality(tmp_path: Path) -> None:

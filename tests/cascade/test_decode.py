@@ -43,7 +43,7 @@ touch "${exp}/decode_x/test/score_wer/result.txt"
 def toy_cascade(task: str = "asr") -> SimpleNamespace:
     base = SimpleNamespace(task=task, directory=Path("exp/base"))
     phase = SimpleNamespace(tokens=None)
-    return SimpleNamespace(base=base, parent_model="valid.loss.ave.pth", phase=lambda _: phase)
+    return SimpleNamespace(base=base, phase_model_name="valid.loss.ave.pth", phase=lambda _: phase)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def experiment(task: str = "asr", **config: object) -> Experiment:
 def test_the_dev_criterion_is_on_valid_and_suits_the_task(task, criteria, metric):
     base = experiment(task, best_model_criterion=criteria)
     assert base.dev_criterion(PLAN)[:2] == ("valid", metric)
-    assert base.parent_model(PLAN) == f"valid.{metric}.ave.pth"
+    assert base.phase_model_name(PLAN) == f"valid.{metric}.ave.pth"
 
 
 def test_a_phase_takes_over_options_but_not_those_of_one_run():
