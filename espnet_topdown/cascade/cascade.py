@@ -17,7 +17,7 @@ from espnet_topdown.cascade import base_check, data_check
 from espnet_topdown.cascade.find_facts import find_model_facts, stored_facts
 from espnet_topdown.cascade.freeze_check import check_frozen
 from espnet_topdown.cascade.header import read_header
-from espnet_topdown.cascade.judgement import Criterion, Judgement, Records, best_value, judge
+from espnet_topdown.cascade.judgement import Judgement, Records, best_value, judge
 from espnet_topdown.cascade.measured import read_measured, values
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.paths import (
@@ -31,6 +31,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_data import paths_of, rows_in
 from espnet_topdown.experiment.phase_dir import read_begun, read_record
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase, Plan, reads_of
@@ -141,7 +142,7 @@ class Cascade:
     @property
     def criterion(self) -> Criterion:
         """The dev criterion that judges the cascade."""
-        return Criterion(*self.base.dev_criterion(self.plan))
+        return self.base.dev_criterion(self.plan)
 
     def valid_sets(self) -> set[str]:
         """Names of all data sets that select epochs or phases, the base's and the phases' own."""

@@ -6,40 +6,13 @@ Values in, values out: neither files nor a model are needed.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from espnet_topdown.experiment.quality import best_of, sign
 from espnet_topdown.plan.plan import BASE, Phase, Plan
 
 # The record of each finished phase by its name; a phase without one is not finished.
 Records = Mapping[str, Mapping[str, Any]]
-
-
-class Criterion(NamedTuple):
-    """The dev criterion of a cascade.
-
-    Args:
-        part: ESPnet's name for the data, ``valid``.
-        metric: as ESPnet's reporter names it, ``acc`` or ``loss``.
-        mode: ``max`` or ``min``, whichever is better.
-    """
-
-    part: str
-    metric: str
-    mode: str
-
-    @property
-    def name(self) -> str:
-        """The criterion as a reader writes it, ``valid acc max``."""
-        return " ".join(self)
-
-    def curve(self, rows: Iterable[Mapping[str, Any]]) -> list[float | None]:
-        """Its value in each epoch, None where it was not measured.
-
-        Args:
-            rows: the epochs, as in ``epochs.json``.
-        """
-        return [row.get(self.part, {}).get(self.metric) for row in rows]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.cascade.judgement import Criterion, best_value
+from espnet_topdown.cascade.judgement import best_value
+from espnet_topdown.experiment.quality import Criterion
 
 # What is measured, by the name of a phase and its validation set, "" for its own.
 Measured = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -24,7 +24,7 @@ from espnet_topdown.experiment.phase_data import (
     without_shapes,
 )
 from espnet_topdown.experiment.phase_dir import is_prunable
-from espnet_topdown.experiment.quality import measures_quality
+from espnet_topdown.experiment.quality import Criterion, measures_quality
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import Phase, Plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -129,7 +129,7 @@ class Experiment:
         """Names of the data sets that select epochs, as ``dump/raw/dev/wav.scp`` is of dev."""
         return {Path(path).parent.name for path in paths_of(self.config, "valid")}
 
-    def dev_criterion(self, plan: Plan) -> tuple[str, str, str]:
+    def dev_criterion(self, plan: Plan) -> Criterion:
         """(``valid``, metric, mode) that judges every phase of the cascade.
 
         The plan's, else the validation accuracy (of a language model: loss) among
@@ -140,10 +140,10 @@ class Experiment:
             TopdownError: no validation entry.
         """
         if plan.dev_criterion:
-            return plan.dev_criterion
+            return Criterion(*plan.dev_criterion)
         rows = list(list_in(self.config, "best_model_criterion"))
         on_dev = [
-            (str(part), str(metric), str(mode))
+            Criterion(str(part), str(metric), str(mode))
             for part, metric, mode in rows
             if part == "valid" and measures_quality(str(metric))
         ]
@@ -157,7 +157,7 @@ class Experiment:
         if self.task == "lm":
             best = {"loss": 0, "acc": 1}
         # Of those that are neither, the first.
-        return min(on_dev, key=lambda row: best.get(row[1], len(best)))
+        return min(on_dev, key=lambda criterion: best.get(criterion.metric, len(best)))
 
     def phase_model_name(self, plan: Plan) -> str:
         """The model file of each phase that parents are taken from and that decoding uses."""

@@ -8,9 +8,44 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from espnet_topdown.errors import listed
+
+
+class Criterion(NamedTuple):
+    """What decides on dev: of an experiment, a cascade or a phase.
+
+    Args:
+        part: ESPnet's name for the data, ``valid``.
+        metric: as ESPnet's reporter names it, ``acc`` or ``loss``.
+        mode: ``max`` or ``min``, whichever is better.
+    """
+
+    part: str
+    metric: str
+    mode: str
+
+    @classmethod
+    def parse(cls, name: str) -> "Criterion":
+        """The criterion that is written as `name`; the parts that a text lacks are empty."""
+        part, _, rest = name.partition(" ")
+        metric, _, mode = rest.rpartition(" ")
+        return cls(part, metric, mode)
+
+    @property
+    def name(self) -> str:
+        """The criterion as a reader writes it, ``valid acc max``."""
+        return " ".join(self)
+
+    def curve(self, rows: Iterable[Mapping[str, Any]]) -> list[float | None]:
+        """Its value in each epoch, None where it was not measured.
+
+        Args:
+            rows: the epochs, as in ``epochs.json``.
+        """
+        return [row.get(self.part, {}).get(self.metric) for row in rows]
+
 
 # Metrics of ESPnet's models, and names made of them: cer_ctc, loss_interctc_layer6, acc_asr.
 _BETTER = {
@@ -38,8 +73,8 @@ def better(metric: str) -> str | None:
 
 
 def sign(mode: str) -> int:
-    """1 where more is better and -1 where less is: of ``max``, ``min``, or text that ends so."""
-    return 1 if mode.endswith("max") else -1
+    """1 where more is better, ``max``, and -1 where less is, ``min``."""
+    return 1 if mode == "max" else -1
 
 
 def best_of(values: Iterable[float], mode: str) -> float:

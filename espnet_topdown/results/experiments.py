@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.plan.kinds import BASE_KIND
 from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.compare import compare_sets
@@ -118,7 +119,7 @@ def _as_row(exp: Path, kind: str) -> PhaseResult:
         cut=None,
         frozen_share=0.0,
         dev=None,
-        dev_name="",
+        criterion=Criterion.parse(""),
         accepted=None,
         # By which the second is tested against the first.
         best=kind != BASE_KIND,

@@ -144,7 +144,7 @@ def parts_of(cascades: Sequence[Cascade]) -> tuple[list[PhaseResult], list[Casca
             name = names[cascade.paths.directory]
             places = (base_place, *range(len(rows), len(rows) + len(phases)))
             rows += [_renamed(phase, name) for phase in phases]
-            runs = Runs(cascade.base.seed, cascade.criterion.name, (phase0, *phases))
+            runs = Runs(cascade.base.seed, cascade.criterion, (phase0, *phases))
             parts.append(CascadeRows(name, runs, places))
     return rows, parts
 

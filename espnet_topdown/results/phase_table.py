@@ -77,7 +77,7 @@ def shows_kept_lr(rows: Iterable[PhaseResult]) -> bool:
 
 def _column_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
     """What the columns mean."""
-    criteria = ", ".join(dict.fromkeys(row.dev_name for row in rows))
+    criteria = ", ".join(dict.fromkeys(row.criterion.name for row in rows))
     yield f"dev: {criteria}. It alone decides what is accepted and best, never a test set."
     yield from _dev_set_notes(rows)
     yield from _control_notes(rows)

@@ -111,9 +111,9 @@ def _look(row: PhaseResult, before: int) -> dict[str, Any]:
 
 def _criterion(row: PhaseResult) -> str:
     """The dev criterion as an axis is labelled."""
-    name = row.dev_name.rpartition(" ")[0]
-    better = "higher" if sign(row.dev_name) > 0 else "lower"
-    return f"{name} ({better} is better)"
+    part, metric, mode = row.criterion
+    better = "higher" if sign(mode) > 0 else "lower"
+    return f"{part} {metric} ({better} is better)"
 
 
 def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
@@ -121,7 +121,7 @@ def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
     bests = []
     for row in rows:
         values = [value for _, value in points_of(row.curve)]
-        bests.append(best_of(values, row.dev_name))
+        bests.append(best_of(values, row.criterion.mode))
     low, high = min(bests), max(bests)
     # Where all are equal there is no spread to take the room from.
     room = 0.6 * (high - low) or 0.02 * abs(high) or 1.0

@@ -12,7 +12,7 @@ from typing import Any
 
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import listed
-from espnet_topdown.experiment.quality import sign
+from espnet_topdown.experiment.quality import Criterion, sign
 from espnet_topdown.plan.kinds import (
     CONTROL,
     RESTART,
@@ -33,12 +33,12 @@ class Runs:
 
     Args:
         seed: of the base.
-        dev_name: name and direction of the dev criterion, such as "valid acc max".
+        criterion: that of dev.
         phases: phase 0 first.
     """
 
     seed: int
-    dev_name: str
+    criterion: Criterion
     phases: tuple[PhaseResult, ...]
 
     @property
@@ -66,7 +66,7 @@ class Runs:
         return max(phases, key=self._quality)
 
     def _quality(self, phase: PhaseResult) -> float:
-        return float("-inf") if phase.dev is None else sign(self.dev_name) * phase.dev
+        return float("-inf") if phase.dev is None else sign(self.criterion.mode) * phase.dev
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def verdict(rows: Sequence[PhaseResult]) -> str:
         return f"Phases finished: {len(tried)}; nothing is selected yet."
     what = "top-down phase" if {row.kind for row in tried} == {TOP_DOWN} else "phase"
     trained = f"{counted(len(tried), what)}, {counted(controls, 'control')}"
-    dev = f"{best.dev_name} {log_digits(best.dev)}"
+    dev = f"{best.criterion.name} {log_digits(best.dev)}"
     if best.is_base:
         return f"{trained}: none is better than phase 0 on dev ({dev})."
     base = rows[0].dev

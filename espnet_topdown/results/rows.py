@@ -13,7 +13,7 @@ from typing import Any
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.experiment.phase_dir import stopped_at
-from espnet_topdown.experiment.quality import sign
+from espnet_topdown.experiment.quality import Criterion, sign
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS, Role
 from espnet_topdown.plan.plan import BASE, Phase
 
@@ -33,7 +33,7 @@ class PhaseResult:
             kind has none.
         frozen_share: frozen part of the parameters, 0 to 1.
         dev: dev criterion at its best epoch; None where training gave none.
-        dev_name: name and direction of that criterion, such as "valid acc max".
+        criterion: that criterion.
         accepted: whether it beat the best before it; None where that was not asked (phase 0,
             controls).
         best: whether dev selected it.
@@ -67,7 +67,7 @@ class PhaseResult:
     cut: str | None
     frozen_share: float
     dev: float | None
-    dev_name: str
+    criterion: Criterion
     accepted: bool | None
     best: bool
     seed: int
@@ -147,7 +147,7 @@ def epochs_to(phase: PhaseResult, best: float | None, share: float = 1.0) -> int
     """The first epoch with at least `share` of `best` on dev; None where there is none."""
     if best is None:
         return None
-    way = sign(phase.dev_name)
+    way = sign(phase.criterion.mode)
     # More of a loss than the best is worse: of that, a share is a larger value.
     enough = best * share if way > 0 else best / share
     for epoch, value in enumerate(phase.curve, 1):
@@ -196,7 +196,7 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             cut=phase.parting,
             frozen_share=frozen / total,
             dev=judgement.dev[phase.name],
-            dev_name=cascade.criterion.name,
+            criterion=cascade.criterion,
             accepted=judgement.accepted.get(phase.name),
             best=judgement.best == phase.name,
             seed=phase.seed,
@@ -231,7 +231,7 @@ def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseRes
         cut=None,
         frozen_share=cascade.facts.base_frozen / cascade.facts.total,
         dev=dev,
-        dev_name=cascade.criterion.name,
+        criterion=cascade.criterion,
         accepted=None,
         best=best,
         seed=base.seed,

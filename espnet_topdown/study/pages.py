@@ -172,7 +172,7 @@ def _add_perplexities(
             compared, of_compared = tables.LOG_PERPLEXITY, perplexity.logs(values)
         # Perplexities line by line stand in the table of all phases alone, and so do those of the
         # text that selected epochs and phases.
-        selects = text.startswith(records[0].dev_name.split()[0])
+        selects = text.startswith(records[0].criterion.part)
         if "stream" in text and not selects:
             found = answers(records, of_compared, text)
             section.say(f"On {text}:", tables.summary(compared, found))
@@ -257,6 +257,7 @@ def _late_gains(records: Sequence[Record]) -> str:
         curve = [value for value in record.runs.base.curve if value is not None]
         early = curve[: round(LATE * len(curve))]
         if early:
-            gain = best_of(curve, record.dev_name) - best_of(early, record.dev_name)
+            mode = record.criterion.mode
+            gain = best_of(curve, mode) - best_of(early, mode)
             gains.append(f"{abs(gain):.4f}")
     return ", ".join(gains)

@@ -21,6 +21,7 @@ from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.recognise import but
 from espnet_topdown.results.trn import tokens_of
 from espnet_topdown.study.edits import hypotheses_of, misheard_of
@@ -32,7 +33,7 @@ RECORDINGS = "recordings.json"
 # Lists of a phase, apart from what it heard.
 LISTS = ("curve", "frozen", "train_loss", "lr", "loaded", "small_texts")
 # Of a phase: what follows from the rest of the file.
-NOT_STORED = ("directory", "dev_name", "hypotheses")
+NOT_STORED = ("directory", "criterion", "hypotheses")
 
 
 def find_records(places: Iterable[Path]) -> dict[str, list[Record]]:
@@ -91,7 +92,7 @@ def read_record(path: Path) -> Record:
         phase = RecordedPhase(
             **fields,
             directory=Path(values["name"]),
-            dev_name=stored["dev_name"],
+            criterion=Criterion.parse(stored["dev_name"]),
             hypotheses=texts,
         )
         phases.append(phase)

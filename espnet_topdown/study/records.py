@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.grouping import grouped
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
@@ -71,9 +72,14 @@ class Record:
     analysis: Analysis | None = None
 
     @property
+    def criterion(self) -> Criterion:
+        """The dev criterion."""
+        return Criterion.parse(self.dev_name)
+
+    @property
     def runs(self) -> Runs:
         """Its phases, as questions are asked of them."""
-        return Runs(self.seed, self.dev_name, self.phases)
+        return Runs(self.seed, self.criterion, self.phases)
 
 
 def phases_of(records: Iterable[Record]) -> list[RecordedPhase]:

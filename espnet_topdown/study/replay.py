@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.quality import best_of, sign
+from espnet_topdown.experiment.quality import Criterion, best_of, sign
 from espnet_topdown.plan.kinds import USUAL_CONTROLS
 from espnet_topdown.plan.stopping import Bar, StopEarly
 from espnet_topdown.results.questions import of_kind
@@ -26,11 +26,11 @@ class Variants:
     """Phases of one seed that stand for the variants of one item.
 
     Args:
-        criterion: the dev criterion, such as (``valid``, ``acc``, ``max``).
+        criterion: that of dev.
         curves: of each, the criterion in each epoch.
     """
 
-    criterion: tuple[str, str, str]
+    criterion: Criterion
     curves: tuple[tuple[float, ...], ...]
 
     def ends(self, rule: StopEarly) -> list[int]:
@@ -60,7 +60,7 @@ class Variants:
 
     def _value(self, curve: Sequence[float]) -> float:
         """The criterion at its best epoch, with its sign such that more is better."""
-        mode = self.criterion[2]
+        mode = self.criterion.mode
         return sign(mode) * best_of(curve, mode)
 
 
@@ -116,8 +116,7 @@ def groups(records: Sequence[Record], full: int) -> Iterator[tuple[str, list[Var
         for record in whole:
             curves = tuple(map(_curve, _members(record, name)))
             if len(curves) > full:
-                part, metric, mode = record.dev_name.split()
-                seeds.append(Variants((part, metric, mode), curves))
+                seeds.append(Variants(record.criterion, curves))
         if seeds:
             yield name, seeds
 
@@ -175,7 +174,7 @@ def replay_table(
         ),
         (
             "Same best: seeds in which the rule leaves the same one the best on dev. Regret: the"
-            f" most that dev loses by it, {records[0].dev_name}."
+            f" most that dev loses by it, {records[0].criterion.name}."
         ),
     )
     return Table("Stopping early, replayed", header, rows, notes)

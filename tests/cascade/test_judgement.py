@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from espnet_topdown.cascade.judgement import Criterion, best_value, judge
+from espnet_topdown.cascade.judgement import best_value, judge
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.plan.kinds import CONTROL
 from espnet_topdown.plan.plan import Phase, Plan
 

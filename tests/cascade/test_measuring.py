@@ -10,10 +10,10 @@ from cascades import fails, run
 
 from espnet_topdown.cascade import measuring
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.judgement import Criterion
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.measured import read_measured, values
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.quality import Criterion
 
 
 def rows_of(cascade: Path, name: str, valid_set: str) -> dict[str, dict[str, float]]:

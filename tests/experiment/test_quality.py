@@ -2,7 +2,7 @@
 
 import pytest
 
-from espnet_topdown.experiment.quality import better, criterion_fault, measures_quality
+from espnet_topdown.experiment.quality import Criterion, better, criterion_fault, measures_quality
 
 ROWS = [
     {"train": {"optim0_lr0": 0.1}, "valid": {"acc": acc, "loss": 3 - acc, "cer": 0.5, **fixed}}
@@ -63,3 +63,9 @@ def test_rates_and_sizes_are_no_quality(name):
 )
 def test_names_made_of_known_ones_are_known(name, way):
     assert better(name) == way
+
+
+def test_a_criterion_is_read_as_it_is_written() -> None:
+    criterion = Criterion.parse("valid cer_ctc min")
+    assert criterion == ("valid", "cer_ctc", "min")
+    assert criterion.name == "valid cer_ctc min"

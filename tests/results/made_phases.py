@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transcripts import Rows, write_scored
 
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.comparison import SetComparison
@@ -51,7 +52,7 @@ def phase(
         kind=kind,
         cut=cut,
         frozen_share=0.25,
-        dev_name="valid acc max",
+        criterion=Criterion("valid", "acc", "max"),
         directory=directory / name,
         **(usual | more),
     )

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import pytest
 from made_phases import compared, phase
 
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.results import contrasts, pages
 from espnet_topdown.results.contrasts import CascadeRows
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
 
 Wrong = dict[str, int]
+ACC = Criterion("valid", "acc", "max")
 
 
 def cascade(directory: Path, wrong: Wrong, *, dev: float = 0.6) -> list[PhaseResult]:
@@ -32,7 +34,7 @@ def opened(directory: Path, base: Path, rows: list[PhaseResult]) -> SimpleNamesp
         rows=rows,
         paths=SimpleNamespace(directory=directory),
         base=SimpleNamespace(directory=base, seed=0),
-        criterion=SimpleNamespace(name="valid acc max"),
+        criterion=ACC,
     )
 
 
@@ -101,7 +103,7 @@ def test_one_cascade_against_the_other_is_a_table(two) -> None:
 
 def test_a_single_cascade_sets_its_phases_against_their_controls(tmp_path: Path) -> None:
     rows = cascade(tmp_path, {"phase1": 6, "restart_phase1": 8, "bottom_up_phase1": 18})
-    part = CascadeRows("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2, 3))
+    part = CascadeRows("", Runs(0, ACC, tuple(rows)), (0, 1, 2, 3))
     [table] = [
         contrasts.error_table("Controls", contrasts.of_controls([part]), rows, one)
         for one in compared(rows)
@@ -120,7 +122,7 @@ def test_a_single_cascade_sets_its_phases_against_their_controls(tmp_path: Path)
 
 def test_a_set_under_100_words_answers_no_question(tmp_path: Path) -> None:
     rows = cascade(tmp_path, {"phase1": 6, "restart_phase1": 8})
-    part = CascadeRows("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2))
+    part = CascadeRows("", Runs(0, ACC, tuple(rows)), (0, 1, 2))
     small = replace(compared(rows)[0], is_small=True)
     assert contrasts.error_table("Controls", contrasts.of_controls([part]), rows, small) is None
 
@@ -129,7 +131,7 @@ def test_a_text_of_few_tokens_has_no_difference_of_perplexities(tmp_path: Path) 
     rows = cascade(tmp_path, {"phase1": 6, "restart_phase1": 8})
     given = {"perplexity": {"long": 70.0, "short": 60.0}, "small_texts": ("short",)}
     rows = [replace(row, **given) for row in rows]
-    part = CascadeRows("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2))
+    part = CascadeRows("", Runs(0, ACC, tuple(rows)), (0, 1, 2))
     table = contrasts.dev_table("Controls", contrasts.of_controls([part]), rows)
     assert table.header[-3:] == ["ppl long", "difference", "ppl short"]
     assert table.rows[0][-3:] == ["70.00 - 70.00", "+0.00", "60.00 - 60.00"]
@@ -138,7 +140,7 @@ def test_a_text_of_few_tokens_has_no_difference_of_perplexities(tmp_path: Path) 
 def test_a_control_that_was_not_decoded_is_left_out(tmp_path: Path) -> None:
     rows = cascade(tmp_path, {"phase1": 6, "restart_phase1": 8})
     rows[2] = replace(rows[2], directory=tmp_path)
-    part = CascadeRows("", Runs(0, "valid acc max", tuple(rows)), (0, 1, 2))
+    part = CascadeRows("", Runs(0, ACC, tuple(rows)), (0, 1, 2))
     (tmp_path / "empty").mkdir()
     rows[2] = replace(rows[2], directory=tmp_path / "empty")
     row_pairs = contrasts.of_controls([part])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from made_phases import phase
 
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.results.rows import Effort, effort_to, epochs_to
 
 SHARES = (0.95, 1.0)
@@ -19,7 +20,7 @@ def test_first_epoch_with_a_share_of_the_best(tmp_path: Path) -> None:
 
 def test_lower_is_better_where_dev_says_so(tmp_path: Path) -> None:
     loss = phase(tmp_path, "p", "top_down", curve=(3.0, 2.1, 1.9))
-    vars(loss)["dev_name"] = "valid loss min"
+    vars(loss)["criterion"] = Criterion("valid", "loss", "min")
     # 2 / 0.95 is 2.105.
     assert [epochs_to(loss, 2.0, share) for share in SHARES] == [2, 3]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, TOP_DOWN
 from espnet_topdown.plan.plan import Entry, Plan
 from espnet_topdown.plan.plan_file import plan_text
@@ -16,6 +17,8 @@ SET = "decode/test"
 WORDS = 4 * SPEAKERS * EACH
 RIGHT = "one two three four"
 WRONG = "one two three NINE"
+ACC = Criterion("valid", "acc", "max")
+LOSS = Criterion("valid", "loss", "min")
 EQUAL = "best phase - best restart, as many runs each"
 
 
@@ -36,7 +39,7 @@ def phase(
         cut=cut,
         frozen_share=0.0,
         dev=dev,
-        dev_name="valid acc max",
+        criterion=ACC,
         accepted=None,
         best=False,
         seed=1,
@@ -58,7 +61,7 @@ def record(seed: int, phases: Sequence[RecordedPhase]) -> Record:
         model="tiny",
         seed=seed,
         plan=plan_text(Plan((Entry(cut="decoder"),))),
-        dev_name="valid acc max",
+        dev_name=ACC.name,
         complete=True,
         made={"espnet": "1", "torch": "2", "python": "3", "machine": "2-core CPU"},
         data={
@@ -99,9 +102,9 @@ def lm_record(seed: int, *perplexities: float) -> Record:
         cut = "output" if kind == "top_down" else None
         made = phase(name, kind, value / 100, (), cut=cut)
         measured = {"test (stream)": value, "valid (stream)": value + 5}
-        made = replace(made, dev_name="valid loss min", hypotheses={}, perplexity=measured)
+        made = replace(made, criterion=LOSS, hypotheses={}, perplexity=measured)
         phases.append(made)
-    return replace(record(seed, phases), references={}, dev_name="valid loss min")
+    return replace(record(seed, phases), references={}, dev_name=LOSS.name)
 
 
 def write(folder: Path, *records: Record) -> Path:

@@ -7,6 +7,7 @@ import pytest
 from made_records import phase, record, usual, write
 
 from espnet_topdown.cascade.costs import EXPERIENCE
+from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.plan.stopping import StopEarly
 from espnet_topdown.study.__main__ import main
 from espnet_topdown.study.record_files import find_records
@@ -14,7 +15,7 @@ from espnet_topdown.study.records import Record
 from espnet_topdown.study.replay import CANDIDATES, Replay, Variants, groups, replay, replay_table
 
 FSDD = Path(__file__).parents[2] / "egs2" / "fsdd" / "asr1" / "records"
-ACC = ("valid", "acc", "max")
+ACC = Criterion("valid", "acc", "max")
 
 
 def test_by_hand() -> None:
@@ -33,7 +34,7 @@ def test_by_hand() -> None:
 
 def test_lower_is_better_where_dev_says_so() -> None:
     losses = ((2.0, 1.0), (2.0, 1.5), (3.0, 0.5))
-    seed = Variants(("valid", "loss", "min"), losses)
+    seed = Variants(Criterion("valid", "loss", "min"), losses)
     found = replay([seed], StopEarly(from_epoch=1, full=2))
     assert (found.trained, found.same, found.regret) == (5, 0, 0.5)
 
