@@ -126,7 +126,7 @@ def test_a_phase_is_held_while_it_is_decoded(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(groups, "run", run)
     decode(toy_cascade(), [Path("exp/p1")], [])
-    assert "(decode)" in holders[0]
+    assert "(decode)" in holders[0].name
     assert files.holder(Path("exp/p1") / DECODING) is None
 
 
