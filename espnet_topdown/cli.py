@@ -17,8 +17,10 @@ from typing import NoReturn, TextIO
 
 from espnet_topdown import files
 from espnet_topdown.cascade import costs, espnet_answers, gpus, text
-from espnet_topdown.cascade.base_check import base_change
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks.base import base_change
+from espnet_topdown.cascade.checks.phase import check_phases, keep
+from espnet_topdown.cascade.checks.run import check_begun, check_finished, check_first, named
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.find_facts import find_model_facts
 from espnet_topdown.cascade.follow import follow
@@ -26,9 +28,7 @@ from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.notes import plan_notes
 from espnet_topdown.cascade.paths import is_cascade
-from espnet_topdown.cascade.phase_check import check_phases, keep
 from espnet_topdown.cascade.prune import prune
-from espnet_topdown.cascade.run_check import check_begun, check_finished, check_first, named
 from espnet_topdown.cascade.runner import run
 from espnet_topdown.cli_parser import DEFAULT_FORM, FIRST_STEPS, parser
 from espnet_topdown.completion import bash_completion

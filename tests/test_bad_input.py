@@ -19,8 +19,9 @@ import yaml
 
 from espnet_topdown import files
 from espnet_topdown.__main__ import main
-from espnet_topdown.cascade import find_facts, phase_check
+from espnet_topdown.cascade import find_facts
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks import phase as phase_check
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.phase_config import key
 from espnet_topdown.experiment import phase_dir

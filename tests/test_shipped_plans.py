@@ -7,7 +7,7 @@ import pytest
 import tiny
 import yaml
 
-from espnet_topdown.cascade import phase_check
+from espnet_topdown.cascade.checks import phase as phase_check
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import read_plan

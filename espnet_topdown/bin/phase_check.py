@@ -2,7 +2,7 @@
 
 Each phase's options are parsed by ESPnet's own parser, its model is built and its layers frozen as
 in the training, and its optimiser and scheduler are built once. What calls it:
-`espnet_topdown.cascade.phase_check`.
+`espnet_topdown.cascade.checks.phase`.
 """
 
 import argparse

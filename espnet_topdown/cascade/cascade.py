@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.cascade import base_check, data_check
+from espnet_topdown.cascade.checks import base as base_check
+from espnet_topdown.cascade.checks import data as data_check
+from espnet_topdown.cascade.checks.freeze import check_frozen
 from espnet_topdown.cascade.find_facts import find_model_facts, stored_facts
-from espnet_topdown.cascade.freeze_check import check_frozen
 from espnet_topdown.cascade.header import read_header
 from espnet_topdown.cascade.judgement import Judgement, Records, best_value, judge
 from espnet_topdown.cascade.measured import read_measured, values
@@ -60,7 +61,7 @@ class Cascade:
         """A cascade for a base and a plan.
 
         Nothing is written except the cached model facts. A plan that no training could follow is
-        refused here, before the first (by `espnet_topdown.cascade.phase_check` what ESPnet knows).
+        refused here, before the first (by `espnet_topdown.cascade.checks.phase` what ESPnet knows).
 
         Args:
             base: directory of the base (phase 0), a trained experiment.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks.run import named
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.phase_config import changes_of
-from espnet_topdown.cascade.run_check import named
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import DECODING, LOCK, holds_training
 from espnet_topdown.plan.plan import Phase

@@ -13,6 +13,7 @@ from espnet_topdown import files
 from espnet_topdown.cascade import attempt
 from espnet_topdown.cascade.attempt import Attempt
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks.run import check_begun, check_finished, check_first
 from espnet_topdown.cascade.fresh_report import FreshReport
 from espnet_topdown.cascade.header import fixed_threads
 from espnet_topdown.cascade.judgement import Judgement
@@ -25,7 +26,6 @@ from espnet_topdown.cascade.progress import Display
 from espnet_topdown.cascade.prune import prune
 from espnet_topdown.cascade.records import make_record
 from espnet_topdown.cascade.redo import set_aside
-from espnet_topdown.cascade.run_check import check_begun, check_finished, check_first
 from espnet_topdown.cascade.text import plan_table
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError

@@ -9,9 +9,9 @@ from typing import Any
 
 from espnet_topdown import check, files
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks.run import absent_lists, check_finished, noted_in
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.measured import changed, read_measured
-from espnet_topdown.cascade.run_check import absent_lists, check_finished, noted_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
     EPOCHS,

@@ -10,8 +10,8 @@ import tiny
 import yaml
 from cascades import copied, fails, run, words
 
-from espnet_topdown.cascade.base_check import check_finished, check_ready
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks.base import check_finished, check_ready
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment

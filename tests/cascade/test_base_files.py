@@ -11,7 +11,7 @@ import torch
 import yaml
 from cascades import PLAN, fails
 
-from espnet_topdown.cascade.base_files import faults
+from espnet_topdown.cascade.checks.base_files import faults
 from espnet_topdown.experiment.config import Experiment
 
 Damage = Callable[[Path], object]

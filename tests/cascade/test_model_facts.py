@@ -10,8 +10,8 @@ import tiny
 
 from espnet_topdown import check
 from espnet_topdown.cascade import find_facts
+from espnet_topdown.cascade.checks.freeze import check_frozen
 from espnet_topdown.cascade.find_facts import _FACTS, find_model_facts
-from espnet_topdown.cascade.freeze_check import check_frozen
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.notes import _tie_notes, _undrawn_notes
 from espnet_topdown.cli import main

@@ -11,8 +11,8 @@ import tiny
 from cascades import copied, fails, words
 
 from espnet_topdown import versions, warm
-from espnet_topdown.cascade import phase_check
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks import phase as phase_check
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cli import main
 from espnet_topdown.plan.expansion import expand

@@ -11,8 +11,9 @@ from itertools import product
 from typing import Any
 
 from espnet_topdown import check, files
-from espnet_topdown.cascade import base_files, espnet_answers
+from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks import base_files
 from espnet_topdown.cascade.other_data import check_lists
 from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS

@@ -6,8 +6,8 @@ from itertools import chain
 from pathlib import Path
 
 from espnet_topdown import files
-from espnet_topdown.cascade.base_check import check_as_judged
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks.base import check_as_judged
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.order import ready, waits_of
 from espnet_topdown.cascade.phase_config import changes_of, check_as_begun
