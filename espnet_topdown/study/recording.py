@@ -199,12 +199,13 @@ def commit_of(folder: Path) -> str:
     git = ["git", "-C", str(folder)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."])
     except OSError:
         # No git here.
         return "none"
+    # A copy without its history, say.
     if commit.returncode:
         return "none"
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."])
     return commit.stdout.strip() + (" (changed since)" if changed.returncode else "")
 
 

@@ -89,8 +89,12 @@ def test_averaging_starts_where_the_loss_is_worse_than_before_the_last_epochs() 
     assert trigger_epoch([]) is None
 
 
-def test_a_record_names_the_commit_that_it_was_made_with(tmp_path: Path) -> None:
+def test_a_record_names_the_commit_that_it_was_made_with(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     assert recording.commit_of(tmp_path) == "none"
+    # Nothing of git's, either.
+    assert capfd.readouterr().err == ""
     (tmp_path / "code.py").touch()
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=n@example.org"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
