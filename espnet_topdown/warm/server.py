@@ -179,6 +179,10 @@ class _Server:
         for connection, pid in list(self.children.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
+                # The workers of its DataLoader see its end only after seconds, in which they hold
+                # the memory of its GPU.
+                if os.WIFSIGNALED(status):
+                    _kill_group(pid)
                 _tell(connection, {"code": os.waitstatus_to_exitcode(status)})
                 del self.children[connection]
                 connection.close()
@@ -192,10 +196,14 @@ class _Server:
             if time.monotonic() > deadline:
                 os.killpg(pid, signal.SIGKILL)
             time.sleep(0.05)
-        # What the child left behind.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        _kill_group(pid)
         connection.close()
+
+
+def _kill_group(leader: int) -> None:
+    """End what a child that is gone has left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _parse(request: bytes) -> dict[str, Any] | None:

@@ -15,13 +15,16 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.warm import groups, line
 
 FAKE = """
-import logging, os, sys, time
+import logging, os, subprocess, sys, time
 def main(argv):
     logging.basicConfig(level="INFO")
     logging.info("argv %s in %s with %s", argv, os.getcwd(), os.environ.get("COLOUR"))
     if argv[0] == "sleep":
         print("pid", os.getpid(), flush=True)
         time.sleep(60)
+    if argv[0] == "die":
+        print("left", subprocess.Popen(["sleep", "600"]).pid, flush=True)
+        os.kill(os.getpid(), 9)
     sys.exit(int(argv[0]))
 """
 SERVE = (
@@ -102,6 +105,14 @@ def test_poll_terminate_and_pid_are_those_of_the_child(tmp_path: Path) -> None:
     assert handle.poll() is None
     handle.terminate()
     assert handle.poll() == -signal.SIGTERM and gone(handle.pid)
+
+
+@pytest.mark.usefixtures("served")
+def test_what_a_killed_child_leaves_is_gone_once_its_end_is_told(tmp_path: Path) -> None:
+    handle = warm.start(warm.Command("fake", ["die"], tmp_path / "a.log"))
+    assert handle.wait() == -signal.SIGKILL
+    left = int((tmp_path / "a.log").read_text().split("left ")[1])
+    wait_until(lambda: gone(left))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
