@@ -152,7 +152,9 @@ def _decode(file: str | io.BytesIO, least: int) -> tuple[np.ndarray, int]:
     with soundfile.SoundFile(file) as sound:
         # Whole numbers stay as they are; libsndfile does not scale floats to int16.
         is_exact = sound.subtype.startswith(_EXACT)
-        samples = sound.read(dtype="int16" if is_exact else "float64")
+        # Of what cannot be sought, such as GSM, soundfile wants to be told how much it is.
+        whole = -1 if sound.seekable() else sound.frames
+        samples = sound.read(whole, dtype="int16" if is_exact else "float64")
         # Of an MP3 it may be an estimate.
         if sound.format != "MP3":
             least = sound.frames
