@@ -107,6 +107,7 @@ STEPS: Mapping[str, tuple[Callable[[argparse.Namespace], None], Options]] = {
             "--token_type": TEXT,
         },
     ),
+    "lengths": (steps.check_lengths, {"config": PATH, "--data": PATHS}),
     "join": (steps.join, {"directories": {"type": Path, "nargs": "+"}}),
     "score": (
         steps.score,

@@ -20,6 +20,7 @@ _FRAMES = {
 # Encoders with such convolutions; their default is conv2d.
 _ENCODERS = ("transformer", "conformer", "branchformer", "e_branchformer", "multiconv_conformer")
 _HOP = 128  # samples, ESPnet's default
+_WINDOW = 512  # samples of the Fourier transform, likewise
 
 
 class Shortest(NamedTuple):
@@ -32,6 +33,25 @@ class Shortest(NamedTuple):
 
     frames: int
     samples: int
+
+
+def least_samples(config: Path) -> int:
+    """Samples of which the frontend of a config makes its first frame; 1 where it is not known.
+
+    Frames are centred, and torch mirrors half a window at each end, for which it wants more than
+    that (torch.stft).
+
+    Raises:
+        TopdownError: the config cannot be read.
+    """
+    options = read_config(config)
+    if options.get("frontend") not in (None, "default"):
+        return 1
+    conf = _mapping(options.get("frontend_conf"))
+    window = conf.get("n_fft", _WINDOW)
+    if not isinstance(window, int):
+        return 1
+    return window // 2 + 1 if conf.get("center", True) else window
 
 
 def shortest_of(config: Path) -> Shortest | None:

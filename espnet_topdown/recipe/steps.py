@@ -187,6 +187,24 @@ def shapes(args: argparse.Namespace) -> None:
     jobs.append_vocabulary(args.shapes, args.token_list, args.token_type)
 
 
+def check_lengths(args: argparse.Namespace) -> None:
+    """Stage 12: whether every utterance of each set is long enough for the model's frontend."""
+    from espnet_topdown.recipe import datadir, frames
+    from espnet_topdown.text_files import read_table
+
+    least = frames.least_samples(args.config)
+    for directory in args.data:
+        if not (directory / "utt2num_samples").exists():
+            continue
+        lengths = read_table(directory / "utt2num_samples")
+        short = [f"{name}: {length}" for name, length in lengths.items() if int(length) < least]
+        datadir.refuse_some(
+            short,
+            f"{directory} has utterances of fewer than {least} samples, at which ESPnet's decoding"
+            " would end",
+        )
+
+
 def join(args: argparse.Namespace) -> None:
     """Stage 12: the jobs' results of each decoded set, in one file of each kind."""
     from espnet_topdown.recipe import jobs

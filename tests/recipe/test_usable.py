@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir, frames, usable
@@ -106,6 +107,43 @@ def test_espnets_encoder_needs_as_many_frames(espnet: None) -> None:
         encoder(torch.zeros(1, needed, 40), torch.tensor([needed]))
         with pytest.raises(TooShortUttError):
             encoder(torch.zeros(1, needed - 1, 40), torch.tensor([needed - 1]))
+
+
+FRONTENDS = {
+    "encoder: vgg_rnn": 257,
+    "frontend_conf: {n_fft: 400, hop_length: 160}": 201,
+    "frontend_conf: {n_fft: 256, center: false}": 256,
+    "{frontend: s3prl, encoder: transformer}": 1,
+}
+
+
+@pytest.mark.parametrize("config", FRONTENDS)
+def test_espnets_frontend_needs_as_many_samples(
+    tmp_path: Path, config: str, espnet: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One test utterance of fewer ended a decoding."""
+    from espnet2.asr.frontend.default import DefaultFrontend
+
+    options = yaml.safe_load(config)
+    path, least = tmp_path / "train.yaml", FRONTENDS[config]
+    path.write_text(config)
+    assert frames.least_samples(path) == least
+    if "frontend" not in options:
+        frontend = DefaultFrontend(fs=8000, **options.get("frontend_conf", {}))
+        frontend(torch.zeros(1, least), torch.tensor([least]))
+        with pytest.raises(RuntimeError):
+            frontend(torch.zeros(1, least - 1), torch.tensor([least - 1]))
+    lengths = {"a1": least, "a2": least - 1, "a3": 8000}
+    data = write_formatted(tmp_path / "test", lengths, dict.fromkeys(lengths, "A"))
+    words = ["lengths", str(path), "--data"]
+    with pytest.raises(SystemExit):
+        main([*words, str(data)])
+    error = capsys.readouterr().err
+    assert f"{data} has utterances of fewer than {least} samples" in error
+    assert error.splitlines()[1:] == [f"  a2: {least - 1}"]
+    whole = write_formatted(tmp_path / "whole", {"a1": least}, {"a1": "A"})
+    # What another program has formatted tells no lengths.
+    main([*words, f"{whole} {tmp_path}"])
 
 
 @pytest.mark.parametrize("bound", ["nan", "inf", "-inf", "long"])

@@ -593,8 +593,13 @@ if do_stage 12; then
             --lm_file "${lm_exp}/${inference_lm}"
         )
     fi
+    data=()
     for name in ${decoded_sets}; do
         need 3 "${dump}/${name}/wav.scp"
+        data+=("${dump}/${name}")
+    done
+    recipe lengths "${asr_exp}/config.yaml" --data "${data[*]}"
+    for name in ${decoded_sets}; do
         hold "${results}/${name}"
         log_dir=${results}/${name}/logdir
         rm -rf "${log_dir}"
