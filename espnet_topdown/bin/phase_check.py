@@ -35,6 +35,8 @@ from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.tasks import TopdownTask, task_of
 
 Config = Mapping[str, Any]
+# Of what is mixed into the audio, those that ESPnet reads where training begins.
+_MIXED = frozenset(["noise_scp", "noise_db_range", "rir_scp"])
 # batch_type -> by what its batches are counted.
 _COUNTED_BY = {
     **dict.fromkeys(["unsorted", "sorted", "folded"], "size"),
@@ -77,6 +79,8 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
             own = _training_faults(task, args, models, has_own_tokens=has_own_tokens)
             if phase.get("has_own_data") and not own:
                 own = _stream_faults(task, args)
+            if not _MIXED.isdisjoint(phase["changed"]) and not own:
+                own = _mixing_faults(task, args)
         found += [f"{phase['name']}: {fault}" for fault in own]
     return found
 
@@ -194,6 +198,17 @@ def _stream_faults(task: type[TopdownTask], args: argparse.Namespace) -> list[st
         except TopdownError as error:
             found.append(str(error))
     return found
+
+
+def _mixing_faults(task: type[TopdownTask], args: argparse.Namespace) -> list[str]:
+    """What ESPnet says against the noise and the rooms that are to be mixed into the audio."""
+    try:
+        task.build_preprocess_fn(args, train=True)
+    # Whatever a class says against its arguments: they raise what they like.
+    except Exception as error:  # noqa: BLE001
+        mixed = {name: vars(args)[name] for name in sorted(_MIXED)}
+        return [f"its audio cannot be mixed: {error}; see {mixed}"]
+    return []
 
 
 def _built(

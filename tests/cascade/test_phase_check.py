@@ -199,6 +199,15 @@ OPTIONS = {
         "train.scheduler_conf does nothing without scheduler; give both, or leave it out",
     ),
     "conf of what is off": ({"scheduler": None, "scheduler_conf": {}}, None),
+    "noise that is not there": (
+        {"noise_scp": "data/noise.scp"},
+        "its audio cannot be mixed: [Errno 2] No such file or directory: 'data/noise.scp'; see {",
+    ),
+    "noise of no level": (
+        {"noise_scp": "/dev/null", "noise_db_range": "loud"},
+        "'noise_db_range': 'loud', 'noise_scp': '/dev/null', 'rir_scp': None}",
+    ),
+    "noise of a level": ({"noise_scp": "/dev/null", "noise_db_range": "0_15"}, None),
     "right": ({"optim": "sgd", "optim_conf": {"lr": 0.001}, "scheduler": "noamlr"}, None),
 }
 
