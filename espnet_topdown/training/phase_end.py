@@ -22,7 +22,9 @@ from espnet_topdown.training.checkpoint import CHECKPOINT
 from espnet_topdown.training.phase_start import Begun
 
 
-def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[int]) -> None:
+def finish(
+    begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[int], *, ngpu: int = 0
+) -> None:
     """Write exact averages, the epochs' numbers and the proof that frozen tensors are the parent's.
 
     Args:
@@ -30,6 +32,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
         output_dir: the phase's directory, all of whose epochs are done.
         criteria: ``best_model_criterion``.
         counts: ``keep_nbest_models``.
+        ngpu: GPUs that this process has trained on.
 
     Raises:
         TopdownError: a frozen tensor moved, or a fresh layer did not.
@@ -51,7 +54,7 @@ def finish(begun: Begun, output_dir: Path, criteria: Criteria, counts: Sequence[
         "files": {name: checkpoint.state_fingerprint(own) for name, own in prints.items()},
         "frozen": frozen,
         "unmoved": unmoved,
-        "machine": machine(),
+        "machine": machine(ngpu),
     }
     # The proof says that all of it is done, so it comes last.
     files.write_json(output_dir / EPOCHS, epochs(reporter))
@@ -88,9 +91,13 @@ def _prints_of(path: Path) -> dict[str, str]:
     return checkpoint.fingerprints(checkpoint.load_state(path, mapped=True))
 
 
-def machine() -> dict[str, str | None]:
-    """What this process trains with: torch, its CUDA, and the GPU, None for the CPU."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_initialized() else None
+def machine(ngpu: int) -> dict[str, str | None]:
+    """What this process trains with: torch, its CUDA, and the GPU, None for the CPU.
+
+    Not by whether CUDA has started: where there is a GPU, ESPnet starts it at its import, whatever
+    trains (train/trainer.py, 202511 and 202611).
+    """
+    gpu = torch.cuda.get_device_name() if ngpu else None
     return {"torch": torch.__version__, "cuda": torch.version.cuda, "gpu": gpu}
 
 

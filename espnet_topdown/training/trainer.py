@@ -105,7 +105,7 @@ class TopdownTrainer(Trainer):
                 writes=ranks.is_first(),
             )
         if ranks.is_first():
-            files.write_json(output_dir / MACHINE, phase_end.machine())
+            files.write_json(output_dir / MACHINE, phase_end.machine(options.ngpu))
         # One rank reads the files of an earlier run, before any resumes from them.
         resumed = ranks.of_first(partial(_resumed, options, output_dir, bar))
         if resumed is None:
@@ -124,7 +124,8 @@ class TopdownTrainer(Trainer):
             # ESPnet's averages are left out with it; `phase_end` writes exact ones.
             logging.info(f"top-down: {stopped}")
         if ranks.is_first():
-            phase_end.finish(begun, output_dir, options.best_model_criterion, counts)
+            criteria = options.best_model_criterion
+            phase_end.finish(begun, output_dir, criteria, counts, ngpu=options.ngpu)
 
     @classmethod
     def _run_as_espnet(cls, **kwargs: Any) -> None:
