@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 import tiny
+
+from espnet_topdown.warm.child import BLIND
 
 Train = Callable[..., Path]
 
@@ -27,13 +29,29 @@ def pytest_configure() -> None:
         os.environ.pop(name, None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import ESPnet with the tests as the warm process does, blind to GPUs.
+
+    Where there is one, its import would start CUDA, and this process is forked.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in BLIND.items():
+            patch.setenv(name, value)
+        return (yield)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked ``gpu`` where torch can use none."""
     if item.get_closest_marker("gpu") is None:
         return
     import torch
 
-    if not torch.cuda.is_available():
+    with pytest.MonkeyPatch.context() as patch:
+        # Asked in another way, torch would start CUDA here.
+        patch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+        has_gpu = torch.cuda.is_available()
+    if not has_gpu:
         pytest.skip("needs a GPU, and torch.cuda.is_available() is False")
 
 

@@ -13,11 +13,12 @@ from espnet_topdown.errors import TopdownError
 VOCABULARY = 11
 
 
-@pytest.fixture(params=["cpu", "cuda"])
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> str:
     """Each device that is there: cuDNN has a kernel of its own that weight drop must reach."""
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+    if request.param == "cuda":
+        # Forked from this process, which it cannot be once that has started CUDA.
+        request.getfixturevalue("warm_process")
     return request.param
 
 

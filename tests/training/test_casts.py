@@ -4,6 +4,7 @@ import pytest
 import tiny
 import torch
 from models import build
+from new_process import in_new_process
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from espnet_topdown.training import freeze
@@ -89,10 +90,13 @@ def test_results_and_gradients_are_those_of_casts_at_each_use(espnet, monkeypatc
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_on_a_gpu_too_a_frozen_decoder_is_cast_once_a_step(espnet):
-    casts, _, _ = step(frozen_model(RNN, None), "cuda")
-    assert step(frozen_model(RNN, "decoder"), "cuda")[0] <= casts
+def test_on_a_gpu_too_a_frozen_decoder_is_cast_once_a_step():
+    in_new_process(casts_of_a_frozen_decoder, "cuda")
+
+
+def casts_of_a_frozen_decoder(device: str) -> None:
+    casts, _, _ = step(frozen_model(RNN, None), device)
+    assert step(frozen_model(RNN, "decoder"), device)[0] <= casts
 
 
 def test_an_embedding_tied_to_a_softmax_stays_in_float32():

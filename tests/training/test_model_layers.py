@@ -4,6 +4,7 @@ import pytest
 import tiny
 import torch
 from models import CUSTOM, build
+from new_process import in_new_process
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.training.layer_notes import layer_notes
@@ -82,8 +83,11 @@ def test_weights_in_one_storage_are_tied_only_where_they_are_one(espnet):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_weights_of_an_lstm_on_a_gpu_are_not_tied():
+    in_new_process(weights_on_a_gpu)
+
+
+def weights_on_a_gpu() -> None:
     lstm = torch.nn.LSTM(16, 16, 2, bidirectional=True).cuda()
     assert len({weight.untyped_storage().data_ptr() for weight in lstm.parameters()}) == 1
     assert tied_groups(lstm) == []
