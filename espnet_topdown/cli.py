@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from espnet_topdown import files
+from espnet_topdown import locks
 from espnet_topdown.cascade import costs, espnet_answers, gpus, text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks.base import base_change
@@ -269,7 +269,7 @@ def _verify(args: Namespace) -> None:
 
 def _prune(args: Namespace) -> None:
     cascade = _reopen(args.dir)
-    with files.locked(cascade.paths.lock, "prune"):
+    with locks.locked(cascade.paths.lock, "prune"):
         lines = prune(cascade, cascade.read_records(), args.keep_epochs)
     print("\n".join(lines) or "nothing to remove")
 

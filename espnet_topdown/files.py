@@ -1,7 +1,7 @@
 """Files that survive a kill: atomic writes, and fingerprints of what a training reads.
 
-A file written here is either the old or the new one, never half of each. Locks are those of
-`espnet_topdown.locks`. Needs neither torch nor ESPnet.
+A file written here is either the old or the new one, never half of each. Needs neither torch nor
+ESPnet.
 """
 
 import contextlib
@@ -18,10 +18,8 @@ from typing import Any
 from espnet_topdown import check
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.locks import IN_USE, holder, locked, now
 from espnet_topdown.processes import has_ended, machine_id
 
-__all__ = ["IN_USE", "holder", "locked", "now"]
 DAY_S = 24 * 3600
 # Of `hashing_once`; None outside of it.
 _hashes: ContextVar[dict[Path, str] | None] = ContextVar("hashes", default=None)

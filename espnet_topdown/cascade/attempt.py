@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from espnet_topdown import files, warm
+from espnet_topdown import files, locks, warm
 from espnet_topdown.cascade import gpus
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
@@ -66,7 +66,7 @@ class Attempt:
             reason: what it ended with.
         """
         lock_dir = (self.directory / LOCK).parent
-        return f"{lock_dir} {files.IN_USE}" in reason
+        return f"{lock_dir} {locks.IN_USE}" in reason
 
     def terminate(self) -> None:
         """End its process."""
@@ -144,11 +144,11 @@ def wait_for_orphan(directory: Path) -> None:
 
     It is let finish, since a second writer beside it would spoil both.
     """
-    owner = files.holder(directory / LOCK)
+    owner = locks.holder(directory / LOCK)
     if owner is not None:
         print(
             f"{directory}: still trained by {owner}, which an earlier run left; waiting for it",
             file=sys.stderr,
         )
-    while files.holder(directory / LOCK) is not None:
+    while locks.holder(directory / LOCK) is not None:
         time.sleep(POLL_S)

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import files
+from espnet_topdown import files, locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.recipe_script import (
     base_options,
@@ -78,7 +78,7 @@ def decode(
         if own != taken:
             print(f"{place}: its vocabulary is its own: {_line(own)}", flush=True)
         # Who trains it anew meanwhile would put its decoding beside another model.
-        with files.locked(phase / DECODING, "decode", waits=True):
+        with locks.locked(phase / DECODING, "decode", waits=True):
             _decode_once(phase, place, own, script, again=again)
 
 

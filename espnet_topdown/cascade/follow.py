@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from espnet_topdown import files
+from espnet_topdown import locks
 from espnet_topdown.cascade import gpus, text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
@@ -49,7 +49,7 @@ def follow(cascade: Cascade) -> None:
 def is_trained(cascade: Cascade) -> bool:
     """Whether a run holds the cascade, or a training that it left goes on."""
     of_phases = [cascade.paths.phase_dir(phase.name) / LOCK for phase in cascade.phases]
-    return any(map(files.holder, [cascade.paths.lock, *of_phases]))
+    return any(map(locks.holder, [cascade.paths.lock, *of_phases]))
 
 
 def view(cascade: Cascade) -> list[str]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files
+from espnet_topdown import check, files, locks
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import LOCK, MACHINE, RECORD
@@ -72,7 +72,7 @@ class Ledger:
 
     def append(self, event: str, phase: str, **details: Any) -> None:
         """Add one event, durable when this returns."""
-        values = {"time": files.now(), "event": event, "phase": phase, **details}
+        values = {"time": locks.now(), "event": event, "phase": phase, **details}
         line = json.dumps(values, ensure_ascii=False)
         with files.naming(self.path), self.path.open("a+b") as stream:
             is_torn = stream.tell() > 0 and not self._ends_whole()
@@ -100,7 +100,7 @@ class Ledger:
     def close_dangling(self) -> None:
         """End every attempt that was killed before its end, but not one whose trainer lives on."""
         for phase in self.last_attempts():
-            if files.holder(self.path.parent / phase / LOCK) is None:
+            if locks.holder(self.path.parent / phase / LOCK) is None:
                 self.close(phase)
 
     def close(self, phase: str) -> None:

@@ -5,7 +5,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files
+from espnet_topdown import check, files, locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.phase_config import bar_of, check_as_begun, key
@@ -73,7 +73,7 @@ def make_record(
         "links": _links(directory),
         "unmoved": proof["unmoved"],
         "machine": proof.get("machine"),
-        "finished": files.now(),
+        "finished": locks.now(),
     }
     if phase.stop is not None:
         record["stop"] = _stop(cascade, phase, records, finite)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from espnet_topdown import files
+from espnet_topdown import files, locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks.run import named
 from espnet_topdown.cascade.judgement import Records
@@ -79,7 +79,7 @@ def _check_begun(cascade: Cascade, phase: Phase) -> None:
     if not directory.exists():
         raise TopdownError(f"{phase.name} was not begun yet; leave it out of --redo")
     for lock, used in ((LOCK, "trained"), (DECODING, "decoded")):
-        owner = files.holder(directory / lock)
+        owner = locks.holder(directory / lock)
         if owner is not None:
             raise TopdownError(
                 f"{directory} is still {used} by {owner}; wait for it, or stop it, and rerun"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import files
+from espnet_topdown import locks
 from espnet_topdown.cascade import attempt
 from espnet_topdown.cascade.attempt import Attempt
 from espnet_topdown.cascade.cascade import Cascade
@@ -62,7 +62,7 @@ def run(
             need it were trained).
     """
     check_base(launch, cascade.base)
-    with files.locked(cascade.paths.lock, "cascade"), reading(_data_directories(cascade)):
+    with locks.locked(cascade.paths.lock, "cascade"), reading(_data_directories(cascade)):
         # Read under the lock: from here on only this process makes records.
         Ledger(cascade.paths.ledger).close_dangling()
         records = cascade.read_records()

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from espnet_topdown import files
+from espnet_topdown import locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, Records, best_value
 from espnet_topdown.cascade.launch import failure
@@ -197,7 +197,7 @@ def status(cascade: Cascade, records: Records) -> str:
             if state.state == "failed":
                 failures.append(_failure(cascade, phase, last))
         rows.append(_phase_cells(cascade, phase) | _state_cells(cascade, state))
-    owner = files.holder(cascade.paths.lock)
+    owner = locks.holder(cascade.paths.lock)
     running = f"run by {owner}" if owner else "not running"
     table = _aligned(cascade, rows)
     return "\n".join([table, *failures, f"best: {judgement.best}; {running}"])
@@ -248,10 +248,10 @@ def _left_as(directory: Path, last: Mapping[str, Any]) -> str:
 def trains(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> bool:
     """Whether a phase is being trained; `last` is the ledger's last event of it, if any."""
     # The trainer holds this lock, which an earlier run may have left alive.
-    if files.holder(cascade.paths.phase_dir(phase.name) / LOCK) is not None:
+    if locks.holder(cascade.paths.phase_dir(phase.name) / LOCK) is not None:
         return True
     # Nobody holds it while ESPnet is imported, up to a minute, and while the end is proved.
-    owner = files.holder(cascade.paths.lock)
+    owner = locks.holder(cascade.paths.lock)
     if owner is None or owner.since is None or last.get("event") != "start":
         return False
     return datetime.fromisoformat(last["time"]).astimezone() >= owner.since

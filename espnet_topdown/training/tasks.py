@@ -25,7 +25,7 @@ from espnet2.train.distributed_utils import get_rank
 from espnet2.train.trainer import Trainer
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from espnet_topdown import files
+from espnet_topdown import locks
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError, nearest, reported
 from espnet_topdown.experiment.phase_dir import LOCK, check_unfinished
@@ -189,7 +189,7 @@ def _held(args: argparse.Namespace, *, waits: bool) -> contextlib.AbstractContex
     """The lock of a training's directory, held by its first rank alone, where it is one."""
     if args.collect_stats or args.dry_run or not _is_first_rank(args):
         return contextlib.nullcontext()
-    return files.locked(Path(args.output_dir) / LOCK, "training", waits=waits)
+    return locks.locked(Path(args.output_dir) / LOCK, "training", waits=waits)
 
 
 def _is_first_rank(args: argparse.Namespace) -> bool:

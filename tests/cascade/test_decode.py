@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from espnet_topdown import files
+from espnet_topdown import locks
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.recipe_script import base_options, forwards, options_in, own_options
 from espnet_topdown.errors import TopdownError
@@ -121,13 +121,13 @@ def test_a_phase_is_held_while_it_is_decoded(monkeypatch: pytest.MonkeyPatch) ->
     holders = []
 
     def run(words: list[str]) -> int:
-        holders.append(files.holder(Path("exp/p1") / DECODING))
+        holders.append(locks.holder(Path("exp/p1") / DECODING))
         return 0
 
     monkeypatch.setattr(groups, "run", run)
     decode(toy_cascade(), [Path("exp/p1")], [])
     assert "(decode)" in holders[0].name
-    assert files.holder(Path("exp/p1") / DECODING) is None
+    assert locks.holder(Path("exp/p1") / DECODING) is None
 
 
 @pytest.mark.usefixtures("recipe")

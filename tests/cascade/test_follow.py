@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_topdown import files, locks
+from espnet_topdown import locks
 from espnet_topdown.cascade import follow
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
@@ -82,7 +82,7 @@ def test_the_view_tells_what_trains_and_what_waits_for_what(
     cascade: Cascade, training: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow.gpus, "load", lambda names: "93 %" if names == ["3"] else "")
-    with files.locked(training / follow.LOCK, "training"):
+    with locks.locked(training / follow.LOCK, "training"):
         lines = follow.view(cascade)
     assert lines[lines.index("now:") :] == [
         "now:",
@@ -94,11 +94,11 @@ def test_the_view_tells_what_trains_and_what_waits_for_what(
     ]
     details = {"attempt": 2, "ngpu": 1, "CUDA_VISIBLE_DEVICES": "3"}
     Ledger(cascade.paths.ledger).append("start", "phase1", **details)
-    with files.locked(training / follow.LOCK, "training"):
+    with locks.locked(training / follow.LOCK, "training"):
         assert ", 5 minutes left, on GPU 3 (93 %)\n" in "\n".join(follow.view(cascade))
     details = {"attempt": 3, "ngpu": 1, "CUDA_VISIBLE_DEVICES": "4"}
     Ledger(cascade.paths.ledger).append("start", "phase1", **details)
-    with files.locked(training / follow.LOCK, "training"):
+    with locks.locked(training / follow.LOCK, "training"):
         assert ", 5 minutes left, on GPU 4\n" in "\n".join(follow.view(cascade))
 
 
@@ -109,9 +109,9 @@ def test_a_phase_whose_training_imports_espnet_still_is_being_trained(
     cascade.paths.phase_dir("phase1").mkdir()
     ledger = Ledger(cascade.paths.ledger)
     with monkeypatch.context() as earlier:
-        earlier.setattr(files, "now", lambda: "2020-01-01T00:00:00+00:00")
+        earlier.setattr(locks, "now", lambda: "2020-01-01T00:00:00+00:00")
         ledger.append("start", "phase1", attempt=1, ngpu=0, threads=1)
-    with files.locked(cascade.paths.lock, "cascade"):
+    with locks.locked(cascade.paths.lock, "cascade"):
         assert "interrupted: will go on" in follow.view(cascade)[3]
         ledger.append("start", "phase1", attempt=2, ngpu=0, threads=1)
         lines = follow.view(cascade)
@@ -157,7 +157,7 @@ def test_a_cascade_is_trained_while_a_run_or_a_training_lives(
 ) -> None:
     assert not follow.is_trained(cascade)
     for lock in (cascade.paths.lock, training / follow.LOCK):
-        with files.locked(lock, "training"):
+        with locks.locked(lock, "training"):
             assert follow.is_trained(cascade)
 
 
@@ -197,7 +197,7 @@ class Terminal:
 def test_a_terminal_is_redrawn_in_place_until_the_training_ends(
     cascade: Cascade, training: Path
 ) -> None:
-    with files.locked(training / follow.LOCK, "training"):
+    with locks.locked(training / follow.LOCK, "training"):
         terminal = Terminal(cascade.paths.directory)
         terminal.read_until("waiting:")
         terminal.read_until("\x1b[")
@@ -211,7 +211,7 @@ def test_a_terminal_is_redrawn_in_place_until_the_training_ends(
 
 
 def test_ctrl_c_ends_the_watching_alone(cascade: Cascade, training: Path) -> None:
-    with files.locked(training / follow.LOCK, "training"):
+    with locks.locked(training / follow.LOCK, "training"):
         terminal = Terminal(cascade.paths.directory)
         terminal.read_until("waiting:")
         terminal.process.send_signal(signal.SIGINT)
@@ -230,6 +230,6 @@ def test_a_phase_that_began_after_the_clocks_went_back_is_training(
     since = datetime.fromisoformat("2026-10-25T02:50:00+02:00")
     owner = locks.Holder("process 1", since)
     held = {cascade.paths.lock: owner}
-    monkeypatch.setattr(files, "holder", held.get)
+    monkeypatch.setattr(locks, "holder", held.get)
     last = {"event": "start", "time": began}
     assert trains(cascade, cascade.phases[0], last) is is_training

@@ -3,7 +3,7 @@
 import os
 from datetime import datetime
 
-from espnet_topdown import files
+from espnet_topdown import files, locks
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.experiment.phase_dir import LOCK, MACHINE
 
@@ -31,7 +31,7 @@ def test_an_attempt_whose_trainer_outlived_its_runner_ends_with_the_trainer(tmp_
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append("start", "phase1", attempt=1)
     directory = tmp_path / "phase1"
-    with files.locked(directory / LOCK, "training"):
+    with locks.locked(directory / LOCK, "training"):
         ledger.close_dangling()
         assert [event["event"] for event in ledger.events()] == ["start"]
     began = datetime.fromisoformat(ledger.events()[-1]["time"]).timestamp()

@@ -6,7 +6,7 @@ import pytest
 import tiny
 from cascades import copied, fails, hashes, outcomes, run
 
-from espnet_topdown import files
+from espnet_topdown import locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cli import main
 from espnet_topdown.experiment.phase_dir import read_record
@@ -113,6 +113,6 @@ def test_a_pruned_phase_is_a_base_with_all_its_epochs(cascade, tmp_path):
 
 
 def test_a_cascade_that_is_being_trained_is_not_pruned(cascade, capsys):
-    with files.locked(cascade / ".lock", "cascade"):
+    with locks.locked(cascade / ".lock", "cascade"):
         assert "is in use" in fails(capsys, "prune", str(cascade), "--keep_epochs", "0")
     assert "checkpoint.pth" in models(cascade / "phase1")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cascades import PLAN, copied, fails, hashes, outcomes, run, words
 
-from espnet_topdown import files
+from espnet_topdown import locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cli import main
@@ -52,7 +52,7 @@ def test_what_a_phase_was_begun_with_is_in_its_record(finished):
 
 def test_a_phase_that_is_being_decoded_is_not_set_aside(cascade, base, tmp_path, capsys):
     """Its decoding would end up beside the model that is trained anew."""
-    with files.locked(cascade / "phase2" / DECODING, "decode"):
+    with locks.locked(cascade / "phase2" / DECODING, "decode"):
         error = fails(capsys, *words(base, tmp_path), "--redo", "phase2")
     assert "phase2 is still decoded by process" in error
     assert (cascade / "phase2" / "record.json").exists()

@@ -15,7 +15,7 @@ import torch
 from cascades import PLAN, copied, fails, hashes, outcomes, run, words
 from tiny import HOLD
 
-from espnet_topdown import files
+from espnet_topdown import files, locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement
 from espnet_topdown.cascade.ledger import Ledger
@@ -180,7 +180,7 @@ def test_phase_with_a_non_finite_dev_criterion_is_not_recorded(base, tmp_path, c
 
 
 def test_second_run_on_a_directory_is_told_who_runs(finished, base, capsys):
-    with files.locked(finished / ".lock", "cascade"):
+    with locks.locked(finished / ".lock", "cascade"):
         error = fails(capsys, *words(base, finished.parent, cascade=finished))
     assert f"is in use: process {os.getpid()} on" in error
 
@@ -225,9 +225,9 @@ def test_orphaned_trainer_is_waited_for_not_joined_by_a_second_writer(
     lock = tmp_path / "cascade" / "phase1" / "topdown" / "lock"
     pid = os.fork()
     if pid == 0:
-        with files.locked(lock, "training"):
+        with locks.locked(lock, "training"):
             signal.pause()
-    holder = files.holder
+    holder = locks.holder
     while holder(lock) is None:
         time.sleep(0.01)
     an_hour_ago = (datetime.datetime.now().astimezone() - datetime.timedelta(hours=1)).isoformat()
@@ -246,7 +246,7 @@ def test_orphaned_trainer_is_waited_for_not_joined_by_a_second_writer(
                 os.waitpid(pid, 0)
         return owner
 
-    monkeypatch.setattr(files, "holder", look)
+    monkeypatch.setattr(locks, "holder", look)
     run(base, tmp_path, PLAN)
     assert len(looks) == 4
     # The orphan's hour counts.

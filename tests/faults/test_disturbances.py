@@ -17,7 +17,7 @@ import points
 import pytest
 from waiting import wait_until
 
-from espnet_topdown import files, warm
+from espnet_topdown import locks, warm
 from espnet_topdown.cascade import attempt
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.experiment.phase_dir import LOCK
@@ -133,10 +133,10 @@ def test_a_second_trainer_gives_way_and_its_runner_waits(place, trial):
             attempt.start_training = start_training
             pid = os.fork()
             if pid == 0:
-                with files.locked(directory / LOCK, "training"):
+                with locks.locked(directory / LOCK, "training"):
                     wait_until(lambda: "still trained by" in (trial.place / "run0.out").read_text())
                 os._exit(0)
-            wait_until(lambda: files.holder(directory / LOCK) is not None)
+            wait_until(lambda: locks.holder(directory / LOCK) is not None)
             return start_training(launch, task, directory, **options)
 
         attempt.start_training = started

@@ -16,7 +16,7 @@ import torch
 import yaml
 from models import build
 
-from espnet_topdown import files
+from espnet_topdown import files, locks
 from espnet_topdown.cascade.launch import Launch, failure, start_training
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
@@ -217,7 +217,7 @@ def espnets_worker(espnet, monkeypatch):
 
     def work(cls, args):
         lock = Path(args.output_dir) / LOCK
-        calls.append((files.holder(lock) is not None, cls.trainer.__name__, vars(args)))
+        calls.append((locks.holder(lock) is not None, cls.trainer.__name__, vars(args)))
 
     monkeypatch.setattr(AbsTask, "main_worker", classmethod(work))
     return calls
@@ -337,14 +337,14 @@ def test_what_a_worker_of_several_gpus_says_reaches_the_runner(
     words = begin_training(tmp_path, data, topdown_conf=conf)
     # The ranks meet before one of them refuses.
     words += ["--ngpu", "2", "--multiprocessing_distributed", "true", "--dist_backend", "gloo"]
-    with files.locked(tmp_path / "exp" / LOCK, "training"), pytest.raises(SystemExit) as ended:
+    with locks.locked(tmp_path / "exp" / LOCK, "training"), pytest.raises(SystemExit) as ended:
         main(words)
     said = capfd.readouterr().err
     assert ended.value.code == 1
     (tmp_path / "exp" / "train.log").write_text(said)
     # By these words the runner knows that the phase gave way.
     reason = failure(tmp_path / "exp", 1)
-    assert reason.startswith(f"{tmp_path}/exp/topdown {files.IN_USE}: process {os.getpid()} on")
+    assert reason.startswith(f"{tmp_path}/exp/topdown {locks.IN_USE}: process {os.getpid()} on")
     assert "Traceback" not in said and "\n" not in reason
 
 
@@ -419,10 +419,10 @@ def test_what_one_rank_refuses_ends_all_with_one_message(on_two_nodes, tmp_path,
 
 
 def test_where_another_trains_the_second_rank_ends_with_the_first(on_two_nodes, tmp_path):
-    with files.locked(tmp_path / "phase1" / LOCK, "training"):
+    with locks.locked(tmp_path / "phase1" / LOCK, "training"):
         assert on_two_nodes() == 1
     log = (tmp_path / "phase1" / "train.log").read_text()
-    assert log.count(f"{files.IN_USE}: process {os.getpid()}") == 1 and "Traceback" not in log
+    assert log.count(f"{locks.IN_USE}: process {os.getpid()}") == 1 and "Traceback" not in log
 
 
 def yaml_of(experiment):
