@@ -103,7 +103,7 @@ def _idle_fault(name: str, options: Mapping[str, Any]) -> str | None:
     Source: espnet2/samplers/build_batch_sampler.py and tasks/abs_task.py (202511).
     """
     acts_with = name.removesuffix("_conf")
-    if acts_with != name and not options.get(acts_with):
+    if name.endswith("_conf") and not options.get(acts_with, True):
         return f"train.{name} does nothing without {acts_with}; give both, or leave it out"
     part, _, counted = name.rpartition("batch_")
     other = {"size": "bins", "bins": "size"}.get(counted)
@@ -111,7 +111,7 @@ def _idle_fault(name: str, options: Mapping[str, Any]) -> str | None:
     if other is None or options["iterator_type"] != "sequence":
         return None
     kind = options[f"{part}batch_type"] or options["batch_type"]
-    if counted in _COUNTED_BY.get(kind, counted):
+    if counted == _COUNTED_BY.get(kind, counted):
         return None
     return (
         f"train.{name} does nothing beside batch_type {kind!r}, whose batches {part}batch_{other}"

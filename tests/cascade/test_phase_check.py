@@ -198,6 +198,7 @@ OPTIONS = {
         {"scheduler": None, "scheduler_conf": {"warmup_steps": 3}},
         "train.scheduler_conf does nothing without scheduler; give both, or leave it out",
     ),
+    "conf of what is always there": ({"ctc_conf": {"dropout_rate": 0.1}}, None),
     "conf of what is off": ({"scheduler": None, "scheduler_conf": {}}, None),
     "noise that is not there": (
         {"noise_scp": "data/noise.scp"},
