@@ -111,7 +111,7 @@ def _plan(args: Namespace) -> None:
     records = cascade.read_records()
     check_finished(cascade, records)
     check_begun(cascade, records)
-    check_phases(cascade)
+    check_phases(cascade, records)
     _print_plan(cascade, records, args.jobs)
 
 
@@ -146,7 +146,7 @@ def _run(args: Namespace) -> None:
         check_begun(cascade, records)
         if args.phase is not None:
             check_first(cascade, records, args.phase)
-    stamp = check_phases(cascade)
+    stamp = check_phases(cascade, () if args.redo else records)
     if args.dry_run:
         _print_plan(cascade, records, args.jobs)
         return

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import tiny
-from cascades import copied, fails, words
+from cascades import PLAN, copied, fails, words
 
 from espnet_topdown import versions, warm
 from espnet_topdown.cascade.cascade import Cascade
@@ -378,6 +378,33 @@ def distribution_unless_espnet(name: str) -> importlib.metadata.Distribution:
     if name == "espnet":
         raise importlib.metadata.PackageNotFoundError(name)
     return importlib.metadata.Distribution.from_name(name)
+
+
+def test_finished_phases_are_not_held_against_a_plan_that_goes_on(
+    finished: Path, base: Path, tmp_path, monkeypatch
+) -> None:
+    # As in a cascade of an earlier version, which refused less.
+    monkeypatch.setattr(phase_check, "_faults", lambda *_: ["is refused now"])
+    asked: list[str] = []
+
+    def ask(_: str, phases: list[dict]) -> list[str]:
+        asked.extend(phase["name"] for phase in phases)
+        return []
+
+    monkeypatch.setattr(phase_check, "_espnet_faults", ask)
+    directory = copied(finished, base, tmp_path)
+    (directory / "checked.json").unlink()
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(PLAN)
+    command = ["plan", str(base), "--plan", str(plan), "--dir", str(directory)]
+    main(command)
+    assert not asked
+    plan.write_text(PLAN.replace("]", ", {cut: encoder.0}]"))
+    with pytest.raises(SystemExit):
+        main(command)
+    monkeypatch.setattr(phase_check, "_faults", lambda *_: [])
+    main(command)
+    assert asked == ["phase3"]
 
 
 def test_a_second_plan_and_layers_ask_nobody_though_nothing_stands_beside_them(

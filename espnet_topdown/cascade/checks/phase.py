@@ -6,7 +6,7 @@ What the plan and the model's facts tell is checked here, what ESPnet must say b
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -30,8 +30,12 @@ _BATCHES = ("num_iters_per_epoch", "batch_type", "batch_size", "batch_bins")
 _BASE = Phase(name=BASE, kind=BASE_KIND, cut=None, parent=BASE, seed=0)
 
 
-def check_phases(cascade: Cascade) -> str:
+def check_phases(cascade: Cascade, finished: Collection[str] = ()) -> str:
     """Refuse phases that could not be trained to their end.
+
+    Args:
+        cascade: whose phases these are.
+        finished: names of those that were; an earlier version may have allowed what this refuses.
 
     Returns:
         a hash of what was found good, for `keep`.
@@ -41,7 +45,7 @@ def check_phases(cascade: Cascade) -> str:
     """
     check_lists(cascade)
     title = "the plan cannot be trained to its end"
-    check.refuse(_own_faults(cascade), title)
+    check.refuse(_own_faults(cascade, finished), title)
     phases = _as_trained(cascade)
     stamp = _stamp(phases)
     # Of an ESPnet without a version nothing tells whether it is still the same.
@@ -50,7 +54,8 @@ def check_phases(cascade: Cascade) -> str:
         begun_from = [model, *averaged_epochs(cascade, model)]
         damaged = base_files.faults(cascade.base, begun_from)
         check.refuse(damaged, f"{cascade.base.directory} cannot be begun from")
-        check.refuse(_espnet_faults(cascade.base.task, phases), title)
+        waiting = [phase for phase in phases if phase["name"] not in finished]
+        check.refuse(_espnet_faults(cascade.base.task, waiting), title)
     return stamp
 
 
@@ -93,10 +98,10 @@ def _stamp(phases: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _own_faults(cascade: Cascade) -> list[str]:
+def _own_faults(cascade: Cascade, finished: Collection[str] = ()) -> list[str]:
     """What the plan and the model's facts tell."""
     faults = []
-    for phase in cascade.phases:
+    for phase in [phase for phase in cascade.phases if phase.name not in finished]:
         faults += [f"{phase.name}: {fault}" for fault in _faults(cascade, phase)]
     return faults
 
