@@ -149,7 +149,8 @@ def power(seeds: int, difference: float, deviation: float) -> float:
     bound = student.ppf(1 - ALPHA / 2, seeds - 1)
     shift = abs(difference) / deviation * math.sqrt(seeds)
     above = nct.sf(bound, seeds - 1, shift)
-    below = nct.cdf(-bound, seeds - 1, shift)
+    # As an upper tail too: nct.cdf has no number for many lower ones (scipy 1.17).
+    below = nct.sf(bound, seeds - 1, -shift)
     return float(above + below)
 
 

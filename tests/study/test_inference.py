@@ -110,6 +110,15 @@ def test_effects_are_found_at_the_stated_power(
     assert inference.power(seeds - 1, difference, deviation) < at_least
 
 
+def test_no_power_is_lost_where_a_difference_is_many_deviations() -> None:
+    # By integration over the chi-square of the variance: 0.99998 and more.
+    powers = [inference.power(seeds, 3.9, 1.0) for seeds in range(5, 30)]
+    assert np.min(powers) > 0.9999
+    # 0.898 with three seeds, 0.998 with four.
+    deviations = np.arange(0.2560, 0.2566, 0.0001)
+    assert {inference.seeds_needed(1, deviation, 0.9) for deviation in deviations} == {4}
+
+
 def test_power_of_a_textbook() -> None:
     """Cohen's d of 0.5, 34 pairs: 0.8078 (G*Power 3.1, paired t test, two-sided)."""
     assert inference.power(34, 0.5, 1.0) == pytest.approx(0.8078, abs=1e-4)
