@@ -89,7 +89,7 @@ def test_results_are_rebuilt_by_one_command(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, check=True, env=environment)
     text = (tmp_path / "RESULTS.md").read_text()
     assert "`python3 -m espnet_topdown.study table records/tiny`" in text
-    assert "|best phase - from scratch|1, 2|5.00 - 9.17|-4.17|" in text
+    assert "|best phase - from scratch|2|5.00 - 9.17|-4.17|" in text
     assert "- data: test 60 lines, 240 words" in text
     assert "- options of the data: snr_db 10" in text
     images = {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}
