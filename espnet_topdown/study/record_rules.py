@@ -1,5 +1,6 @@
 """What the file of a record must hold, key by key: the format of ``records/MODEL/seedN.json``."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,14 @@ LATER = (
 )
 # What a record of every format has.
 BEGINNING = {"model", "seed", "phases"}
+
+
+def _is_settings(value: Any) -> bool:
+    try:
+        return value == "" or isinstance(json.loads(value), dict)
+    except (TypeError, ValueError):
+        return False
+
 
 HEADER = {
     "model": check.NAME,
@@ -51,7 +60,7 @@ PHASE = {
     "curve": check.LIST,
     "perplexity": check.MAPPING,
     "frozen": check.LIST,
-    "settings": check.TEXT,
+    "settings": Must("settings in JSON, or an empty text", _is_settings),
     "parameters": check.whole(1),
     "dropout": check.one_of(DROPOUT),
     "model_sha256": check.TEXT,
@@ -100,8 +109,18 @@ def _phase_faults(phases: Sequence[Any]) -> list[str]:
         return ["phase 0 is missing"]
     faults = []
     for place, phase in enumerate(phases):
-        faults += [f"phase {place}: {fault}" for fault in _faults(phase, PHASE)]
+        own = _faults(phase, PHASE) or _dev_faults(phase)
+        faults += [f"phase {place}: {fault}" for fault in own]
     return faults
+
+
+def _dev_faults(phase: Mapping[str, Any]) -> list[str]:
+    """What dev selects by is a value of the curve."""
+    dev = phase["dev"]
+    # Without one a phase is worse than any other, and phase 0 no start of a cascade.
+    if dev is None and phase["kind"] != BASE_KIND:
+        return []
+    return [] if dev in (phase["curve"] or []) else [f"dev {dev} is none of its curve"]
 
 
 def _faults(values: Any, rules: Mapping[str, Must]) -> list[str]:

@@ -4,6 +4,7 @@ Its files are those of `espnet_topdown.study.record_files`; how it comes about i
 `espnet_topdown.study.recording`.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -17,6 +18,8 @@ from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.study.analysis import Analysis, phases_asked
 
 Texts = Mapping[str, str]  # utterance -> its tokens, parted by single blanks
+# Of a phase, beside its settings: what is the same in every seed.
+ALIKE = ("kind", "role", "cut", "dropout", "parameters")
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def check_one_study(model: str, records: Sequence[Record]) -> None:
 
     Raises:
         TopdownError: they differ in references, dev criterion, data or plan of analysis, or a seed
-            is none of that plan.
+            is none of that plan; phases of one name are not the same experiment, or one model
+            stands for two seeds.
     """
     # Seeds may differ in their phases: a study is read while it grows.
     first = records[0]
@@ -153,3 +157,51 @@ def check_one_study(model: str, records: Sequence[Record]) -> None:
                 f"{model}: seed {record.seed} is none of the plan of analysis (a pilot?); leave its"
                 " record out"
             )
+    _check_phases_alike(model, records)
+    _check_models_once(model, records)
+
+
+def _check_phases_alike(model: str, records: Sequence[Record]) -> None:
+    """Refuse phases of one name that are not one experiment: their mean would be of nothing."""
+    known: dict[str, tuple[int, dict[str, Any]]] = {}
+    for record in records:
+        for phase in record.phases:
+            mine = _experiment(phase)
+            seed, theirs = known.setdefault(phase.name, (record.seed, mine))
+            # Earlier versions recorded less.
+            both = mine.keys() & theirs.keys()
+            differing = sorted(key for key in both if mine[key] != theirs[key])
+            if differing:
+                key = differing[0]
+                raise TopdownError(
+                    f"{model}: {phase.name} of seeds {seed} and {record.seed} differ in '{key}'"
+                    f" ({theirs[key]} and {mine[key]}), so they are not one study; give the records"
+                    " of one plan and one model"
+                )
+
+
+def _experiment(phase: RecordedPhase) -> dict[str, Any]:
+    """What makes a phase the same experiment under another seed."""
+    fields = {key: getattr(phase, key) for key in ALIKE}
+    if phase.parameters is None:
+        del fields["parameters"]
+    settings: dict[str, Any] = json.loads(phase.settings or "{}")
+    return settings | fields
+
+
+def _check_models_once(model: str, records: Sequence[Record]) -> None:
+    """Refuse one run that stands for several seeds: t over seeds would count it as many."""
+    owners: dict[str, int] = {}
+    for record in records:
+        if record.runs.base.seed != record.seed:
+            raise TopdownError(
+                f"{model}: phase 0 of seed {record.seed} was trained with seed"
+                f" {record.runs.base.seed}; give the records as 'study run' wrote them"
+            )
+        for phase in record.phases:
+            owner = owners.setdefault(phase.model_sha256, record.seed)
+            if owner != record.seed:
+                raise TopdownError(
+                    f"{model}: {phase.name} of seed {record.seed} is a model of seed {owner} (their"
+                    " model_sha256 are equal); give each run once"
+                )

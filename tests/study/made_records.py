@@ -69,7 +69,9 @@ def record(seed: int, phases: Sequence[RecordedPhase]) -> Record:
             "options": {"snr_db": "10"},
         },
         references={SET: dict.fromkeys(NAMES, RIGHT)},
-        phases=tuple(replace(each, seed=seed) for each in phases),
+        phases=tuple(
+            replace(each, seed=seed, model_sha256=f"{each.name} of {seed}") for each in phases
+        ),
     )
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import lm_record, phase, record, usual, write
@@ -140,3 +141,34 @@ def test_layers_that_were_loaded_are_told() -> None:
     text = page(record(1, [base, late, *others[1:]]), usual(2))
     assert "Loaded from a pre-trained checkpoint, not drawn, in 1/" in text
     assert text.count("checkpoint, not drawn, in") == 1
+
+
+def with_phase(made: Record, name: str, **fields: Any) -> Record:
+    """The same record in which one phase is another."""
+    phases = [replace(one, **fields) if one.name == name else one for one in made.phases]
+    return replace(made, phases=tuple(phases))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "says"),
+    [
+        ("phase1", {"cut": "encoder.1"}, r"differ in 'cut' \(decoder and encoder.1\)"),
+        ("phase1", {"kind": "slow"}, "differ in 'kind'"),
+        ("phase0", {"parameters": 7}, r"differ in 'parameters' \(9 and 7\)"),
+        ("phase1", {"settings": '{"train": {"max_epoch": 9}}'}, "differ in 'train'"),
+        ("phase1", {"model_sha256": "phase1 of 1"}, "phase1 of seed 2 is a model of seed 1"),
+        ("phase0", {"seed": 1}, "phase 0 of seed 2 was trained with seed 1"),
+    ],
+    ids=["cut", "kind", "parameters", "settings", "model", "seed"],
+)
+def test_seeds_that_are_not_one_experiment_are_refused(
+    name: str, fields: dict[str, Any], says: str
+) -> None:
+    """A renamed copy of a record would count as one seed more, and narrow the interval."""
+    settings = '{"dropout": "keep", "train": {}}'
+    first = with_phase(usual(1), name, settings=settings, parameters=9)
+    # One of an earlier version may lack settings.
+    second = with_phase(usual(2), name, parameters=9)
+    pages.model_section("tiny", [first, second])
+    with pytest.raises(TopdownError, match=says):
+        pages.model_section("tiny", [first, with_phase(second, name, **fields)])
