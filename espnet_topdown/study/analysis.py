@@ -16,7 +16,7 @@ into every record. Its answers are `espnet_topdown.study.answers`'s part::
         sets: [test]                                      # left out: on every set
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.check import Must
+from espnet_topdown.errors import listed
 from espnet_topdown.results.questions import Arm, ArmPair, Runs
 from espnet_topdown.yaml_text import load_yaml
 
@@ -80,12 +81,20 @@ def _is_arm(value: Any) -> bool:
 
 
 ARM = Must("a phase, a list of phases or {best: [...]}", _is_arm)
-QUESTION = {"first": ARM, "second": ARM, SETS: check.LIST}
+
+
+def _are_sets(value: Any) -> bool:
+    # On none a question would never be asked.
+    return isinstance(value, list) and bool(value) and all(map(check.is_text, value))
+
+
+ASKED_SETS = Must("a list of sets", _are_sets)
+QUESTION = {"first": ARM, "second": ARM, SETS: ASKED_SETS}
 
 
 def _is_question(value: Any) -> bool:
     is_known = isinstance(value, Mapping) and value.keys() <= QUESTION.keys()
-    return is_known and not check.lacking({SETS: [], **value}, QUESTION)
+    return is_known and not check.lacking({SETS: ["any"], **value}, QUESTION)
 
 
 def _are_questions(value: Any) -> bool:
@@ -104,7 +113,7 @@ RULES = {
     "seeds": Must(f"a list of seeds at least {LEAST_DISTANCE} apart", _are_apart),
     "primary": Must(f"one question {ARMS}", _is_one_question),
     "secondary": Must(f"questions, each {ARMS}", _are_questions),
-    SETS: Must("a list of sets to decode", check.LIST.holds),
+    SETS: Must("a list of sets to decode", _are_sets),
 }
 NEEDED = ("seeds", *PARTS)
 
@@ -118,7 +127,7 @@ def read_analysis(path: Path) -> Analysis | None:
     if not path.exists():
         return None
     stored = load_yaml(path.read_text(encoding="utf-8"), str(path), unique_keys=True)
-    check.refuse(faults(stored), f"{path} is no plan of analysis")
+    check.refuse(faults(stored) or _set_faults(stored), f"{path} is no plan of analysis")
     analysis: Analysis = stored
     return analysis
 
@@ -129,6 +138,25 @@ def faults(stored: Any) -> list[str]:
         return [f"it must be a mapping with {', '.join(RULES)}, not {stored!r}"]
     missing = [f"{key} is missing" for key in NEEDED if key not in stored]
     return missing + check.unknown_keys(stored, RULES) + check.faults(stored, RULES)
+
+
+def _set_faults(stored: Analysis) -> list[str]:
+    """What is wrong with the sets on which questions are asked, where the plan names its sets."""
+    known = stored.get(SETS, [])
+    found = []
+    for part in PARTS:
+        for question, arms in stored[part].items():
+            unknown = [name for name in arms.get(SETS, []) if known and name not in known]
+            if unknown:
+                found.append(
+                    f"{part}: '{question}' has the sets {unknown}, which are not in {known}"
+                )
+    (primary,) = stored["primary"].values()
+    sets = primary.get(SETS, known)
+    # On each set it would be a test of its own, and none is corrected for the others.
+    if len(sets) > 1:
+        found.append(f"primary must be asked on one set (`sets`), not on {listed(sets)}")
+    return found
 
 
 def pairs(
@@ -152,13 +180,35 @@ def pairs(
     return found
 
 
-def phases_asked(analysis: Analysis) -> list[str]:
-    """Names of all phases that its questions compare."""
-    names: list[str] = []
+def lacking(analysis: Analysis, measured: Mapping[str, Collection[str]]) -> list[str]:
+    """What its questions are asked of and is not there: phases, and sets of phases.
+
+    Args:
+        analysis: of the study.
+        measured: name of each phase that is there -> the sets that it was measured on.
+    """
+    found: list[str] = []
     for part in PARTS:
-        for _, first, second in _questions(analysis, part):
-            names += [*first.names, *second.names]
-    return list(dict.fromkeys(names))
+        for arms in analysis[part].values():
+            sets = arms.get(SETS, analysis.get(SETS, []))
+            for name in (*ArmSpec.of(arms["first"]).names, *ArmSpec.of(arms["second"]).names):
+                if name not in measured:
+                    found.append(name)
+                    continue
+                found += [f"{name} on {each}" for each in sets if each not in measured[name]]
+    return list(dict.fromkeys(found))
+
+
+def unanswered(analysis: Analysis, several: Iterable[Runs]) -> dict[str, list[int]]:
+    """Question -> seeds in which dev selects none of an arm's phases, all of which are there."""
+    seeds = list(several)
+    found: dict[str, list[int]] = {}
+    for part in PARTS:
+        for question, first, second in _questions(analysis, part):
+            for runs in seeds:
+                if not (first.among(runs) and second.among(runs)):
+                    found.setdefault(question, []).append(runs.seed)
+    return found
 
 
 def _questions(

@@ -21,6 +21,7 @@ from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import SetKey
 from espnet_topdown.results.tables import set_table
 from espnet_topdown.study import perplexity, tables
+from espnet_topdown.study.analysis import Analysis, unanswered
 from espnet_topdown.study.answers import answers
 from espnet_topdown.study.contrasts import ErrorRates
 from espnet_topdown.study.effort import effort_table
@@ -32,7 +33,7 @@ from espnet_topdown.study.records import (
     sealed_state,
 )
 from espnet_topdown.study.replay import replay_table
-from espnet_topdown.table import Page, Table
+from espnet_topdown.table import Page, Table, counted
 
 LATE = 0.9  # of the epochs: a best epoch behind it was perhaps cut short
 
@@ -97,6 +98,9 @@ def model_section(model: str, records: Sequence[Record]) -> Section:
     if sealed:
         section.say("State:", [f"- {sealed}."])
         return section
+    planned = records[0].analysis
+    if planned is not None:
+        _add_unanswered(section, planned, records)
     rows = seed_rows(records)
     rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
     for dataset, of_set in rates.items():
@@ -116,6 +120,19 @@ def model_section(model: str, records: Sequence[Record]) -> Section:
         name = f"{model}_seed{record.seed}_{plots.DEV_CURVES}"
         section.pictures[name] = partial(_draw, plots.DEV_CURVES, seed_rows([record]), [])
     return section
+
+
+def _add_unanswered(section: Section, planned: Analysis, records: Sequence[Record]) -> None:
+    """Planned questions that not every seed answers: what is not asked must not be overlooked."""
+    lines = []
+    for question, seeds in unanswered(planned, [record.runs for record in records]).items():
+        lines.append(
+            f"- {question}: not answered by {counted(len(seeds), 'seed')}"
+            f" ({', '.join(map(str, seeds))}), as dev values of different data or tokens select no"
+            " phase."
+        )
+    if lines:
+        section.say("State:", lines)
 
 
 def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:

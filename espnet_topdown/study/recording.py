@@ -83,15 +83,10 @@ def is_complete(
         expected: names of the phases that the plan asks for.
         datasets: sets that the study decodes; a set or text that one phase has is expected of all.
     """
-    measured = {phase.name: _measured(phase) for phase in phases}
+    measured = {phase.name: phase.measured for phase in phases}
     sets = {*datasets}.union(*measured.values())
     # A phase that was decoded on nothing lacks whatever a study may be measured on.
     return all(measured.get(name) == sets and sets for name in expected)
-
-
-def _measured(phase: RecordedPhase) -> set[str]:
-    """Names of the sets and texts that a phase was decoded on."""
-    return {name.rpartition("/")[2] for name in phase.hypotheses} | phase.perplexity.keys()
 
 
 def read_recordings(references: Mapping[str, Texts]) -> dict[str, dict[str, tuple[str, ...]]]:

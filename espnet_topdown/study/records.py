@@ -15,7 +15,7 @@ from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.grouping import grouped
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
-from espnet_topdown.study.analysis import Analysis, phases_asked
+from espnet_topdown.study.analysis import Analysis, lacking
 
 Texts = Mapping[str, str]  # utterance -> its tokens, parted by single blanks
 # Of a phase, beside its settings: what is the same in every seed.
@@ -40,6 +40,11 @@ class RecordedPhase(PhaseResult):
     train_loss: tuple[float | None, ...] = ()
     lr: tuple[float | None, ...] = ()
     trigger: int | None = None
+
+    @property
+    def measured(self) -> set[str]:
+        """Names of the sets and texts that it was decoded on."""
+        return {name.rpartition("/")[2] for name in self.hypotheses} | self.perplexity.keys()
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ def by_name(records: Sequence[Record]) -> dict[str, list[RecordedPhase]]:
 def sealed_state(records: Sequence[Record]) -> str:
     """Why nothing that was measured may be shown yet; "" where it may.
 
-    Only a plan of analysis seals: all its seeds must have all phases that it asks about.
+    Only a plan of analysis seals: all its seeds must have all phases that it asks about, measured
+    on the sets that it names.
     """
     analysis = records[0].analysis
     if analysis is None:
@@ -118,11 +124,11 @@ def sealed_state(records: Sequence[Record]) -> str:
         if record is None:
             to_come.append(str(seed))
             continue
-        there = record.runs.by_name
-        lacking = [name for name in phases_asked(analysis) if name not in there]
-        # A record can be complete and lack a phase: its plan was shorter than the analysis.
-        if lacking:
-            to_come.append(f"{seed} (only {', '.join(lacking)})")
+        # A record can be complete and lack what is asked: its plan was shorter than the analysis,
+        # or it was decoded on fewer sets.
+        missing = lacking(analysis, {phase.name: phase.measured for phase in record.phases})
+        if missing:
+            to_come.append(f"{seed} (only {', '.join(missing)})")
         elif not record.complete:
             to_come.append(str(seed))
     if not to_come:

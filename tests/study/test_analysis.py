@@ -43,6 +43,11 @@ def planned(*seeds: int) -> list[Record]:
     return [replace(usual(seed), analysis=PLANNED) for seed in seeds]
 
 
+def on_sets(seeds: list[int], *sets: str) -> list[Record]:
+    """Of a study whose plan of analysis names the sets."""
+    return [replace(usual(seed), analysis={**PLANNED, "sets": [*sets]}) for seed in seeds]
+
+
 def page(records: list[Record]) -> str:
     return pages.markdown("tiny", records, pages.model_section("tiny", records))
 
@@ -103,8 +108,12 @@ def test_a_question_about_one_set_is_asked_on_that_one_alone() -> None:
             ],
             "to come: 300000 (only bottom_up_phase1)",
         ),
+        (
+            on_sets(SEEDS, "test", "noisy"),
+            "to come: 100000 (only phase1 on noisy, phase2 on noisy, restart_phase1 on noisy,",
+        ),
     ],
-    ids=["a seed lacks", "a seed is not complete", "a phase lacks"],
+    ids=["a seed lacks", "a seed is not complete", "a phase lacks", "a set lacks"],
 )
 def test_nothing_measured_is_shown_before_the_last_seed(there: list[Record], to_come: str) -> None:
     text = page(there)
@@ -113,6 +122,19 @@ def test_nothing_measured_is_shown_before_the_last_seed(there: list[Record], to_
     assert "|" not in text
     with pytest.raises(TopdownError, match="tiny is sealed"):
         power.power_page({"tiny": there}, 1.0)
+
+
+def test_a_question_that_a_seed_cannot_answer_is_told() -> None:
+    """Dev selects none of phases whose values are of different data; a seed less went unseen."""
+    assert "State:" not in page(planned(*SEEDS))
+    phases = [
+        replace(one, dev_set="dump/noisy") if one.name == "phase2" else one
+        for one in usual(SEEDS[2]).phases
+    ]
+    last = replace(usual(SEEDS[2]), analysis=PLANNED, phases=tuple(phases))
+    text = page([*planned(*SEEDS[:2]), last])
+    assert "- cascade - restarts: not answered by 1 seed (300000), as dev values" in text
+    assert "|primary: cascade - restarts|2|" in text
 
 
 def test_what_a_base_gained_at_the_end_is_told() -> None:
@@ -166,6 +188,36 @@ def test_all_faults_of_an_analysis_are_told(
         assert words in told
 
 
+ON_SETS = {
+    "the primary question on two sets": (
+        "primary: {a: {first: x, second: y}}\nsecondary: {}",
+        "primary must be asked on one set (`sets`), not on clean, noisy",
+    ),
+    "a set that is not decoded": (
+        (
+            "primary: {a: {first: x, second: y, sets: [clean]}}\n"
+            "secondary: {b: {first: x, second: z, sets: [nosiy]}}"
+        ),
+        "secondary: 'b' has the sets ['nosiy'], which are not in ['clean', 'noisy']",
+    ),
+    "no set": (
+        "primary: {a: {first: x, second: y, sets: []}}\nsecondary: {}",
+        "primary must be one question",
+    ),
+}
+
+
+@pytest.mark.parametrize(("questions", "says"), ON_SETS.values(), ids=ON_SETS)
+def test_questions_that_would_not_be_asked_as_planned_are_refused(
+    tmp_path: Path, questions: str, says: str
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(f"seeds: {SEEDS}\nsets: [clean, noisy]\n{questions}\n")
+    with pytest.raises(TopdownError) as raised:
+        analysis.read_analysis(path)
+    assert says in str(raised.value)
+
+
 def test_a_study_has_the_seeds_of_its_analysis(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,8 +237,8 @@ def test_a_study_on_other_data_has_sets_and_a_script_of_its_own(
     assert study.choose("tiny", None, 1, None, None).train_command(1)[0] == "./run.sh"
     path = tmp_path / "conf/analysis/tiny.yaml"
     path.parent.mkdir(parents=True)
-    asked = "primary: {a: {first: x, second: y}}\nsecondary: {}\nsets: [test_5dB, test_0dB]\n"
-    path.write_text(f"seeds: {SEEDS}\n{asked}")
+    primary = "primary: {a: {first: x, second: y, sets: [test_5dB]}}"
+    path.write_text(f"seeds: {SEEDS}\n{primary}\nsecondary: {{}}\nsets: [test_5dB, test_0dB]\n")
     (tmp_path / "run_tiny.sh").touch()
     here = study.choose("tiny", None, 1, None, None)
     assert here.train_command(1)[0] == "./run_tiny.sh"
@@ -201,4 +253,5 @@ def test_committed_analyses_ask_about_phases_of_their_plan(path: Path) -> None:
     recipe = path.parents[2]
     plan = read_plan(recipe / "conf/study" / path.name)
     names = [phase.name for phase in expand(plan, LAYERS[recipe.name], SEEDS[0])]
-    assert {*analysis.phases_asked(asked)} <= {BASE, *names}
+    sets = asked.get("sets", [])
+    assert analysis.lacking(asked, dict.fromkeys([BASE, *names], sets)) == []
