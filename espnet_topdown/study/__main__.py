@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         add("--ngpu", type=int, default=0, help="GPUs of each training (0)")
         add(
             "--model_file",
-            help="model to decode (valid.acc.ave.pth; valid.loss.ave.pth of a language model)",
+            help="model to decode (that of the plan's dev criterion, such as valid.acc.ave.pth)",
         )
         add(
             "--test_sets",

@@ -180,12 +180,13 @@ def pairs(
     return found
 
 
-def lacking(analysis: Analysis, measured: Mapping[str, Collection[str]]) -> list[str]:
+def lacking(analysis: Analysis, measured: Mapping[str, Collection[str] | None]) -> list[str]:
     """What its questions are asked of and is not there: phases, and sets of phases.
 
     Args:
         analysis: of the study.
-        measured: name of each phase that is there -> the sets that it was measured on.
+        measured: name of each phase that is there -> the sets that it was measured on; None where
+            these are not known.
     """
     found: list[str] = []
     for part in PARTS:
@@ -195,7 +196,9 @@ def lacking(analysis: Analysis, measured: Mapping[str, Collection[str]]) -> list
                 if name not in measured:
                     found.append(name)
                     continue
-                found += [f"{name} on {each}" for each in sets if each not in measured[name]]
+                known = measured[name]
+                if known is not None:
+                    found += [f"{name} on {each}" for each in sets if each not in known]
     return list(dict.fromkeys(found))
 
 

@@ -41,7 +41,12 @@ _NAMED = re.compile(r"^(\S+) (.*)$", re.MULTILINE)
 
 
 def record_seed(study: Study, seed: int) -> None:
-    """Write the record of what is finished of a seed; ``run`` does so at its end."""
+    """Write the record of what is finished of a seed; ``run`` does so at its end.
+
+    Raises:
+        TopdownError: the plan of analysis has changed since another seed was recorded.
+    """
+    study.check_analysis()
     record = make_record(study, seed)
     write_record(study.record(seed), record)
     state = "" if record.complete else ", not complete yet"

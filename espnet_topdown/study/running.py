@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.schedule import unequal
+from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.results.rows import phase_results
+from espnet_topdown.study.analysis import lacking, read_analysis
 from espnet_topdown.study.recording import record_seed
 from espnet_topdown.study.study import Study
 from espnet_topdown.table import counted
@@ -36,6 +38,8 @@ def run(study: Study) -> None:
             there.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    study.check_analysis()
+    print(f"note: {analysis_note(study)}", file=sys.stderr)
     differing = schedule_note(study)
     if differing:
         print(f"note: {differing}", file=sys.stderr)
@@ -61,6 +65,33 @@ def run(study: Study) -> None:
         print(progress(seed, hours, len(to_record) - place - 1, whole), flush=True)
 
 
+def analysis_note(study: Study) -> str:
+    """Whether the study has a plan of analysis, so that a misnamed file is seen at once."""
+    if study.analysis.exists():
+        return f"{study.analysis} says what is asked, and when results are shown"
+    return f"found no {study.analysis}, so every question is asked, and results show as they come"
+
+
+def check_asked(study: Study, seed: int) -> None:
+    """Refuse, before phases are trained, a plan of analysis that asks about what no seed will have.
+
+    Raises:
+        TopdownError: a phase that it names is not in the plan, or a set is not decoded.
+    """
+    planned = read_analysis(study.analysis)
+    # Known once a seed is recorded; a pilot answers nothing.
+    if planned is None or seed not in planned["seeds"] or study.records():
+        return
+    cascade = Cascade.open(study.base(seed), study.plan, study.cascade(seed))
+    names = [BASE, *(phase.name for phase in cascade.phases)]
+    missing = lacking(planned, dict.fromkeys(names, study.datasets or None))
+    if missing:
+        raise TopdownError(
+            f"{study.analysis} asks about {listed(missing)}, which no seed would have: phases of"
+            f" {study.plan} are {listed(names)}; mend one of the two, or the --test_sets"
+        )
+
+
 def schedule_note(study: Study) -> str | None:
     """What keeps the trainings of a study from having one schedule; None where nothing does."""
     plan = read_plan(study.plan)
@@ -84,6 +115,13 @@ def run_cascade(study: Study, seed: int) -> None:
     Raises:
         TopdownError: a command failed.
     """
+    if not has_base(study, seed):
+        there = listed(sorted(path.name for path in study.base(seed).glob("*.ave.pth")))
+        raise TopdownError(
+            f"{study.base(seed)} is trained and has no {study.model_file}; give --model_file the"
+            f" model to decode ({there})"
+        )
+    check_asked(study, seed)
     run_all([study.cascade_command(seed)], 1)
     rows = phase_results(Cascade.reopen(study.cascade(seed)))
     experiments = [row.directory for row in rows if not study.is_decoded(row.directory)]

@@ -4,18 +4,22 @@ A study has several seeds; each has a base, its cascade and the controls. Runnin
 left to `espnet_topdown.study.running`.
 """
 
+import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from espnet_topdown import files
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.results.rows import PERPLEXITY
 from espnet_topdown.results.scoring import find_scores
 from espnet_topdown.study.analysis import read_analysis
 from espnet_topdown.study.record_files import read_record
+from espnet_topdown.study.record_rules import FORMAT
 
 USUAL_SEEDS = (1, 2, 3)
 USUAL_SETS = ("test",)
@@ -100,6 +104,29 @@ class Study(ABC):
     def datasets(self) -> tuple[str, ...]:
         """Sets that every phase is decoded on, as far as the options name them."""
         return ()
+
+    def records(self) -> list[Path]:
+        """The records of its seeds that are there, pilots among them."""
+        return sorted(Path(f"records/{self.model}").glob("seed*.json"))
+
+    def check_analysis(self) -> None:
+        """Refuse a plan of analysis that is not the one that recorded seeds have.
+
+        Raises:
+            TopdownError: it has changed, has come or has gone since a seed was recorded.
+        """
+        planned = read_analysis(self.analysis)
+        # As records hold it: JSON has text alone for keys.
+        planned = json.loads(json.dumps(planned))
+        for path in self.records():
+            stored = files.read_json(path)
+            is_readable = isinstance(stored, dict) and stored.get("format") == FORMAT
+            if is_readable and stored.get("analysis") != planned:
+                raise TopdownError(
+                    f"{self.analysis} is not what it was when {path} was recorded; a plan of"
+                    " analysis stays as it was before the first seed: put it back, or move"
+                    f" {path.parent} away to begin another study"
+                )
 
     def is_recorded(self, seed: int) -> bool:
         """Whether the record has every phase of the plan, and every set, as they are now."""
@@ -195,7 +222,8 @@ def choose(
         model: as in `Study`, like the other arguments.
         seeds: of the bases; None: those of the plan of analysis, or 1, 2 and 3.
         jobs: trainings at a time.
-        model_file: None: ``valid.loss.ave.pth`` of a language model, else ``valid.acc.ave.pth``.
+        model_file: None: the average of the plan's dev criterion, such as ``valid.acc.ave.pth``;
+            without one ``valid.loss.ave.pth`` of a language model, else ``valid.acc.ave.pth``.
         test_sets: sets to decode; None: those of the plan of analysis, or test.
         ngpu: GPUs of each training.
     """
@@ -203,7 +231,7 @@ def choose(
     kind, usual = (LmStudy, "valid.loss.ave.pth") if is_lm else (AsrStudy, "valid.acc.ave.pth")
     # What is asked for counts more than what is planned: a pilot's seed, say, or another set.
     planned = read_analysis(analysis_of(model)) or {}
-    return kind(
+    chosen = kind(
         model=model,
         seeds=tuple(seeds or planned.get("seeds", USUAL_SEEDS)),
         jobs=jobs,
@@ -211,3 +239,10 @@ def choose(
         test_sets=test_sets or " ".join(planned.get("sets", USUAL_SETS)),
         ngpu=ngpu,
     )
+    if model_file or not chosen.plan.exists():
+        return chosen
+    criterion = read_plan(chosen.plan).dev_criterion
+    if criterion is None:
+        return chosen
+    part, metric, _ = criterion
+    return replace(chosen, model_file=f"{part}.{metric}.ave.pth")

@@ -1,5 +1,6 @@
 """A plan of analysis: which questions it asks, what it refuses, and what it keeps sealed."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,34 @@ def test_committed_analyses_ask_about_phases_of_their_plan(path: Path) -> None:
     names = [phase.name for phase in expand(plan, LAYERS[recipe.name], SEEDS[0])]
     sets = asked.get("sets", [])
     assert analysis.lacking(asked, dict.fromkeys([BASE, *names], sets)) == []
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_analyses_are_those_of_the_records(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parents[2])
+    study.choose(path.stem, None, 1, None, None).check_analysis()
+
+
+@pytest.mark.parametrize("change", ["another seed", "gone"])
+def test_an_analysis_that_changes_after_the_first_seed_is_refused(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a plan made after results were seen, tables would say that it was made before them."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "conf/analysis/tiny.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(PLANNED))
+    here = study.choose("tiny", None, 1, None, None)
+    here.check_analysis()
+    write(tmp_path / "records/tiny", *planned(SEEDS[0]))
+    here.check_analysis()
+    path.write_text(json.dumps(PLANNED | {"seeds": [*SEEDS, 400000]}))
+    if change == "gone":
+        path.unlink()
+    for command in ("run", "record"):
+        with pytest.raises(SystemExit):
+            main([command, "tiny", "--seeds", str(SEEDS[1])])
+        told = capsys.readouterr().err
+        assert "tiny.yaml is not what it was when records/tiny/seed100000.json was" in told

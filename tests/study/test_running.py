@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from waiting import wait_until
@@ -69,6 +70,64 @@ def test_a_study_whose_trainings_do_not_cost_the_same_is_told_so(
     plan.write_text("phases: [{cut: decoder}, {control: restart, train: {max_epoch: 9}}]")
     told = running.schedule_note(study) or ""
     assert "max_epoch is 50 in the base, item 1 of the plan, 9 in item 2 of the plan" in told
+
+
+def test_an_analysis_of_phases_that_are_not_trained_is_refused_before_any_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "conf/analysis/x.yaml"
+    path.parent.mkdir(parents=True)
+    asked = "primary: {a: {first: phase1, second: restart_phase1, sets: [test]}}"
+    path.write_text(f"seeds: [100000]\n{asked}\nsecondary: {{}}\n")
+    phases = [SimpleNamespace(name="phase1")]
+    made = SimpleNamespace(phases=phases)
+    monkeypatch.setattr(running.Cascade, "open", lambda *_: made)
+    study = choose("x", None, 1, None, None)
+    with pytest.raises(TopdownError, match="x.yaml asks about restart_phase1, which no seed"):
+        running.check_asked(study, 100000)
+    running.check_asked(study, 7)  # a pilot
+    phases.append(SimpleNamespace(name="restart_phase1"))
+    running.check_asked(study, 100000)
+    other = choose("x", None, 1, None, "dev")
+    with pytest.raises(TopdownError, match="about phase1 on test, restart_phase1 on test, which"):
+        running.check_asked(other, 100000)
+
+
+def test_a_base_without_the_model_to_decode_ends_the_study_before_its_phases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = choose("x", [1], 1, "valid.acc.ave.pth", "test")
+    study.base(1).mkdir(parents=True)
+    (study.base(1) / "valid.loss.ave.pth").touch()
+    with pytest.raises(TopdownError, match=r"give --model_file the model .*valid.loss.ave.pth"):
+        running.run_cascade(study, 1)
+
+
+def test_the_model_of_the_dev_criterion_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = tmp_path / "conf/study/x.yaml"
+    plan.parent.mkdir(parents=True)
+    plan.write_text("{dev_criterion: [valid, loss, min], phases: [{cut: decoder}]}")
+    assert choose("x", [1], 1, None, "test").model_file == "valid.loss.ave.pth"
+    assert choose("x", [1], 1, "latest.pth", "test").model_file == "latest.pth"
+    plan.write_text("phases: [{cut: decoder}]")
+    assert choose("x", [1], 1, None, "test").model_file == "valid.acc.ave.pth"
+
+
+def test_a_study_without_a_plan_of_analysis_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file under another name would leave all results open from the first seed on."""
+    monkeypatch.chdir(tmp_path)
+    study = choose("x", [1], 1, None, "test")
+    assert running.analysis_note(study).startswith("found no conf/analysis/x.yaml, so every")
+    study.analysis.parent.mkdir(parents=True)
+    study.analysis.touch()
+    assert running.analysis_note(study).startswith("conf/analysis/x.yaml says what is asked")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
