@@ -98,6 +98,7 @@ def read_record(path: Path) -> Record:
         phases.append(phase)
     header = {key: stored.get(key) for key in HEADER if key != "misheard"}
     header |= {"references": references, "phases": tuple(phases)}
+    header["training"] = stored.get("training") or {}
     return Record(**header, recordings=_recordings_of(path, references))
 
 
@@ -192,8 +193,10 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
         },
     }
     header = _without(vars(record), "recordings")
-    if record.analysis is None:
-        del header["analysis"]
+    # As earlier versions wrote it.
+    for key in ("analysis", "training"):
+        if not header[key]:
+            del header[key]
     return {"format": FORMAT, **header, **changed}
 
 

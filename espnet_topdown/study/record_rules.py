@@ -18,7 +18,7 @@ ADVICE = "give records that 'study run' wrote"
 FORMAT = 2
 # What earlier versions did not record.
 LATER = (
-    *("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis"),
+    *("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis", "training"),
     *("reads", "dev_set", "base_dev", "stop_from", "stopped", "kept_lr", "factors"),
 )
 # What a record of every format has.
@@ -43,6 +43,7 @@ HEADER = {
     "references": check.MAPPING,
     "phases": check.LIST,
     "misheard": check.MAPPING,
+    "training": check.MAPPING,
     "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
 }
 PHASE = {

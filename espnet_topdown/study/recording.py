@@ -75,7 +75,13 @@ def make_record(study: Study, seed: int) -> Record:
         phases=tuple(phases),
         recordings=read_recordings(references),
         analysis=read_analysis(study.analysis),
+        training=trained_with(study.config, cascade.base.config),
     )
+
+
+def trained_with(config: Path, base: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a training config, with the values that a base has in its own."""
+    return {key: base[key] for key in read_config(config) if key in base}
 
 
 def is_complete(

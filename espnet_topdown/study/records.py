@@ -13,6 +13,7 @@ from typing import Any
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.grouping import grouped
+from espnet_topdown.plan.plan import BASE
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.study.analysis import Analysis, lacking
@@ -65,6 +66,8 @@ class Record:
             utterances share recordings.
         analysis: the study's plan of analysis, as it stood when the seed was recorded; None where
             the study has none.
+        training: the options of the study's training config, as its base was trained with them;
+            empty in records of earlier versions.
     """
 
     model: str
@@ -78,6 +81,7 @@ class Record:
     phases: tuple[RecordedPhase, ...]
     recordings: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     analysis: Analysis | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def criterion(self) -> Criterion:
@@ -173,6 +177,8 @@ def _check_phases_alike(model: str, records: Sequence[Record]) -> None:
     for record in records:
         for phase in record.phases:
             mine = _experiment(phase)
+            if phase.name == BASE:
+                mine |= record.training
             seed, theirs = known.setdefault(phase.name, (record.seed, mine))
             # Earlier versions recorded less.
             both = mine.keys() & theirs.keys()

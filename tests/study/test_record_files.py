@@ -35,7 +35,8 @@ def test_epochs_and_recordings_are_kept(tmp_path: Path) -> None:
     base, *others = usual(1).phases
     told = replace(base, train_loss=(3.0, None, 1.0), lr=(0.1, 0.1, 0.05), trigger=2)
     said = {"test": {name: tuple(f"{name}{k}" for k in range(4)) for name in NAMES}}
-    one = replace(usual(1), phases=(told, *others), recordings=said)
+    training = {"max_epoch": 80, "optim_conf": {"lr": 0.002}}
+    one = replace(usual(1), phases=(told, *others), recordings=said, training=training)
     path = write(tmp_path, one) / "seed1.json"
     assert read_record(path) == one
     names = tmp_path / "recordings.json"

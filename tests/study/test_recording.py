@@ -103,3 +103,13 @@ def test_a_record_names_the_commit_that_it_was_made_with(
     assert re.fullmatch("[0-9a-f]{40}", commit)
     (tmp_path / "code.py").write_text("changed")
     assert recording.commit_of(tmp_path) == f"{commit} (changed since)"
+
+
+def test_a_record_tells_how_its_base_was_trained_whatever_the_config_says_since(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "train_asr_tiny.yaml"
+    config.write_text("{max_epoch: 80, optim: adam, optim_conf: {lr: 0.002}}")
+    base = {"max_epoch": 40, "optim": "adam", "optim_conf": {"lr": 0.002}, "output_dir": "exp/x"}
+    said = {"max_epoch": 40, "optim": "adam", "optim_conf": {"lr": 0.002}}
+    assert recording.trained_with(config, base) == said

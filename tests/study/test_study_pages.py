@@ -172,3 +172,12 @@ def test_seeds_that_are_not_one_experiment_are_refused(
     pages.model_section("tiny", [first, second])
     with pytest.raises(TopdownError, match=says):
         pages.model_section("tiny", [first, with_phase(second, name, **fields)])
+
+
+def test_seeds_of_bases_that_were_trained_otherwise_are_refused() -> None:
+    first = replace(usual(1), training={"max_epoch": 80, "optim": "adam"})
+    # Earlier versions did not record it.
+    pages.model_section("tiny", [first, usual(2)])
+    second = replace(usual(2), training={"max_epoch": 40, "optim": "adam"})
+    with pytest.raises(TopdownError, match=r"phase0 of .* differ in 'max_epoch' \(80 and 40\)"):
+        pages.model_section("tiny", [first, second])
