@@ -210,8 +210,8 @@ def _test_notes(compared: SetComparison, tested: str) -> Iterable[str]:
         yield "No p value: this set selected the phase, so a difference on it is no finding."
     if tests:
         yield (
-            f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for all tests of this"
-            " page."
+            f"MAPSSWE: {tested}, two-sided; in brackets corrected (Holm) for the tests of"
+            " these phases on all sets."
         )
     if fewest < FEW_SEGMENTS:
         yield (

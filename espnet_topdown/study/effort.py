@@ -65,7 +65,7 @@ def ratio(records: Sequence[Record], name: str, share: float) -> Ratio:
 
 def effort_table(records: Sequence[Record]) -> Table:
     """Epochs and time of each phase, and how soon it is as good on dev as phase 0 became."""
-    planned = " Planned before the runs, without a verdict."
+    planned = " Without a verdict."
     if records[0].analysis is None:
         planned = " Not planned before the runs."
     rows = []

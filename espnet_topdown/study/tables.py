@@ -67,8 +67,17 @@ def answer_table(
             row.append(interval_text(contrasts[place].test_data))
         rows.append((*row, answer.verdict(measure.better, measure.worse)))
     primary = ""
+    arms = (
+        f"{FROM_SCRATCH.capitalize()}: the mean of phase 0 and of the restarts, which are trained"
+        " alike. Best: by the dev criterion among the runs of that kind, phase 0 left out."
+    )
+    # Under a plan of analysis the questions' words and their arms are its author's.
     if any(answer.question.startswith(PRIMARY) for answer in answers):
         primary = ", the primary one for itself alone"
+        arms = (
+            "Which runs are compared, the plan of analysis says: of several either the mean, or the"
+            " one that the dev criterion selects; the table seed by seed tells which."
+        )
     header = ["question", "seeds", "means", "difference", "95 %, seeds", "p (Holm)", "p, pooled"]
     if contrasts:
         header.append("95 %, test data")
@@ -77,11 +86,7 @@ def answer_table(
         header=(*header, "verdict"),
         rows=rows,
         notes=(
-            (
-                f"Negative: the first is better. {FROM_SCRATCH.capitalize()}: the mean of phase 0"
-                " and of the restarts, which are trained alike. Best: by the dev criterion among"
-                " the runs of that kind, phase 0 left out."
-            ),
+            f"Negative: the first is better. {arms}",
             (
                 "Verdict: by Student's t over the seeds' differences alone, corrected (Holm) for"
                 f" the questions that compare different runs{primary}; none for fewer"
