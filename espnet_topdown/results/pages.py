@@ -33,6 +33,7 @@ from espnet_topdown.results.page_data import phase_data, set_data
 from espnet_topdown.results.phase_table import phases_table
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult, phase_results
+from espnet_topdown.results.seal import on_dev, sealed_facts
 from espnet_topdown.results.tables import (
     overview_tables,
     seeds_table,
@@ -83,7 +84,10 @@ def results_of(
 def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path | None) -> Page:
     cascades = list(map(Cascade.reopen, directories))
     rows, parts = parts_of(cascades)
-    facts = facts_of(cascades)
+    sealed = sealed_facts(cascade.paths.base for cascade in cascades)
+    if sealed:
+        rows = list(map(on_dev, rows))
+    facts = [*facts_of(cascades), *sealed]
     unfinished = unfinished_of(cascades)
     single = len(cascades) == 1
     # Several cascades have no place that is theirs.
@@ -92,7 +96,8 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     known = cache.read_page(place, made_of, WRITTEN if single else WRITTEN[:2])
     if known is not None:
         return known
-    decoded, notes = matched(rows, [reader.decoded(row.directory) for row in rows])
+    counted_sets = [{} if sealed else reader.decoded(row.directory) for row in rows]
+    decoded, notes = matched(rows, counted_sets)
     selected_on = set().union(*map(Cascade.valid_sets, cascades))
     sets = compare_sets(rows, decoded, selected_on=selected_on)
     dated = [

@@ -24,10 +24,11 @@ from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import plan_text, read_plan
 from espnet_topdown.results.rows import PhaseResult, phase_results
 from espnet_topdown.results.scoring import find_scores
+from espnet_topdown.results.seal import unseal
 from espnet_topdown.results.trn import read_trn, speaker_of
 from espnet_topdown.study.analysis import read_analysis
-from espnet_topdown.study.record_files import write_record
-from espnet_topdown.study.records import Record, RecordedPhase, Texts
+from espnet_topdown.study.record_files import read_record, write_record
+from espnet_topdown.study.records import Record, RecordedPhase, Texts, sealed_state
 from espnet_topdown.study.study import Study
 from espnet_topdown.table import counted
 from espnet_topdown.text_files import read_table
@@ -51,6 +52,18 @@ def record_seed(study: Study, seed: int) -> None:
     write_record(study.record(seed), record)
     state = "" if record.complete else ", not complete yet"
     print(f"seed {seed}: wrote {study.record(seed)}{state}", flush=True)
+    unseal_complete(study)
+
+
+def unseal_complete(study: Study) -> None:
+    """Open the cascades of all seeds, once the last of a plan of analysis is complete."""
+    planned = read_analysis(study.analysis) or {"seeds": []}
+    paths = [study.record(seed) for seed in planned["seeds"]]
+    if not paths or not all(path.exists() for path in paths):
+        return
+    if not sealed_state([read_record(path) for path in paths]):
+        for seed in planned["seeds"]:
+            unseal(study.base(seed))
 
 
 def make_record(study: Study, seed: int) -> Record:

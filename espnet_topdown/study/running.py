@@ -20,6 +20,7 @@ from espnet_topdown.experiment.schedule import unequal
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.results.rows import phase_results
+from espnet_topdown.results.seal import seal
 from espnet_topdown.study.analysis import lacking, read_analysis
 from espnet_topdown.study.recording import record_seed
 from espnet_topdown.study.study import Study
@@ -122,6 +123,10 @@ def run_cascade(study: Study, seed: int) -> None:
             f" model to decode ({there})"
         )
     check_asked(study, seed)
+    planned = read_analysis(study.analysis)
+    if planned is not None and seed in planned["seeds"]:
+        # Its report is made anew after each phase, decoded ones among them.
+        seal(study.base(seed), study.model)
     run_all([study.cascade_command(seed)], 1)
     rows = phase_results(Cascade.reopen(study.cascade(seed)))
     experiments = [row.directory for row in rows if not study.is_decoded(row.directory)]

@@ -8,12 +8,13 @@ import shutil
 import pytest
 import yaml
 from cascades import copied, fails, run, words
+from transcripts import write_scored
 
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.cascade.phase_config import phase_config
 from espnet_topdown.cli import main
-from espnet_topdown.results import pages
+from espnet_topdown.results import pages, seal
 
 
 def test_cascade_can_be_moved(finished, base, tmp_path, capsys):
@@ -62,6 +63,34 @@ def test_results_of_an_undecoded_cascade_are_written(finished, base, tmp_path, c
     assert out.endswith(pages)
     for name in ("RESULTS.md", "results.json", "report.html"):
         assert (copy / name).exists()
+
+
+def test_a_cascade_of_a_sealed_study_shows_dev_alone(finished, base, tmp_path, capsys):
+    """Its report is made anew after every phase, and would tell what was decoded so far."""
+    own = shutil.copytree(base, tmp_path / base.name, symlinks=True)
+    copy = copied(finished, own, tmp_path)
+    heard = [(f"s-s-{number}", "s", ["one", "two"]) for number in range(60)]
+    for phase in (own, copy / "phase1"):
+        write_scored(phase, "test", heard, heard)
+    (own / "perplexity.json").write_text(
+        json.dumps([{"text": "x/test/text", "kind": "stream", "perplexity": 9.0, "targets": 500}])
+    )
+    main(["results", str(copy)])
+    assert "WER: test" in capsys.readouterr().out
+    seal.seal(own, "tiny")
+    main(["results", str(copy)])
+    out = capsys.readouterr().out
+    assert f"its test results are not shown while {own}/sealed is there" in out
+    written = [(copy / name).read_text() for name in ("RESULTS.md", "results.json", "report.html")]
+    for text in (out, *written):
+        assert "phase1" in text
+        assert "WER" not in text
+        assert "ppl test" not in text
+    seal.unseal(own)
+    main(["results", str(copy)])
+    out = capsys.readouterr().out
+    assert "WER: test" in out
+    assert "ppl test" in out
 
 
 def test_fresh_layers_that_the_bases_freeze_param_leaves_random_are_refused_by_plan(

@@ -1,17 +1,20 @@
 """Running the commands of a study: what they leave, print and say of the time."""
 
+import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from made_records import usual, write
 from waiting import wait_until
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.processes import has_ended
-from espnet_topdown.study import running
+from espnet_topdown.study import recording, running
 from espnet_topdown.study.study import choose
 
 
@@ -92,6 +95,38 @@ def test_an_analysis_of_phases_that_are_not_trained_is_refused_before_any_is(
     other = choose("x", None, 1, None, "dev")
     with pytest.raises(TopdownError, match="about phase1 on test, restart_phase1 on test, which"):
         running.check_asked(other, 100000)
+
+
+def test_a_planned_seed_is_sealed_before_its_phases_and_open_after_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = {
+        "seeds": [100000, 200000],
+        "primary": {"a": {"first": "phase1", "second": "restart_phase1"}},
+        "secondary": {},
+    }
+    path = tmp_path / "conf/analysis/tiny.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(plan))
+    study = choose("tiny", None, 1, None, "test")
+
+    def trains_nothing(*_: object) -> None:
+        raise TopdownError("enough")
+
+    monkeypatch.setattr(running, "has_base", lambda *_: True)
+    monkeypatch.setattr(running, "check_asked", lambda *_: None)
+    monkeypatch.setattr(running, "run_all", trains_nothing)
+    for seed in (100000, 200000, 7):
+        with pytest.raises(TopdownError, match="enough"):
+            running.run_cascade(study, seed)
+    sealed = [study.base(seed) / "sealed" for seed in (100000, 200000, 7)]
+    # The last is a pilot.
+    assert [mark.exists() for mark in sealed] == [True, True, False]
+    for seed, is_sealed in ((100000, True), (200000, False)):
+        write(tmp_path / "records/tiny", replace(usual(seed), analysis=plan))
+        recording.unseal_complete(study)
+        assert [mark.exists() for mark in sealed[:2]] == [is_sealed, is_sealed]
 
 
 def test_a_base_without_the_model_to_decode_ends_the_study_before_its_phases(
