@@ -222,9 +222,16 @@ def _against_scratch(runs: Runs) -> dict[str, ArmPair]:
 
 def _between_phases(runs: Runs) -> Iterable[tuple[str, PhaseResult | None, PhaseResult | None]]:
     """Every question with its two phases, either of which may be None."""
-    # Equal budget: both sides are the best of as many runs.
-    answered = [phase for phase in candidates(runs) if runs.named(f"{RESTART}_{phase.name}")]
-    yield "best phase - best restart, as many runs each", runs.best(answered), best_restart(runs)
+    # Equal budget: both sides are the best of as many runs. Restarts may also answer variants, or
+    # phases that are not trained yet.
+    answered, restarts = [], []
+    for phase in candidates(runs):
+        restart = runs.named(f"{RESTART}_{phase.name}")
+        if restart is not None:
+            answered.append(phase)
+            restarts.append(restart)
+    equal = "best phase - best restart, as many runs each"
+    yield equal, runs.best(answered), runs.best(restarts)
     off = _without_dropout(runs)
     restarts = of_kind(RESTART, runs.phases)[: len(off)]
     if len(restarts) == len(off):

@@ -68,10 +68,15 @@ class ArmSpec:
         return (best,) if best else ()
 
 
-def _are_apart(value: Any) -> bool:
+def are_apart(seeds: Iterable[int]) -> bool:
+    """Whether no two seeds of bases meet in an epoch of one of their trainings."""
+    return all(upper - lower >= LEAST_DISTANCE for lower, upper in pairwise(sorted(seeds)))
+
+
+def _are_seeds(value: Any) -> bool:
     if not (isinstance(value, list) and value and all(map(check.is_whole, value))):
         return False
-    return all(upper - lower >= LEAST_DISTANCE for lower, upper in pairwise(sorted(value)))
+    return are_apart(value)
 
 
 def _is_arm(value: Any) -> bool:
@@ -110,7 +115,7 @@ ARMS = (
     " that dev selects), and perhaps `sets`, a list"
 )
 RULES = {
-    "seeds": Must(f"a list of seeds at least {LEAST_DISTANCE} apart", _are_apart),
+    "seeds": Must(f"a list of seeds at least {LEAST_DISTANCE} apart", _are_seeds),
     "primary": Must(f"one question {ARMS}", _is_one_question),
     "secondary": Must(f"questions, each {ARMS}", _are_questions),
     SETS: Must("a list of sets to decode", _are_sets),

@@ -21,7 +21,7 @@ from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.results.rows import phase_results
 from espnet_topdown.results.seal import seal
-from espnet_topdown.study.analysis import lacking, read_analysis
+from espnet_topdown.study.analysis import LEAST_DISTANCE, are_apart, lacking, read_analysis
 from espnet_topdown.study.recording import record_seed
 from espnet_topdown.study.study import Study
 from espnet_topdown.table import counted
@@ -41,9 +41,8 @@ def run(study: Study) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     study.check_analysis()
     print(f"note: {analysis_note(study)}", file=sys.stderr)
-    differing = schedule_note(study)
-    if differing:
-        print(f"note: {differing}", file=sys.stderr)
+    for note in filter(None, (seeds_note(study), schedule_note(study))):
+        print(f"note: {note}", file=sys.stderr)
     to_record = [seed for seed in study.seeds if not study.is_recorded(seed)]
     for seed in sorted(set(study.seeds) - set(to_record)):
         print(f"seed {seed}: recorded in {study.record(seed)}")
@@ -64,6 +63,16 @@ def run(study: Study) -> None:
         if not is_begun:
             whole.append(hours)
         print(progress(seed, hours, len(to_record) - place - 1, whole), flush=True)
+
+
+def seeds_note(study: Study) -> str | None:
+    """What keeps the seeds of a study from being independent; None where nothing does."""
+    if are_apart(study.seeds):
+        return None
+    return (
+        f"seeds less than {LEAST_DISTANCE} apart share random numbers, as ESPnet seeds epoch n with"
+        " seed + n; give --seeds 100000 200000 300000 and so on"
+    )
 
 
 def analysis_note(study: Study) -> str:

@@ -56,6 +56,15 @@ def test_seeds_answer_a_question_together_where_they_can() -> None:
     assert [pair.seed for pair in pairs[EQUAL]] == [1]
 
 
+def test_as_many_runs_stand_on_both_sides() -> None:
+    """A restart of a variant, or of a phase that is not trained yet, is one more to choose from."""
+    off = phase("off", "top_down", 0.1, (), cut="decoder", dropout="off")
+    lucky = phase("restart_off", "restart", 0.9, ())
+    assert asked(usual(1, off, lucky))[EQUAL] == ("phase1", "restart_phase1")
+    early = phase("restart_phase3", "restart", 0.9, ())
+    assert asked(usual(1, early))[EQUAL] == ("phase1", "restart_phase1")
+
+
 def test_selection_follows_the_direction_of_dev() -> None:
     lowest = replace(usual(1), dev_name="valid loss min")
     assert questions.best_phase(usual(1).runs).name == "phase1"

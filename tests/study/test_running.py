@@ -50,7 +50,7 @@ def test_the_rest_of_a_seed_forecasts_nothing(
     monkeypatch.chdir(tmp_path)
     study = choose("x", [1, 2, 3], 1, None, "test")
     study.base(1).mkdir(parents=True)  # an earlier call began it
-    for name in ("schedule_note", "run_all", "run_cascade"):
+    for name in ("seeds_note", "schedule_note", "run_all", "run_cascade"):
         monkeypatch.setattr(running, name, lambda *_: None)
     running.run(study)
     first, second, third = capsys.readouterr().out.splitlines()
@@ -163,6 +163,13 @@ def test_a_study_without_a_plan_of_analysis_is_told_so(
     study.analysis.parent.mkdir(parents=True)
     study.analysis.touch()
     assert running.analysis_note(study).startswith("conf/analysis/x.yaml says what is asked")
+
+
+def test_seeds_that_share_random_numbers_are_told() -> None:
+    told = running.seeds_note(choose("x", [300000, 100000, 199999], 1, None, "test"))
+    assert told is not None
+    assert told.startswith("seeds less than 100000 apart share random numbers")
+    assert running.seeds_note(choose("x", [300000, 100000, 200000], 1, None, "test")) is None
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
