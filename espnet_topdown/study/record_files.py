@@ -153,7 +153,7 @@ def write_record(path: Path, record: Record) -> None:
     """Write a record to `path`, and its references beside it where they are not there yet.
 
     Raises:
-        TopdownError: other references of one of its sets are there.
+        TopdownError: other references, or recordings, of one of its sets are there.
     """
     here = path.with_name(REFERENCES)
     known: dict[str, Texts] = _read_if_there(here)
@@ -165,16 +165,26 @@ def write_record(path: Path, record: Record) -> None:
                 f" with; one study has one test set: decode its seeds again, or move {path.parent}"
                 " away to begin a new one"
             )
-    recordings = {
-        dataset: {utterance: " ".join(names) for utterance, names in utterances.items()}
-        for dataset, utterances in record.recordings.items()
-    }
-    if recordings:
-        files.write_text(path.with_name(RECORDINGS), _json(recordings, levels=2) + "\n")
+    _write_recordings(path.with_name(RECORDINGS), record)
     # Before the record: a kill in between leaves nothing that names references not there.
     if references != known:
         files.write_text(here, _json(references, levels=2) + "\n")
     files.write_text(path, _json(_stored(record, references), levels=2) + "\n")
+
+
+def _write_recordings(here: Path, record: Record) -> None:
+    """Add the recordings of a record's sets to those of other seeds, which may have other sets."""
+    known = _read_if_there(here)
+    recordings = dict(known)
+    for dataset, utterances in record.recordings.items():
+        texts = {utterance: " ".join(names) for utterance, names in utterances.items()}
+        if recordings.setdefault(dataset, texts) != texts:
+            raise TopdownError(
+                f"{here} has other recordings of {dataset} than seed {record.seed} was made of; one"
+                f" study has one test set: move {here.parent} away to begin a new one"
+            )
+    if recordings != known:
+        files.write_text(here, _json(recordings, levels=2) + "\n")
 
 
 def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:

@@ -72,6 +72,17 @@ def test_later_sets_join_the_references_of_earlier_records(tmp_path: Path) -> No
     assert records == [usual(1), rich(2)]
 
 
+def test_recordings_of_sets_that_another_seed_has_are_kept(tmp_path: Path) -> None:
+    """Without them its strings would be resampled as if they shared no recording."""
+    said = {"test": {name: tuple(f"{name}{k}" for k in range(4)) for name in NAMES}}
+    path = write(tmp_path, replace(usual(1), recordings=said)) / "seed1.json"
+    write(tmp_path, replace(usual(2), recordings={"noisy": said["test"]}))
+    assert read_record(path).recordings == said
+    other = {"test": said["test"] | {NAMES[0]: ("a", "b", "c", "d")}}
+    with pytest.raises(TopdownError, match="has other recordings of test than seed 3 was made of"):
+        write(tmp_path, replace(usual(3), recordings=other))
+
+
 def test_references_in_another_order_are_the_same(tmp_path: Path) -> None:
     backwards = dict(reversed(usual(2).references[SET].items()))
     write(tmp_path, usual(1), replace(usual(2), references={SET: backwards}))
