@@ -237,7 +237,11 @@ def summary(measure: Measure, answers: Sequence[Answer]) -> list[str]:
 def coverage(records: Sequence[Record]) -> list[str]:
     """Which cuts dev selected and what was not measured, as sentences."""
     cuts = ", ".join(map(_selected_cut, records))
-    lines = [f"- Cut selected on dev, by seed: {cuts}."]
+    among = ""
+    if records[0].analysis is not None:
+        # Which need not be the best of the cascade that a planned question asks about.
+        among = " of all candidates, whichever a question names"
+    lines = [f"- Cut selected on dev{among}, by seed: {cuts}."]
     phases = phases_of(records)
     kinds = {phase.kind for phase in phases}
     lines += [f"- Control {kind}: not measured." for kind in USUAL_CONTROLS if kind not in kinds]
