@@ -272,7 +272,8 @@ def _late_gains(records: Sequence[Record]) -> str:
     gains = []
     for record in records:
         curve = [value for value in record.runs.base.curve if value is not None]
-        early = curve[: round(LATE * len(curve))]
+        # At least the last epoch, of however few, is what came late.
+        early = curve[: int(LATE * len(curve))]
         if early:
             mode = record.criterion.mode
             gain = best_of(curve, mode) - best_of(early, mode)

@@ -149,6 +149,9 @@ def test_what_a_base_gained_at_the_end_is_told() -> None:
     text = page([replace(usual(SEEDS[0]), analysis=PLANNED, phases=(late, *others))])
     assert "- gain of phase 0 on dev in its last tenth of epochs: 0.0025\n" in text
     assert "still getting better" not in text
+    # 0.1, 0.2, 0.5: a tenth of three epochs is the last one.
+    short = page(planned(SEEDS[0]))
+    assert "- gain of phase 0 on dev in its last tenth of epochs: 0.3000\n" in short
 
 
 def test_records_of_pilots_are_refused() -> None:
