@@ -185,6 +185,11 @@ def pairs(
     return found
 
 
+def _names(dataset: str) -> set[str]:
+    """What a plan may call a set; a text, such as "test (stream)", also without how it is read."""
+    return {dataset, dataset.partition(" (")[0]}
+
+
 def lacking(analysis: Analysis, measured: Mapping[str, Collection[str] | None]) -> list[str]:
     """What its questions are asked of and is not there: phases, and sets of phases.
 
@@ -202,8 +207,10 @@ def lacking(analysis: Analysis, measured: Mapping[str, Collection[str] | None]) 
                     found.append(name)
                     continue
                 known = measured[name]
-                if known is not None:
-                    found += [f"{name} on {each}" for each in sets if each not in known]
+                if known is None:
+                    continue
+                there = set().union(*map(_names, known))
+                found += [f"{name} on {each}" for each in sets if each not in there]
     return list(dict.fromkeys(found))
 
 
@@ -223,6 +230,6 @@ def _questions(
     analysis: Analysis, part: str, dataset: str | None = None
 ) -> Iterator[tuple[str, ArmSpec, ArmSpec]]:
     for question, arms in analysis[part].items():
-        if dataset is not None and dataset not in arms.get(SETS, [dataset]):
+        if dataset is not None and not _names(dataset) & {*arms.get(SETS, [dataset])}:
             continue
         yield question, ArmSpec.of(arms["first"]), ArmSpec.of(arms["second"])

@@ -169,6 +169,20 @@ def test_perplexities_are_compared_as_logarithms() -> None:
     assert "- primary: one: -9.53 (lower); the first is better in 3 of 3 seeds." in page(records)
 
 
+def test_a_text_goes_by_its_name() -> None:
+    """A language model's "test (stream)" is the plan's test: else it would be sealed for ever."""
+    asked = {"first": "phase1", "second": "restart_phase1", "sets": ["test"]}
+    plan = {"seeds": SEEDS, "sets": ["test"], "primary": {"a": asked}, "secondary": {}}
+    values = [(60, 58, 60, 59), (62, 59, 62, 63), (61, 58, 62, 60)]
+    study_of = [
+        replace(lm_record(seed, *perplexities), analysis=plan)
+        for seed, perplexities in zip(SEEDS, values, strict=True)
+    ]
+    text = page(study_of)
+    assert "sealed" not in text
+    assert "|primary: a|3|" in text
+
+
 def test_an_analysis_stays_in_the_record(tmp_path: Path) -> None:
     folder = write(tmp_path / "tiny", *planned(SEEDS[0]))
     assert read_record(folder / "seed100000.json").analysis == PLANNED
