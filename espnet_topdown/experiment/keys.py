@@ -98,7 +98,7 @@ def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         TopdownError: a list cannot be read.
     """
-    settings = _without(options, (*RUN_KEYS, *_FREE_KEYS))
+    settings = deciding(options)
     # ESPnet puts the tokens themselves in the place of their file (tasks/asr.py, build_model).
     tokens = settings.pop("token_list", None)
     if isinstance(tokens, list | tuple):
@@ -108,6 +108,11 @@ def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
     plain = json.loads(json.dumps(settings, default=str))
     hashes = {path: files.sha256(Path(path)) for path in list_files(options)}
     return {"options": plain, "files": hashes}
+
+
+def deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that decide a result, whichever the seed: neither of one run nor free."""
+    return _without(options, (*RUN_KEYS, *_FREE_KEYS))
 
 
 def _without(options: Mapping[str, Any], patterns: tuple[str, ...]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.keys import deciding
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.lm.trigger import NONMONO, trigger_epoch
 from espnet_topdown.plan.expansion import expand
@@ -93,8 +94,8 @@ def make_record(study: Study, seed: int) -> Record:
 
 
 def trained_with(config: Path, base: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a training config, with the values that a base has in its own."""
-    return {key: base[key] for key in read_config(config) if key in base}
+    """The deciding options of a training config, with the values that a base has in its own."""
+    return {key: base[key] for key in deciding(read_config(config)) if key in base}
 
 
 def is_complete(
