@@ -14,6 +14,7 @@ set -euo pipefail
     --nj 2 \
     --inference_nj 1 \
     --fs 8k \
+    --audio_format wav \
     --train_set train \
     --valid_set dev \
     --test_sets "dev test" \
