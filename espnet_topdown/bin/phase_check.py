@@ -37,6 +37,11 @@ from espnet_topdown.training.tasks import TopdownTask, task_of
 Config = Mapping[str, Any]
 # Of what is mixed into the audio, those that ESPnet reads where training begins.
 _MIXED = frozenset(["noise_scp", "noise_db_range", "rir_scp"])
+# Counts that ESPnet takes at 0, and then divides by, or trains on nothing.
+_COUNTS = frozenset(
+    ["accum_grad", "log_interval", "num_iters_per_epoch"]
+    + [f"{part}batch_{unit}" for part in ("", "valid_") for unit in ("size", "bins")]
+)
 # batch_type -> by what its batches are counted.
 _COUNTED_BY = {
     **dict.fromkeys(["unsorted", "sorted", "folded"], "size"),
@@ -140,6 +145,8 @@ def _value_fault(action: argparse.Action, value: object) -> str | None:
         except (TypeError, ValueError, argparse.ArgumentTypeError):
             kind = getattr(action.type, "__name__", "valid").replace("_or_none", "")
             return f"{name} must be {kind}, not {value!r}"
+    if action.dest in _COUNTS and converted is not None and converted < 1:
+        return f"{name} must be 1 or more, not {value!r}"
     if action.choices is not None and converted not in action.choices:
         valid = [choice for choice in action.choices if choice is not None]
         return f"{name} {value!r} is unknown; {nearest(str(value), valid)}"

@@ -149,6 +149,8 @@ def test_every_stops_where_a_tied_matrix_alone_would_be_drawn() -> None:
 OPTIONS = {
     "text for a number": ({"batch_size": "big"}, "argument --batch_size: invalid int value: 'big'"),
     "half a number": ({"batch_size": 2.5}, "train.batch_size must be int, not 2.5"),
+    "no batch a step": ({"accum_grad": 0}, "train.accum_grad must be 1 or more, not 0"),
+    "bins below nothing": ({"batch_bins": -1}, "train.batch_bins must be 1 or more, not -1"),
     "truth for a number": ({"accum_grad": True}, "train.accum_grad must be int, not True"),
     "unknown optimiser": ({"optim": "adamm"}, "train.optim 'adamm' is unknown; did you mean adam"),
     "unknown scheduler": (
