@@ -224,10 +224,10 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
     model = records[0].model
     seeds = [str(record.seed) for record in records]
     yield f"- seeds: {', '.join(seeds)}"
-    yield (
-        f"- to train it anew: `python3 -m espnet_topdown.study run {model} --seeds"
-        f" {' '.join(seeds)}`, by run_study.sh"
-    )
+    # A recipe's own script first makes the data.
+    own = Path("run_study.sh")
+    command = f"./{own}" if own.exists() else "python3 -m espnet_topdown.study run"
+    yield f"- to train it anew: `{command} {model} --seeds {' '.join(seeds)}`"
     unfinished = [str(record.seed) for record in records if not record.complete]
     if unfinished:
         yield (

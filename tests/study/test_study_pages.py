@@ -135,6 +135,16 @@ def test_a_record_that_is_not_complete_says_so() -> None:
     assert "- not complete: the plan of seeds 2 has phases" in text
 
 
+def test_the_command_that_trains_a_study_anew_is_one_that_its_recipe_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bare = "- to train it anew: `python3 -m espnet_topdown.study run tiny --seeds 1 2`\n"
+    assert bare in page(usual(1), usual(2))
+    Path("run_study.sh").touch()
+    assert "- to train it anew: `./run_study.sh tiny --seeds 1`\n" in page(usual(1))
+
+
 def test_layers_that_were_loaded_are_told() -> None:
     base, *others = usual(1).phases
     late = replace(others[0], loaded=("frontend",))
