@@ -41,3 +41,18 @@ def test_config_opens_with_its_purpose_and_launch_line(path: Path) -> None:
     if path.parent.name != "analysis":
         assert any(line.startswith("# Launch:") for line in head)
     assert yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize("name", ["slurm", "queue", "pbs"])
+def test_every_recipe_can_be_submitted(name: str) -> None:
+    """Kaldi's scripts refuse an option that such a file does not describe."""
+    recipes = [path.parent for path in ROOT.glob("egs2/*/*/run.sh")]
+    assert len(recipes) >= 6
+    for recipe in recipes:
+        lines = (recipe / f"conf/{name}.conf").read_text().splitlines()
+        first = [line.split()[0] for line in lines if not line.startswith("#")]
+        assert first.count("command") == 1
+        assert set(first) == {"command", "option", "default"}
+        described = {line.split("=")[0].removeprefix("option ") for line in lines if "=*" in line}
+        # What asr.sh and lm.sh, ESPnet's launcher and its users give.
+        assert described >= {"name", "gpu", "num_threads", "num_nodes", "mem", "time"}

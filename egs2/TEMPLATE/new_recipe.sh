@@ -37,6 +37,9 @@ cp -R "${template}/asr1/new" "${recipe}.part"
 for file in cmd.sh path.sh; do
     ln -s "../../TEMPLATE/asr1/${file}" "${recipe}.part/${file}"
 done
+for file in slurm queue pbs; do
+    ln -s "../../../TEMPLATE/asr1/conf/${file}.conf" "${recipe}.part/conf/${file}.conf"
+done
 find "${recipe}.part" -type f -exec sed -i "s/NAME/${name}/g" {} +
 mv "${recipe}.part" "${recipe}"
 

@@ -40,8 +40,10 @@ def run_sh(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_it_has_all_that_a_recipe_needs(own: Path) -> None:
     files = {str(path.relative_to(own)) for path in own.rglob("*") if not path.is_dir()}
     configs = {"conf/train_asr.yaml", "conf/decode_asr.yaml", "conf/topdown/transformer.yaml"}
-    assert files == {"run.sh", "cmd.sh", "path.sh", "local/data.sh", *configs}
-    assert (own / "path.sh").resolve() == own.parents[1] / "TEMPLATE/asr1/path.sh"
+    clusters = {"conf/slurm.conf", "conf/queue.conf", "conf/pbs.conf"}
+    assert files == {"run.sh", "cmd.sh", "path.sh", "local/data.sh", *clusters, *configs}
+    for name in ("path.sh", *clusters):
+        assert (own / name).resolve() == own.parents[1] / "TEMPLATE/asr1" / name
     for name in configs:
         lines = (own / name).read_text().splitlines()
         assert lines[0].startswith("# Purpose:")

@@ -69,12 +69,7 @@ SelectType=select/cons_tres
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$(nproc)
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 EOF
-cat > conf/slurm.conf << 'EOF'
-command sbatch --export=PATH
-option num_threads=* --cpus-per-task $0
-default gpu=0
-option gpu=0 -p cpu
-EOF
+cp "${root}/egs2/TEMPLATE/asr1/conf/slurm.conf" conf
 echo "export PYTHONPATH=${PYTHONPATH}" > path.sh # slurm.pl's jobs source it, as in a recipe
 dd if=/dev/urandom of=munge.key bs=1024 count=1 status=none
 chmod 400 munge.key

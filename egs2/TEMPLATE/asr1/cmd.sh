@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # How jobs are submitted: each command is called as  CMD [--gpu N] [JOB=1:N] LOG COMMAND...
 # local: this machine. For a cluster, set cmd_backend and have Kaldi's slurm.pl, queue.pl or pbs.pl
-# on PATH (an ESPnet checkout has them in egs2/TEMPLATE/asr1/utils).
+# on PATH (an ESPnet checkout has them in egs2/TEMPLATE/asr1/utils). They take partitions, queues
+# and limits from conf/slurm.conf, conf/queue.conf or conf/pbs.conf, which is yours to edit.
 cmd_backend=${cmd_backend:-local}
 
 case "${cmd_backend}" in
