@@ -7,6 +7,7 @@ in the training, and its optimiser and scheduler are built once. What calls it:
 
 import argparse
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from espnet2.train.distributed_utils import DistributedOption
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest, reported
+from espnet_topdown.experiment.keys import bpe_models
 from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -138,7 +140,7 @@ def _value_fault(action: argparse.Action, value: object) -> str | None:
     if isinstance(action.nargs, int):
         is_list = isinstance(value, list | tuple) and len(value) == action.nargs
         return None if is_list else f"{name} must be a list of {action.nargs}, not {value!r}"
-    converted = value
+    converted: Any = value
     if callable(action.type):
         try:
             converted = action.type(str(value))
@@ -182,12 +184,11 @@ def _training_faults(
 
 def _tokens_fault(args: argparse.Namespace) -> str | None:
     """Why sentencepiece cannot read a BPE model; ESPnet reads it at the first text."""
-    if getattr(args, "token_type", None) != "bpe" or not Path(str(args.bpemodel)).is_file():
-        return None
-    try:
-        sentencepiece.SentencePieceProcessor(model_file=str(args.bpemodel))
-    except RuntimeError as error:
-        return f"its BPE model is damaged ({error}); bring it back from a copy"
+    for model in filter(os.path.isfile, bpe_models(vars(args))):
+        try:
+            sentencepiece.SentencePieceProcessor(model_file=model)
+        except RuntimeError as error:
+            return f"its BPE model is damaged ({error}); bring it back from a copy"
     return None
 
 

@@ -82,7 +82,7 @@ def files_named(config: Any) -> Iterator[Path]:
     if isinstance(config, Mapping):
         for key, value in config.items():
             # Tokens themselves are thousands of words, each of which would be looked for.
-            if key != "token_list" or isinstance(value, str):
+            if not key.endswith("token_list") or isinstance(value, str):
                 yield from files_named(value)
     elif isinstance(config, list | tuple):
         for value in config:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
-from espnet_topdown.check import list_in, mapping_in
-from espnet_topdown.experiment.phase_data import lists_of
+from espnet_topdown.check import as_names, list_in, mapping_in
+from espnet_topdown.experiment.phase_data import TOKEN_LISTS, lists_of, paths_of
 from espnet_topdown.plan.rules import DATA_PARTS
 
 # Of one run, not of the experiment: never passed on.
@@ -46,13 +46,53 @@ def list_files(config: Mapping[str, Any]) -> list[str]:
     for part in DATA_PARTS:
         paths += lists_of(config, part)
     paths.append(mapping_in(config, "normalize_conf").get("stats_file"))
-    paths += map(config.get, ("bpemodel", "noise_scp", "rir_scp", "non_linguistic_symbols"))
+    paths += bpe_models(config)
+    # One scp, or several.
+    for key in ("noise_scp", "rir_scp"):
+        paths += as_names(list_in(config, key))
+    paths.append(config.get("non_linguistic_symbols"))
     # In an experiment's own config the tokens stand themselves.
-    if isinstance(config.get("token_list"), str):
-        paths.append(config["token_list"])
+    tokens = map(config.get, TOKEN_LISTS)
+    paths += [path for path in tokens if isinstance(path, str)]
     # ESPnet's FILE:SOURCE:TARGET:EXCLUDED
     paths += [str(param).partition(":")[0] for param in list_in(config, "init_param")]
+    for part in DATA_PARTS:
+        paths += _category_files(config, part)
     return list(dict.fromkeys(map(str, filter(None, paths))))
+
+
+def bpe_models(config: Mapping[str, Any]) -> list[str]:
+    """The models of sentencepiece that a training reads, of its text and of a source text.
+
+    Of other tokenizers, Whisper's and Hugging Face's, ``bpemodel`` is a name
+    (espnet2/text/build_tokenizer.py).
+    """
+    models = []
+    for side in ("", "src_"):
+        model = config.get(f"{side}bpemodel")
+        if model and config.get(f"{side}token_type", "bpe") == "bpe":
+            models.append(str(model))
+    return models
+
+
+def _category_files(config: Mapping[str, Any], part: str) -> list[str]:
+    """What ESPnet's samplers read beside the first list, by no option that names it.
+
+    Source: espnet2/tasks/abs_task.py and samplers/build_batch_sampler.py (202511).
+    """
+    lists = paths_of(config, part)
+    if not lists:
+        return []
+    beside = Path(lists[0]).parent
+    iterator = config.get("iterator_type")
+    if part == "valid":
+        iterator = config.get("valid_iterator_type") or iterator
+    needed = []
+    if iterator in ("category", "category_chunk"):
+        needed = ["category2utt"]
+    optional = ("utt2category", "utt2dataset", "dataset2utt")
+    there = [name for name in optional if (beside / name).exists()]
+    return [str(beside / name) for name in (*needed, *there)]
 
 
 def phase_key(

@@ -22,6 +22,8 @@ PathNameType = tuple[str, str, str]  # ESPnet's path, name and type
 DATA = "{part}_data_path_and_name_and_type"
 SHAPES = "{part}_shape_file"
 BPE_MODEL = "bpe.model"
+# Of the source language too in translation, of the transcript in two-pass understanding.
+TOKEN_LISTS = ("token_list", "src_token_list", "transcript_token_list")
 # Directories of token lists that ESPnet's asr.sh names by their type.
 _TOKEN_TYPES = ("char", "word", "phn")
 

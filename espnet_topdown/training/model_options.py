@@ -18,14 +18,13 @@ from espnet_topdown import archives
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.phase_data import TOKEN_LISTS
 from espnet_topdown.experiment.task import is_written_by_espnet
 from espnet_topdown.training import obstacles
 from espnet_topdown.training.downloads import download_fault
 from espnet_topdown.training.tasks import TopdownTask
 from espnet_topdown.versions import espnet_version
 
-# Of the source language too in translation, of the transcript in two-pass understanding.
-_TOKEN_LISTS = ("token_list", "src_token_list", "transcript_token_list")
 # Symbols that the models of ESPnet's tasks look for: `<sos>` and `<sop>` that of s2t, those of
 # generation lm's with several tasks.
 _SYMBOLS = (
@@ -62,7 +61,7 @@ def options_of(
         options = parser.parse_args([])
     except argparse.ArgumentError as error:
         raise TopdownError(f"{config}: {error}") from None
-    for name in known.intersection(_TOKEN_LISTS):
+    for name in known.intersection(TOKEN_LISTS):
         _fill_tokens(options, name, vocab_size)
     if vars(options).get("input_size") is None and input_size:
         options.input_size = input_size

@@ -235,14 +235,20 @@ def test_espnet_is_asked_before_it_trains(name: str, espnet: None) -> None:
         assert said[0].startswith("phase1: ")
 
 
-def test_a_damaged_bpe_model_is_told_before_the_first_batch(espnet: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "side"), [("asr", ""), ("st", ""), ("st", "src_")])
+def test_a_damaged_bpe_model_is_told_before_the_first_batch(
+    task: str, side: str, espnet: None, tmp_path: Path
+) -> None:
     from espnet_topdown.bin.phase_check import faults
     from espnet_topdown.training.tasks import task_of
 
     torn = tmp_path / "bpe.model"
     torn.write_bytes(b"\x0a\x0e\x0a")
-    config = tiny.asr_config("transformer", "rnn", token_type="bpe", bpemodel=str(torn))
-    (said,) = faults(task_of("asr"), [asked({}, config)])
+    config = tiny.asr_config("transformer", "rnn")
+    if task == "st":
+        config |= {"src_token_type": "char", "src_token_list": tiny.TOKENS, "model_conf": {}}
+    config |= {f"{side}token_type": "bpe", f"{side}bpemodel": str(torn)}
+    (said,) = faults(task_of(task), [asked({}, config)])
     assert said.startswith("phase1: its BPE model is damaged (")
     assert str(torn) in said
 

@@ -105,6 +105,53 @@ def test_the_lists_of_a_training_are_named_once_each():
     assert list_files({"token_list": "tokens.txt"}) == ["tokens.txt"]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"token_type": "bpe", "bpemodel": "b.model"}, ["b.model"]),
+        ({"token_type": "char", "bpemodel": "b.model"}, []),
+        ({"token_type": "whisper_multilingual", "bpemodel": "whisper_multilingual"}, []),
+        ({"token_type": "hugging_face", "bpemodel": "facebook/bart-base"}, []),
+        # Of a source text, which has a tokenizer of its own.
+        (
+            {"token_type": "whisper_en", "bpemodel": "whisper_en", "src_bpemodel": "s.model"},
+            ["s.model"],
+        ),
+        ({"src_token_type": "char", "src_bpemodel": "s.model"}, []),
+        ({"noise_scp": ["a.scp", "b.scp"], "rir_scp": "r.scp"}, ["a.scp", "b.scp", "r.scp"]),
+        ({"src_token_list": "s.txt", "transcript_token_list": ["a"]}, ["s.txt"]),
+    ],
+)
+def test_what_is_a_name_by_another_option_is_no_file(options, expected):
+    assert list_files(options) == expected
+    assert experiment(**options).missing_data() == expected
+
+
+@pytest.mark.parametrize(
+    ("iterator", "there", "expected"),
+    [
+        ("sequence", ["utt2category", "category2utt"], ["utt2category"]),
+        ("sequence", [], []),
+        ("category", [], ["category2utt"]),
+        (
+            "category_chunk",
+            ["category2utt", "dataset2utt", "utt2dataset"],
+            ["category2utt", "utt2dataset", "dataset2utt"],
+        ),
+    ],
+)
+def test_what_samplers_read_beside_the_first_list_counts(iterator, there, expected, tmp_path):
+    for name in ("wav.scp", "text", *there):
+        (tmp_path / name).write_text("a 1")
+    rows = [[f"{tmp_path}/{name}", name, "text"] for name in ("wav.scp", "text")]
+    config = {"train_data_path_and_name_and_type": rows, "iterator_type": iterator}
+    names = ["wav.scp", "text", *expected]
+    assert list_files(config) == [f"{tmp_path}/{name}" for name in names]
+    # Validation has its own iterator, if it is given one.
+    config = {"valid_data_path_and_name_and_type": rows, "valid_iterator_type": iterator}
+    assert list_files(config) == [f"{tmp_path}/{name}" for name in names]
+
+
 def test_a_phases_key_leaves_out_what_changes_no_result(tmp_path):
     parent = tmp_path / "parent.pth"
     parent.write_bytes(b"weights")
