@@ -4,18 +4,18 @@ Says nothing about layers. Everything is loaded with ``weights_only=True``. ESPn
 through the reporter state that its checkpoints carry.
 """
 
-import fnmatch
 import hashlib
 import re
 import time
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from espnet_topdown import files
+from espnet_topdown import archives, files
 from espnet_topdown.errors import TopdownError
 
 State = dict[str, torch.Tensor]
@@ -25,13 +25,15 @@ _checked: set[tuple[int, ...]] = set()
 _TICK_NS = 100_000_000  # longer than any file system's that trainings write to
 
 
+class DamagedError(TopdownError):
+    """A model file that was cut off, or in which a byte changed: another must take its place."""
+
+
 def _reason(error: Exception) -> str:
     """What torch says is wrong with a file, without its advice to load what may run code."""
     told = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    if told:
-        return told[1]
-    first = str(error).partition("\n")[0].partition(". ")[0]
-    return first or type(error).__name__
+    first = told[1] if told else str(error).partition("\n")[0]
+    return first.partition(". ")[0] or type(error).__name__
 
 
 def load(path: Path, *, mapped: bool = True, tensors: bool = True) -> Any:
@@ -45,8 +47,10 @@ def load(path: Path, *, mapped: bool = True, tensors: bool = True) -> Any:
         tensors: whether they are used; else their bytes are not checked, which are nearly all.
 
     Raises:
-        TopdownError: the file is missing, torn, changed since it was written, or holds more than
-            tensors and plain types.
+        DamagedError: the file is torn, or has changed since it was written.
+        TopdownError: it is missing, or whole as far as can be told and holds more than tensors and
+            plain types.
+        OSError: it cannot be read.
     """
     if not path.exists():
         raise TopdownError(f"no model file {path}")
@@ -58,35 +62,34 @@ def load(path: Path, *, mapped: bool = True, tensors: bool = True) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     # The unpickler meets damage with errors of many kinds, IndexError among them.
     except Exception as error:
-        raise TopdownError(
+        raise _refusal(path, error) from None
+
+
+def _refusal(path: Path, error: Exception) -> TopdownError:
+    """The error about a file that torch does not load."""
+    if archives.damage(path):
+        return DamagedError(
             f"{path} is torn or is not a model file ({_reason(error)}); restore it or name another"
-        ) from None
+        )
+    return TopdownError(
+        f"{path} cannot be loaded as tensors and plain types alone ({_reason(error)}), and no"
+        " damage is seen in it; name another, or save its tensors alone"
+    )
 
 
 def _check_sums(path: Path, *, tensors: bool) -> None:
     """Refuse an archive in which a byte changed, which torch.load itself would take for a weight.
 
-    Its checksums are read at 1 GB/s and more, once in a process for what does not change. A file of
-    torch < 1.6 has none.
+    Its checksums are read at 1 GB/s and more, once in a process for what does not change.
     """
     content = _content(path)
-    if content in _checked:
+    # What is no archive is told by torch.
+    if content in _checked or not zipfile.is_zipfile(path):
         return
-    try:
-        if not zipfile.is_zipfile(path):
-            return
-        with zipfile.ZipFile(path) as archive:
-            changed = archive.testzip() if tensors else None
-            # What stands beside the tensors; a wrong checksum is an error here.
-            for name in fnmatch.filter(archive.namelist(), "*/data.pkl"):
-                archive.read(name)
-    # Damaged headers end in errors of many kinds, NotImplementedError among them.
-    except Exception as error:
-        changed = str(error)
-    if changed is not None:
-        raise TopdownError(
-            f"{path} has changed since it was written (a checksum is wrong: {changed}); restore it"
-            " or name another"
+    damage = archives.damage(path, only="*" if tensors else "*/data.pkl")
+    if damage:
+        raise DamagedError(
+            f"{path} has changed since it was written ({damage}); restore it or name another"
         )
     # What has just been written could be written again in the same tick of the file system's clock.
     if tensors and time.time_ns() - content[-1] > _TICK_NS:
@@ -109,15 +112,34 @@ def save(data: Any, path: Path) -> None:
         torch.save(data, stream)
 
 
+@cache
 def _plain_types() -> list[Any]:
     """Types besides tensors in ESPnet 202511's reporter state (train/reporter.py)."""
     import datetime
 
     import numpy as np
-    from numpy._core.multiarray import scalar
 
     scalar_dtypes = [type(np.dtype(name)) for name in ("float32", "float64", "int64", "bool")]
-    return [datetime.timedelta, np.dtype, np.ndarray, scalar, *scalar_dtypes]
+    # Of NumPy 1 and of NumPy 2: a file knows the one that it was written under.
+    scalars = map(_scalar_of, ("numpy.core.multiarray", "numpy._core.multiarray"))
+    return [datetime.timedelta, np.dtype, np.ndarray, *scalar_dtypes, *scalars]
+
+
+def _scalar_of(module: str) -> Any:
+    """NumPy's function that makes a scalar, under its name in `module`.
+
+    torch knows a function by the names that it has (2.5 takes no others).
+    """
+    import numpy as np
+
+    reduced: Any = np.float64(0).__reduce__()
+
+    def scalar(*args: Any) -> Any:
+        return reduced[0](*args)
+
+    scalar.__module__ = module
+    scalar.__qualname__ = "scalar"
+    return scalar
 
 
 def load_state(path: Path, *, mapped: bool = False) -> State:

@@ -10,6 +10,7 @@ from espnet_topdown.experiment.phase_dir import REDO
 from espnet_topdown.training.averages import Criteria
 from espnet_topdown.training.checkpoint import (
     CHECKPOINT,
+    DamagedError,
     State,
     fingerprints,
     load,
@@ -54,7 +55,8 @@ def repair(directory: Path, criteria: Criteria, nbest: int) -> Any | None:
         ESPnet's `Reporter` at that epoch, None when training starts from the beginning.
 
     Raises:
-        TopdownError: epochs were trained, and no checkpoint that can be read is left of them.
+        TopdownError: epochs were trained, and no checkpoint that can be read is left of them; or
+            one holds what this package does not load: it stays as it is.
     """
     checkpoint = _last_complete(directory)
     if checkpoint is None:
@@ -71,7 +73,7 @@ def _last_complete(directory: Path) -> Any | None:
     if path.exists():
         try:
             return load(path)
-        except TopdownError as torn:
+        except DamagedError as torn:
             logging.warning(f"{torn}; going back to the epoch before it, or to the beginning")
             # No kill leaves this: before the second epoch is saved, the first is put aside.
             if not safe.exists() and any(directory.glob("[0-9]*epoch.pth")):
@@ -82,7 +84,7 @@ def _last_complete(directory: Path) -> Any | None:
         return None
     try:
         checkpoint = load(safe)
-    except TopdownError as error:
+    except DamagedError as error:
         raise TopdownError(_nothing_left(error)) from None
     # Over the torn one, once this one is known to be whole.
     safe.rename(path)
@@ -109,9 +111,11 @@ def _rebuild_epoch(directory: Path, model: State, epoch: int) -> None:
 
 def _holds(path: Path, model: State) -> bool:
     """Whether the model file is whole and has these very tensors."""
+    if not path.exists():
+        return False
     try:
         return fingerprints(load_state(path)) == fingerprints(model)
-    except TopdownError:
+    except DamagedError:
         return False
 
 

@@ -1,15 +1,20 @@
 """Model files: torn ones are named, and a fingerprint tells one bit."""
 
+import errno
+import fractions
 import hashlib
 import os
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
+from espnet_topdown import archives
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.training import checkpoint
 
@@ -80,6 +85,77 @@ def test_a_file_of_old_torch_is_no_archive_and_loads(tmp_path):
     old = tmp_path / "old.pth"
     torch.save({"w": torch.ones(3)}, old, _use_new_zipfile_serialization=False)
     assert checkpoint.load(old)["w"].tolist() == [1.0] * 3
+
+
+NAMES = (b"numpy.core.multiarray", b"numpy._core.multiarray")
+
+
+def rename_in_pickle(path, module):
+    """Have a file name NumPy's scalars as the NumPy would under which they are in `module`."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, content in members:
+            for name in NAMES:
+                content = content.replace(b"c" + name + b"\n", b"c" + module + b"\n")
+            archive.writestr(info.filename, content)
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_a_scalar_of_another_numpy_loads(module, tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"x": np.float64(1.5)}, path)
+    rename_in_pickle(path, module)
+    assert b"c" + module in path.read_bytes()
+    assert checkpoint.load(path, mapped=False) == {"x": 1.5}
+
+
+def test_a_file_loads_where_numpy_has_no_new_name(tmp_path, monkeypatch):
+    """NumPy before 1.26.1, which older ESPnets pin."""
+    monkeypatch.setitem(sys.modules, "numpy._core.multiarray", None)
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"w": torch.ones(3)}, path)
+    assert checkpoint.load_state(path)["w"].tolist() == [1.0] * 3
+
+
+def test_a_whole_file_with_more_than_tensors_is_not_called_torn(tmp_path):
+    torch.save({"x": fractions.Fraction(1, 2)}, tmp_path / "checkpoint.pth")
+    with pytest.raises(TopdownError) as told:
+        checkpoint.load(tmp_path / "checkpoint.pth")
+    assert not isinstance(told.value, checkpoint.DamagedError)
+    assert "checkpoint.pth cannot be loaded as tensors" in str(told.value)
+    assert "GLOBAL fractions.Fraction" in str(told.value) and "torn" not in str(told.value)
+
+
+def test_a_disk_that_fails_is_no_damage(tmp_path, monkeypatch):
+    torch.save({"w": torch.ones(3)}, tmp_path / "checkpoint.pth")
+
+    def fails(archive):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        checkpoint.load(tmp_path / "checkpoint.pth")
+
+
+@pytest.fixture
+def no_checksums():
+    torch.serialization.set_crc32_options(False)
+    yield
+    torch.serialization.set_crc32_options(True)
+
+
+def test_a_file_that_torch_wrote_without_checksums_loads(no_checksums, tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.arange(3.0)}, path)
+    assert archives.damage(path) is None
+    assert checkpoint.load(path)["w"].tolist() == [0.0, 1.0, 2.0]
+    assert checkpoint.load(path, tensors=False)["w"].tolist() == [0.0, 1.0, 2.0]
+    # A cut one is still found.
+    path.write_bytes(path.read_bytes()[:-30])
+    assert str(archives.damage(path)).startswith("torn: ")
+    with pytest.raises(checkpoint.DamagedError):
+        checkpoint.load(path)
 
 
 def test_a_real_checkpoint_loads_with_weights_only(train, tmp_path):

@@ -1,9 +1,11 @@
 """A training's directory after a kill is that of its last complete epoch."""
 
+import fractions
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from epochs import CRITERIA, write_epochs
 
 from espnet_topdown.errors import TopdownError
@@ -51,6 +53,17 @@ def test_repair_of_a_torn_first_checkpoint_starts_from_the_beginning(espnet, tmp
     (tmp_path / "checkpoint.pth").write_bytes(b"torn")
     assert repair.repair(tmp_path, CRITERIA, 1) is None
     assert not (tmp_path / "checkpoint.pth").exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pth", "checkpoint.good.pth"])
+def test_a_whole_checkpoint_that_is_not_understood_stays(name, espnet, tmp_path):
+    """Such as one of another NumPy: epochs of work are in it."""
+    torch.save({"model": {}, "reporter": fractions.Fraction(1, 2)}, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    with pytest.raises(TopdownError, match="GLOBAL fractions.Fraction was not an allowed"):
+        repair.repair(tmp_path, CRITERIA, 1)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == whole
 
 
 def test_a_torn_checkpoint_is_kept_where_the_one_put_aside_is_torn_too(espnet, tmp_path):
