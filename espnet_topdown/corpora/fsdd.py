@@ -168,7 +168,7 @@ def write_set(
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Write train, dev and test below ``options.output``, and ``options.json``, what made them.
+    """Write train, dev and test below ``options.output``, each with ``options.json``, what made it.
 
     Raises:
         TopdownError: the source is not FSDD, or an option is out of range.
@@ -184,6 +184,8 @@ def prepare(options: argparse.Namespace) -> None:
     corpus = read_recordings(directory)
     check_recordings(directory, options.checksum)
     levels = _levels(options.snr_db)
+    # Where things lie changes nothing in the sets.
+    chosen = {key: value for key, value in vars(options).items() if not isinstance(value, Path)}
     for name, names in speakers_of_sets(speakers(corpus), options.rotation).items():
         own: dict[SpokenDigit, list[np.ndarray]] = {}
         for speaker, digit in itertools.product(names, range(len(WORDS))):
@@ -191,11 +193,7 @@ def prepare(options: argparse.Namespace) -> None:
         for suffix, snr_db in levels.items():
             where = (options.seed, options.output)
             write_set(name, own, sizes[name], snr_db, *where, suffix=suffix)
-    # Where things lie changes nothing in the sets.
-    chosen = {key: value for key, value in vars(options).items() if not isinstance(value, Path)}
-    # Sets of several levels stand beside those of one, and do not change what these were made by.
-    file = "options.json" if "" in levels else "options_levels.json"
-    files.write_json(options.output / file, chosen)
+            files.write_json(options.output / f"{name}{suffix}" / "options.json", chosen)
 
 
 def _levels(text: str) -> dict[str, float | None]:

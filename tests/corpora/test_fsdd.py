@@ -1,7 +1,9 @@
 """FSDD: strings say their text, sets share no recording, babble has its level, faults are named."""
 
+import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_topdown import files
 from espnet_topdown.corpora import fsdd
 
 SPEAKERS = ("ann", "bob", "cy")
@@ -93,7 +96,9 @@ def test_several_levels_of_babble_are_sets_of_the_same_strings(clone: Path, tmp_
             assert len(heard_there) == len(samples)
     said = {(tmp_path / f"dev_{level}" / "recordings").read_text() for level in ("10dB", "-5dB")}
     assert len({text.replace("_10dB", "_-5dB") for text in said}) == 1
-    assert not (tmp_path / "options.json").exists()
+    made_by = [files.read_json(tmp_path / f"{name}_10dB/options.json") for name in ("dev", "test")]
+    assert made_by[0] == made_by[1]
+    assert made_by[0]["snr_db"] == "clean,10,-5"
 
 
 def test_a_set_says_which_recordings_its_strings_are_of(clone: Path, tmp_path: Path) -> None:
@@ -277,3 +282,55 @@ def test_bad_sources_are_named(
     harm(tmp_path / "copy")
     assert says in refused(prepare, tmp_path / "copy", tmp_path / "data")
     assert not (tmp_path / "data" / "test").exists()
+
+
+# Of a recipe: what makes data, and no more.
+RUN = """#!/usr/bin/env bash
+while [ $# -gt 0 ]; do
+    [ "$1" != --local_data_opts ] || options=$2
+    shift
+done
+[ -n "${options:-}" ] || exit 0
+python3 -m espnet_topdown.corpora.fsdd --fsdd "${CLONE}" --checksum none \\
+    --train_strings 6 --test_strings 6 ${options}
+mkdir -p exp/asr_stats_{transformer_fixed,clean_to_noisy}/valid dump/raw/test{,_0dB}
+tee exp/asr_stats_{transformer_fixed,clean_to_noisy}/valid/text_shape.word \\
+    dump/raw/test{,_0dB}/wav.scp <<< "made"
+"""
+# Trains nothing, and tells that it was called.
+PYTHON = """#!/usr/bin/env bash
+[ "$2" = espnet_topdown.study ] || exec "${REAL}" "$@"
+echo "$@"
+"""
+
+
+@pytest.mark.parametrize("model", ["transformer_fixed", "clean_to_noisy"])
+def test_a_planned_study_begins_in_a_fresh_directory(
+    model: str, clone: Path, tmp_path: Path
+) -> None:
+    egs2 = Path(__file__).parents[2] / "egs2"
+    recipe = tmp_path / "fsdd/asr1"
+    shutil.copytree(egs2 / "TEMPLATE", tmp_path / "TEMPLATE")
+    shutil.copytree(egs2 / "fsdd/asr1/conf", recipe / "conf")
+    for name in ("run_study.sh", "run_clean_to_noisy.sh", "path.sh"):
+        shutil.copy(egs2 / "fsdd/asr1" / name, recipe / name)
+    script = (recipe / "run_study.sh").read_text().replace("dev_strings=1000", "dev_strings=6")
+    (recipe / "run_study.sh").write_text(script)
+    for path, text in ((recipe / "run.sh", RUN), (tmp_path / "bin/python3", PYTHON)):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    environment = os.environ | {"CLONE": str(clone), "REAL": sys.executable}
+    environment |= {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    environment |= {"ESPNET_TOPDOWN_WARM": "none", "PYTHONPATH": str(egs2.parent)}
+    command = ["bash", "run_study.sh", model, "--jobs", "2"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=recipe, env=environment, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert f"-m espnet_topdown.study run {model} --jobs 2" in done.stdout
+    # The dev set of another study.
+    dev = recipe / ("data/dev_clean" if model == "clean_to_noisy" else "data/dev") / "options.json"
+    dev.write_text(dev.read_text().replace('"dev_strings": 6', '"dev_strings": 60'))
+    done = subprocess.run(command, cwd=recipe, env=environment, text=True, capture_output=True)
+    assert done.returncode != 0
+    assert f"{dev.parent.relative_to(recipe)} is not the dev set of 6 strings" in done.stderr

@@ -26,8 +26,8 @@ done
 # Studies with a plan of analysis have a larger dev set, so that it tells phases apart.
 dev_strings=180
 [ ! -f "conf/analysis/${model}.yaml" ] || dev_strings=1000
-recipe=./run.sh
-[ ! -f "run_${model}.sh" ] || recipe=./run_${model}.sh
+recipe=./run.sh dev=dev
+[ ! -f "run_${model}.sh" ] || recipe=./run_${model}.sh dev=dev_clean
 start_warm
 stats=exp/asr_stats_${model}
 if [ ! -s "${stats}/valid/text_shape.word" ]; then
@@ -40,8 +40,8 @@ if [ ! -s "${stats}/valid/text_shape.word" ]; then
     "${recipe}" --stage 10 --stop_stage 10 --asr_stats_dir "${stats}" \
         --asr_config "conf/train_asr_${model}.yaml"
 fi
-grep -q "\"dev_strings\": ${dev_strings}\b" data/options.json ||
-    die "data/ has another dev set than the ${dev_strings} strings of this study" \
-        "($(tr -d '\n' < data/options.json)); move data/, dump/ and exp/ away and run again"
+grep -qs "\"dev_strings\": ${dev_strings}\b" "data/${dev}/options.json" ||
+    die "data/${dev} is not the dev set of ${dev_strings} strings of this study" \
+        "(data/${dev}/options.json); move data/, dump/ and exp/ away and run again"
 python3 -m espnet_topdown.study run "${model}" "$@"
 python3 -m espnet_topdown.study table records/* --output RESULTS.md
