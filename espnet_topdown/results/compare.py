@@ -51,11 +51,16 @@ def compare_sets(
     comparisons = []
     for key in keys:
         of_rows = {place: sets[key] for place, sets in enumerate(decoded) if key in sets}
-        # ESPnet decodes the valid set under org/.
-        selects = key[1].startswith("org/") or key[1] in selected_on
+        has_selected = is_selecting(key[1], selected_on)
         is_small = _is_small(key, scores)
-        comparisons.append(_compare(key, rows, of_rows, selects=selects, is_small=is_small))
+        comparisons.append(_compare(key, rows, of_rows, selects=has_selected, is_small=is_small))
     return _with_holm(comparisons)
+
+
+def is_selecting(dataset: str, selected_on: Collection[str] = ()) -> bool:
+    """Whether a set selected epochs or phases: one of `selected_on`, or ESPnet's valid set."""
+    # ESPnet decodes the valid set under org/.
+    return dataset.startswith("org/") or dataset in selected_on
 
 
 def _is_small(key: SetKey, decoded: Mapping[SetKey, Decoded]) -> bool:

@@ -164,6 +164,15 @@ def _set_faults(stored: Analysis) -> list[str]:
     return found
 
 
+def asked_sets(analysis: Analysis) -> set[str]:
+    """The sets that it names."""
+    names = {*analysis.get(SETS, [])}
+    for part in PARTS:
+        for arms in analysis[part].values():
+            names.update(arms.get(SETS, []))
+    return names
+
+
 def pairs(
     analysis: Analysis, part: str, dataset: str, several: Iterable[Runs]
 ) -> dict[str, list[ArmPair]]:

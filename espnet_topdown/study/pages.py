@@ -13,7 +13,7 @@ from espnet_topdown.experiment.quality import best_of
 from espnet_topdown.files import replacing, write_text
 from espnet_topdown.results import plots
 from espnet_topdown.results.cache import Decoded
-from espnet_topdown.results.compare import compare_sets
+from espnet_topdown.results.compare import compare_sets, is_selecting
 from espnet_topdown.results.comparison import SetComparison
 from espnet_topdown.results.phase_table import phases_table
 from espnet_topdown.results.questions import variant
@@ -103,14 +103,21 @@ def model_section(model: str, records: Sequence[Record]) -> Section:
         _add_unanswered(section, planned, records)
     rows = seed_rows(records)
     rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
-    for dataset, of_set in rates.items():
-        _add_error_rates(section, records, dataset, of_set)
     phases = by_key(records).items()
+    # Of a phase that has a dev set of its own.
+    selected_on = {Path(phase.dev_set.partition(" ")[0]).name for _, phase in phases}
+    for dataset, of_set in rates.items():
+        if not is_selecting(dataset.partition("/")[2], selected_on):
+            _add_error_rates(section, records, dataset, of_set)
     decoded = [_decoded(rates, seed, phase) for (seed, _), phase in phases]
-    sets = compare_sets(rows, decoded)
+    sets = compare_sets(rows, decoded, selected_on=selected_on)
+    inferences = {compared.inference for compared in sets}
     for compared in sets:
         section.tables.append(set_table(rows, compared))
-        name = f"{model}_{compared.dataset}_{plots.ERROR_BY_CUT}"
+        decoded_set = compared.dataset.replace("/", "_")
+        if len(inferences) > 1:
+            decoded_set = f"{compared.inference}_{decoded_set}"
+        name = f"{model}_{decoded_set}_{plots.ERROR_BY_CUT}"
         section.pictures[name] = partial(_draw, plots.ERROR_BY_CUT, rows, [compared])
     _add_perplexities(section, model, records, rows)
     section.say("Cuts and controls:", tables.coverage(records))

@@ -21,7 +21,13 @@ from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.results.rows import phase_results
 from espnet_topdown.results.seal import seal
-from espnet_topdown.study.analysis import LEAST_DISTANCE, are_apart, lacking, read_analysis
+from espnet_topdown.study.analysis import (
+    LEAST_DISTANCE,
+    are_apart,
+    asked_sets,
+    lacking,
+    read_analysis,
+)
 from espnet_topdown.study.recording import record_seed
 from espnet_topdown.study.study import Study
 from espnet_topdown.table import counted
@@ -86,7 +92,8 @@ def check_asked(study: Study, seed: int) -> None:
     """Refuse, before phases are trained, a plan of analysis that asks about what no seed will have.
 
     Raises:
-        TopdownError: a phase that it names is not in the plan, or a set is not decoded.
+        TopdownError: a phase that it names is not in the plan, or a set is not decoded, or has
+            selected epochs and phases.
     """
     planned = read_analysis(study.analysis)
     # Known once a seed is recorded; a pilot answers nothing.
@@ -99,6 +106,12 @@ def check_asked(study: Study, seed: int) -> None:
         raise TopdownError(
             f"{study.analysis} asks about {listed(missing)}, which no seed would have: phases of"
             f" {study.plan} are {listed(names)}; mend one of the two, or the --test_sets"
+        )
+    selecting = sorted(cascade.valid_sets() & {*asked_sets(planned)})
+    if selecting:
+        raise TopdownError(
+            f"{study.analysis} asks about {listed(selecting)}, which selects epochs and phases, so"
+            " that no difference there would be a finding; ask about other sets"
         )
 
 

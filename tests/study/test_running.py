@@ -84,7 +84,7 @@ def test_an_analysis_of_phases_that_are_not_trained_is_refused_before_any_is(
     asked = "primary: {a: {first: phase1, second: restart_phase1, sets: [test]}}"
     path.write_text(f"seeds: [100000]\n{asked}\nsecondary: {{}}\n")
     phases = [SimpleNamespace(name="phase1")]
-    made = SimpleNamespace(phases=phases)
+    made = SimpleNamespace(phases=phases, valid_sets=lambda: {"dev"})
     monkeypatch.setattr(running.Cascade, "open", lambda *_: made)
     study = choose("x", None, 1, None, None)
     with pytest.raises(TopdownError, match="x.yaml asks about restart_phase1, which no seed"):
@@ -95,6 +95,9 @@ def test_an_analysis_of_phases_that_are_not_trained_is_refused_before_any_is(
     other = choose("x", None, 1, None, "dev")
     with pytest.raises(TopdownError, match="about phase1 on test, restart_phase1 on test, which"):
         running.check_asked(other, 100000)
+    path.write_text(f"seeds: [100000]\n{asked.replace('test', 'dev')}\nsecondary: {{}}\n")
+    with pytest.raises(TopdownError, match="asks about dev, which selects epochs and phases"):
+        running.check_asked(choose("x", None, 1, None, "dev"), 100000)
 
 
 def test_a_planned_seed_is_sealed_before_its_phases_and_open_after_the_last(

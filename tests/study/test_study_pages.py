@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_records import lm_record, phase, record, usual, write
+from made_records import SET, lm_record, phase, record, usual, write
 
 from espnet_topdown.cli import main as command_line
 from espnet_topdown.errors import TopdownError
@@ -143,6 +143,25 @@ def test_the_command_that_trains_a_study_anew_is_one_that_its_recipe_has(
     assert bare in page(usual(1), usual(2))
     Path("run_study.sh").touch()
     assert "- to train it anew: `./run_study.sh tiny --seeds 1`\n" in page(usual(1))
+
+
+def test_the_set_that_selects_has_rates_and_no_verdict() -> None:
+    """As with ``--test_sets "dev test"``, whose dev set is decoded under org/."""
+    both = []
+    for seed in (1, 2, 3):
+        made = usual(seed)
+        on_dev = "decode/org/dev"
+        phases = [
+            replace(one, hypotheses={**one.hypotheses, on_dev: one.hypotheses[SET]})
+            for one in made.phases
+        ]
+        texts = {**made.references, on_dev: made.references[SET]}
+        both.append(replace(made, references=texts, phases=tuple(phases)))
+    section = pages.model_section("tiny", both)
+    text = pages.markdown("tiny", both, section)
+    assert "On test:" in text and "On org/dev:" not in text and "On dev:" not in text
+    assert text.count("org/dev") == 1
+    assert "tiny_org_dev_error_by_cut.png" in section.pictures
 
 
 def test_layers_that_were_loaded_are_told() -> None:
