@@ -147,7 +147,7 @@ def _value_fault(action: argparse.Action, value: object) -> str | None:
         except (TypeError, ValueError, argparse.ArgumentTypeError):
             kind = getattr(action.type, "__name__", "valid").replace("_or_none", "")
             return f"{name} must be {kind}, not {value!r}"
-    if action.dest in _COUNTS and converted is not None and converted < 1:
+    if action.dest in _COUNTS and isinstance(converted, int) and converted < 1:
         return f"{name} must be 1 or more, not {value!r}"
     if action.choices is not None and converted not in action.choices:
         valid = [choice for choice in action.choices if choice is not None]

@@ -5,7 +5,7 @@ Hypotheses of the records in, contrasts out. What holds over seeds is said by
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import chain
 
@@ -179,10 +179,15 @@ class ErrorRates:
 def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:
     """References and hypotheses of a phase on a set that it was decoded on."""
     hypotheses = phase.hypotheses[dataset]
+    counted = phase.counted.get(dataset, {})
+    speakers = record.speakers.get(dataset, {})
     pairs = []
     for name, reference in record.references[dataset].items():
-        text = hypotheses.get(name, reference)
-        pairs.append((_transcript(name, reference), _transcript(name, text)))
+        speaker = speakers.get(name) or speaker_of(name)
+        heard = transcript(name, hypotheses.get(name, reference), speaker)
+        if name in counted:
+            heard = replace(heard, outside=counted[name])
+        pairs.append((transcript(name, reference, speaker), heard))
     return pairs
 
 
@@ -193,6 +198,6 @@ def _word_errors(ref: tuple[str, ...], hyp: tuple[str, ...]) -> list[int]:
 
 # The phases of a study hear most utterances alike.
 @cache
-def _transcript(utterance: str, text: str) -> Transcript:
-    # Records keep the case; sclite folds it, and so does tokens_of.
-    return Transcript(utterance, speaker_of(utterance), tokens_of(text))
+def transcript(utterance: str, text: str, speaker: str) -> Transcript:
+    """An utterance of a record, which keeps the case; sclite folds it, and so does `tokens_of`."""
+    return Transcript(utterance, speaker, tokens_of(text))

@@ -23,6 +23,7 @@ from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.recognise import but
+from espnet_topdown.results.outside import Outside
 from espnet_topdown.results.trn import tokens_of
 from espnet_topdown.study.edits import hypotheses_of, misheard_of
 from espnet_topdown.study.record_rules import ADVICE, FORMAT, HEADER, check_record
@@ -89,6 +90,10 @@ def read_record(path: Path) -> Record:
         fields |= {key: tuple(values.get(key, ())) for key in LISTS}
         # null where nothing was measured, here and in `_stored`.
         fields["perplexity"] = values["perplexity"] or {}
+        fields["counted"] = {
+            dataset: {utterance: Outside(*counts) for utterance, counts in of_set.items()}
+            for dataset, of_set in values.get("counted", {}).items()
+        }
         phase = RecordedPhase(
             **fields,
             directory=Path(values["name"]),
@@ -98,7 +103,8 @@ def read_record(path: Path) -> Record:
         phases.append(phase)
     header = {key: stored.get(key) for key in HEADER if key != "misheard"}
     header |= {"references": references, "phases": tuple(phases)}
-    header["training"] = stored.get("training") or {}
+    for key in ("speakers", "training"):
+        header[key] = stored.get(key) or {}
     return Record(**header, recordings=_recordings_of(path, references))
 
 
@@ -193,7 +199,7 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
     for phase in record.phases:
         values = _without(vars(phase), *NOT_STORED)
         values |= {"perplexity": phase.perplexity or None, "decoded": list(phase.hypotheses)}
-        phases.append(values)
+        phases.append(_without(values, *(() if phase.counted else ("counted",))))
     changed = {
         "references": {dataset: _sha256(references[dataset]) for dataset in record.references},
         "phases": phases,
@@ -204,7 +210,7 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
     }
     header = _without(vars(record), "recordings")
     # As earlier versions wrote it.
-    for key in ("analysis", "training"):
+    for key in ("speakers", "analysis", "training"):
         if not header[key]:
             del header[key]
     return {"format": FORMAT, **header, **changed}

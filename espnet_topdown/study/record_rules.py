@@ -19,6 +19,7 @@ FORMAT = 2
 # What earlier versions did not record.
 LATER = (
     *("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis", "training"),
+    *("counted", "speakers"),
     *("reads", "dev_set", "base_dev", "stop_from", "stopped", "kept_lr", "factors"),
 )
 # What a record of every format has.
@@ -43,6 +44,7 @@ HEADER = {
     "references": check.MAPPING,
     "phases": check.LIST,
     "misheard": check.MAPPING,
+    "speakers": check.MAPPING,
     "training": check.MAPPING,
     "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
 }
@@ -66,6 +68,7 @@ PHASE = {
     "dropout": check.one_of(DROPOUT),
     "model_sha256": check.TEXT,
     "decoded": check.LIST,
+    "counted": check.MAPPING,
     "train_loss": check.LIST,
     "lr": check.LIST,
     "trigger": check.whole(0),

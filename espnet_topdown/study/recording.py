@@ -5,41 +5,39 @@ Training and decoding are `espnet_topdown.study.running`'s part; what a record h
 """
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.check import mapping_in
-from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.keys import deciding
+from espnet_topdown.experiment.phase_data import paths_of
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.lm.trigger import NONMONO, trigger_epoch
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import plan_text, read_plan
+from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.results.rows import PhaseResult, phase_results
-from espnet_topdown.results.scoring import find_scores
 from espnet_topdown.results.seal import unseal
-from espnet_topdown.results.trn import read_trn, speaker_of
 from espnet_topdown.study.analysis import read_analysis
+from espnet_topdown.study.heard import Spoken, read_heard, read_recordings
 from espnet_topdown.study.record_files import read_record, write_record
-from espnet_topdown.study.records import Record, RecordedPhase, Texts, sealed_state
+from espnet_topdown.study.records import Record, RecordedPhase, sealed_state
 from espnet_topdown.study.study import Study
 from espnet_topdown.table import counted
 from espnet_topdown.text_files import read_table
 from espnet_topdown.versions import versions
 
-# What a corpus command may leave in data/: the options that made the sets.
-OPTIONS = Path("data/options.json")
+# What a corpus command may leave in data/, or in each set there: the options that made the sets.
+OPTIONS = "options.json"
 PACKAGE = Path(__file__).parents[1]
-# A line of a corpus's list of recordings: an utterance, and the names of those it was made of.
-_NAMED = re.compile(r"^(\S+) (.*)$", re.MULTILINE)
 
 
 def record_seed(study: Study, seed: int) -> None:
@@ -70,10 +68,8 @@ def unseal_complete(study: Study) -> None:
 def make_record(study: Study, seed: int) -> Record:
     """All that the tables need of one seed, without a model."""
     cascade = Cascade.reopen(study.cascade(seed))
-    references: dict[str, dict[str, str]] = {}
-    phases = [
-        _recorded(cascade, row, study.model_file, references) for row in phase_results(cascade)
-    ]
+    spoken = Spoken()
+    phases = [_recorded(cascade, row, study.model_file, spoken) for row in phase_results(cascade)]
     plan = read_plan(study.plan)
     planned = {phase.name for phase in expand(plan, cascade.facts.names, cascade.base.seed)}
     expected = {BASE, *planned} - cascade.judge(cascade.read_records()).skipped
@@ -84,10 +80,11 @@ def make_record(study: Study, seed: int) -> Record:
         dev_name=cascade.criterion.name,
         complete=is_complete(phases, expected, study.datasets),
         made=_made(study.ngpu),
-        data=_data(),
-        references=references,
+        data=data_of(_sets(cascade, phases)),
+        references=spoken.texts,
         phases=tuple(phases),
-        recordings=read_recordings(references),
+        recordings=read_recordings(spoken),
+        speakers={name: speakers for name, speakers in spoken.speakers.items() if speakers},
         analysis=read_analysis(study.analysis),
         training=trained_with(study.config, cascade.base.config),
     )
@@ -114,41 +111,19 @@ def is_complete(
     return all(measured.get(name) == sets and sets for name in expected)
 
 
-def read_recordings(references: Mapping[str, Texts]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Data set -> utterance -> the recordings that it was made of, where a corpus tells them."""
-    recordings = {}
-    for name, texts in references.items():
-        dataset = name.rpartition("/")[2]
-        path = Path("data") / dataset / "recordings"
-        if not path.exists():
-            continue
-        of_utterances = dict(_NAMED.findall(path.read_text(encoding="utf-8")))
-        # Scored utterances are called SPEAKER-UTTERANCE.
-        scored = {name: name.removeprefix(f"{speaker_of(name)}-") for name in texts}
-        missing = sorted({*scored.values()} - of_utterances.keys())
-        if missing:
-            raise TopdownError(
-                f"{path} has no line for {missing[0]}; prepare the data and decode again"
-            )
-        recordings[dataset] = {
-            name: tuple(of_utterances[utterance].split(" ")) for name, utterance in scored.items()
-        }
-    return recordings
-
-
-def _recorded(
-    cascade: Cascade, row: PhaseResult, model_file: str, references: dict[str, dict[str, str]]
-) -> RecordedPhase:
-    """One phase; the references of its sets are added to `references`."""
+def _recorded(cascade: Cascade, row: PhaseResult, model_file: str, spoken: Spoken) -> RecordedPhase:
+    """One phase; what was said in its sets is added to `spoken`."""
     epochs = _epochs(cascade, row.directory, row.name)
     train = [epoch.get("train", {}) for epoch in epochs]
+    hypotheses, counted = read_heard(row.directory, spoken)
     return RecordedPhase(
         **vars(row),
         train_loss=tuple(values.get("loss") for values in train),
         lr=tuple(values.get("optim0_lr0") for values in train),
         trigger=_trigger(row.directory, epochs),
         model_sha256=files.sha256(row.directory / model_file),
-        hypotheses=read_hypotheses(row.directory, references),
+        hypotheses=hypotheses,
+        counted=counted,
     )
 
 
@@ -169,41 +144,6 @@ def _trigger(directory: Path, epochs: Sequence[Mapping[str, Any]]) -> int | None
     nonmono = mapping_in(config, "scheduler_conf").get("nonmono", NONMONO)
     part, metric = config.get("val_scheduler_criterion", ("valid", "loss"))
     return trigger_epoch([epoch.get(part, {}).get(metric) for epoch in epochs], nonmono)
-
-
-def read_hypotheses(
-    experiment: Path, references: dict[str, dict[str, str]]
-) -> dict[str, dict[str, str]]:
-    """Set -> the hypotheses of an experiment that differ from their reference.
-
-    Args:
-        experiment: directory, decoded and scored.
-        references: set -> utterance -> text; what is not there yet is added.
-
-    Raises:
-        TopdownError: the references of a set are others than those that are there.
-    """
-    hypotheses = {}
-    for (inference, dataset, metric), (ref, hyp) in find_scores(experiment).items():
-        if metric != "wer":
-            continue
-        refs, hyps = _texts(ref), _texts(hyp)
-        name = f"{inference}/{dataset}"
-        if references.setdefault(name, refs) != refs:
-            raise TopdownError(
-                f"{ref} differs from {BASE}'s references; decode and score {experiment} again"
-            )
-        hypotheses[name] = {u: text for u, text in hyps.items() if text != refs[u]}
-    return hypotheses
-
-
-def _texts(trn: Path) -> dict[str, str]:
-    """Utterance -> text of a trn file, in the case that it has there."""
-    texts = {}
-    for utterance, transcript in read_trn(trn, case_sensitive=True).items():
-        # A word that is a tag alone (";tag") leaves an empty token, which no reader counts.
-        texts[utterance] = " ".join(filter(None, transcript.tokens))
-    return texts
 
 
 def _made(ngpu: int) -> dict[str, Any]:
@@ -229,10 +169,26 @@ def commit_of(folder: Path) -> str:
     return commit.stdout.strip() + (" (changed since)" if changed.returncode else "")
 
 
-def _data() -> dict[str, Any]:
-    """Sizes and hashes of the sets in data/, and the options that made them."""
+def _sets(cascade: Cascade, phases: Sequence[RecordedPhase]) -> set[str]:
+    """Names of the sets that phases were trained, judged and measured on."""
+    config = cascade.base.config
+    lists = chain.from_iterable(paths_of(config, part) for part in DATA_PARTS)
+    names = {Path(path).parent.name for path in lists}
+    names |= {Path(place).name for phase in cascade.phases for place in phase.data.values()}
+    # A text is measured as "test (stream)".
+    return names | {each.partition(" (")[0] for phase in phases for each in phase.measured}
+
+
+def data_of(names: Collection[str]) -> dict[str, Any]:
+    """Sizes and hashes of the sets `names` in data/, and the options that made them.
+
+    Other sets may stand there too, of another study.
+    """
     sets = {}
+    options: dict[str, Any] = {}
     for text in sorted(Path("data").glob("*/text")):
+        if text.parent.name not in names:
+            continue
         lines = read_table(text).values()
         words = sum(len(line.split()) for line in lines)
         sets[text.parent.name] = {
@@ -240,4 +196,7 @@ def _data() -> dict[str, Any]:
             "words": words,
             "text_sha256": files.sha256(text),
         }
-    return {"sets": sets, "options": files.read_json(OPTIONS) if OPTIONS.exists() else {}}
+        for path in (text.parent / OPTIONS, text.parent.parent / OPTIONS):
+            if not options and path.exists():
+                options = files.read_json(path)
+    return {"sets": sets, "options": options}

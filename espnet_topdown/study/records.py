@@ -14,6 +14,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.quality import Criterion
 from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.plan import BASE
+from espnet_topdown.results.outside import Outside
 from espnet_topdown.results.questions import Runs
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.study.analysis import Analysis, lacking
@@ -31,6 +32,8 @@ class RecordedPhase(PhaseResult):
         model_sha256: of the model file that was decoded.
         hypotheses: set -> texts of the utterances that differ from their reference; a set that was
             not decoded is not there.
+        counted: set -> counts of the utterances that the set's own scorer, or alternatives in its
+            references, count otherwise than the texts alone would be; a set with none is not there.
         train_loss: mean loss of each epoch's training; None where it was not logged.
         lr: learning rate of each epoch.
         trigger: epoch after which weights were averaged (NT-ASGD); None where they were not.
@@ -38,6 +41,7 @@ class RecordedPhase(PhaseResult):
 
     model_sha256: str = ""
     hypotheses: Mapping[str, Texts] = field(default_factory=dict)
+    counted: Mapping[str, Mapping[str, Outside]] = field(default_factory=dict)
     train_loss: tuple[float | None, ...] = ()
     lr: tuple[float | None, ...] = ()
     trigger: int | None = None
@@ -64,6 +68,8 @@ class Record:
         phases: phase 0 first, then in the plan's order.
         recordings: data set -> utterance -> the recording of each of its words, of corpora whose
             utterances share recordings.
+        speakers: set -> utterance -> who speaks, where the utterance's name does not tell; a set
+            where all do is not there.
         analysis: the study's plan of analysis, as it stood when the seed was recorded; None where
             the study has none.
         training: the options of the study's training config, as its base was trained with them;
@@ -80,6 +86,7 @@ class Record:
     references: Mapping[str, Texts]
     phases: tuple[RecordedPhase, ...]
     recordings: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    speakers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     analysis: Analysis | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
 

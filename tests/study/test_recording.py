@@ -6,37 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_records import SET, lm_record, usual
+from made_records import lm_record, usual
 
-from espnet_topdown.errors import TopdownError
 from espnet_topdown.lm.trigger import trigger_epoch
 from espnet_topdown.study import recording
-
-
-def scored(experiment: Path, ref: str, hyp: str) -> Path:
-    folder = experiment / "decode" / "test" / "score_wer"
-    folder.mkdir(parents=True)
-    (folder / "ref.trn").write_text(ref)
-    (folder / "hyp.trn").write_text(hyp)
-    return experiment
-
-
-def test_hypotheses_that_differ_are_read_with_their_case(tmp_path: Path) -> None:
-    ref = "Ja nein\t(a-a1)\ndoch\t(b-b1)\n"
-    hyp = "ja  @ ;tag nein;x\t(a-a1)\ndoch\t(b-b1)\n"
-    references: dict[str, dict[str, str]] = {}
-    heard = recording.read_hypotheses(scored(tmp_path, ref, hyp), references)
-    assert heard == {"decode/test": {"a-a1": "ja nein"}}
-    assert references == {"decode/test": {"a-a1": "Ja nein", "b-b1": "doch"}}
-
-
-def test_references_other_than_the_base_had_are_refused(tmp_path: Path) -> None:
-    references: dict[str, dict[str, str]] = {}
-    recording.read_hypotheses(scored(tmp_path / "1", "ja\t(a-a1)\n", "ja\t(a-a1)\n"), references)
-    other = scored(tmp_path / "2", "nein\t(a-a1)\n", "ja\t(a-a1)\n")
-    with pytest.raises(TopdownError, match="differs from phase0's references; decode and score"):
-        recording.read_hypotheses(other, references)
-
 
 EXPECTED = {phase.name for phase in usual(1).phases}
 
@@ -63,22 +36,6 @@ def test_a_language_model_is_complete_with_every_text() -> None:
     assert not recording.is_complete([one[0], lacking, *one[2:]], names, [])
     bare = [replace(p, perplexity={}) for p in one]
     assert not recording.is_complete(bare, names, [])
-
-
-def test_recordings_of_a_corpus_are_those_of_its_utterances(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    references = {SET: {"s0-s0-a": "one two", "s0-s0-b": "two"}}
-    assert recording.read_recordings(references) == {}
-    (tmp_path / "data/test").mkdir(parents=True)
-    (tmp_path / "data/test/recordings").write_text("s0-a 1_s0_3 2_s0_0\ns0-b 2_s0_0\n")
-    assert recording.read_recordings(references) == {
-        "test": {"s0-s0-a": ("1_s0_3", "2_s0_0"), "s0-s0-b": ("2_s0_0",)}
-    }
-    (tmp_path / "data/test/recordings").write_text("s0-a 1_s0_3 2_s0_0\n")
-    with pytest.raises(TopdownError, match="data/test/recordings has no line for s0-b"):
-        recording.read_recordings(references)
 
 
 def test_averaging_starts_where_the_loss_is_worse_than_before_the_last_epochs() -> None:
@@ -116,3 +73,19 @@ def test_a_record_tells_how_its_base_was_trained_whatever_the_config_says_since(
     base |= {"seed": 100000, "num_workers": 2}
     said = {"max_epoch": 40, "optim": "adam", "optim_conf": {"lr": 0.002}}
     assert recording.trained_with(config, base) == said
+
+
+def test_a_record_tells_of_the_sets_that_its_study_used_and_what_made_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("dev", "dev_clean", "test"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "text").write_text(f"a1 one {name}\n")
+    (tmp_path / "data/dev_clean/options.json").write_text('{"snr_db": "clean,10"}')
+    (tmp_path / "data/options.json").write_text('{"snr_db": "10"}')
+    noted = recording.data_of({"dev", "test"})
+    assert [*noted["sets"]] == ["dev", "test"]
+    assert noted["sets"]["dev"]["words"] == 2
+    assert noted["options"] == {"snr_db": "10"}
+    assert recording.data_of({"dev_clean", "train"})["options"] == {"snr_db": "clean,10"}
