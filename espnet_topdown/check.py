@@ -141,6 +141,11 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def is_name(value: Any) -> bool:
+    """Whether `value` is text, and not the empty one."""
+    return is_text(value) and bool(value)
+
+
 def is_mapping(value: Any) -> bool:
     """Whether `value` is a mapping."""
     return isinstance(value, Mapping)
@@ -154,8 +159,8 @@ def all_in_list(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 def is_names(value: Any) -> bool:
     """Whether `value` is a name or a list of at least one."""
     if isinstance(value, str):
-        return True
-    return bool(value) and all_in_list(is_text)(value)
+        return is_name(value)
+    return bool(value) and all_in_list(is_name)(value)
 
 
 def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -167,7 +172,7 @@ def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
 are_rows = all_in_list(is_mapping)
 
 TEXT = Must("text", is_text)
-NAME = Must("a name", is_text)
+NAME = Must("a name", is_name)
 NAMES = Must("a list of names", is_names)
 SWITCH = Must("true or false", lambda value: isinstance(value, bool))
 MAPPING = Must("a mapping", is_mapping)

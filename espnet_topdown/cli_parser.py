@@ -12,6 +12,7 @@ from espnet_topdown.errors import COMMAND, Parser
 from espnet_topdown.experiment.task import TASKS
 from espnet_topdown.plan.reference import reference
 from espnet_topdown.plan.shipped import plan_path, shipped_plans
+from espnet_topdown.recognise import named
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -92,17 +93,17 @@ class _PrintKeys(argparse.Action):
 
 
 def _add_dir(command: argparse.ArgumentParser) -> None:
-    command.add_argument("dir", type=Path, metavar="DIR", help="directory of a cascade")
+    command.add_argument("dir", type=named, metavar="DIR", help="directory of a cascade")
 
 
 def _add_base(command: argparse.ArgumentParser) -> None:
     base = "directory of the trained experiment that is the base (phase 0)"
-    command.add_argument("exp", type=Path, metavar="EXP", help=base)
+    command.add_argument("exp", type=named, metavar="EXP", help=base)
     shipped = ", ".join(shipped_plans())
     plan = f"YAML plan, such as conf/topdown/rnn.yaml, or the name of a shipped one ({shipped})"
     command.add_argument("--plan", type=plan_path, required=True, help=plan)
     directory = "directory of the cascade (default: EXP_topdown_PLAN)"
-    command.add_argument("--dir", type=Path, help=directory)
+    command.add_argument("--dir", type=named, help=directory)
 
 
 def _add_no_cache(command: argparse.ArgumentParser) -> None:
@@ -133,7 +134,7 @@ def _add_layers(commands: Commands) -> None:
         ),
     )
     model = "experiment directory, training config, or a model that ESPnet packed (a zip, say)"
-    layers.add_argument("model", type=Path, metavar="EXP_OR_CONFIG", help=model)
+    layers.add_argument("model", type=named, metavar="EXP_OR_CONFIG", help=model)
     layers.add_argument(
         "--plan", type=plan_path, help="plan whose own layer order ('layers:') is used"
     )
@@ -231,7 +232,7 @@ def _add_results(commands: Commands) -> None:
         ),
     )
     dirs = "cascades or experiments"
-    results.add_argument("dirs", type=Path, nargs="+", metavar="DIR", help=dirs)
+    results.add_argument("dirs", type=named, nargs="+", metavar="DIR", help=dirs)
     forms = results.add_mutually_exclusive_group()
     for form, summary in FORMS.items():
         forms.add_argument(
@@ -243,7 +244,7 @@ def _add_results(commands: Commands) -> None:
             help=summary,
         )
     output = "directory to write RESULTS.md, results.json and images/ to"
-    results.add_argument("--output", type=Path, metavar="DIR", help=output)
+    results.add_argument("--output", type=named, metavar="DIR", help=output)
     case = "do not fold case (sclite's -s)"
     results.add_argument("--case_sensitive", action="store_true", help=case)
 

@@ -82,6 +82,12 @@ def _kind_of_directory(path: Path) -> str:
     return next(found, "")
 
 
+def named(given: Path | str) -> Path:
+    """The path that is given; where it ends in no name, as ``.`` and ``..`` do, made absolute."""
+    path = Path(given)
+    return path.resolve() if path.name in ("", "..") else path
+
+
 def but(path: Path) -> str:
     """What follows what `path` is not: `` but a plan of phases``, or where it was looked for.
 

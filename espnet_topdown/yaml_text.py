@@ -11,6 +11,10 @@ from espnet_topdown.errors import TopdownError
 
 # Values that aliases may add: a text of 400 bytes can stand for thousands of millions.
 MOST_ADDED = 1_000_000
+# Explicit tags of YAML 1.1: their values are Python's dates, bytes, sets and tuples.
+_NOT_OF_JSON = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("timestamp", "binary", "set", "omap", "pairs")
+)
 
 
 class _Loader(yaml.SafeLoader):
@@ -24,7 +28,17 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-# Numbers are those of YAML 1.2: in YAML 1.1, which PyYAML reads, 1e-3 is text.
+# Values are those of YAML 1.2. In YAML 1.1, which PyYAML reads, 2026-11-27 is a date, which no JSON
+# can hold; and 1e-3 is text.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag not in _NOT_OF_JSON
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
@@ -63,7 +77,7 @@ def load_yaml(text: str, source: str, *, unique_keys: bool = False) -> Any:
     except RecursionError:
         raise TopdownError(f"{source} is not YAML: it is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
-        # PyYAML raises a plain ValueError for a date that is none, such as 2020-99-99.
+        # PyYAML raises a plain ValueError for a number that is none, such as 0x_.
         raise TopdownError(f"{source} is not YAML: {_told(error)}") from None
 
 
@@ -78,24 +92,24 @@ def _told(error: Exception) -> str:
 def _check_size(root: yaml.Node) -> None:
     """Refuse aliases that add too much, or that stand inside their own anchor."""
     sizes: dict[int, int] = {}
-    # Nodes whose children are being looked at, from the root down.
-    open_nodes: list[tuple[yaml.Node, Iterator[yaml.Node]]] = [(root, _children(root))]
-    above = {id(root)}
-    while open_nodes:
-        node, children = open_nodes[-1]
-        child = next(children, None)
-        if child is None:
-            open_nodes.pop()
-            above.discard(id(node))
-            sizes[id(node)] = 1 + sum(sizes[id(inner)] for inner in _children(node))
-        elif id(child) in above:
-            raise _fault("an alias stands inside its own anchor", child)
-        elif id(child) not in sizes:
-            open_nodes.append((child, _children(child)))
-            above.add(id(child))
-    added = sizes[id(root)] - len(sizes)
+    added = _size(root, sizes) - len(sizes)
     if added > MOST_ADDED:
-        raise _fault(f"its aliases stand for {added:.0e} values; write it out without them", root)
+        problem = (
+            f"its aliases stand for more than {MOST_ADDED:,} values; write it out without them"
+        )
+        raise _fault(problem, root)
+
+
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """The values that a node stands for; `sizes` has those of the nodes in it, 0 while open."""
+    sizes[id(node)] = 0
+    size = 1
+    for child in _children(node):
+        if sizes.get(id(child)) == 0:
+            raise _fault("an alias stands inside its own anchor", child)
+        size += sizes.get(id(child)) or _size(child, sizes)
+    sizes[id(node)] = size
+    return size
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:

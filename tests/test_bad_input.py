@@ -248,13 +248,13 @@ PLANS = {
         *plan("phases: [{cut: decoder, seed: 1.5}]"),
         "seed must be a whole number >= 0, not 1.5",
     ),
-    "a date that is none": (
-        *plan("phases: [{cut: decoder, seed: 2020-99-99}]"),
-        "is not YAML: month must be in 1..12",
+    "a number that is none": (
+        *plan("phases: [{cut: decoder, seed: 0x_}]"),
+        "is not YAML: invalid literal for int",
     ),
     "seed a date": (
         *plan("phases: [{cut: decoder, seed: 2020-01-01}]"),
-        "seed must be a whole number >= 0",
+        "seed must be a whole number >= 0, not '2020-01-01'",
     ),
     "gain not a number": (
         *plan("{min_gain: .nan, phases: [{cut: decoder}]}"),

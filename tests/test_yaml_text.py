@@ -22,13 +22,19 @@ def bomb(form: str) -> str:
 
 LISTS = bomb("{} [{}]")
 MERGES = bomb("{} {{<<: [{}]}}").replace("[x, x, x, x, x, x, x, x, x]", "{x: 1}")
+# Of twice the size of the one before each.
+CHAIN = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 1100))])
 REFUSED = {
     "lists": (LISTS, "its aliases stand for .* values; write it out without them"),
     "merges": (MERGES, "its aliases stand for"),
     "inside itself": ("a: &a [*a]", "an alias stands inside its own anchor"),
     "deep": ("[" * 800, "it is nested too deeply"),
     "code": ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
-    "no date": ("2020-99-99", "month must be in 1..12"),
+    "no number": ("0x_", "invalid literal for int"),
+    "a date": ("!!timestamp 2026-11-27", "could not determine a constructor"),
+    "a set": ("!!set {a, b}", "could not determine a constructor"),
+    "bytes": ("!!binary aGVsbG8=", "could not determine a constructor"),
+    "more than a float can count": (CHAIN, "its aliases stand for more than 1,000,000 values"),
 }
 
 
@@ -51,6 +57,11 @@ def test_what_is_not_to_be_held_is_refused_by_its_file_without_holding_it(
 def test_aliases_that_spare_some_words_are_read() -> None:
     text = "a: &a {lr: 1}\nb: *a\nc: {<<: *a, d: 2}\n"
     assert load_yaml(text, "t") == {"a": {"lr": 1}, "b": {"lr": 1}, "c": {"lr": 1, "d": 2}}
+
+
+def test_what_looks_like_a_date_is_text() -> None:
+    for text in ("2026-11-27", "2026-11-27 10:00:00", "2020-99-99"):
+        assert load_yaml(f"wandb_project: {text}", "t") == {"wandb_project": text}
 
 
 def test_a_key_that_stands_twice_is_refused_where_that_is_asked() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from espnet_topdown import files
+from espnet_topdown import check, files
 from espnet_topdown.check import list_in
 from espnet_topdown.errors import TopdownError, reported
-from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.config import RULES, read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.experiment.task import TASKS
 from espnet_topdown.experiment.train_log import read_progress
@@ -23,6 +23,7 @@ from espnet_topdown.plan.freeze_param import frozen_by, left_random
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.training import (
+    averages,
     checkpoint,
     model_layers,
     model_options,
@@ -68,6 +69,7 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
             model outside the table of layers.
     """
     task = task_of(args.task)
+    config = read_config(args.config)
     options = model_options.options_of(
         task, args.config, vocab_size=args.vocab_size, input_size=args.input_size
     )
@@ -78,7 +80,7 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": type(model).__name__,
         "parts": model_layers.model_parts(model),
-        "layers": _layers(model, order, read_config(args.config)),
+        "layers": _layers(model, order, config),
         "dropouts": {
             rate.label: sorted(rate.layers) for rate in model_layers.dropouts(model, order)
         },
@@ -94,7 +96,7 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     if args.per_token:
         larger = vocabulary.grown(task.build_model, options)
         facts["per_token"] = _total(larger) - _total(model)
-    return facts | _history(args.config.parent)
+    return facts | _history(args.config.parent, config)
 
 
 def _layers(
@@ -166,26 +168,36 @@ def _tensors_in(order: LayerOrder, names: Collection[str]) -> dict[str, int]:
     return {layer.name: len({*names}.intersection(layer.tensors)) for layer in order.layers}
 
 
-def _history(directory: Path) -> dict[str, Any]:
-    """Epochs trained so far: from a phase's own list, the last checkpoint, or else the log."""
+def _history(directory: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Epochs trained so far: from a phase's own list, the last checkpoint, or else the log.
+
+    With them, which of them each average is the mean of, by the ESPnet that recomputes it.
+    """
     path = directory / checkpoint.CHECKPOINT
-    size = path.stat().st_size if path.exists() else 0
+    reporter = _reporter_in(path)
     if (directory / EPOCHS).exists():
         epochs = files.read_rows(directory / EPOCHS)
     else:
-        epochs = _epochs_in(path) or _logged_epochs(directory)
-    return {"epochs": epochs, "checkpoint_bytes": size}
+        epochs = (phase_end.epochs(reporter) if reporter else []) or _logged_epochs(directory)
+    averaged = {}
+    # What is wrong with the config of a base is told where it is read as one.
+    if reporter and not check.faults(config, RULES):
+        counts = averages.counts_of(config.get("keep_nbest_models") or 1)
+        criteria = list_in(config, "best_model_criterion")
+        averaged = averages.epochs_of(reporter, criteria, counts)
+    size = path.stat().st_size if path.exists() else 0
+    return {"epochs": epochs, "averaged": averaged, "checkpoint_bytes": size}
 
 
-def _epochs_in(path: Path) -> list[dict[str, Any]]:
-    """The epochs that a checkpoint knows of; none where it is gone, or torn by a kill."""
+def _reporter_in(path: Path) -> Any:
+    """ESPnet's reporter in a checkpoint; None where that is gone, or torn by a kill."""
     if not path.exists():
-        return []
+        return None
     try:
-        return phase_end.epochs(checkpoint.read_reporter(path))
+        return checkpoint.read_reporter(path)
     except TopdownError as error:
         logging.warning(f"top-down: {error}; the epochs are read from train.log")
-        return []
+        return None
 
 
 def _logged_epochs(directory: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from espnet_topdown import files
 from espnet_topdown.experiment.phase_dir import RECORD
 from espnet_topdown.plan.plan import BASE
+from espnet_topdown.recognise import named
 
 HEADER = "cascade.json"
 
@@ -115,4 +116,5 @@ def is_cascade(directory: Path) -> bool:
 
 def default_directory(base: Path, plan: Path) -> Path:
     """``exp/asr_x`` and ``conf/topdown/rnn.yaml`` give ``exp/asr_x_topdown_rnn``."""
+    base = named(base)
     return base.with_name(f"{base.name}_topdown_{plan.stem}")

@@ -5,24 +5,19 @@ A finished phase is never trained again, so what it depends on may not change be
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
-from espnet_topdown.check import list_in
+from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.keys import phase_key
 from espnet_topdown.experiment.phase_data import new_shapes, shape_options, without_shapes
 from espnet_topdown.experiment.phase_dir import PROOF, key_changes
-from espnet_topdown.experiment.quality import ranked
 from espnet_topdown.plan.plan import Phase
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
-
-# ESPnet's name of an average: part, metric, number of epochs.
-_AVERAGE = re.compile(r"([^.]+)\.(.+)\.ave_(\d+)best\.pth")
 
 
 def phase_config(cascade: Cascade, phase: Phase, records: Records) -> dict[str, Any]:
@@ -109,20 +104,8 @@ def averaged_epochs(cascade: Cascade, parent: Path | None) -> list[Path]:
     base = cascade.base.directory
     if parent is None or parent.parent != base or (base / PROOF).exists():
         return []
-    named_average = _AVERAGE.fullmatch(parent.resolve().name)
-    if named_average is None or not (base / "checkpoint.pth").exists():
-        return []
-    part, metric, count = named_average.groups()
-    criteria = list_in(cascade.base.config, "best_model_criterion")
-    modes = {(of_part, of_metric): mode for of_part, of_metric, mode in criteria}
-    if (part, metric) not in modes:
-        return []
-    rows = cascade.facts.epochs
-    told = {row["epoch"]: row.get(part, {}).get(metric) for row in rows}
-    # None where it was not finite: never among the best.
-    values = {epoch: value for epoch, value in told.items() if value is not None}
-    best_first = ranked(values, modes[part, metric])
-    paths = [base / f"{epoch}epoch.pth" for epoch in best_first[: int(count)]]
+    averaged = mapping_in(cascade.facts.data, "averaged")
+    paths = [base / epoch for epoch in averaged.get(parent.resolve().name, ())]
     return paths if all(map(Path.exists, paths)) else []
 
 

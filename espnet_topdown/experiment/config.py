@@ -65,7 +65,7 @@ def _is_counts(value: object) -> bool:
 
 _is_triples = check.all_in_list(_is_triple)
 # Values of an experiment's config that this package reads.
-_RULES = {
+RULES = {
     "seed": check.WHOLE,
     "max_epoch": check.WHOLE,
     # ESPnet trains with its own trainer alone then (espnet2/tasks/abs_task.py, main_worker).
@@ -114,7 +114,7 @@ class Experiment:
             )
         config = read_config(path)
         task = task_of_config(config, path)
-        check.refuse_in(path, check.faults(config, _RULES))
+        check.refuse_in(path, check.faults(config, RULES))
         data = DATA.format(part="train")
         if not config.get(data):
             raise TopdownError(f"{path} names no training data ({data})")

@@ -106,11 +106,15 @@ class _Expansion:
         idle_at = []
         for cut in cuts:
             cut_there = Phase("", kind, cut, BASE, 0, kept_lr=entry.kept_lr)
-            idle = cut_there.idle(self.names)
+            try:
+                idle = cut_there.idle(self.names)
+            except TopdownError as error:
+                self.faults.append(str(error))
+                continue
             idle_at.append(set(idle))
             own = replace(entry, kept_lr=_without(entry.kept_lr, idle))
             self._add_candidate(own, kind, cut)
-        unused = set.intersection(*idle_at)
+        unused = set.intersection(*idle_at) if idle_at else set()
         if unused:
             self.faults.append(
                 f"kept_lr names {', '.join(sorted(unused))}, of which none of the phases keeps"

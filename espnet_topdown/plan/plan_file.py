@@ -213,7 +213,13 @@ def _phase_faults(values: Mapping[str, Any]) -> list[str]:
     train = values.get("train")
     if not isinstance(train, Mapping):
         return faults
-    faults += [f"train.{fault}" for fault in check.faults(train, rules.TRAIN)]
+    # None too: these options of ESPnet's have no such value.
+    asked = {**dict.fromkeys(rules.CONFS, check.MAPPING), **rules.TRAIN}
+    faults += [
+        f"train.{rule.fault(key, train[key])}"
+        for key, rule in asked.items()
+        if key in train and not rule.holds(train[key])
+    ]
     faults += [
         f"train.{key} cannot differ from the base (architecture, normalisation, seed and"
         " output_dir are the base's; other lists are given as 'data:', another token list as"

@@ -4,6 +4,7 @@ They are checked without a model; cuts and parents are looked up when a plan is 
 means and an example stand with its rule, and `espnet_topdown.plan.reference` prints them.
 """
 
+import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ OVERRIDES = (
     *("use_matplotlib", "use_tensorboard", "use_wandb"),
     *("wandb_project", "wandb_entity", "wandb_model_log_interval"),
 )
+CONFS = fnmatch.filter(OVERRIDES, "*_conf")
 # Names that mean something else where a phase's name can stand, in small letters, since some file
 # systems do not tell them from capitals: words of plans, and what stands beside the phases.
 TAKEN_NAMES = (
@@ -47,12 +49,8 @@ ACTS_WITH = {"answers": "control", "start": "every", "stop": "every"}
 ITEM_FORMS = ("cut", "every", "sweep", "control", "keep", "draw")
 
 
-def _is_path(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
 def _is_plain_name(value: object) -> bool:
-    return isinstance(value, str) and "/" not in value
+    return check.is_name(value) and "/" not in str(value)
 
 
 def _is_directory_name(value: object) -> bool:
@@ -65,7 +63,7 @@ def _is_directory_name(value: object) -> bool:
 
 def _is_data(value: Any) -> bool:
     is_of_parts = isinstance(value, Mapping) and bool(value) and {*value} <= set(DATA_PARTS)
-    return is_of_parts and all(map(_is_path, value.values()))
+    return is_of_parts and all(map(check.is_name, value.values()))
 
 
 def _is_empty_list(value: object) -> bool:
@@ -127,7 +125,9 @@ _TIED = _key(
     " others is refused",
     "tied: untie_draw",
 )
-_TOKENS = Must("the path of a token list, such as data/en_token_list/char/tokens.txt", _is_path)
+_TOKENS = Must(
+    "the path of a token list, such as data/en_token_list/char/tokens.txt", check.is_name
+)
 _PARENT_MODEL = "the file that a parent's weights come from; without it, the averaged model"
 # Keys that a plan and its items share.
 PHASE = {

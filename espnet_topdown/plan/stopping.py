@@ -42,7 +42,9 @@ class StopEarly:
     @classmethod
     def read(cls, value: Any) -> "StopEarly":
         """As a plan gives it: ``median``, or a mapping in which `faults` finds nothing."""
-        return cls() if value == RULE else cls(**value)
+        if value == RULE:
+            return cls()
+        return cls(**{key: given for key, given in value.items() if given is not None})
 
 
 @dataclass(frozen=True)

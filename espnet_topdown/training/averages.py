@@ -71,6 +71,13 @@ def averages_of(criteria: Criteria, counts: Sequence[int]) -> list[Average]:
     ]
 
 
+def epochs_of(reporter: Any, criteria: Criteria, counts: Sequence[int]) -> dict[str, list[str]]:
+    """Averaged model file -> files of the epochs that it is the mean of, best first."""
+    # A count of 1 averages nothing.
+    averages = [one for one in averages_of(criteria, counts) if one.count > 1]
+    return {one.file: one.epochs(reporter) for one in averages}
+
+
 def mean(states: Iterable[State]) -> State:
     """Mean of state dicts, summed in the order given; integer tensors are summed, as ESPnet does.
 

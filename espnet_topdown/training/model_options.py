@@ -59,7 +59,8 @@ def options_of(
     parser.exit_on_error = False
     try:
         options = parser.parse_args([])
-    except argparse.ArgumentError as error:
+    # An ArgumentError, or what the function that converts a text raises.
+    except Exception as error:
         raise TopdownError(f"{config}: {error}") from None
     for name in known.intersection(TOKEN_LISTS):
         _fill_tokens(options, name, vocab_size)
@@ -89,6 +90,9 @@ def parsed(task: type[TopdownTask], config: Mapping[str, Any]) -> argparse.Names
         except SystemExit:
             reason = said.getvalue().strip().rpartition("error: ")[2]
             raise TopdownError(f"ESPnet's parser refuses its options: {reason}") from None
+        # What the function that converts a text raises, such as a size's.
+        except Exception as error:
+            raise TopdownError(f"ESPnet's parser refuses its options: {error}") from error
 
 
 def notes(task: type[TopdownTask], config: Path) -> list[str]:

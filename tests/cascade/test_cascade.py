@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,9 +13,11 @@ from cascades import copied, fails, run, words
 from transcripts import write_scored
 
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.paths import CascadePaths
+from espnet_topdown.cascade.checks.run import named
+from espnet_topdown.cascade.paths import CascadePaths, default_directory
 from espnet_topdown.cascade.phase_config import phase_config
 from espnet_topdown.cli import main
+from espnet_topdown.cli_parser import parser
 from espnet_topdown.results import pages, seal
 
 
@@ -135,6 +139,21 @@ def test_a_full_disk_is_told_as_that(finished, monkeypatch, capsys):
 
     monkeypatch.setattr(pages, "write_cascade", refuse)
     assert "No space left" in fails(capsys, "results", str(finished))
+
+
+@pytest.mark.parametrize("given", [".", "sub/..", "../asr/", "../asr/."])
+def test_a_base_has_its_name_from_wherever_it_is_given(given, tmp_path, monkeypatch):
+    (tmp_path / "asr" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "asr")
+    directory = default_directory(Path(given), Path("conf/rnn.yaml"))
+    assert directory.resolve() == tmp_path / "asr_topdown_rnn"
+    args = parser().parse_args(["plan", given, "--plan", "rnn"])
+    assert args.exp.name == "asr"
+
+
+def test_a_phase_is_asked_for_by_its_name_before_its_number():
+    cascade = SimpleNamespace(by_name=dict.fromkeys(["3", "phase3", "phase4"]))
+    assert [named(cascade, asked) for asked in ("3", "phase3", "4")] == ["3", "phase3", "phase4"]
 
 
 def test_links_hold_below_a_parent_that_is_a_link(tmp_path):

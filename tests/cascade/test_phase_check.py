@@ -149,6 +149,16 @@ def test_every_stops_where_a_tied_matrix_alone_would_be_drawn() -> None:
 OPTIONS = {
     "text for a number": ({"batch_size": "big"}, "argument --batch_size: invalid int value: 'big'"),
     "half a number": ({"batch_size": 2.5}, "train.batch_size must be int, not 2.5"),
+    "null for a number": (
+        {"accum_grad": None},
+        "train.accum_grad cannot be null; give a value, or leave it out",
+    ),
+    "null for what may be none": ({"patience": None, "scheduler": None}, None),
+    "a size that is none": (
+        {"max_cache_size": "lots"},
+        "ESPnet's parser refuses its options: Failed to parse size!",
+    ),
+    "a list for a size": ({"max_cache_size": [1]}, "train.max_cache_size must be "),
     "no batch a step": ({"accum_grad": 0}, "train.accum_grad must be 1 or more, not 0"),
     "bins below nothing": ({"batch_bins": -1}, "train.batch_bins must be 1 or more, not -1"),
     "truth for a number": ({"accum_grad": True}, "train.accum_grad must be int, not True"),
@@ -170,7 +180,6 @@ OPTIONS = {
         {"optim_conf": {"lr": "1e-3"}},
         "optim adam with optim_conf {'lr': '1e-3'}",
     ),
-    "no mapping": ({"optim_conf": 3}, "train.optim_conf must be a mapping, not 3"),
     "a pair for three": (
         {"early_stopping_criterion": ["valid", "acc"]},
         "train.early_stopping_criterion must be a list of 3",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from cascades import PLAN, copied, fails, words
 
+from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.phase_config import averaged_epochs
 from espnet_topdown.cli import main
 from espnet_topdown.experiment.phase_dir import key_changes
@@ -70,25 +71,20 @@ def test_decode_says_why_there_is_nothing_to_decode(finished, base, tmp_path, mo
 
 
 def base_with_an_average(directory: Path) -> Any:
-    """A base of four epochs by two criteria, whose averages are of two."""
-    names = ["checkpoint.pth", "valid.acc.ave_2best.pth", *(f"{n}epoch.pth" for n in range(1, 5))]
+    """A base of four epochs, two of which are averaged."""
+    names = ["valid.acc.ave_2best.pth", *(f"{n}epoch.pth" for n in range(1, 5))]
     for name in names:
         (directory / name).write_bytes(name.encode())
     (directory / "valid.acc.ave.pth").symlink_to("valid.acc.ave_2best.pth")
-    accuracies = {1: 0.5, 2: 0.7, 3: 0.7, 4: 0.6}
-    rows = [{"epoch": n, "valid": {"acc": acc, "loss": -acc}} for n, acc in accuracies.items()]
-    config = {"best_model_criterion": [["valid", "loss", "min"], ["valid", "acc", "max"]]}
-    base = SimpleNamespace(directory=directory, config=config)
-    return SimpleNamespace(base=base, facts=SimpleNamespace(epochs=rows))
+    averaged = {"valid.acc.ave_2best.pth": ["2epoch.pth", "3epoch.pth"]}
+    base = SimpleNamespace(directory=directory)
+    return SimpleNamespace(base=base, facts=ModelFacts({"averaged": averaged}))
 
 
 def test_the_epochs_of_the_bases_average_are_part_of_the_key(tmp_path):
     cascade = base_with_an_average(tmp_path)
     average = tmp_path / "valid.acc.ave.pth"
     expected = [tmp_path / "2epoch.pth", tmp_path / "3epoch.pth"]
-    assert averaged_epochs(cascade, average) == expected
-    # As an epoch whose accuracy was NaN is told.
-    cascade.facts.epochs[3]["valid"]["acc"] = None
     assert averaged_epochs(cascade, average) == expected
     assert averaged_epochs(cascade, tmp_path / "valid.acc.best.pth") == []
     (tmp_path / "3epoch.pth").unlink()

@@ -408,6 +408,10 @@ def test_all_misfits_are_reported_together():
         expand("phases: [{cut: encoder.9}, {cut: encoder.embed}]")
     assert "encoder.9" in str(caught.value)
     assert "encoder.embed" in str(caught.value)
+    with pytest.raises(TopdownError) as caught:
+        expand("phases: [{sweep: [nope, neither]}]")
+    assert "unknown cut 'nope'" in str(caught.value)
+    assert "unknown cut 'neither'" in str(caught.value)
 
 
 def test_data_of_the_same_last_name_is_told_apart():

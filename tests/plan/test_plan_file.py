@@ -98,6 +98,13 @@ FAULTS = {
         "phases: [{cut: a}, {cut: b, answers: phase1}]",
         "phase item 2: answers does nothing without control",
     ),
+    "cut is empty": ("phases: [{cut: ''}]", "phase item 1: cut must be a name, not ''"),
+    "a cut of a sweep is empty": ("phases: [{sweep: [a, '']}]", "sweep must be a list of names"),
+    "kept layers are empty": ("phases: [{keep: ''}]", "keep must be a list of names, not ''"),
+    "the plan's parent is empty": (
+        "{parent: '', phases: [{cut: a}]}",
+        "parent must be a name without a directory, not ''",
+    ),
     "cut is a number": ("phases: [{cut: 3}]", "cut must be a name, not 3"),
     "every zero": ("phases: [{every: 0}]", "every must be a whole number > 0"),
     "every is text": ("phases: [{every: two}]", "every must be a whole number > 0"),
@@ -134,6 +141,22 @@ FAULTS = {
     ),
     "unknown init_param": ("{init_param: no, phases: [{cut: a}]}", "init_param False is unknown"),
     "train is a list": ("phases: [{cut: a, train: [1]}]", "train must be a mapping"),
+    "epochs that are null": (
+        "phases: [{cut: a, train: {max_epoch: null}}]",
+        "train.max_epoch must be a whole number > 0, not None",
+    ),
+    "nothing for freeze_param": (
+        "{train: {freeze_param: null}, phases: [{cut: a}]}",
+        "train.freeze_param must be [], which trains what the base's freeze_param froze, not None",
+    ),
+    "a conf that is null": (
+        "phases: [{cut: a, train: {optim_conf: null}}]",
+        "train.optim_conf must be a mapping, not None",
+    ),
+    "a conf that is a number": (
+        "phases: [{cut: a, train: {scheduler_conf: 3}}]",
+        "train.scheduler_conf must be a mapping, not 3",
+    ),
     "train changes the model": (
         "phases: [{cut: a, train: {encoder: conformer}}]",
         "train.encoder cannot differ",

@@ -76,6 +76,11 @@ def test_what_it_cannot_be_is_refused(item: str, words: str) -> None:
     assert words in refusal(f"phases: [{{{item}}}]")
 
 
+def test_what_is_null_takes_its_default() -> None:
+    (entry,) = parse_plan(f"phases: [{{{SWEEP}, stop_early: {{full: null, rule: null}}}}]").entries
+    assert entry.stop_early == StopEarly("median", 10, 2)
+
+
 def test_phases_that_depend_on_one_another_are_refused() -> None:
     stopped = f"phases: [{{{SWEEP}, stop_early: median}}"
     words = "its parent phase4 may be ended by stop_early"

@@ -1,9 +1,13 @@
 """Averages that are exact where ESPnet's are wrong."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from epochs import CRITERIA, write_epochs
 
+from espnet_topdown.cascade.model_facts import ModelFacts
+from espnet_topdown.cascade.phase_config import averaged_epochs
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.training import averages, checkpoint
 
@@ -44,6 +48,25 @@ def test_averages_equal_those_of_espnet_202611_bit_for_bit(espnet, tmp_path):
     first = checkpoint.load_state(tmp_path / "valid.acc.ave_10best.pth")
     ours = averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA, [10])
     assert torch.equal(ours["w"], first["w"])
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_the_key_has_the_epochs_that_are_averaged_whatever_their_values(odd, espnet, tmp_path):
+    """ESPnet sorts NaN as it comes, and the infinite first where more is better."""
+    from espnet_topdown.bin import model_facts
+
+    reporter = write_epochs(tmp_path, 4)
+    reporter.stats[2]["valid"]["acc"] = odd
+    torch.save({"reporter": reporter.state_dict()}, tmp_path / "checkpoint.pth")
+    average = tmp_path / "valid.acc.ave_2best.pth"
+    average.touch()
+    config = {"best_model_criterion": CRITERIA, "keep_nbest_models": [2]}
+    facts = ModelFacts(model_facts._history(tmp_path, config))
+    cascade = SimpleNamespace(base=SimpleNamespace(directory=tmp_path), facts=facts)
+    (one, _) = averages.averages_of(CRITERIA, [2])
+    sources = averages._sources(tmp_path, one)
+    assert averaged_epochs(cascade, average) == sources
+    assert tmp_path / "2epoch.pth" in sources
 
 
 def test_average_whose_epochs_are_gone_is_refused_where_it_may_be_wrong(espnet, tmp_path):

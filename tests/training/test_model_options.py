@@ -78,6 +78,7 @@ def test_tokens_of_a_list_are_the_configs_and_those_of_a_lost_file_are_made_up(
         ({"init": "orthogonal"}, "ESPnet 20.* cannot build the model of .*train.yaml: ValueError"),
         ({"encoder_conf": {"hideen_size": 3}}, "TypeError: .* argument 'hideen_size'"),
         ({"decoder": None}, "AssertionError: decoder should not be None when attention"),
+        ({"max_cache_size": "lots"}, "train.yaml: Failed to parse size! \\(input 'lots'"),
         ({"max_epoch": "many"}, "train.yaml: argument --max_epoch: invalid int value: 'many'"),
     ],
 )

@@ -101,8 +101,10 @@ def named(cascade: Cascade, asked: str) -> str:
         TopdownError: no such phase.
     """
     names = cascade.by_name
+    wanted = asked
     # As the shell's --phase 3 means phase3.
-    wanted = f"phase{asked}" if asked.isdigit() else asked
+    if asked.isdigit() and asked not in names:
+        wanted = f"phase{asked}"
     if wanted not in names:
         raise TopdownError(f"no phase '{asked}'; {nearest(wanted, names)}")
     return wanted
