@@ -90,11 +90,22 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
         ),
         (
             "phases: [{cut: output}, {cut: rnn.1, train: {max_epoch: 5}}]",
-            "phase2: scheduler onecyclelr ends after total_steps 21, and 5 epochs of 5 steps are",
+            "phase2: scheduler onecyclelr ends after 21 steps, and 5 epochs of 5 steps are",
         ),
         (
             "phases: [{cut: output, train: {scheduler_conf: {max_lr: 0.1, total_steps: 19}}}]",
-            "phase1: scheduler onecyclelr ends after total_steps 19, and 4 epochs of 5 steps are",
+            "phase1: scheduler onecyclelr ends after 19 steps, and 4 epochs of 5 steps are",
+        ),
+        (
+            (
+                "phases: [{cut: output, train: {scheduler_conf:"
+                " {max_lr: 0.1, epochs: 3, steps_per_epoch: 5}}}]"
+            ),
+            "phase1: scheduler onecyclelr ends after 15 steps, and 4 epochs of 5 steps are",
+        ),
+        (
+            "phases: [{cut: output, train: {num_iters_per_epoch: 13}}]",
+            "phase1: scheduler onecyclelr ends after 21 steps, and 4 epochs of 6 steps are",
         ),
     ],
 )
@@ -119,10 +130,20 @@ def test_what_the_facts_of_the_model_tell(plan: str, fault: str | None) -> None:
         "phases: [{cut: output, train: {early_stopping_criterion: [valid, acc, max]}}]",
         "phases: [{cut: output, train: {max_epoch: 9, scheduler: noamlr}}]",
         "phases: [{cut: output, train: {max_epoch: 9, batch_size: 99}}]",
+        "phases: [{cut: output, train: {max_epoch: 9, num_iters_per_epoch: 5}}]",
+        (
+            "phases: [{cut: output, train: {scheduler_conf:"
+            " {max_lr: 0.1, epochs: 4, steps_per_epoch: 5}}}]"
+        ),
     ],
 )
 def test_what_can_be_trained_is_not_refused(plan: str) -> None:
     assert not own_faults(plan)
+
+
+def test_of_chunks_the_iterations_of_an_epoch_are_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIG, "iterator_type", "chunk")
+    assert not own_faults("phases: [{cut: output, train: {num_iters_per_epoch: 99}}]")
 
 
 @pytest.mark.parametrize("tied", ["untie_draw", "untie_copy"])

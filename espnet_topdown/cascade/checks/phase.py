@@ -125,27 +125,47 @@ def _stop_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
 
 
 def _schedule_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
-    """Why a schedule ends before its training, which torch refuses to step beyond its last step.
-
-    Where a phase has batches of its own, their number is not known yet.
-    """
-    rows = cascade.facts.epochs
-    has_own_batches = phase.data or phase.tokens or not phase.train.keys().isdisjoint(_BATCHES)
-    if not rows or has_own_batches:
-        return
+    """Why a schedule ends before its training, which torch refuses to step beyond its last step."""
     config = {**cascade.base.config, **phase.train}
-    total = check.mapping_in(config, "scheduler_conf").get("total_steps")
-    if config.get("scheduler") != "onecyclelr" or not isinstance(total, int):
+    if config.get("scheduler") != "onecyclelr":
         return
-    batches = rows[-1].get("train", {}).get("total_count", 0) / len(rows)
+    total = _one_cycle_steps(check.mapping_in(config, "scheduler_conf"))
+    batches = _batches_of_an_epoch(cascade, phase, config)
+    if total is None or batches is None:
+        return
     steps = int(batches / (config.get("accum_grad") or 1))
     epochs = cascade.max_epoch(phase)
     if epochs * steps > total:
         yield (
-            f"scheduler onecyclelr ends after total_steps {total}, and {epochs} epochs of {steps}"
-            f" steps are {epochs * steps}: the training would end in an error there; give 'train:"
-            " scheduler_conf' with all that it takes a greater total_steps, or a smaller max_epoch"
+            f"scheduler onecyclelr ends after {total} steps, and {epochs} epochs of {steps} steps"
+            f" are {epochs * steps}: the training would end in an error there; give 'train:"
+            " scheduler_conf' with all that it takes a greater total_steps (or epochs and"
+            " steps_per_epoch), or a smaller max_epoch"
         )
+
+
+def _one_cycle_steps(conf: Mapping[str, Any]) -> int | None:
+    """The steps of torch's OneCycleLR, which counts by total_steps where both are given."""
+    total, epochs, steps = map(conf.get, ("total_steps", "epochs", "steps_per_epoch"))
+    if isinstance(total, int):
+        return total
+    if total is None and isinstance(epochs, int) and isinstance(steps, int):
+        return epochs * steps
+    return None
+
+
+def _batches_of_an_epoch(cascade: Cascade, phase: Phase, config: Mapping[str, Any]) -> float | None:
+    """As the option says, else as the base had them; None: a phase has batches of its own."""
+    asked = config.get("num_iters_per_epoch")
+    # Of chunks the option counts samples.
+    if isinstance(asked, int) and config.get("iterator_type", "sequence") == "sequence":
+        return asked
+    rows = cascade.facts.epochs
+    has_own_batches = phase.data or phase.tokens or not phase.train.keys().isdisjoint(_BATCHES)
+    if not rows or has_own_batches:
+        return None
+    count: float = rows[-1].get("train", {}).get("total_count", 0)
+    return count / len(rows)
 
 
 def _tie_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
