@@ -9,7 +9,8 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,14 +113,13 @@ class Page:
 
     def csv(self) -> str:
         """As one table by RFC 4180: all rows under the names of all columns, with their heading."""
-        names = itertools.chain.from_iterable(table.header for table in self.tables)
+        headers = [list(_told_apart(["table", *table.header])) for table in self.tables]
         stream = io.StringIO(newline="")
-        writer = csv.DictWriter(stream, ["table", *dict.fromkeys(names)])
+        writer = csv.DictWriter(stream, dict.fromkeys(itertools.chain(["table"], *headers)))
         writer.writeheader()
-        for table in self.tables:
+        for table, header in zip(self.tables, headers, strict=True):
             for cells in table.rows:
-                row = dict(zip(table.header, cells, strict=True))
-                writer.writerow({"table": table.heading, **row})
+                writer.writerow(dict(zip(header, (table.heading, *cells), strict=True)))
         return stream.getvalue()
 
     def json(self) -> str:
@@ -140,6 +140,14 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun, such as "1 speaker" or "20 speakers"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _told_apart(names: Iterable[str]) -> Iterator[str]:
+    """The names, with (2) after the second of one name: a data set may be called as a column is."""
+    seen: Counter[str] = Counter()
+    for name in names:
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name} ({seen[name]})"
 
 
 def _html_row(cells: Sequence[str]) -> str:

@@ -98,6 +98,11 @@ def test_csv_is_one_table_with_the_name_of_each_rows_own() -> None:
     assert third == ["Speed, in s", '"a"\nb', "", "1,5"]
 
 
+def test_csv_loses_no_cell_of_columns_with_one_name() -> None:
+    table = Table("Sets", ("table", "test", "test"), [("1", "2", "3")])
+    assert Page("Results", [table]).csv() == "table,table (2),test,test (2)\r\nSets,1,2,3\r\n"
+
+
 DOCUMENT = r"\documentclass{article}\usepackage{booktabs}\begin{document}%s\end{document}"
 
 

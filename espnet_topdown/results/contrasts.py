@@ -145,7 +145,7 @@ def dev_table(
         columns.append(partial(_perplexities, "{:.2f} - {:.2f}".format, text))
         # A text with few tokens has its values told, and no difference of them.
         if text not in small:
-            header.append("difference")
+            header.append(f"ppl {text}: difference")
             columns.append(partial(_perplexities, _difference, text))
     body = []
     for question, first, second in pairs:

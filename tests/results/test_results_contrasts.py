@@ -133,7 +133,7 @@ def test_a_text_of_few_tokens_has_no_difference_of_perplexities(tmp_path: Path) 
     rows = [replace(row, **given) for row in rows]
     part = CascadeRows("", Runs(0, ACC, tuple(rows)), (0, 1, 2))
     table = contrasts.dev_table("Controls", contrasts.of_controls([part]), rows)
-    assert table.header[-3:] == ["ppl long", "difference", "ppl short"]
+    assert table.header[-3:] == ["ppl long", "ppl long: difference", "ppl short"]
     assert table.rows[0][-3:] == ["70.00 - 70.00", "+0.00", "60.00 - 60.00"]
 
 
