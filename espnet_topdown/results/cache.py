@@ -78,12 +78,15 @@ class Reader:
         """
         return {key: self._decoded(ref, hyp) for key, (ref, hyp) in find_scores(exp).items()}
 
+    def sources(self, ref: Path, hyp: Path) -> list[str]:
+        """Hashes of all that a set's counts are made of."""
+        # The last: how another scorer counted, where one did.
+        return list(map(self.sha256, (ref, hyp, ref.parent / outside.NAME)))
+
     def _decoded(self, ref: Path, hyp: Path) -> Decoded:
         read = partial(read_pairs, ref, hyp, case_sensitive=self.case_sensitive)
         of_ref = self.sha256(ref)
-        # How another scorer counted, where one did.
-        others = self.sha256(ref.parent / outside.NAME)
-        made_of = f"{of_ref} {self.sha256(hyp)} {others} {self.case_sensitive} {counted_by()}"
+        made_of = f"{self.sources(ref, hyp)} {self.case_sensitive} {counted_by()}"
         # Of a file that is missing there are none, and reading it says which that is.
         counts = _read_counts(ref.parent / COUNTS, made_of)
         if counts is None:
@@ -145,25 +148,25 @@ def fingerprint(rows: Sequence[PhaseResult], reader: Reader, *others: Any) -> st
     scores = []
     for row in rows:
         for key, paths in find_scores(row.directory).items():
-            scores.append([row.name, *key, *map(reader.sha256, paths)])
+            scores.append([row.name, *key, *reader.sources(*paths)])
     made_of = [list(map(vars, rows)), scores, reader.case_sensitive, others, counted_by()]
     return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
 
 
-def read_page(directory: Path | None, made_of: str, written: Sequence[str]) -> Page | None:
+def read_page(directory: Path | None, made_of: str) -> Page | None:
     """The page of a cascade; None where it is of other numbers, or not there with all it wrote.
 
     Args:
         directory: of the cascade; None: nothing is kept.
         made_of: what it must be made of.
-        written: names of the files that were written with it.
     """
-    # A file that somebody removed is to come back.
-    if directory is None or not all((directory / name).exists() for name in written):
+    if directory is None:
         return None
     try:
         kept = files.read_json(directory / PAGE)
-        if kept["made_of"] != made_of:
+        # A file that somebody removed is to come back.
+        is_whole = all((directory / name).exists() for name in kept["written"])
+        if kept["made_of"] != made_of or not is_whole:
             return None
         tables = [Table(**table) for table in kept["page"].pop("tables")]
         return Page(**kept["page"], tables=tables)
@@ -172,8 +175,9 @@ def read_page(directory: Path | None, made_of: str, written: Sequence[str]) -> P
         return None
 
 
-def keep_page(directory: Path, made_of: str, page: Page) -> None:
-    """Keep a page for the next call."""
-    text = json.dumps({"made_of": made_of, "page": asdict(page)}, ensure_ascii=False)
+def keep_page(directory: Path, made_of: str, page: Page, written: Sequence[str]) -> None:
+    """Keep a page for the next call, with the names of the files that were written with it."""
+    kept = {"made_of": made_of, "written": written, "page": asdict(page)}
+    text = json.dumps(kept, ensure_ascii=False)
     with files.replacing(directory / PAGE, durable=False) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -43,7 +43,6 @@ from espnet_topdown.table import Page, Table, counted
 
 # Of a reader who may not write, or of a file system that nobody may write to.
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
-WRITTEN = ("RESULTS.md", "results.json", "report.html")
 
 
 def results_of(
@@ -93,7 +92,7 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     # Several cascades have no place that is theirs.
     place = directories[0] if output is None and single else output
     made_of = cache.fingerprint(rows, reader, facts, unfinished)
-    known = cache.read_page(place, made_of, WRITTEN if single else WRITTEN[:2])
+    known = cache.read_page(place, made_of)
     if known is not None:
         return known
     counted_sets = [{} if sealed else reader.decoded(row.directory) for row in rows]
@@ -110,10 +109,10 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     with _told_where_not_ours(place):
         if single:
             layers = list(cascades[0].facts.parameters.items())
-            write_cascade(place, rows, sets, layers, page)
+            written = write_cascade(place, rows, sets, layers, page)
         else:
-            _write(place, page, plots.pictures_of(rows, sets))
-        cache.keep_page(place, made_of, page)
+            written = _write(place, page, plots.pictures_of(rows, sets))
+        cache.keep_page(place, made_of, page, written)
     return page
 
 
@@ -276,7 +275,7 @@ def write_cascade(
     sets: Sequence[SetComparison],
     layers: Sequence[tuple[str, int]],
     page: Page,
-) -> None:
+) -> list[str]:
     """Write RESULTS.md, results.json, report.html and images/, each file whole or not at all.
 
     Args:
@@ -285,18 +284,26 @@ def write_cascade(
         sets: what `compare_sets` made of them.
         layers: (layer name, parameters), from the bottom to the top.
         page: what `cascade_page` made of them.
+
+    Returns:
+        the names of these files.
     """
     pictures = plots.pictures_of(rows, sets)
-    _write(directory, page, pictures)
+    written = _write(directory, page, pictures)
     html = report.html(directory.resolve().name, rows, layers, page, pictures.png)
     write_text(directory / "report.html", html)
+    return [*written, "report.html"]
 
 
-def _write(directory: Path, page: Page, pictures: plots.Pictures) -> None:
-    """Write RESULTS.md, results.json and images/*.{png,pdf}."""
-    for name, content in {**pictures.png, **pictures.pdf}.items():
-        with replacing(directory / "images" / name) as temporary:
+def _write(directory: Path, page: Page, pictures: plots.Pictures) -> list[str]:
+    """Write RESULTS.md, results.json and images/*.{png,pdf}; the names of these."""
+    drawn = {
+        f"images/{name}": content for name, content in {**pictures.png, **pictures.pdf}.items()
+    }
+    for name, content in drawn.items():
+        with replacing(directory / name) as temporary:
             temporary.write_bytes(content)
     images = "".join(f"\n![{plots.title(name)}](images/{name})\n" for name in pictures.png)
     write_text(directory / "RESULTS.md", page.markdown() + images)
     write_json(directory / "results.json", page.data)
+    return [*drawn, "RESULTS.md", "results.json"]

@@ -48,7 +48,8 @@ def test_written_files_replace_older_ones(rows: list[PhaseResult], tmp_path: Pat
     out = tmp_path / "cascade"
     for several in (rows, rows[:2]):
         sets = compared(several)
-        write_cascade(out, several, sets, [("decoder", 10)], cascade_page(several, sets))
+        page = cascade_page(several, sets)
+        written = write_cascade(out, several, sets, [("decoder", 10)], page)
     text = (out / "RESULTS.md").read_text()
     assert "|p1|" in text
     assert "|p2|" not in text
@@ -61,6 +62,7 @@ def test_written_files_replace_older_ones(rows: list[PhaseResult], tmp_path: Pat
     for name in ("dev_curves", "error_by_cut", "share_and_cost"):
         images += [f"images/{name}.pdf", f"images/{name}.png"]
     assert names == ["RESULTS.md", *images, "report.html", "results.json"]
+    assert sorted(written) == names
 
 
 def test_experiment_results_have_espnets_layout(rows: list[PhaseResult]) -> None:

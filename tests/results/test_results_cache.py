@@ -86,11 +86,14 @@ def test_a_page_is_kept_while_all_that_it_is_made_of_is_the_same(exp: Path, tmp_
         return cache.fingerprint([row], Reader(), *said)
 
     page = Page("t", [Table("h", ["a"], [["1"]], ["note"])], {"x": 1}, ["fact"])
-    (tmp_path / "RESULTS.md").touch()
-    cache.keep_page(tmp_path, made_of(), page)
+    written = ["RESULTS.md", "images/dev_curves.png"]
+    (tmp_path / "images").mkdir()
+    for name in written:
+        (tmp_path / name).touch()
+    cache.keep_page(tmp_path, made_of(), page, written)
 
     def page_of(*said: str) -> Page | None:
-        return cache.read_page(tmp_path, made_of(*said), ["RESULTS.md"])
+        return cache.read_page(tmp_path, made_of(*said))
 
     assert page_of() is not None
     assert page_of().terminal() == page.terminal()
@@ -98,6 +101,12 @@ def test_a_page_is_kept_while_all_that_it_is_made_of_is_the_same(exp: Path, tmp_
     assert page_of("another plan") is None
     write_scored(row.directory, "test", sentences(), sentences(7))
     assert page_of() is None
-    cache.keep_page(tmp_path, made_of(), page)
-    (tmp_path / "RESULTS.md").unlink()
+    # Another scorer's counts take the place of our own.
+    cache.keep_page(tmp_path, made_of(), page, written)
+    assert page_of() is not None
+    (row.directory / INFERENCE / "test/score_wer/outside.tsv").write_text("other counts")
+    assert page_of() is None
+    cache.keep_page(tmp_path, made_of(), page, written)
+    assert page_of() is not None
+    (tmp_path / "images/dev_curves.png").unlink()
     assert page_of() is None
