@@ -85,14 +85,19 @@ def reading(directories: Iterable[Path]) -> Iterator[None]:
     """Keep a recipe's scripts from rewriting these directories, beside other readers.
 
     The scripts hold DIR/.lock by flock (egs2/TEMPLATE/common.sh). One that writes there now is
-    waited for, and told. A directory without such a file is no script's, and is passed over.
+    waited for, and told. A directory without such a file is no script's, and is passed over, as is
+    one whose file cannot be read.
     """
     with contextlib.ExitStack() as stack:
         for path in [directory / ".lock" for directory in directories]:
-            if path.is_file():
+            if not path.is_file():
+                continue
+            try:
                 descriptor = os.open(path, os.O_RDONLY)
-                stack.callback(os.close, descriptor)
-                _share(path, descriptor)
+            except PermissionError:
+                continue  # of another user
+            stack.callback(os.close, descriptor)
+            _share(path, descriptor)
         yield
 
 

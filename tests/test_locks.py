@@ -311,6 +311,20 @@ def test_reading_lets_readers_in_and_keeps_writers_out(tmp_path: Path) -> None:
         fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_reading_passes_over_a_lock_that_it_may_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".lock").touch()
+
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    # As for another user than root.
+    monkeypatch.setattr(os, "open", refuse)
+    with locks.reading([tmp_path]):
+        pass
+
+
 def test_reading_waits_for_a_writer_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,10 +172,15 @@ hold() {
 }
 
 # share DIR...: keeps writers out of directories that this script only reads from now on, beside
-# other readers. Nobody is kept out of others' data, where no lock can be written, nor where the
-# file system knows no locks.
+# other readers. Nobody is kept from reading where there is no lock and none can be made, nor out of
+# anything where the file system knows no locks.
 share() {
     lock --shared "$@"
+}
+
+# open_lock FILE: sets `descriptor`. Another user's can only be read, which is enough for flock.
+open_lock() {
+    { exec {descriptor}>> "$1" || exec {descriptor}< "$1"; } 2> /dev/null
 }
 
 lock() {
@@ -185,8 +190,12 @@ lock() {
         [ "${mode}" = --shared ] || mkdir -p "${directory}"
         descriptor=${locks["${directory}"]:-}
         if [ -z "${descriptor}" ]; then
-            [ "${mode}" = --exclusive ] || [ -w "${directory}" ] || continue
-            exec {descriptor}>> "${directory}/.lock"
+            if ! open_lock "${directory}/.lock"; then
+                [ "${mode}" = --shared ] ||
+                    die "cannot write to ${directory}: its .lock can neither be written nor read;" \
+                        "have it made readable (chmod a+r), or take another directory"
+                continue
+            fi
             locks["${directory}"]=${descriptor}
         fi
         status=0

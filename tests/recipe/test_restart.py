@@ -1,5 +1,6 @@
 """A run.sh that is killed alone, and its rerun at once: no step is left to write beside it."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -69,6 +70,46 @@ def test_what_cannot_be_locked_can_be_read(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     assert lock_in_bash("share missing") == "it has them\n"
     assert not Path("missing").exists()
+
+
+def test_a_lock_that_can_only_be_read_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a colleague's; root may write to any file, so that a directory stands for it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dump/.lock").mkdir(parents=True)
+    for use in ("hold dump", "share dump"):
+        assert lock_in_bash(f"set -e; {use}") == "it has them\n"
+    first = f". {COMMON}; share dump; echo; exec sleep 60"
+    with subprocess.Popen(["bash", "-c", first], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        assert "dump is in use by another run; waiting for it" in lock_in_bash("hold dump")
+        reader.kill()
+
+
+def test_a_lock_that_cannot_be_opened_keeps_writers_alone_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dump").mkdir()
+    (tmp_path / "dump/.lock").symlink_to("missing/lock")
+    assert lock_in_bash("set -e; share dump") == "it has them\n"
+    assert lock_in_bash("hold dump") == ""
+    said = "cannot write to dump: its .lock can neither be written nor read; have it made readable"
+    assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["3", "4", "5"])
+def test_data_that_another_run_writes_are_waited_for(recipe: Path, stage: str) -> None:
+    words = [str(TEMPLATE / "asr.sh"), *SETS, "--ngpu", "0", "--stage", stage, "--stop_stage", "5"]
+    with (recipe / "data/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as script:
+            assert script.stdout is not None
+            lines = [script.stdout.readline() for _ in range(2)]
+            script.kill()
+    assert "data is in use by another run; waiting for it" in lines[1]
 
 
 def test_a_file_system_without_locks_keeps_nobody_out(

@@ -410,6 +410,11 @@ if do_stage 2 && [ -n "${speed_perturb_factors}" ]; then
     recipe perturb "${source}" --factors "${speed_perturb_factors}"
 fi
 
+# Stages 3 to 5 read it.
+if [ "${stage}" -le 5 ] && [ "${stop_stage}" -ge 3 ]; then
+    share data
+fi
+
 if do_stage 3; then
     log "Stage 3: data/ -> ${dump}: ${audio_format} at ${fs}"
     sources=() targets=()
