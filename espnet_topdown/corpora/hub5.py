@@ -112,10 +112,8 @@ def run_hubscr(hubscr: str, data: Path, directory: Path, ctm: Iterable[str]) -> 
     command = [hubscr, "-p", str(Path(hubscr).parent), "-V", "-l", "english", "-h", "hub5"]
     # Names without directories: hubscr hands them to a shell, to which blanks would part them.
     command += ["-g", "glm", "-r", "stm", "hyp.ctm"]
-    done = subprocess.run(
-        command, cwd=directory, capture_output=True, text=True, errors="replace", check=False
-    )
-    (directory / "score.log").write_text(done.stdout + done.stderr)
+    done = subprocess.run(command, cwd=directory, capture_output=True, check=False)
+    (directory / "score.log").write_bytes(done.stdout + done.stderr)
     if done.returncode:
         raise TopdownError(f"hubscr failed; see {directory / 'score.log'}")
     return read_alignments(directory / "hyp.ctm.filt.sgml", directory / "stm.filt")

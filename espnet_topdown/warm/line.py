@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(args: argparse.Namespace) -> list[int]:
     lines = [args.line]
     if args.list:
-        lines = [shlex.split(line) for line in args.list.read_text().splitlines()]
+        lines = [shlex.split(line) for line in args.list.read_text("utf-8").splitlines()]
     commands = []
     for line in lines:
         commands += parse_line(line, gpus=args.gpu)

@@ -1,5 +1,8 @@
 """Scores of eval2000: hypotheses as ctm, hubscr's counts, and plain errors without hubscr."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -229,6 +232,27 @@ def test_a_failing_hubscr_is_named_with_its_log(
 ) -> None:
     monkeypatch.setattr(hub5, "find_hubscr", lambda: "/bin/false")
     assert "hubscr failed; see" in refused(score, decoded)
+
+
+def test_the_log_of_hubscr_is_what_it_said_in_any_locale(tmp_path: Path) -> None:
+    for name in ("stm", "glm"):
+        (tmp_path / name).touch()
+    hubscr = tmp_path / "hubscr"
+    hubscr.write_text("#!/bin/sh\nprintf 'na\\303\\257ve \\377\\n'; exit 1\n")
+    hubscr.chmod(0o755)
+    (tmp_path / "out").mkdir()
+    code = "import sys; from pathlib import Path; from espnet_topdown.corpora import hub5;"
+    code += "hub5.run_hubscr(sys.argv[1], Path(sys.argv[2]), Path('out'), [])"
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, hubscr, tmp_path],
+        cwd=tmp_path,
+        env=os.environ | ascii_only,
+        capture_output=True,
+        text=True,
+    )
+    assert "hubscr failed; see out/score.log" in done.stderr
+    assert (tmp_path / "out/score.log").read_bytes() == b"na\xc3\xafve \xff\n"
 
 
 @needs_hubscr
