@@ -11,10 +11,9 @@ from itertools import chain
 import numpy as np
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.grouping import grouped
 from espnet_topdown.results import significance
 from espnet_topdown.results.cache import Decoded
-from espnet_topdown.results.comparison import Cell, Change, Group, SetComparison
+from espnet_topdown.results.comparison import Cell, Change, SetComparison
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.score import Score
 from espnet_topdown.results.scoring import SetKey
@@ -25,7 +24,6 @@ FEWEST_SPEAKERS = 5
 MANY_SPEAKERS = 20
 # Of a set, in units of the metric: with fewer, a difference would say nothing, and none is given.
 FEWEST = {"wer": 100, "cer": 500, "ter": 200}
-Places = tuple[int, ...]  # of rows
 
 
 def compare_sets(
@@ -86,8 +84,7 @@ def _compare(
     units = _units(example)
     # Without bases there are no differences, and so neither intervals nor tests.
     base_of = {} if is_small else _decoded_bases(rows, scores)
-    groups = _groups(rows, scores)
-    columns = _columns(scores, base_of, groups, example)
+    columns = _columns(scores, base_of, example)
     changes = _changes(columns, example, units)
     # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
     tests = {
@@ -98,7 +95,7 @@ def _compare(
     cells = [
         Cell(
             score=scores.get(place),
-            change=changes.get((place,)),
+            change=changes.get(place),
             test=tests.get(place),
         )
         for place in range(len(rows))
@@ -110,7 +107,6 @@ def _compare(
         units=units,
         speakers=example.speakers,
         cells=tuple(cells),
-        groups=tuple(_group(rows, scores, places, changes.get(places)) for places in groups),
         selects=selects,
         is_small=is_small,
     )
@@ -152,19 +148,13 @@ def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> 
 def _columns(
     scores: Mapping[int, Score],
     base_of: Mapping[int, int],
-    groups: Sequence[Places],
     example: Score,
-) -> dict[Places, np.ndarray]:
-    """Errors minus phase 0's, (utterances,), of single places and as the mean of each group."""
-    columns: dict[Places, np.ndarray] = {}
+) -> dict[int, np.ndarray]:
+    """Errors minus phase 0's, (utterances,), by place."""
+    columns: dict[int, np.ndarray] = {}
     for place, base in base_of.items():
         of_base = scores[base].errors_like(example)
-        columns[(place,)] = scores[place].errors_like(example) - of_base
-    for places in groups:
-        if base_of.keys() >= set(places):
-            # One column, so that a resample draws an utterance with all its seeds.
-            single = [columns[(place,)] for place in places]
-            columns[places] = np.mean(single, axis=0)
+        columns[place] = scores[place].errors_like(example) - of_base
     return columns
 
 
@@ -176,8 +166,8 @@ def _units(score: Score) -> tuple[str, ...]:
 
 
 def _changes(
-    columns: Mapping[Places, np.ndarray], example: Score, units: Sequence[str]
-) -> dict[Places, Change]:
+    columns: Mapping[int, np.ndarray], example: Score, units: Sequence[str]
+) -> dict[int, Change]:
     """Mean differences with their intervals; of two units, from the lower to the upper end."""
     if not columns:
         return {}
@@ -185,9 +175,9 @@ def _changes(
     stacked = np.column_stack(list(columns.values()))
     every = intervals_of(stacked, example, units)
     changes = {}
-    for (places, differences), interval in zip(columns.items(), every, strict=True):
+    for (place, differences), interval in zip(columns.items(), every, strict=True):
         points = float(100 * differences.sum() / words.sum())
-        changes[places] = Change(points, interval)
+        changes[place] = Change(points, interval)
     return changes
 
 
@@ -204,36 +194,6 @@ def intervals_of(
     lows = ends[..., 0].min(axis=0)
     highs = ends[..., 1].max(axis=0)
     return list(zip(lows.tolist(), highs.tolist(), strict=True))
-
-
-def _groups(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> list[Places]:
-    """Places of the decoded rows of one experiment that has several seeds."""
-
-    def experiment(place: int) -> tuple[str, str | None, str]:
-        return rows[place].kind, rows[place].cut, rows[place].settings
-
-    alike = grouped(scores, experiment).values()
-    # Under one seed it is one run, which two cascades may share.
-    return [tuple(places) for places in alike if len({rows[place].seed for place in places}) > 1]
-
-
-def _group(
-    rows: Sequence[PhaseResult],
-    scores: Mapping[int, Score],
-    places: Places,
-    change: Change | None,
-) -> Group:
-    several = [rows[place] for place in places]
-    # A study's names begin with the seed: 1/phase1, 2/phase1.
-    names = dict.fromkeys(row.name.rpartition("/")[2] for row in several)
-    return Group(
-        names=tuple(names),
-        kind=several[0].kind,
-        cut=several[0].cut,
-        seeds=tuple(row.seed for row in several),
-        error_rates=tuple(scores[place].err_rate for place in places),
-        change=change,
-    )
 
 
 def _mapsswe(base: Decoded, phase: Decoded) -> significance.Mapsswe:

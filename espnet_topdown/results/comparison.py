@@ -33,18 +33,6 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Group:
-    """One experiment under several seeds, read together; `error_rates` in the order of `seeds`."""
-
-    names: tuple[str, ...]
-    kind: str
-    cut: str | None
-    seeds: tuple[int, ...]
-    error_rates: tuple[float, ...]
-    change: Change | None
-
-
-@dataclass(frozen=True)
 class SetComparison:
     """All phases on one scored set.
 
@@ -55,7 +43,6 @@ class SetComparison:
         units: what the bootstrap draws: utterances, speakers or both.
         speakers: their number.
         cells: one a row, in the order of the rows.
-        groups: experiments with several seeds.
         selects: whether this set selected epochs and phases, so that nothing is tested on it.
         is_small: whether it has too few words for differences, intervals and tests.
     """
@@ -66,7 +53,6 @@ class SetComparison:
     units: tuple[str, ...]
     speakers: int
     cells: tuple[Cell, ...]
-    groups: tuple[Group, ...]
     selects: bool = False
     is_small: bool = False
 

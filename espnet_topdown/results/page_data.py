@@ -73,7 +73,7 @@ def set_data(rows: Sequence[PhaseResult], compared: SetComparison) -> dict[str, 
                 "p_holm": cell.p_holm,
             }
         )
-    return {**vars(compared), "groups": list(map(asdict, compared.groups)), "cells": cells}
+    return {**vars(compared), "cells": cells}
 
 
 def _made(value: Value | None, form: Callable[[Value], Any]) -> Any:

@@ -36,7 +36,6 @@ from espnet_topdown.results.rows import PhaseResult, phase_results
 from espnet_topdown.results.seal import on_dev, sealed_facts
 from espnet_topdown.results.tables import (
     overview_tables,
-    seeds_table,
     set_table,
 )
 from espnet_topdown.table import Page, Table, counted
@@ -232,8 +231,8 @@ def cascade_page(
     """The phases of a cascade, on each decoded set their errors against phase 0, and contrasts.
 
     Args:
-        rows: phases in their order, each cascade beginning with its phase 0. Where several cascades
-            (seeds) follow one another, phases of one kind and cut are also read together.
+        rows: phases in their order, each cascade beginning with its phase 0; several cascades
+            (seeds) may follow one another.
         sets: what `compare_sets` made of them.
         parts: the cascades that the rows are of, for phases against their controls.
         unfinished: what the plans ask for and is not there.
@@ -244,7 +243,6 @@ def cascade_page(
     phases = replace(phases, notes=[*phases.notes, *notes])
     tables = [phases, *overview_tables(rows, sets)]
     tables += [set_table(rows, compared) for compared in sets]
-    tables += [seeds_table(compared) for compared in sets if compared.groups]
     tables += filter(None, _contrast_tables(rows, sets, parts))
     data = {
         "facts": list(facts),

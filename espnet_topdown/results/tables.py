@@ -5,8 +5,6 @@ Numbers come from `espnet_topdown.results.compare`; what is put on one page is d
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean
-from typing import Any
 
 from espnet_topdown.errors import listed
 from espnet_topdown.grouping import grouped
@@ -26,7 +24,7 @@ FEW_SEGMENTS = 50
 # Which phase a row is of.
 PHASE = ("phase", "kind", "cut", "seed")
 
-Columns = dict[str, Callable[[Any], str]]  # header -> what a `Cell` or `Group` has there
+Columns = dict[str, Callable[[Cell], str]]  # header -> what a `Cell` has there
 
 
 def _phase(row: PhaseResult) -> tuple[str, ...]:
@@ -106,31 +104,6 @@ def _counts_table(
         *_test_notes(compared, tested),
     ]
     return Table(_set_name(compared), (*header, *COUNTS, *columns), body, notes)
-
-
-def seeds_table(compared: SetComparison) -> Table:
-    """Experiments with several seeds, their seeds read together."""
-    columns = _difference_columns(compared, "phase 0")
-    body = []
-    for group in compared.groups:
-        rates = group.error_rates
-        cells = (
-            ", ".join(group.names),
-            group.kind,
-            dashed(group.cut),
-            str(len(group.seeds)),
-            f"{fmean(rates):.2f}",
-            f"{min(rates):.2f} to {max(rates):.2f}",
-        )
-        body.append((*cells, *(show(group) for show in columns.values())))
-    note = "Mean over runs."
-    if columns:
-        note = (
-            f"Mean over runs, each against its own phase 0. Bootstrap of {_drawn(compared)}, each"
-            " drawn with all its runs."
-        )
-    header = ("phase", "kind", "cut", "runs", "mean Err", "range", *columns)
-    return Table(f"{_set_name(compared)}, seeds together", header, body, (note,))
 
 
 def _set_name(compared: SetComparison) -> str:

@@ -59,7 +59,7 @@ def test_speakers_are_resampled_where_there_are_many(
     assert [(one.units, one.speakers) for one in compared(rows)] == [(units, speakers)] * 2
 
 
-def test_each_cascade_has_its_own_phase_0_and_seeds_are_read_together(tmp_path: Path) -> None:
+def test_each_cascade_has_its_own_phase_0(tmp_path: Path) -> None:
     rows = []
     for seed, (wrong_base, wrong) in enumerate(((12, 6), (18, 18))):
         directory = tmp_path / f"seed{seed}"
@@ -70,27 +70,9 @@ def test_each_cascade_has_its_own_phase_0_and_seeds_are_read_together(tmp_path: 
         rows.append(top)
     words = compared(rows)[0]
     assert [cell.change and cell.change.points for cell in words.cells] == [None, -5.0, None, 0.0]
-    base, group = words.groups
-    assert (base.kind, base.error_rates, base.change) == ("base", (10.0, 15.0), None)
-    assert (group.names, group.seeds, group.change.points) == (("p1",), (1000, 1001), -2.5)
     assert words.cells[1].test.z == pytest.approx(math.sqrt(11))
     assert words.cells[1].p_holm == pytest.approx(2 * P_SQRT_11)
     assert (words.cells[3].test.segments, words.cells[3].p_holm) == (18, 1.0)
-
-
-def test_only_seeds_of_one_experiment_are_read_together(tmp_path: Path) -> None:
-    """Controls of one kind with other settings, or another parent, are other experiments."""
-    rows = []
-    for seed in range(2):
-        directory = tmp_path / f"seed{seed}"
-        rows.append(phase(directory, "base", "base", wrong=12, seed=seed))
-        for number, settings in enumerate(("plain", "asgd", "parent phase2")):
-            name = f"c{number}"
-            given = {"wrong": 6, "seed": seed + 1000, "settings": settings}
-            rows.append(phase(directory, name, "continue", **given))
-    groups = compared(rows)[0].groups
-    assert [group.names for group in groups] == [("base",), ("c0",), ("c1",), ("c2",)]
-    assert {len(group.seeds) for group in groups} == {2}
 
 
 def test_p_values_are_corrected_over_all_sets(rows: list[PhaseResult]) -> None:

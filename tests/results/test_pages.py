@@ -34,7 +34,7 @@ def test_tables_of_a_cascade_stand_in_order(rows: list[PhaseResult], tmp_path: P
     rows = [*rows, second]
     headings = [table.heading for table in cascade_page(rows, compared(rows)).tables]
     sets = [f"WER: test ({INFERENCE})", f"CER: test ({INFERENCE})"]
-    assert headings == ["Phases", *sets, *(f"{name}, seeds together" for name in sets)]
+    assert headings == ["Phases", *sets]
 
 
 def test_a_page_without_error_rates_is_json(tmp_path: Path) -> None:

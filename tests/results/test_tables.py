@@ -75,18 +75,6 @@ def test_equal_segments_are_marked_as_a_sign_test(rows: list[PhaseResult]) -> No
     assert words.notes[-1].startswith("sign:")
 
 
-def test_seeds_of_one_experiment_share_a_line(tmp_path: Path) -> None:
-    rows = []
-    for seed, wrong in enumerate((6, 18)):
-        directory = tmp_path / f"seed{seed}"
-        rows.append(phase(directory, "base", "base", wrong=12, seed=seed))
-        rows.append(phase(directory, "p1", "top_down", cut="decoder", wrong=wrong, seed=seed + 10))
-    together = tables.seeds_table(compared(rows)[0])
-    assert together.heading == f"WER: test ({INFERENCE}), seeds together"
-    line = together.rows[1]
-    assert line[:7] == ("p1", "top_down", "decoder", "2", "10.00", "5.00 to 15.00", "+0.00")
-
-
 def test_data_hold_the_same_numbers(rows: list[PhaseResult]) -> None:
     words = page_data.set_data(rows, compared(rows)[0])
     base, better, _, undecoded = words["cells"]
@@ -158,13 +146,3 @@ def test_small_sets_side_by_side_have_no_differences(tmp_path: Path) -> None:
     (overview,) = tables.overview_tables(rows, compared(rows))
     assert [line[4:] for line in overview.rows] == [("0.0", "1.0"), ("0.0", "0.0")]
     assert overview.notes == ("Err: all errors in percent of the reference words.",)
-
-
-def test_seeds_on_a_small_set_have_no_differences(tmp_path: Path) -> None:
-    rows = []
-    for seed in range(2):
-        rows += small_rows(tmp_path / f"seed{seed}", 99, seed=seed)
-    together = tables.seeds_table(compared(rows)[0])
-    assert together.header[-1] == "range"
-    assert {len(line) for line in together.rows} == {len(together.header)}
-    assert together.notes == ("Mean over runs.",)
