@@ -1,12 +1,12 @@
-"""What is known of ESPnet's model classes, as data: their layers, dropout rates and ties.
+"""What is known of ESPnet's model classes, as data: their layers, ties and what is never trained.
 
-A new class is one more row of `MODELS`. Patterns are matched in `espnet_topdown.plan.layers`, rates
-switched off in `espnet_topdown.training.freeze`, ties undone in `espnet_topdown.plan.ties`.
+A new class is one more row of `MODELS`. Patterns are matched in `espnet_topdown.plan.layers`, ties
+undone in `espnet_topdown.plan.ties`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from operator import attrgetter
 from typing import Any
@@ -87,8 +87,6 @@ class Model:
     Args:
         name: ESPnet's class.
         rows: its layers, lowest first.
-        rates: dropouts that a forward pass reads as a number, class (this one, or one of its own
-            layers) -> attribute; those of classes that several models are built of: `SHARED_RATES`.
         tie: the weights that it can tie.
         loaded: prefixes of what starts from a pre-trained checkpoint whenever it is built: such
             tensors are never drawn.
@@ -103,7 +101,6 @@ class Model:
 
     name: str
     rows: tuple[Row, ...]
-    rates: Mapping[str, str] = field(default_factory=dict)
     tie: Tie | None = None
     loaded: tuple[str, ...] = ()
     loads_by: str | None = None
@@ -151,8 +148,6 @@ _STACKS_OF_HF = ("layers.{k}", "layer.{k}", "block.{k}", "h.{k}")
 _NORMS_OF_HF = ("layer_norm", "final_layer_norm", "norm", "ln_f")
 _DELIBERATION = "deliberationencoder"
 _HUBERT = "encoder.hubert_pretrain_model.wav2vec2.encoder.transformer"
-_DEPTH = {"BranchformerEncoderLayer": "stochastic_depth_rate"}
-_DROP = {"EBranchformerEncoder": "layer_drop_rate"}
 _LM_TIE = Tie("tie_weights", lower="lm.encoder.weight", upper="lm.decoder.weight")
 # espnet2/mt/espnet_model.py
 MT_TIE = Tie(
@@ -169,8 +164,8 @@ _ENCODERS = {
         (_ENCODER[0], row("encoder_sd.{k}", "encoder.encoders_sd.*.{k}"), _ENCODER[1]),
     ),
     "conformer": Model("ConformerEncoder", _ENCODER),
-    "branchformer": Model("BranchformerEncoder", _ENCODER, rates=_DEPTH),
-    "e_branchformer": Model("EBranchformerEncoder", _ENCODER, rates=_DROP),
+    "branchformer": Model("BranchformerEncoder", _ENCODER),
+    "e_branchformer": Model("EBranchformerEncoder", _ENCODER),
     "multiconv_conformer": Model("MultiConvConformerEncoder", _ENCODER),
     "contextual_block_transformer": Model("ContextualBlockTransformerEncoder", _ENCODER),
     "contextual_block_conformer": Model("ContextualBlockConformerEncoder", _ENCODER),
@@ -426,19 +421,10 @@ OUTPUTS = (
     *("extra_mt_encoder", "extra_mt_decoder"),
 )
 
-# As `Model.rates`, of the classes that several models are built of.
-SHARED_RATES: Mapping[str, str] = {
-    # espnet2/asr/ctc.py
-    "CTC": "dropout_rate",
-    # torch's own, and espnet/nets/pytorch_backend/rnn/encoders.py
-    "LSTM": "dropout",
-    "GRU": "dropout",
-    "RNN": "dropout",
-    "RNNP": "dropout",
-    # espnet/nets/pytorch_backend/transformer/{attention,encoder_layer,repeat}.py
-    "MultiHeadedAttention": "dropout_rate",
-    "EncoderLayer": "stochastic_depth_rate",
-    "MultiSequential": "layer_drop_rate",
+# Numbers called like a dropout's that no forward pass reads, class -> attribute.
+IDLE_RATES: Mapping[str, str] = {
+    # espnet2/asr/decoder/rnn_decoder.py: its dropouts are modules
+    "RNNDecoder": "dropout",
 }
 
 # Beside what has no gradient from the start (`espnet_topdown.training.model_layers.untrained`).
@@ -463,12 +449,3 @@ def find_model(part: str, name: str) -> Model | None:
         if name in (choice, model.name):
             return model
     return None
-
-
-def dropout_rates() -> dict[str, str]:
-    """Class name -> attribute of every dropout that a forward pass reads as a number."""
-    rates = dict(SHARED_RATES)
-    for choices in MODELS.values():
-        for model in choices.values():
-            rates |= model.rates
-    return rates

@@ -7,6 +7,7 @@ Which tensors form a layer is decided in `espnet_topdown.plan.layers`; freezing 
 
 import argparse
 import itertools
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +15,15 @@ from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.dropout import _DropoutNd
 
-from espnet_topdown.check import mapping_in
+from espnet_topdown.check import is_number, mapping_in
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.layers import LayerOrder, layer_order
-from espnet_topdown.plan.model_table import MODELS, UNTRAINED, dropout_rates, find_model
+from espnet_topdown.plan.model_table import IDLE_RATES, MODELS, UNTRAINED, find_model
 
-# Class, or one that it is made of -> the attribute that holds its dropout rate.
-_RATES = {_DropoutNd.__name__: "p", **dropout_rates()}
+# What numbers of dropouts are called, of single weights, of branches and of layers.
+_RATE = re.compile("drop|stochastic_depth")
 # Of OpenAI's checkpoints: English, several languages, several since large-v3.
 _WHISPER_TOKENS = (51864, 51865, 51866)
 # What ESPnet loads again after an `init` other than chainer, which draws the whole model
@@ -39,13 +39,13 @@ class Rate:
 
     Args:
         name: of its module in the model.
-        module: the module that holds its number.
+        module: what holds its number: the module, or a config that the module asks.
         attribute: under which the module holds it.
         layers: those in which it acts; empty where that cannot be told.
     """
 
     name: str
-    module: torch.nn.Module
+    module: Any
     attribute: str
     layers: frozenset[str]
 
@@ -182,33 +182,51 @@ def _place(parameter: torch.Tensor) -> Place:
 
 
 def dropouts(model: torch.nn.Module, order: LayerOrder) -> Iterator[Rate]:
-    """Every dropout of the model that acts: modules, and numbers read by functional calls."""
+    """Every dropout of the model that acts: modules, and numbers read by functional calls.
+
+    Any number called like a dropout's counts as read, but for `IDLE_RATES`: classes of many
+    packages have such.
+    """
+    asked: set[int] = set()
     for name, module in model.named_modules():
-        attribute = _rate_attribute(module)
-        # nn.LSTM's dropout acts between its layers.
-        is_idle = isinstance(module, torch.nn.RNNBase) and module.num_layers == 1
-        if is_idle or not getattr(module, attribute, 0):
-            continue
-        yield Rate(
-            name=name,
-            module=module,
-            attribute=attribute,
-            layers=layers_served(name, model, order),
-        )
+        held = [(name, module, attribute) for attribute in _rate_attributes(module)]
+        config = getattr(module, "config", None)
+        # Hugging Face's speech encoders ask their config, which all their modules have, at each
+        # step whether to leave out a layer (transformers/models/wav2vec2/modeling_wav2vec2.py).
+        if getattr(config, "layerdrop", None) and id(config) not in asked:
+            asked.add(id(config))
+            held.append((f"{name}.config", config, "layerdrop"))
+        for label, holder, attribute in held:
+            layers = layers_served(name, model, order)
+            yield Rate(name=label, module=holder, attribute=attribute, layers=layers)
 
 
-def _rate_attribute(module: torch.nn.Module) -> str:
-    """The attribute that holds a module's dropout rate, "" for a class without one."""
-    names = (kind.__name__ for kind in type(module).__mro__)
-    return next(filter(None, map(_RATES.get, names)), "")
+def _rate_attributes(module: torch.nn.Module) -> list[str]:
+    """The attributes of a module that hold numbers of dropouts that act."""
+    # nn.LSTM's dropout acts between its layers.
+    if isinstance(module, torch.nn.RNNBase) and module.num_layers == 1:
+        return []
+    kinds = [kind.__name__ for kind in type(module).__mro__]
+    is_dropout = any("drop" in kind.lower() for kind in kinds)
+    numbers = [name for name, value in vars(module).items() if is_number(value) and value > 0]
+    called = [name for name in numbers if _RATE.search(name) or (is_dropout and name == "p")]
+    idle = set(map(IDLE_RATES.get, kinds))
+    return [name for name in called if name not in idle]
 
 
 def layers_served(name: str, model: torch.nn.Module, order: LayerOrder) -> frozenset[str]:
-    """The layer that holds the module `name`, or else the layers that it holds."""
+    """The layer that holds the module `name`, or else the layers that it holds.
+
+    Of a module without tensors in no layer by its name, those that the module around it is in, or
+    holds.
+    """
     place = order.of_module(name)
     if place:
         return frozenset([place])
     inside = [tensor for tensor in model.state_dict() if tensor.startswith(f"{name}.")]
+    around = name.rpartition(".")[0]
+    if around and not inside:
+        return layers_served(around, model, order)
     return frozenset(filter(None, map(order.of_module, inside)))
 
 

@@ -1,11 +1,18 @@
 """What frozen means, module by module: statistics, dropout, ties, state that cannot be held."""
 
+import copy
+import inspect
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import tiny
 import torch
 from models import CUSTOM, build
+from plan import test_public_models as public
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.layers import layer_order
 from espnet_topdown.training.freeze import copy_tensors, dropout_off, freeze
 from espnet_topdown.training.kept import crossing_ties
 from espnet_topdown.training.model_layers import dropouts, order_of
@@ -173,6 +180,82 @@ def test_dropout_off_silences_the_frozen_layers_and_no_others(espnet):
     assert model.ctc.dropout_rate == 0.0
     left = {layer for rate in dropouts(model, order) for layer in rate.layers}
     assert left == {"encoder.embed", "encoder.0"}
+
+
+def test_a_number_that_nothing_reads_hinders_no_cut(espnet):
+    conf = tiny.DECODERS["rnn"] | {"dropout": 0.1}
+    model = build("asr", tiny.asr_config("transformer", "rnn", decoder_conf=conf))
+    switched = dropout_off(model, order_of(model), ["decoder.1", "output"])
+    assert switched == ["decoder.dropout_dec.1.p"]
+    assert model.decoder.dropout == 0.1
+
+
+ENCODERS = {name: ("asr", tiny.asr_config(name, "transformer"), ()) for name in tiny.ENCODERS}
+# Of the public classes all but one, which draws the words that it hides.
+SILENCED = ENCODERS | {name: case for name, case in public.CASES.items() if name != "mlm"}
+# A second of sound, sample by sample.
+LONG = ("sinc preencoder",)
+
+
+def with_dropouts(task: str, config: dict[str, object]) -> dict[str, object]:
+    """A config with every dropout that the classes of its model have an option for."""
+    model = build(task, copy.deepcopy(config))
+    changed = copy.deepcopy(config)
+    for part in model._modules:
+        options = inspect.signature(type(getattr(model, part)).__init__).parameters.values()
+        rates = [
+            option.name
+            for option in options
+            if ("drop" in option.name or "stochastic" in option.name)
+            and type(option.default) in (int, float)
+        ]
+        if isinstance(config.get(f"{part}_conf"), dict):
+            changed[f"{part}_conf"] |= dict.fromkeys(rates, 0.3)
+    return changed
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SILENCED],
+)
+def test_with_dropout_off_everywhere_a_training_step_draws_nothing(name, espnet):
+    task, config, _ = SILENCED[name]
+    config = with_dropouts(task, config)
+    if name == "torchaudiohubert":
+        # It hides frames of its input, which is no dropout.
+        config["encoder_conf"]["mask_prob"] = 0.0
+    model = build(task, config)
+    order = order_of(model)
+    dropout_off(model, order, order.names)
+    model.train()
+    losses = set()
+    read = public.BATCHES.get(name, dict(texts=["src_text"]) if task == "st" else {})
+    given = public.batch(**read)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        losses.add(model(**given)[0].item())
+    assert len(losses) == 1
+
+
+def test_a_config_that_is_asked_at_each_step_is_silenced_too():
+    """As Hugging Face's speech encoders ask whether to leave out a layer."""
+    model = torch.nn.ModuleDict({"low": torch.nn.Linear(2, 2), "high": torch.nn.Linear(2, 2)})
+    model["high"].attention_dropout = 0.1
+    model.config = model["low"].config = SimpleNamespace(layerdrop=0.1, dropout=0.1)
+    whole = torch.nn.ModuleDict({"frontend": model})
+    names = {"low": ["frontend.low"], "high": ["frontend.high"]}
+    order = layer_order({}, whole.state_dict(), custom=names)
+    assert dropout_off(whole, order, order.names) == [
+        "frontend.config.layerdrop",
+        "frontend.high.attention_dropout",
+    ]
+    assert (model.config.layerdrop, model["high"].attention_dropout) == (0.0, 0.0)
+    # Nothing asks it for what its modules were built with.
+    assert model.config.dropout == 0.1
+    model.config.layerdrop = 0.1
+    with pytest.raises(TopdownError, match="the one number frontend.config.layerdrop serves"):
+        dropout_off(whole, order, ["high"])
 
 
 @pytest.mark.parametrize(
