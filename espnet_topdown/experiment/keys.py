@@ -23,11 +23,16 @@ RUN_KEYS = (
     *("write_collected_feats", "output_dir", "seed", "resume", "ngpu", "dist_*", "local_rank"),
     *("multiprocessing_distributed", "wandb_id", "wandb_name", "topdown_conf"),
 )
-# Do not change what is trained: left out of a phase's key.
+# Do not change what is trained, unless `_acting` says so: left out of a phase's key.
 _FREE_KEYS = (
     *("num_workers", "log_level", "log_interval", "num_att_plot", "create_graph_in_tensorboard"),
     *("use_matplotlib", "use_tensorboard", "use_wandb", "wandb_*"),
     *("max_cache_size", "max_cache_fd", "topdown_conf"),
+)
+# By which ESPnet's preprocessing may draw random numbers.
+_PREPROCESSING = (
+    *("noise_scp", "rir_scp", "preprocessor_conf"),
+    *("tokenizer_encode_conf", "src_tokenizer_encode_conf"),
 )
 
 
@@ -113,7 +118,7 @@ def phase_key(
     Raises:
         TopdownError: a list or the parent's file cannot be read.
     """
-    settings = _without(config, _FREE_KEYS)
+    settings = _without(config, _FREE_KEYS) | _acting(config)
     # The parent counts by its weights, not by its place.
     conf = dict(mapping_in(config, "topdown_conf"))
     conf.pop("parent", None)
@@ -152,7 +157,21 @@ def training_key(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def deciding(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that decide a result, whichever the seed: neither of one run nor free."""
-    return _without(options, (*RUN_KEYS, *_FREE_KEYS))
+    return _without(options, (*RUN_KEYS, *_FREE_KEYS)) | _acting(options)
+
+
+def _acting(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the free options that change what is trained as they are set here."""
+    acting = []
+    # The model is run once more, in eval mode, in which ESPnet's CTC and RNN encoders, and models
+    # that hide words, draw random numbers too (espnet2/train/trainer.py, train_one_epoch).
+    if options.get("use_tensorboard", True):
+        acting.append("create_graph_in_tensorboard")
+    # What is kept in memory has been preprocessed: noise is drawn for the first epoch, and is that
+    # of all others (espnet2/train/dataset.py, ESPnetDataset).
+    if any(map(options.get, _PREPROCESSING)):
+        acting.append("max_cache_size")
+    return {key: options[key] for key in acting if options.get(key)}
 
 
 def _without(options: Mapping[str, Any], patterns: tuple[str, ...]) -> dict[str, Any]:

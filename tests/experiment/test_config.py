@@ -8,7 +8,7 @@ import yaml
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
-from espnet_topdown.experiment.keys import list_files, phase_key
+from espnet_topdown.experiment.keys import deciding, list_files, phase_key
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import parse_plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -162,6 +162,27 @@ def test_a_phases_key_leaves_out_what_changes_no_result(tmp_path):
     assert key == phase_key(config | {"num_workers": 1}, parent)
     parent.write_bytes(b"other weights")
     assert key != phase_key(config, parent)
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        ({"create_graph_in_tensorboard": False}, False),
+        ({"create_graph_in_tensorboard": True}, True),
+        ({"create_graph_in_tensorboard": True, "use_tensorboard": False}, False),
+        ({"max_cache_size": 1e9}, False),
+        # One noise for all epochs.
+        ({"max_cache_size": 1e9, "noise_scp": "noise.scp"}, True),
+        ({"max_cache_size": 0.0, "noise_scp": "noise.scp"}, False),
+        ({"num_workers": 4, "noise_scp": "noise.scp"}, False),
+    ],
+)
+def test_a_free_option_counts_where_it_changes_what_is_trained(options, counts):
+    (key, value), *_ = options.items()
+    settings = phase_key(options, None, lists=False)["settings"]
+    assert deciding(options) == {key: settings[key] for key in settings if key != "topdown_conf"}
+    assert (settings.get(key) == value) == counts
+    assert (key in settings) == counts
 
 
 def test_all_faulty_values_of_a_base_are_named(tmp_path):
