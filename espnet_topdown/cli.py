@@ -19,7 +19,7 @@ from espnet_topdown import locks
 from espnet_topdown.cascade import costs, espnet_answers, gpus, text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks.base import base_change
-from espnet_topdown.cascade.checks.phase import check_phases, keep
+from espnet_topdown.cascade.checks.phase import check_phases
 from espnet_topdown.cascade.checks.run import check_begun, check_finished, check_first, named
 from espnet_topdown.cascade.decode import decode
 from espnet_topdown.cascade.find_facts import find_model_facts
@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser().exit(2, FIRST_STEPS)
     args = parser().parse_args(words)
     is_anew = getattr(args, "no_cache", False)
-    with reported(), _signals_end_in_order(), _cache(is_anew=is_anew):
+    cache = espnet_answers.without_cache() if is_anew else contextlib.nullcontext()
+    with reported(), _signals_end_in_order(), cache:
         try:
             ACTIONS[args.command](args)
         except KeyboardInterrupt:
@@ -60,11 +61,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             if not os.environ.get("ESPNET_TOPDOWN_SCRIPT"):
                 print("interrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)
-
-
-def _cache(*, is_anew: bool) -> contextlib.AbstractContextManager[None]:
-    """Within it ESPnet is asked anew, or what it answered before counts."""
-    return espnet_answers.without_cache() if is_anew else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -146,7 +142,7 @@ def _run(args: Namespace) -> None:
         check_begun(cascade, records)
         if args.phase is not None:
             check_first(cascade, records, args.phase)
-    stamp = check_phases(cascade, () if args.redo else records)
+    check_phases(cascade, () if args.redo else records)
     if args.dry_run:
         _print_plan(cascade, records, args.jobs)
         return
@@ -160,7 +156,6 @@ def _run(args: Namespace) -> None:
         jobs=args.jobs,
         threads=args.threads,
     )
-    keep(cascade, stamp)
     run(
         cascade,
         launch,

@@ -32,11 +32,6 @@ def espnet_version() -> str | None:
         return None
 
 
-def is_versioned() -> bool:
-    """Whether ESPnet says its version, by which a change of it is seen."""
-    return espnet_version() != _UNKNOWN
-
-
 def torch_version() -> str | None:
     """Torch's version, None where it is not installed; importing torch takes seconds."""
     try:

@@ -102,8 +102,9 @@ def test_a_shipped_plan_can_be_trained(plan: Path, name: str, espnet: None, tmp_
     read = read_plan(plan)
     phases = expand(read, facts.names, 0, held=facts.held_from_above())
     by_name = {phase.name: phase for phase in phases}
-    cascade = SimpleNamespace(facts=facts, phases=phases, phase=by_name.get)
-    assert not phase_check._own_faults(cascade)
+    base = SimpleNamespace(config=config)
+    cascade = SimpleNamespace(facts=facts, phases=phases, phase=by_name.get, base=base)
+    assert not any(list(phase_check._faults(cascade, phase)) for phase in phases)
     whole = config | {"token_list": tiny.TOKENS[:8], "normalize": None}
     if task == "lm":
         del whole["normalize"]
@@ -121,4 +122,4 @@ def test_a_shipped_plan_can_be_trained(plan: Path, name: str, espnet: None, tmp_
         )
         options = whole | phase.train | {"topdown_conf": conf.to_conf()}
         trained.append({"name": phase.name, "config": options, "changed": [*phase.train]})
-    assert not faults(task_of(task), trained)
+    assert not any(faults(task_of(task), trained).values())

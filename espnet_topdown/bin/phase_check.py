@@ -60,14 +60,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     phases = "JSON list of phases: name, config, and the options that the plan changes"
     parser.add_argument("--task", required=True, help="ESPnet's, such as asr")
     parser.add_argument("--phases", type=Path, required=True, help=phases)
-    parser.add_argument("--output", type=Path, required=True, help="JSON list of faults to write")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="JSON file to write: phase -> faults"
+    )
     args = parser.parse_args(argv)
     with reported():
         files.write_json(args.output, faults(task_of(args.task), files.read_json(args.phases)))
 
 
-def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
-    """Everything that would end one of the trainings early.
+def faults(task: type[TopdownTask], phases: Sequence[Config]) -> dict[str, list[str]]:
+    """Phase -> everything that would end its training early.
 
     Args:
         task: ESPnet's.
@@ -75,7 +77,7 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
             options in it that the plan changes), `has_own_tokens` where its vocabulary is another
             than its parent's, and `has_own_data` where it reads other lists than the base.
     """
-    found = []
+    found = {}
     # By what a phase may change of it.
     models: dict[str, torch.nn.Module] = {}
     for phase in phases:
@@ -88,7 +90,7 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> list[str]:
                 own = _stream_faults(task, args)
             if not _MIXED.isdisjoint(phase["changed"]) and not own:
                 own = _mixing_faults(task, args)
-        found += [f"{phase['name']}: {fault}" for fault in own]
+        found[phase["name"]] = own
     return found
 
 

@@ -16,7 +16,11 @@ from espnet_topdown import check, files
 from espnet_topdown.cascade.checks import base as base_check
 from espnet_topdown.cascade.checks import data as data_check
 from espnet_topdown.cascade.checks.freeze import check_frozen
-from espnet_topdown.cascade.find_facts import find_model_facts, stored_facts
+from espnet_topdown.cascade.find_facts import (
+    find_model_facts,
+    stored_facts,
+    with_known_epochs,
+)
 from espnet_topdown.cascade.header import read_header
 from espnet_topdown.cascade.judgement import Judgement, Records, best_value, judge
 from espnet_topdown.cascade.measured import read_measured, values
@@ -60,8 +64,8 @@ class Cascade:
     def open(cls, base: Path, plan: Path, directory: Path | None = None) -> "Cascade":
         """A cascade for a base and a plan.
 
-        Nothing is written except the cached model facts. A plan that no training could follow is
-        refused here, before the first (by `espnet_topdown.cascade.checks.phase` what ESPnet knows).
+        Nothing is written. A plan that no training could follow is refused here, before the first
+        (by `espnet_topdown.cascade.checks.phase` what ESPnet knows).
 
         Args:
             base: directory of the base (phase 0), a trained experiment.
@@ -92,9 +96,9 @@ class Cascade:
             base / "config.yaml",
             experiment.task,
             plan=plan if read.layers else None,
-            cache=paths.model_facts if paths.directory.exists() else None,
             per_token=data_check.has_own_tokens(read),
         )
+        facts = with_known_epochs(facts, stored_facts(paths.model_facts))
         base_check.check_ready(experiment, read, facts.epochs)
         held = facts.held_from_above()
         phases = expand(read, facts.names, experiment.seed, held=held)
@@ -135,7 +139,6 @@ class Cascade:
             paths.base / "config.yaml",
             experiment.task,
             plan=paths.plan if plan.layers else None,
-            cache=paths.model_facts,
         )
         phases = expand(plan, facts.names, experiment.seed, held=facts.held_from_above())
         return cls(experiment, plan, paths, facts, phases, plan_file=paths.plan)

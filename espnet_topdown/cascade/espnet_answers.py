@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import stat
 import sys
 import tempfile
 import threading
@@ -159,6 +160,9 @@ def _stamp(path: Path) -> tuple[str, int, int]:
         found = path.stat()
     except OSError:
         return str(path), 0, 0
+    if stat.S_ISDIR(found.st_mode):
+        # Its time changes with what is put beside what is read, such as an experiment's decodings.
+        return str(path), 0, 1
     return str(path), found.st_size, found.st_mtime_ns
 
 

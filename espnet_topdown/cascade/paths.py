@@ -39,13 +39,8 @@ class CascadePaths:
 
     @property
     def model_facts(self) -> Path:
-        """The facts of the base's model."""
+        """The facts of the base's model, as they were when the cascade was last run."""
         return self.directory / "model.json"
-
-    @property
-    def checked(self) -> Path:
-        """By what the phases were last found to be trainable."""
-        return self.directory / "checked.json"
 
     @property
     def ledger(self) -> Path:

@@ -35,7 +35,7 @@ CONFS = fnmatch.filter(OVERRIDES, "*_conf")
 # systems do not tell them from capitals: words of plans, and what stands beside the phases.
 TAKEN_NAMES = (
     *(BASE, "base", "best", "previous"),
-    *("plan.yaml", "cascade.json", "model.json", "checked.json", "ledger.jsonl", "aside"),
+    *("plan.yaml", "cascade.json", "model.json", "ledger.jsonl", "aside"),
     *("shapes", "measured.json"),
     *("results.md", "results.json", "report.html", "images"),
 )

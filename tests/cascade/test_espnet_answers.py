@@ -88,6 +88,19 @@ def test_a_change_is_asked_about(
     assert espnet_asked.count == 2
 
 
+def test_what_is_put_into_a_directory_that_a_config_names_changes_no_answer(
+    espnet_asked: Espnet,
+) -> None:
+    """A base's own config names its directory, to which decodings are added."""
+    Path("exp").mkdir()
+    for name in ("decode_test", "decode_dev"):
+        espnet_answers.answer(question(reads=[Path("exp")]))
+        (Path("exp") / name).mkdir()
+    os.utime("exp", ns=(1, 1))
+    espnet_answers.answer(question(reads=[Path("exp")]))
+    assert espnet_asked.count == 1
+
+
 @pytest.mark.parametrize("other", [{"argv": ["--task", "lm"]}, {"inputs": {"--phases": [2]}}])
 def test_another_question_has_its_own_answer(other: dict, espnet_asked: Espnet) -> None:
     espnet_answers.answer(question())

@@ -1,6 +1,5 @@
 """Facts about a model: what a phase freezes, which are whole, and which outlast damage."""
 
-import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import tiny
 from espnet_topdown import check
 from espnet_topdown.cascade import find_facts
 from espnet_topdown.cascade.checks.freeze import check_frozen
-from espnet_topdown.cascade.find_facts import _FACTS, find_model_facts
+from espnet_topdown.cascade.find_facts import _FACTS, find_model_facts, with_known_epochs
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.notes import _tie_notes, _undrawn_notes
 from espnet_topdown.cli import main
@@ -272,16 +271,16 @@ def test_epochs_that_were_known_outlast_a_damaged_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a log, too; but not another config, whose epochs they are not."""
-    config, checkpoint = tmp_path / "config.yaml", tmp_path / "checkpoint.pth"
+    config = tmp_path / "config.yaml"
     layers = [{"name": "a", "parameters": 1, "notes": "", "tied_to": {}}]
     found = {"layers": layers, "dropouts": {}, "notes": [], "parser_keys": []}
     epochs = [{"valid": {"acc": 0.5}}]
     rows = iter([epochs, [], []])
     monkeypatch.setattr(find_facts, "_find", lambda *_: {**found, "epochs": next(rows)})
     told = []
+    stored = None
     for text in ("seed: 1\n", "seed: 1\n", "seed: 2\n"):
         config.write_text(text)
-        checkpoint.write_text(f"{len(told)}")
-        os.utime(checkpoint, ns=(0, len(told)))
-        told.append(find_model_facts(config, "asr", cache=tmp_path / "model.json").epochs)
+        stored = with_known_epochs(find_model_facts(config, "asr"), stored)
+        told.append(stored.epochs)
     assert told == [epochs, epochs, []]

@@ -1,8 +1,7 @@
 """What would end a phase later is refused before the first."""
 
-import importlib.metadata
-import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +9,7 @@ import pytest
 import tiny
 from cascades import PLAN, copied, fails, words
 
-from espnet_topdown import versions, warm
-from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown import warm
 from espnet_topdown.cascade.checks import phase as phase_check
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cli import main
@@ -48,7 +46,7 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
         base=SimpleNamespace(config=CONFIG),
         max_epoch=lambda phase: phase.train.get("max_epoch", CONFIG["max_epoch"]),
     )
-    return phase_check._own_faults(cascade)
+    return [*phase_check._told({one.name: phase_check._faults(cascade, one) for one in phases})]
 
 
 @pytest.mark.parametrize(
@@ -257,12 +255,11 @@ def test_espnet_is_asked_before_it_trains(name: str, espnet: None) -> None:
     from espnet_topdown.training.tasks import task_of
 
     changes, fault = OPTIONS[name]
-    said = faults(task_of("asr"), [asked(changes, tiny.asr_config("transformer", "rnn"))])
+    said = faults(task_of("asr"), [asked(changes, tiny.asr_config("transformer", "rnn"))])["phase1"]
     if fault is None:
         assert not said
     else:
         assert fault in said[0]
-        assert said[0].startswith("phase1: ")
 
 
 @pytest.mark.parametrize(("task", "side"), [("asr", ""), ("st", ""), ("st", "src_")])
@@ -278,8 +275,8 @@ def test_a_damaged_bpe_model_is_told_before_the_first_batch(
     if task == "st":
         config |= {"src_token_type": "char", "src_token_list": tiny.TOKENS, "model_conf": {}}
     config |= {f"{side}token_type": "bpe", f"{side}bpemodel": str(torn)}
-    (said,) = faults(task_of(task), [asked({}, config)])
-    assert said.startswith("phase1: its BPE model is damaged (")
+    (said,) = faults(task_of(task), [asked({}, config)])["phase1"]
+    assert said.startswith("its BPE model is damaged (")
     assert str(torn) in said
 
 
@@ -325,15 +322,15 @@ def test_a_pretrained_file_that_could_not_be_loaded_is_refused(
         torch.save({tensor: torch.zeros(size) for tensor, size in saved.items()}, path)
     config = tiny.asr_config("transformer", "rnn")
     phase = asked({}, config | {"init_param": [f"{path}{part}"]})
-    said = faults(task_of("asr"), [phase])
+    said = faults(task_of("asr"), [phase])["phase1"]
     if fault is None:
         assert not said
     else:
-        assert said[0].startswith(f"phase1: init_param {path}{part} of the base ")
+        assert said[0].startswith(f"init_param {path}{part} of the base ")
         assert fault in said[0] and "'init_param: drop'" in said[0]
     assert not (tmp_path / "ran").exists()
     # As it advises.
-    assert not faults(task_of("asr"), [asked({}, config | {"init_param": []})])
+    assert not faults(task_of("asr"), [asked({}, config | {"init_param": []})])["phase1"]
 
 
 def mt_config(**changes: object) -> dict[str, object]:
@@ -362,7 +359,7 @@ def test_weights_that_machine_translation_ties_are_asked_about(espnet: None) -> 
         ("untie_copy", None),
     ]:
         phase = asked({}, mt_config(), cut="output", **({"tied": tied} if tied else {}))
-        said = faults(task_of("mt"), [phase])
+        said = faults(task_of("mt"), [phase])["phase1"]
         assert (fault in said[0]) if fault else not said
 
 
@@ -371,8 +368,8 @@ def test_an_adapter_is_refused(espnet: None) -> None:
     from espnet_topdown.training.tasks import task_of
 
     config = tiny.asr_config("transformer", "rnn") | {"use_adapter": True}
-    (said,) = faults(task_of("asr"), [asked({}, config)])
-    assert said.startswith("phase1: use_adapter cannot be combined with a cascade")
+    (said,) = faults(task_of("asr"), [asked({}, config)])["phase1"]
+    assert said.startswith("use_adapter cannot be combined with a cascade")
 
 
 def test_plan_and_run_refuse_alike_and_nothing_is_written(base, tmp_path, capsys):
@@ -384,38 +381,25 @@ def test_plan_and_run_refuse_alike_and_nothing_is_written(base, tmp_path, capsys
     assert not (tmp_path / "cascade").exists()
 
 
-def test_a_second_check_asks_nobody(
+def test_a_plan_that_goes_on_asks_nobody_and_leaves_what_the_cascade_keeps(
     finished: Path, base: Path, monkeypatch, capsys, tmp_path
 ) -> None:
-    # What was found good stands beside the cascade, for who has another cache too.
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert len(json.loads((finished / "checked.json").read_text())["stamp"]) == 64
+    """Its facts are those of its last run, by which it is judged; of tokens they say more."""
+    own = shutil.copytree(base, tmp_path / "asr", symlinks=True)
+    directory = copied(finished, own, tmp_path)
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("]", ", {cut: encoder.0}]"))
+    command = ["plan", *words(own, tmp_path, cascade=directory)[1:-2]]
+    os.utime(own / "checkpoint.pth")
+    kept = (directory / "model.json").read_bytes()
+    main(command)
+    assert (directory / "model.json").read_bytes() == kept
+    # As a decoding leaves the base.
+    (own / "decode").mkdir()
     monkeypatch.setattr(warm, "start", None)
-    main(["plan", str(base), "--plan", str(finished.parent / "plan.yaml"), "--dir", str(finished)])
-    assert "every phase is finished" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("version", "times"), [("0.0.0", 2), ("202611", 1)])
-def test_an_espnet_on_the_path_alone_is_asked_anew_where_it_says_no_version(
-    version: str, times: int, finished: Path, base: Path, tmp_path, monkeypatch
-) -> None:
-    # It has no metadata, and one of 2026 says 0.0.0, before and after a pull.
-    monkeypatch.setattr(importlib.metadata, "distribution", distribution_unless_espnet)
-    monkeypatch.setattr(versions, "espnet_version", lambda: version)
-    asked: list[str] = []
-    monkeypatch.setattr(phase_check, "_espnet_faults", lambda task, _: asked.append(task) or [])
-    directory = copied(finished, base, tmp_path)
-    (directory / "checked.json").unlink()
-    for _ in range(2):
-        cascade = Cascade.open(base, directory / "plan.yaml", directory)
-        phase_check.keep(cascade, phase_check.check_phases(cascade))
-    assert asked == ["asr"] * times
-
-
-def distribution_unless_espnet(name: str) -> importlib.metadata.Distribution:
-    if name == "espnet":
-        raise importlib.metadata.PackageNotFoundError(name)
-    return importlib.metadata.Distribution.from_name(name)
+    main(command)
+    assert "phase3" in capsys.readouterr().out
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        main([*command, "--no_cache"])
 
 
 def test_finished_phases_are_not_held_against_a_plan_that_goes_on(
@@ -425,13 +409,12 @@ def test_finished_phases_are_not_held_against_a_plan_that_goes_on(
     monkeypatch.setattr(phase_check, "_faults", lambda *_: ["is refused now"])
     asked: list[str] = []
 
-    def ask(_: str, phases: list[dict]) -> list[str]:
+    def ask(_: str, phases: list[dict]) -> dict[str, list[str]]:
         asked.extend(phase["name"] for phase in phases)
-        return []
+        return {"phase1": ["is refused now"], "phase2": ["and this"], "phase3": []}
 
-    monkeypatch.setattr(phase_check, "_espnet_faults", ask)
+    monkeypatch.setattr(phase_check, "_ask_espnet", ask)
     directory = copied(finished, base, tmp_path)
-    (directory / "checked.json").unlink()
     plan = tmp_path / "plan.yaml"
     plan.write_text(PLAN)
     command = ["plan", str(base), "--plan", str(plan), "--dir", str(directory)]
@@ -442,7 +425,8 @@ def test_finished_phases_are_not_held_against_a_plan_that_goes_on(
         main(command)
     monkeypatch.setattr(phase_check, "_faults", lambda *_: [])
     main(command)
-    assert asked == ["phase3"]
+    # The question is the same whatever is finished, so that its answer stays.
+    assert asked == ["phase1", "phase2", "phase3"]
 
 
 def test_a_second_plan_and_layers_ask_nobody_though_nothing_stands_beside_them(

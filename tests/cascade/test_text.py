@@ -10,7 +10,7 @@ import tiny
 import yaml
 from cascades import PLAN, copied, run
 
-from espnet_topdown.cascade import text
+from espnet_topdown.cascade import espnet_answers, text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cli import main
@@ -155,7 +155,7 @@ def test_layers_of_config_experiment_and_packed_model_are_one_table(base, tmp_pa
 
 
 def test_plan_results_and_report_say_which_fresh_layers_are_loaded(
-    finished, base, tmp_path, capsys
+    finished, base, tmp_path, monkeypatch, capsys
 ):
     copy = copied(finished, base, tmp_path)
     facts = json.loads((copy / "model.json").read_text())
@@ -163,6 +163,7 @@ def test_plan_results_and_report_say_which_fresh_layers_are_loaded(
     assert lowest["name"] == "encoder.embed"
     lowest["loaded"] = 1000
     (copy / "model.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(espnet_answers, "answer", lambda _: facts)
     plan = tmp_path / "plan.yaml"
     plan.write_text(PLAN)
     main(["plan", str(base), "--plan", str(plan), "--dir", str(copy)])

@@ -292,14 +292,14 @@ def test_a_phases_own_text_is_read_before_any_phase_trains(
     config |= dict(token_list=str(corpus / "tokens.txt"), topdown_conf=conf)
     text = tmp_path / "text"
     for line, said in (
-        ("line1 w1 zzz", f"phase1: {text}: words outside the vocabulary of 19: 1 (zzz)"),
-        ("line1 w1 w2", "phase1: a stream of 3 tokens in 4 columns has 0 tokens a column"),
+        ("line1 w1 zzz", f"{text}: words outside the vocabulary of 19: 1 (zzz)"),
+        ("line1 w1 w2", "a stream of 3 tokens in 4 columns has 0 tokens a column"),
     ):
         text.write_text(f"{line}\n")
         for part, path in (("train", text), ("valid", corpus / "valid/text")):
             config[f"{part}_data_path_and_name_and_type"] = [[str(path), "text", "text"]]
         phase = dict(name="phase1", config=config, changed=[], has_own_data=True)
-        (fault,) = faults(task_of("lm"), [phase])
+        (fault,) = faults(task_of("lm"), [phase])["phase1"]
         assert fault.startswith(said)
 
 

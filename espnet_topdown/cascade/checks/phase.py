@@ -1,16 +1,14 @@
 """Refuses, before the first phase trains, what would end one of the phases later.
 
 What the plan and the model's facts tell is checked here, what ESPnet must say by
-`espnet_topdown.bin.phase_check` in a process of its own, whose verdict is kept beside the cascade.
+`espnet_topdown.bin.phase_check` in a process of its own.
 """
 
-import hashlib
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from espnet_topdown import check, files
+from espnet_topdown import check
 from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks import base_files
@@ -19,7 +17,6 @@ from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.plan.rules import DATA_PARTS
-from espnet_topdown.versions import is_versioned, versions
 
 CHECKER = "espnet_topdown.bin.phase_check"
 # Options of a training that name a metric: part, metric and, of the second, its mode.
@@ -30,46 +27,34 @@ _BATCHES = ("num_iters_per_epoch", "batch_type", "batch_size", "batch_bins")
 _BASE = Phase(name=BASE, kind=BASE_KIND, cut=None, parent=BASE, seed=0)
 
 
-def check_phases(cascade: Cascade, finished: Collection[str] = ()) -> str:
+def check_phases(cascade: Cascade, finished: Collection[str] = ()) -> None:
     """Refuse phases that could not be trained to their end.
 
     Args:
         cascade: whose phases these are.
         finished: names of those that were; an earlier version may have allowed what this refuses.
 
-    Returns:
-        a hash of what was found good, for `keep`.
-
     Raises:
         TopdownError: all faults at once.
     """
     check_lists(cascade)
+    waiting = [phase for phase in cascade.phases if phase.name not in finished]
+    if not waiting:
+        return
     title = "the plan cannot be trained to its end"
-    check.refuse(_own_faults(cascade, finished), title)
-    phases = _as_trained(cascade)
-    stamp = _stamp(phases)
-    # Of an ESPnet without a version nothing tells whether it is still the same.
-    if _kept_stamp(cascade) != stamp or not is_versioned():
-        model = cascade.model_file(cascade.base.directory)
-        begun_from = [model, *averaged_epochs(cascade, model)]
-        damaged = base_files.faults(cascade.base, begun_from)
-        check.refuse(damaged, f"{cascade.base.directory} cannot be begun from")
-        waiting = [phase for phase in phases if phase["name"] not in finished]
-        check.refuse(_espnet_faults(cascade.base.task, waiting), title)
-    return stamp
+    check.refuse(_told({phase.name: _faults(cascade, phase) for phase in waiting}), title)
+    model = cascade.model_file(cascade.base.directory)
+    damaged = base_files.faults(cascade.base, [model, *averaged_epochs(cascade, model)])
+    check.refuse(damaged, f"{cascade.base.directory} cannot be begun from")
+    # Of all, so that the question stays the same while they are trained.
+    answers = _ask_espnet(cascade.base.task, _as_trained(cascade))
+    check.refuse(_told({phase.name: answers[phase.name] for phase in waiting}), title)
 
 
-def keep(cascade: Cascade, stamp: str) -> None:
-    """Remember that the phases were found good, so that the next check needs no ESPnet."""
-    if _kept_stamp(cascade) != stamp:
-        files.write_json(cascade.paths.checked, {"stamp": stamp})
-
-
-def _kept_stamp(cascade: Cascade) -> str | None:
-    path = cascade.paths.checked
-    if not path.exists():
-        return None
-    return files.read_object(path, stamp=check.TEXT)["stamp"]
+def _told(faults: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """The faults of phases, each behind the name of its own."""
+    for name, own in faults.items():
+        yield from (f"{name}: {fault}" for fault in own)
 
 
 def _as_trained(cascade: Cascade) -> list[dict[str, Any]]:
@@ -90,20 +75,6 @@ def _has_own_tokens(cascade: Cascade, phase: Phase) -> bool:
     """Whether the vocabulary of a phase is another than that of what it keeps layers of."""
     own = cascade.vocabulary(phase)
     return any(cascade.vocabulary(parent) != own for parent in _possible_parents(cascade, phase))
-
-
-def _stamp(phases: Sequence[Mapping[str, Any]]) -> str:
-    """A hash of the phases and of the ESPnet that was asked."""
-    text = json.dumps([phases, versions()], default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _own_faults(cascade: Cascade, finished: Collection[str] = ()) -> list[str]:
-    """What the plan and the model's facts tell."""
-    faults = []
-    for phase in [phase for phase in cascade.phases if phase.name not in finished]:
-        faults += [f"{phase.name}: {fault}" for fault in _faults(cascade, phase)]
-    return faults
 
 
 def _faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
@@ -232,8 +203,8 @@ def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> Iterator[st
         yield f"train.{option} {asked}: the base reports no such metric; valid: {valid}"
 
 
-def _espnet_faults(task: str, phases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What ESPnet says against the phases."""
+def _ask_espnet(task: str, phases: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Phase -> what ESPnet says against it."""
     question = espnet_answers.Question(
         module=CHECKER,
         argv=["--task", task],
@@ -242,4 +213,4 @@ def _espnet_faults(task: str, phases: Sequence[Mapping[str, Any]]) -> list[str]:
         waits_for="trying every phase's options: ESPnet is imported, once for this plan ...",
         failure="the phases cannot be checked",
     )
-    return list(espnet_answers.answer(question))
+    return dict(espnet_answers.answer(question))
