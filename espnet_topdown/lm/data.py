@@ -1,7 +1,7 @@
 """``python3 -m espnet_topdown.lm.data``: prepare plain text corpora for the lm1 recipes.
 
-``prepare`` writes data/{train,valid,test}/text, ``tokens`` a token list, ``lines`` the copy without
-blank lines that ESPnet2's own (per-line) language models need. Reading and writing are `corpus`'s.
+``prepare`` writes data/{train,valid,test}/text, ``tokens`` a token list. Reading and writing are
+`corpus`'s.
 """
 
 import argparse
@@ -99,8 +99,8 @@ def write_tokens(text: Path, output: Path) -> str:
 def write_without_blanks(text: Path, output: Path) -> str:
     """Write `text` without its blank lines and say how many were dropped.
 
-    ESPnet2's own text reader refuses an id without text (espnet2/train/iterable_dataset.py,
-    202511).
+    For ESPnet2's per-line perplexity: its text reader refuses an id without text
+    (espnet2/train/iterable_dataset.py, 202511).
 
     Raises:
         TopdownError: as `corpus.read_text`; or there is no other line.
@@ -118,7 +118,7 @@ def write_without_blanks(text: Path, output: Path) -> str:
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """The three commands and their options; `run` is the function that a command calls."""
+    """The commands and their options; `run` is the function that a command calls."""
     parser = Parser(prog="python3 -m espnet_topdown.lm.data", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
     command = commands.add_parser(
@@ -133,14 +133,10 @@ def get_parser() -> argparse.ArgumentParser:
     add("--min_count", type=int, default=1, help="rarer training words become <unk>")
     add("--expect_tokens", type=int, nargs=3, help="of train, valid and test, <eos> counted")
     add("--expect_vocabulary", type=int, help="distinct training words, <unk> and <eos> counted")
-    for name, run, summary in (
-        ("tokens", write_tokens, "token list of a text file"),
-        ("lines", write_without_blanks, "a text file without its blank lines"),
-    ):
-        command = commands.add_parser(name, help=summary)
-        command.set_defaults(run=run)
-        command.add_argument("--text", type=Path, required=True, help="file in ESPnet2's format")
-        command.add_argument("--output", type=Path, required=True, help="file to write")
+    command = commands.add_parser("tokens", help="token list of a text file")
+    command.set_defaults(run=write_tokens)
+    command.add_argument("--text", type=Path, required=True, help="file in ESPnet2's format")
+    command.add_argument("--output", type=Path, required=True, help="file to write")
     return parser
 
 

@@ -6,7 +6,6 @@
 #
 #    1  local/data.sh -> data/{train,valid,test}/text
 #    5  data/train/text -> data/token_list/word/tokens.txt
-#    6  statistics, which only per-line models need -> exp/lm_stats_word
 #    7  LM training -> exp/lm_*
 #    8  perplexity of valid and test, as a stream and line by line -> exp/lm_*/perplexity.json
 #   17  EXP, plan -> the layers and phases, printed
@@ -19,9 +18,8 @@ set -euo pipefail
 # == options
 stage=1                        # first stage
 stop_stage=20                  # last stage
-ngpu=1                         # GPUs for training, 0 or 1 for a stream; 0: CPU
+ngpu=1                         # GPUs for training, 0 or 1; 0: CPU
 local_data_opts=               # options for local/data.sh
-use_stream=true                # false: a model that reads lines, with ESPnet's own iterator
 lm_config=                     # training config
 lm_args=                       # options that override it
 lm_tag=                        # name of the experiment: exp/lm_TAG
@@ -83,20 +81,15 @@ if [ -z "${lm_tag}" ]; then
     lm_tag+=_word$(sed -e 's/--/_/g' -e 's/[ |=/]//g' <<< "${lm_args}")
 fi
 lm_exp=${lm_exp:-${expdir}/lm_${lm_tag}}
-lm_stats_dir=${expdir}/lm_stats_word
 token_list=data/token_list/word/tokens.txt
 read -r -a lm_words <<< "${lm_args}"
 read -r -a data_words <<< "${local_data_opts}"
 python_cmd=(python3)
 launch_options=(--ngpu "${ngpu}")
 perplexity_kind=both
-"${use_stream}" || perplexity_kind=line
 "${per_line}" || perplexity_kind=stream
-"${use_stream}" || "${per_line}" ||
-    die "--use_stream false --per_line false leaves no perplexity to measure; leave one out"
-if "${use_stream}" && [ "${ngpu}" -gt 1 ]; then
+[ "${ngpu}" -le 1 ] ||
     die "--ngpu ${ngpu}: the state of a stream cannot be split over GPUs; give --ngpu 0 or 1"
-fi
 for file in "${lm_config}" path.sh cmd.sh local/data.sh; do
     [ -z "${file}" ] || [ -f "${file}" ] ||
         die "found no ${file} in ${PWD}; run in a recipe directory"
@@ -108,18 +101,6 @@ need_package
 check_configs lm_config
 [ "${stop_stage}" -lt 17 ] || check_configs topdown_plan
 check_gpus "${ngpu}" "--ngpu 0" 7 8 18 19
-train_text=data/train/text valid_text=data/valid/text
-if ! "${use_stream}"; then
-    train_text=dump/raw/lm_train.txt valid_text=dump/raw/lm_valid.txt
-fi
-train=("${python_cmd[@]}" -m espnet_topdown.bin.train lm)
-lm_options=(
-    --token_type word
-    --token_list "${token_list}"
-    --train_data_path_and_name_and_type "${train_text},text,text"
-    --valid_data_path_and_name_and_type "${valid_text},text,text"
-    ${lm_config:+--config "${lm_config}"}
-)
 
 # ---- stages ----
 if do_stage 1; then
@@ -135,49 +116,26 @@ if do_stage 5; then
     python3 -m espnet_topdown.lm.data tokens --text data/train/text --output "${token_list}"
 fi
 
-if do_stage 6 && "${use_stream}"; then
-    log "Stage 6: nothing to do, a stream needs no statistics"
-elif do_stage 6; then
-    log "Stage 6: data/*/text -> dump/raw/lm_*.txt (without blank lines), ${lm_stats_dir}"
-    need 5 "${token_list}" data/valid/text
-    hold dump/raw "${lm_stats_dir}"
-    log_dir=${lm_stats_dir}/logdir
-    mkdir -p "${log_dir}"
-    for name in train valid; do
-        lines=dump/raw/lm_${name}.txt
-        python3 -m espnet_topdown.lm.data lines --text "data/${name}/text" --output "${lines}"
-        cut -d' ' -f1 "${lines}" > "${log_dir}/${name}.scp"
-    done
-    options=(
-        "${lm_options[@]}"
-        --train_shape_file "${log_dir}/train.scp"
-        --valid_shape_file "${log_dir}/valid.scp"
-        --collect_stats true
-        --ngpu 0
-        "${lm_words[@]}"
-        --output_dir "${lm_stats_dir}"
-    )
-    ${train_cmd} "${log_dir}/stats.log" "${train[@]}" "${options[@]}" ||
-        die "statistics failed; see ${log_dir}/stats.log"
-fi
-
 # From here on they are only read.
-share data dump/raw "${token_list%/*}" "${lm_stats_dir}"
+share data "${token_list%/*}"
 
 if do_stage 7; then
     log "Stage 7: LM training -> ${lm_exp}; log: ${lm_exp}/train.log"
     need 1 data/train/text data/valid/text
     need 5 "${token_list}"
-    options=("${lm_options[@]}")
-    if ! "${use_stream}"; then
-        need 6 "${lm_stats_dir}"/{train,valid}/text_shape
-        options+=(
-            --train_shape_file "${lm_stats_dir}/train/text_shape"
-            --valid_shape_file "${lm_stats_dir}/valid/text_shape"
-        )
-    fi
-    options+=(--resume true --ngpu "${ngpu}" --output_dir "${lm_exp}" "${lm_words[@]}")
-    ${cuda_cmd} --gpu "${ngpu}" "${lm_exp}/train.log" "${train[@]}" "${options[@]}" ||
+    options=(
+        --token_type word
+        --token_list "${token_list}"
+        --train_data_path_and_name_and_type "data/train/text,text,text"
+        --valid_data_path_and_name_and_type "data/valid/text,text,text"
+        ${lm_config:+--config "${lm_config}"}
+        --resume true
+        --ngpu "${ngpu}"
+        --output_dir "${lm_exp}"
+        "${lm_words[@]}"
+    )
+    ${cuda_cmd} --gpu "${ngpu}" "${lm_exp}/train.log" \
+        "${python_cmd[@]}" -m espnet_topdown.bin.train lm "${options[@]}" ||
         die "training failed; see ${lm_exp}/train.log"
 fi
 

@@ -28,7 +28,7 @@ slice=${slices[${model}]:-}
 [ -n "${slice}" ] || die "there is no study of '${model}'; models with one: ${!slices[*]}"
 start_warm
 [ -s data/token_list/word/tokens.txt ] ||
-    ./run.sh --ngpu 0 --stop_stage 6 --local_data_opts "${slice}"
+    ./run.sh --ngpu 0 --stop_stage 5 --local_data_opts "${slice}"
 read -r -a words <<< "${slice}"
 for ((word = 0; word < ${#words[@]}; word += 2)); do
     grep -q "\"${words[word]#--}\": ${words[word + 1]}\b" data/options.json ||
