@@ -17,11 +17,6 @@ from espnet_topdown.errors import TopdownError
 
 NOISE = "<NOISE>"
 _LDC = "LDC94S13B (or LDC94S13A)"  # has the language-model text
-# The lines of a thousand sentences, whose number ("####") and words ("%b") are still to be filled
-# in: much faster than line by line.
-_FORMS = b"".join(b"wsj1_lng_####%03d %%b\n" % number for number in range(1000))
-_FORM = len(_FORMS) // 1000  # bytes of one of them
-_READ_BYTES = 1 << 20
 _UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 _LINE = re.compile(r"(.+)\((\w{8})\)\s*", re.ASCII)
 # A sound within a word's neighbour ([<x] before, [x>] after), the ends of a longer sound ([x/],
@@ -95,15 +90,13 @@ def _is_packed(path: Path) -> bool:
 
 def _write_sentences(files: list[Path], stream: BinaryIO) -> int:
     # gzip also reads the compress(1) format of the real discs, which Python's gzip module does not.
-    # Bytes, and as much as possible at a time, for speed.
-    count, begun = 0, b""
+    count = 0
     with _decompressed(files) as process:
         assert process.stdout is not None and process.stderr is not None
-        while part := process.stdout.read(_READ_BYTES):
-            *lines, begun = (begun + part).upper().split(b"\n")
-            count += _write_numbered(lines, count, stream)
-        if begun:
-            count += _write_numbered([begun], count, stream)
+        for line in process.stdout:
+            if b"<" not in line:
+                count += 1
+                stream.write(b"wsj1_lng_%07d %b\n" % (count, line.rstrip(b"\n").upper()))
         complaint = process.stderr.read().decode("ascii", "replace").strip()
     if process.returncode:
         raise TopdownError(f"{_LDC}: the language-model text cannot be decompressed: {complaint}")
@@ -116,31 +109,11 @@ def _decompressed(files: list[Path]) -> subprocess.Popen[bytes]:
         # gzip has to be told of endings that it does not know.
         command += ["-S", ";1"]
     try:
-        return subprocess.Popen(
-            [*command, *files],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=_READ_BYTES,
-            pipesize=_READ_BYTES,
-        )
+        return subprocess.Popen([*command, *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except FileNotFoundError:
         raise TopdownError(
             f"{_LDC}: the language-model text is compressed, and no gzip is on PATH; install it"
         ) from None
-
-
-def _write_numbered(lines: list[bytes], count: int, stream: BinaryIO) -> int:
-    """Write the sentences among `lines`, `count` of which came before; how many there were."""
-    sentences = [line for line in lines if b"<" not in line]
-    done = 0
-    while done < len(sentences):
-        # Up to the next full thousand.
-        thousands, first = divmod(count + done + 1, 1000)
-        some = sentences[done : done + 1000 - first]
-        forms = _FORMS[first * _FORM : (first + len(some)) * _FORM]
-        stream.write(forms.replace(b"####", b"%04d" % thousands) % tuple(some))
-        done += len(some)
-    return len(sentences)
 
 
 def non_linguistic_symbols(texts: Iterable[str]) -> list[str]:
