@@ -6,9 +6,9 @@ that is known is in the `state_dict` of the two. Who validates and saves with th
 torch.optim.ASGD instead.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import isfinite
-from typing import Any, overload
+from typing import Any
 
 import torch
 from espnet2.schedulers.abs_scheduler import AbsValEpochStepScheduler
@@ -57,23 +57,9 @@ class NTASGD(torch.optim.Optimizer):
         counters = dict(lr_scale=1.0, averaged_steps=0, previous_lr=None)
         super().__init__(params, options | counters)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update every parameter that has a gradient.
-
-        Returns:
-            The closure's loss, if there is a closure.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient; a closure is not taken."""
         for group in self.param_groups:
             lr = self._next_lr(group)
             decay = 1 - lr * group["weight_decay"]
@@ -83,7 +69,6 @@ class NTASGD(torch.optim.Optimizer):
                 p.mul_(decay).add_(p.grad, alpha=-lr)
                 if group["averaging"]:
                     self._average(p, group["averaged_steps"])
-        return loss
 
     def start_averaging(self) -> None:
         """Average the iterates from the next step on; one that averages already goes on."""

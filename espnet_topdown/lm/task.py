@@ -1,6 +1,7 @@
 """ESPnet2's LM task for a stream: our names as choices, the BPTT iterator, and early refusals."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -141,16 +142,9 @@ def _check_vocabulary(output_dir: Path, new: list[str]) -> None:
         return
     old = read_config(config)["token_list"]
     if old != new:
+        shared = os.path.commonprefix([old, new])
         raise TopdownError(
             f"{output_dir} was trained with a vocabulary of {len(old)} words, and the token list"
-            f" has {len(new)} and differs from entry {_shared_start(old, new) + 1} on. Give the old"
+            f" has {len(new)} and differs from entry {len(shared) + 1} on. Give the old"
             " token list, or another --output_dir for a new training"
         )
-
-
-def _shared_start(old: Sequence[str], new: Sequence[str]) -> int:
-    """How many entries two lists have in common before they differ."""
-    for place, (one, other) in enumerate(zip(old, new)):
-        if one != other:
-            return place
-    return min(len(old), len(new))

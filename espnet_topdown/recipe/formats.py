@@ -157,7 +157,18 @@ def check_set(source: Path, *, needs_text: bool = True) -> list[Cut]:
         TopdownError: they disagree, hold what cannot be cut, or name files that are not there.
     """
     datadir.utterances(source, needs_text=needs_text)
-    return _cuts(source)
+    recordings = read_table(source / "wav.scp")
+    if (source / "segments").exists():
+        segments = read_segments(source)
+    else:
+        segments = {name: Segment(name, 0.0, TO_THE_END) for name in recordings}
+    # Recordings of which nothing is cut need not be there.
+    used = {segment.recording: recordings[segment.recording] for segment in segments.values()}
+    _refuse_missing(used, source / "wav.scp")
+    return [
+        Cut(utterance, recordings[segment.recording], segment.start_s, segment.end_s)
+        for utterance, segment in sorted(segments.items())
+    ]
 
 
 Work = tuple[Sequence[Cut], Path, str, int]
@@ -173,21 +184,6 @@ def _run(work: Sequence[Work], processes: int) -> list[Done]:
     # Killed, this process could not stop them, and they would wait for work for ever.
     with ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
         return list(pool.map(_write_piece, *zip(*work, strict=True)))
-
-
-def _cuts(source: Path) -> list[Cut]:
-    recordings = read_table(source / "wav.scp")
-    if (source / "segments").exists():
-        segments = read_segments(source)
-    else:
-        segments = {name: Segment(name, 0.0, TO_THE_END) for name in recordings}
-    # Recordings of which nothing is cut need not be there.
-    used = {segment.recording: recordings[segment.recording] for segment in segments.values()}
-    _refuse_missing(used, source / "wav.scp")
-    return [
-        Cut(utterance, recordings[segment.recording], segment.start_s, segment.end_s)
-        for utterance, segment in sorted(segments.items())
-    ]
 
 
 def _refuse_missing(recordings: Mapping[str, str], wav_scp: Path) -> None:
