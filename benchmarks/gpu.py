@@ -22,6 +22,7 @@ of the full-size AWD-LSTM).
 """
 
 import argparse
+import importlib
 import json
 import os
 import signal
@@ -36,11 +37,55 @@ from measure import ROOT, say
 # Seconds; on a CPU five times as long. All of them fit in the budget, so that each can be used up.
 LIMITS = {"machine": 30, "cascades": 180, "steps": 110, "lstm": 45, "phase": 105}
 BUDGET_S = 470
+# Module and function of what is not here.
+ELSEWHERE = {
+    "cascades": ("gpu_cascades", "run"),
+    "steps": ("gpu_steps", "steps"),
+    "lstm": ("gpu_steps", "lstm_speeds"),
+    "phase": ("gpu_cascades", "full_size_phase"),
+}
+
+
+def machine_facts(options: argparse.Namespace) -> None:
+    """GPU and versions; and weights of an nn.LSTM on it, which are in one storage, are not ties."""
+    import torch
+
+    from espnet_topdown.training.model_layers import tied_groups
+
+    facts = {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "cores": os.cpu_count(),
+        "cuda": torch.version.cuda,
+    }
+    if options.device == "cuda":
+        facts |= {"gpu": torch.cuda.get_device_name(), "cudnn": torch.backends.cudnn.version()}
+    say(options.out, section="machine", **facts)
+    lstm = torch.nn.LSTM(16, 16, 2, bidirectional=True).to(options.device)
+    storages = {weight.untyped_storage().data_ptr() for weight in lstm.parameters()}
+    groups = tied_groups(lstm)
+    say(
+        options.out,
+        section="machine",
+        lstm_weights=len(list(lstm.parameters())),
+        storages=len(storages),
+        ties=len(groups),
+        ok=not groups,
+    )
+
+
+def run_here(options: argparse.Namespace) -> None:
+    """Run one section in this process."""
+    if options.section == "machine":
+        machine_facts(options)
+        return
+    module, function = ELSEWHERE[options.section]
+    getattr(importlib.import_module(module), function)(options)
 
 
 def run_section(name: str, options: argparse.Namespace, left_s: float) -> str | None:
     """Run a section in a process of its own; why it did not end well, None when it did."""
-    command = [sys.executable, str(Path(__file__).with_name("gpu_sections.py")), name]
+    command = [sys.executable, __file__, "--section", name]
     command += ["--out", str(options.out), "--device", options.device]
     if options.quick:
         command.append("--quick")
@@ -73,8 +118,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--quick", action="store_true", help="one cascade and small sizes")
     add("--only", nargs="+", choices=LIMITS, default=list(LIMITS), help="these sections")
     add("--wikitext2", type=Path, help="directory with {train,valid,test}.txt of WikiText-2")
+    # A section in this process: how the script calls itself.
+    add("--section", choices=LIMITS, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     options.out = options.out.resolve()
+    if options.section:
+        run_here(options)
+        return
     options.out.mkdir(parents=True, exist_ok=True)
     if any(options.out.iterdir()):
         parser.error(f"--out {options.out} is not empty; give a new directory")
