@@ -90,10 +90,12 @@ def record(directory: Path, draw: random.Random) -> None:
         "parent": "../asr_base",
         "key": {"settings": {}, "files": {}},
         "dev": {"criterion": ["valid", "acc", "max"], "curve": curve},
-        "base": None,
+        "base": {"dev": 0.5, "model_sha256": None},
         "epochs": EPOCHS,
         "hours": 1.0,
         "files": {},
+        "bytes": {},
+        "links": {},
         "model_sha256": "0",
     }
     (directory / "record.json").write_text(json.dumps(said))

@@ -28,9 +28,7 @@ def is_this_process(owner: Mapping[str, Any]) -> bool:
 
 def is_of_here(owner: Mapping[str, Any]) -> bool:
     """Whether a process was started on this machine, so that its number says something here."""
-    is_named = owner["host"] == socket.gethostname()
-    # A lease of an earlier version names the host alone.
-    return is_named and owner.get("machine", _machine()) == _machine()
+    return owner["host"] == socket.gethostname() and owner.get("machine") == _machine()
 
 
 def is_dead(owner: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from espnet_topdown.cascade import espnet_answers, find_facts
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.phase_config import key
+from espnet_topdown.cascade.records import _file_hashes
 from espnet_topdown.experiment import phase_dir
 from espnet_topdown.training import checkpoint
 
@@ -107,6 +108,9 @@ def make_cascade(exp: Path, directory: Path) -> None:
             "threads": 1,
             "model_sha256": files.sha256(where / "valid.acc.ave.pth"),
             "unmoved": [],
+            "base": cascade.judged_base({}),
+            "bytes": _file_hashes(where),
+            "links": {},
         }
         phase_dir.write_record(where, record)
         ledger = Ledger(cascade.paths.ledger)
@@ -465,22 +469,22 @@ PLACES = {
     "proof is gone": (
         remove("cascade/phase1/topdown/proof.json"),
         "verify cascade",
-        "phase1: cannot read cascade/phase1/topdown/proof",
+        "phase1: cascade/phase1/topdown/proof.json is gone; move it and record.json away and rerun",
     ),
     "proof torn": (
         write("cascade/phase1/topdown/proof.json", "{"),
         "verify cascade",
-        "proof.json is damaged",
+        "proof.json is not what was recorded (its bytes changed); move it and record.json away",
     ),
     "proof a list": (
         write("cascade/phase1/topdown/proof.json", "[]"),
         "verify cascade",
-        "proof.json is damaged",
+        "proof.json is not what was recorded (its bytes changed); move it and record.json away",
     ),
     "epochs of another shape": (
         write("cascade/phase1/topdown/epochs.json", "[1, {}]"),
         "verify cascade",
-        "phase1: cascade/phase1/topdown/epochs.json is damaged (no valid list of objects)",
+        "phase1: cascade/phase1/topdown/epochs.json is not what was recorded",
     ),
     "perplexities of another shape": (
         write("cascade/phase1/perplexity.json", '[{"kind": "word"}]'),
@@ -495,27 +499,27 @@ PLACES = {
     "model torn": (
         write("cascade/phase2/valid.acc.ave.pth", b"PK"),
         "verify cascade",
-        "is torn or is not a model file",
+        "phase2: cascade/phase2/valid.acc.ave.pth is not what was recorded (its bytes changed)",
     ),
     "parent is gone": (
         remove("exp/valid.acc.ave.pth"),
         RUN,
-        "the base exp lost valid.acc.ave.pth since phase1 began from it and was judged against it",
+        "the base exp lost valid.acc.ave.pth since phase1, ... began from it and",
     ),
     "parent torn": (
         write("exp/valid.acc.ave.pth", b"PK"),
         RUN,
-        "the base exp was damaged (valid.acc.ave.pth) since phase1 began from it and was judged",
+        "the base exp was damaged (valid.acc.ave.pth) since phase1, ... began from it and",
     ),
     "parent with one other byte": (
         lambda place: flip(place / "exp/valid.acc.ave.pth"),
         RUN,
-        "the base exp was damaged (valid.acc.ave.pth) since phase1 began from it and was judged",
+        "the base exp was damaged (valid.acc.ave.pth) since phase1, ... began from it and",
     ),
     "parent changed": (
         lambda place: torch.save({"w": torch.zeros(2)}, place / "exp/valid.acc.ave.pth"),
         RUN,
-        "the base exp was trained on since phase1 began from it and was judged against it",
+        "the base exp was trained on since phase1, ... began from it and",
     ),
     "nothing to verify": (
         lambda place: [(place / f"cascade/phase{n}/record.json").unlink() for n in (1, 2)],

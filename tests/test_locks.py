@@ -15,6 +15,7 @@ import pytest
 
 from espnet_topdown import claims, locks
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.processes import this_process
 
 # How file systems answer flock: as one should, each node for itself, or not at all.
 FLOCKS = {"kernel": None, "none": errno.ENOSYS, "nfs without lockd": errno.ENOLCK}
@@ -217,6 +218,7 @@ def lease_of(lock: Path, **changed: object) -> None:
     """Leave a lease of a process that lives, this one's parent, but for what is changed."""
     parent = os.getppid()
     lease = {"pid": parent, "host": socket.gethostname(), "since": locks.now(), "purpose": "p"}
+    lease["machine"] = this_process()["machine"]
     lock.write_text(json.dumps({**lease, "beat_s": time.time(), **changed}))
 
 

@@ -81,7 +81,8 @@ class Attempt:
         """Tell the ledger how it ended; `epochs` None: those that its log tells."""
         if epochs is None:
             epochs = finished_epochs(self.directory)
-        ledger.end(
+        ledger.append(
+            "end",
             self.phase.name,
             attempt=self.number,
             outcome=outcome,

@@ -309,11 +309,8 @@ class Cascade:
 
 
 def _judged_base(records: Records) -> Mapping[str, Any] | None:
-    """What the first record says of the base: it may have been trained on since.
-
-    Records before version 0.2 say nothing.
-    """
-    return next((record["base"] for record in records.values() if record.get("base")), None)
+    """What the first record says of the base: it may have been trained on since."""
+    return next((record["base"] for record in records.values()), None)
 
 
 def _copy_of_plan(paths: CascadePaths) -> Plan:

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import files, locks
+from espnet_topdown import check, files, locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.recipe_script import (
     base_options,
@@ -228,11 +228,8 @@ def _reads(phase: Path, began: float) -> dict[str, str]:
 
 
 def _changed(phase: Path) -> list[str]:
-    """Files that a phase's decoding read and that hold something else now; what is gone counts not.
-
-    What was decoded by an earlier version says nothing of them.
-    """
-    reads = files.read_object(phase / DECODED).get("reads", {})
+    """Files that a phase's decoding read, and that are there and hold something else now."""
+    reads = files.read_object(phase / DECODED, reads=check.MAPPING)["reads"]
     there = filter(_is_file, reads)
     return [name for name in there if files.sha256(Path(name)) != reads[name]]
 

@@ -16,7 +16,7 @@ from typing import Any
 from espnet_topdown import check, files, locks
 from espnet_topdown.check import Must
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import LOCK, MACHINE, RECORD
+from espnet_topdown.experiment.phase_dir import LOCK, RECORD
 from espnet_topdown.experiment.train_log import finished_epochs
 
 
@@ -84,14 +84,6 @@ class Ledger:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def end(self, phase: str, **details: Any) -> None:
-        """End the attempt of `phase` that is under way; its trainer has told on what it trains."""
-        start = self.last_attempts()[phase]
-        machine = _machine(self.path.parent / phase, start["time"])
-        if machine is not None:
-            details["machine"] = machine
-        self.append("end", phase, **details)
-
     def _ends_whole(self) -> bool:
         with self.path.open("rb") as stream:
             stream.seek(-1, os.SEEK_END)
@@ -114,7 +106,8 @@ class Ledger:
             return
         directory = self.path.parent / phase
         logged_s = max(0.0, _seconds_until_written(directory / "train.log", start["time"]))
-        self.end(
+        self.append(
+            "end",
             phase,
             attempt=start["attempt"],
             outcome="done" if (directory / RECORD).exists() else "killed",
@@ -171,17 +164,6 @@ def _is_event(value: object) -> bool:
         needed.append("attempt")
     is_whole = all(value.get(key) is not None for key in needed)
     return is_whole and not check.faults(value, _EVENT)
-
-
-def _machine(directory: Path, start: str) -> dict[str, Any] | None:
-    """GPU and versions of the attempt that began at `start`; None where it did not get so far."""
-    path = directory / MACHINE
-    if _seconds_until_written(path, start) < 0:
-        return None
-    try:
-        return files.read_object(path)
-    except TopdownError:
-        return None
 
 
 def _seconds_until_written(path: Path, start: str) -> float:

@@ -13,7 +13,6 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import (
     BEGUN,
     EPOCHS,
-    MACHINE,
     PROOF,
     START,
     read_begun,
@@ -21,7 +20,7 @@ from espnet_topdown.experiment.phase_dir import (
 from espnet_topdown.plan.plan import Phase
 
 # Besides model files: what decoding or a child reads, and what proves the phase.
-_HASHED = ("config.yaml", START, BEGUN, EPOCHS, PROOF, MACHINE)
+_HASHED = ("config.yaml", START, BEGUN, EPOCHS, PROOF)
 
 
 def make_record(
@@ -72,7 +71,7 @@ def make_record(
         "bytes": _file_hashes(directory),
         "links": _links(directory),
         "unmoved": proof["unmoved"],
-        "machine": proof.get("machine"),
+        "machine": proof["machine"],
         "finished": locks.now(),
     }
     if phase.stop is not None:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from espnet_topdown import locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement, Records, best_value
-from espnet_topdown.cascade.launch import failure
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.experiment.phase_dir import LOCK, stopped_at
 from espnet_topdown.experiment.train_log import read_progress
@@ -216,9 +215,7 @@ def _state_cells(cascade: Cascade, state: _State) -> Cells:
 def _failure(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> str:
     """Why a phase failed, and where to read more."""
     directory = cascade.paths.phase_dir(phase.name)
-    # Ledgers before version 0.2 do not say it.
-    reason = last.get("reason") or failure(directory)
-    return f"{phase.name} failed: {reason}\n  its log: {directory / 'train.log'}"
+    return f"{phase.name} failed: {last['reason']}\n  its log: {directory / 'train.log'}"
 
 
 def _finished_state(judgement: Judgement, phase: Phase, records: Records) -> _State:

@@ -24,8 +24,6 @@ START = "topdown/start.json"
 EPOCHS = "topdown/epochs.json"
 # Fingerprints of frozen tensors and of every model file; written by the trainer as its last.
 PROOF = "topdown/proof.json"
-# On what the latest attempt trains; written before its first epoch.
-MACHINE = "topdown/machine.json"
 # Held by the trainer while it lives.
 LOCK = "topdown/lock"
 DECODING = "topdown/decoding"  # the lock of who decodes it
@@ -46,6 +44,9 @@ _RECORD_RULES = {
     "key": check.MAPPING,
     "dev": check.MAPPING,
     "files": check.MAPPING,
+    "base": check.MAPPING,
+    "bytes": check.MAPPING,
+    "links": check.MAPPING,
 }
 
 
@@ -138,11 +139,9 @@ def write_record(directory: Path, record: Mapping[str, Any]) -> None:
 
 
 def is_as_written(directory: Path, record: Mapping[str, Any]) -> bool:
-    """Whether not a byte of the record in `directory` has changed; those of old versions pass."""
-    if "sha256" not in record:
-        return True
+    """Whether not a byte of the record in `directory` has changed."""
     is_whole = (directory / RECORD).read_bytes() == files.json_text(record).encode()
-    return is_whole and record["sha256"] == record_sum(record)
+    return is_whole and record.get("sha256") == record_sum(record)
 
 
 def stopped_at(record: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ let dev decide.
 from collections.abc import Mapping
 from typing import Any
 
+from espnet_topdown.errors import some_of
 from espnet_topdown.grouping import grouped
 
 
@@ -24,14 +25,14 @@ def unequal(base: Mapping[str, Any], phases: Mapping[str, Mapping[str, Any]]) ->
     faults = []
     patient = [name for name, options in trainings.items() if _is_patient(options)]
     if patient:
-        faults.append(f"patience ends a training where dev stands still ({_listed(patient)})")
+        faults.append(f"patience ends a training where dev stands still ({some_of(patient, 3)})")
     following = [name for name, options in trainings.items() if _follows_dev(options)]
     if following:
         scheduler = trainings[following[0]]["scheduler"]
-        faults.append(f"the scheduler {scheduler} follows dev ({_listed(following)})")
+        faults.append(f"the scheduler {scheduler} follows dev ({some_of(following, 3)})")
     lengths = grouped(trainings, lambda name: trainings[name].get("max_epoch"))
     if len(lengths) > 1:
-        told = [f"{epochs} in {_listed(names)}" for epochs, names in lengths.items()]
+        told = [f"{epochs} in {some_of(names, 3)}" for epochs, names in lengths.items()]
         faults.append(f"max_epoch is {', '.join(told)}")
     if not faults:
         return None
@@ -49,8 +50,3 @@ def _is_patient(options: Mapping[str, Any]) -> bool:
 
 def _follows_dev(options: Mapping[str, Any]) -> bool:
     return "plateau" in str(options.get("scheduler")).casefold()
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

@@ -18,9 +18,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.experiment.phase_dir import MACHINE
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import learning_rates, phase_end, phase_start, ranks, repair
@@ -104,8 +102,6 @@ class TopdownTrainer(Trainer):
                 output_dir=output_dir,
                 writes=ranks.is_first(),
             )
-        if ranks.is_first():
-            files.write_json(output_dir / MACHINE, phase_end.machine(options.ngpu))
         # One rank reads the files of an earlier run, before any resumes from them.
         resumed = ranks.of_first(partial(_resumed, options, output_dir, bar))
         if resumed is None:

@@ -3,9 +3,9 @@
 import os
 from datetime import datetime
 
-from espnet_topdown import files, locks
+from espnet_topdown import locks
 from espnet_topdown.cascade.ledger import Ledger
-from espnet_topdown.experiment.phase_dir import LOCK, MACHINE
+from espnet_topdown.experiment.phase_dir import LOCK
 
 
 def test_ledger_closes_attempts_that_were_killed(tmp_path):
@@ -41,22 +41,6 @@ def test_an_attempt_whose_trainer_outlived_its_runner_ends_with_the_trainer(tmp_
     ledger.close("phase1")
     assert [event["event"] for event in ledger.events()] == ["start", "end"]
     assert ledger.hours("phase1") == 1.0
-
-
-def test_the_end_of_an_attempt_says_on_what_it_trained(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.jsonl")
-    ledger.append("start", "phase1", attempt=1)
-    ledger.end("phase1", attempt=1, outcome="failed")
-    ledger.append("start", "phase1", attempt=2)
-    machine = {"torch": "2.12.1", "cuda": "13.0", "gpu": "NVIDIA H100"}
-    files.write_json(tmp_path / "phase1" / MACHINE, machine)
-    ledger.end("phase1", attempt=2, outcome="killed")
-    # This one does not get so far.
-    os.utime(tmp_path / "phase1" / MACHINE, (0, 0))
-    ledger.append("start", "phase1", attempt=3)
-    ledger.close_dangling()
-    ends = [event.get("machine") for event in ledger.events() if event["event"] == "end"]
-    assert ends == [None, machine, None]
 
 
 def test_ledger_goes_on_after_a_torn_line(tmp_path):

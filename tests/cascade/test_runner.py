@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from cascades import PLAN, copied, fails, hashes, outcomes, run, words
 from tiny import HOLD
 
@@ -144,7 +143,6 @@ def test_failed_phase_does_not_stop_the_independent_ones(base, tmp_path, capsys,
     assert [(event["attempt"], event["threads"]) for event in starts] == [(1, 1), (1, 1)]
     assert [(event["ngpu"], event["num_nodes"]) for event in starts] == [(0, 1), (0, 1)]
     assert all(event["wall_s"] > 0 and "epochs" in event for event in ends)
-    assert all(event["machine"]["torch"] == torch.__version__ for event in ends)
     record = files.read_json(tmp_path / "cascade" / "phase2" / "record.json")
     assert (record["ngpu"], record["num_nodes"], record["machine"]["gpu"]) == (0, 1, None)
 

@@ -16,6 +16,9 @@ RECORD = {
     "key": {},
     "dev": {"curve": [0.5, 0.6]},
     "files": {},
+    "base": {},
+    "bytes": {},
+    "links": {},
 }
 
 

@@ -23,4 +23,4 @@ def test_what_follows_dev_and_other_lengths_are_told_at_once() -> None:
 def test_many_names_are_shortened() -> None:
     phases = {f"phase{number}": {} for number in range(1, 6)}
     told = unequal({**FIXED, "patience": 3}, phases) or ""
-    assert "(the base, phase1, phase2 and 3 more)" in told
+    assert "(the base, phase1, phase2, ...)" in told

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import tiny
 
-from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.experiment.phase_dir import PROOF, RECORD
 
 pytestmark = pytest.mark.gpu
@@ -51,8 +50,6 @@ def test_a_recurrent_cascade_trains_on_a_gpu_and_says_on_which(
         record = json.loads((directory / name / RECORD).read_text())
         assert record["ngpu"] == 1
         assert record["machine"]["gpu"] and record["machine"]["cuda"]
-    ends = [event for event in Ledger(directory / "ledger.jsonl").events() if "outcome" in event]
-    assert [bool(event["machine"]["gpu"]) for event in ends] == [True, True]
     assert "phase2" in call("espnet_topdown", "verify", str(directory))
 
 

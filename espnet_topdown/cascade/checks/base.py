@@ -10,7 +10,7 @@ from typing import Any
 
 from espnet_topdown import archives, check, files
 from espnet_topdown.cascade.paths import CascadePaths
-from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.errors import TopdownError, listed, some_of
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_dir import RECORD
 from espnet_topdown.experiment.quality import criterion_fault
@@ -92,31 +92,19 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
     """
     then = {}
     for place in paths.recorded():
-        then[place.name] = _judged_by(files.read_object(place / RECORD), paths)
-    if not any(then.values()):
+        record = files.read_object(place / RECORD, base=check.MAPPING)
+        then[place.name] = record["base"].get("model_sha256")
+    if not then:
         return None
     now = files.sha256(model) if model.exists() else None
-    changed = [name for name, digest in then.items() if digest not in (None, now)]
+    changed = [name for name, digest in then.items() if digest != now]
     if not changed:
         return None
-    names = changed[0]
-    if len(changed) > 1:
-        names += f" and {len(changed) - 1} more"
     if now is None:
         what = f"lost {model.name}"
     elif archives.damage(model):
         what = f"was damaged ({model.name})"
     else:
         what = "was trained on"
-    return f"the base {paths.base} {what} since {names} began from it and was judged against it"
-
-
-def _judged_by(record: Mapping[str, Any], paths: CascadePaths) -> str | None:
-    """Hash of the base's model that a record knows, if any."""
-    base = record.get("base")
-    if isinstance(base, Mapping):
-        return base.get("model_sha256")
-    # Records before version 0.2 know it as the parent of their own phase alone.
-    key = record.get("key")
-    is_child = record.get("parent") == paths.relative(paths.base)
-    return key.get("parent") if is_child and isinstance(key, Mapping) else None
+    since = f"since {some_of(changed, 1)} began from it and was judged against it"
+    return f"the base {paths.base} {what} {since}"
