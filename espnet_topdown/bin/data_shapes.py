@@ -7,6 +7,7 @@ What calls it: `espnet_topdown.cascade.other_data`.
 
 import argparse
 import os
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def write_shapes(asked: Mapping[str, Any], output: Path) -> None:
         files.write_text(output / file, "".join(lines))
 
 
-Shape = tuple[int, ...]
+Shape = list[int]
 
 
 class Shapes(torch.utils.data.Dataset):
@@ -117,7 +118,7 @@ class Shapes(torch.utils.data.Dataset):
 
     def __getitem__(self, utterance: str) -> tuple[str, list[Shape]]:
         data = self.data(utterance)
-        return utterance, [tuple(data[name].shape) for name in self.names]
+        return utterance, [list(data[name].shape) for name in self.names]
 
 
 def _read(shapes: Shapes, utterances: Sequence[str]) -> Any:
@@ -126,12 +127,8 @@ def _read(shapes: Shapes, utterances: Sequence[str]) -> Any:
         return (shapes[utterance] for utterance in utterances)
     workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
     return torch.utils.data.DataLoader(
-        shapes, sampler=utterances, batch_size=None, num_workers=workers, collate_fn=_as_it_is
+        shapes, sampler=utterances, batch_size=None, num_workers=workers
     )
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
 
 
 def _check_long_enough(
@@ -145,7 +142,7 @@ def _check_long_enough(
     model = task.build_model(options).eval()
     collate = task.build_collate_fn(options, train=False)
 
-    def is_too_short(utterance: str) -> bool:
+    def is_long_enough(utterance: str) -> bool:
         _, batch = collate([(utterance, shapes.data(utterance))])
         try:
             with torch.no_grad():
@@ -154,11 +151,12 @@ def _check_long_enough(
         except Exception as error:
             if type(error).__name__ != "TooShortUttError":
                 raise
-            return True
-        return False
+            return False
+        return True
 
-    count = _count_first(ordered, is_too_short)
-    if count:
+    # The shortest is asked first: as a rule it is long enough, and nothing more is asked.
+    if not is_long_enough(ordered[0]):
+        count = bisect_left(ordered, True, lo=1, key=is_long_enough)
         place = Path(shapes.rows[0][0]).parent
         which = "every utterance" if count == len(ordered) else f"{count} of {len(ordered)}"
         raise TopdownError(
@@ -166,19 +164,6 @@ def _check_long_enough(
             f"{found[ordered[count - 1]][0][0]} samples or frames and fewer); leave them out, as"
             " stage 4 of asr.sh does (--min_wav_duration)"
         )
-
-
-def _count_first(ordered: Sequence[str], holds: Any) -> int:
-    """How many of the first hold, where those that hold stand first."""
-    low, high = 0, len(ordered)
-    while low < high:
-        # The shortest is asked first: as a rule it is long enough, and nothing more is asked.
-        middle = low if low == 0 and high == len(ordered) else (low + high) // 2
-        if holds(ordered[middle]):
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def _appended(file: str, like: str | None, shape: Shape, config: Mapping[str, Any]) -> list[int]:

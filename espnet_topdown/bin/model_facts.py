@@ -33,7 +33,6 @@ from espnet_topdown.training import (
 )
 from espnet_topdown.training.layer_notes import layer_notes
 from espnet_topdown.training.tasks import task_of
-from espnet_topdown.versions import versions
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,8 +77,6 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
     model = model_options.build(task, options, args.config)
     order = model_layers.order_of(model, own_order)
     facts: dict[str, Any] = {
-        "model": type(model).__name__,
-        "parts": model_layers.model_parts(model),
         "layers": _layers(model, order, config),
         "dropouts": {
             rate.label: sorted(rate.layers) for rate in model_layers.dropouts(model, order)
@@ -91,7 +88,6 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
             *model_options.notes(task, args.config),
         ],
         "parser_keys": sorted(vars(task.get_parser().parse_args([]))),
-        "versions": versions(),
     }
     if args.per_token:
         larger = vocabulary.grown(task.build_model, options)

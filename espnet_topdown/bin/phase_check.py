@@ -166,8 +166,6 @@ def _training_faults(
     has_own_tokens: bool,
 ) -> list[str]:
     """What would stop the training between its parser and its first epoch."""
-    if getattr(args, "use_adapter", False):
-        return ["use_adapter cannot be combined with a cascade: an adapter renames the layers"]
     try:
         conf = TopdownConf.from_conf(args.topdown_conf)
         pretrained.refuse_code(args.init_param)

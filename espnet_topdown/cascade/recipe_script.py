@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from string import Template
 
 from espnet_topdown.errors import TopdownError
 
@@ -68,7 +69,7 @@ def own_options(script: Path) -> dict[str, str]:
         if assignment:
             variables[assignment[1]] = assignment[2].strip("\"'")
         elif _FORWARDED.search(line) and " --" in line:
-            words = _split(_resolve(line, variables))
+            words = _split(Template(line).safe_substitute(variables))
             options |= options_in([word for word in words[1:] if not _FORWARDED.search(word)])
     return options
 
@@ -82,13 +83,6 @@ def decoding_options(script: Path) -> dict[str, str]:
 
 def _without(options: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
     return {name: value for name, value in options.items() if name not in names}
-
-
-def _resolve(line: str, variables: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        return variables.get(match[1], match[0])
-
-    return re.sub(r"\$\{(\w+)\}", value, line)
 
 
 def _split(line: str) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, nearest
 from espnet_topdown.plan import phase_faults
-from espnet_topdown.plan.every import Walk, cuts_of
-from espnet_topdown.plan.kinds import CONTROL, KINDS
+from espnet_topdown.plan.every import cuts_of
+from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, SEED_STRIDE, Entry, Phase, Plan
 from espnet_topdown.plan.sides import UNTIED, KeptLr, kind_of, named_factors
 from espnet_topdown.plan.stopping import MedianStop, StopEarly
@@ -87,17 +87,15 @@ class _Expansion:
             swept = self.phases[first:]
             self.phases[first:] = [replace(p, best_before=swept[0].name) for p in swept]
         elif entry.every:
-            self._add_several(entry, kind, self._cuts(entry, kind, entry.every))
+            self._add_several(entry, kind, self._cuts(entry, kind))
         else:
             self._add_candidate(entry, kind, entry.cut)
 
-    def _cuts(self, entry: Entry, kind: str, every: int) -> list[str]:
+    def _cuts(self, entry: Entry, kind: str) -> list[str]:
         """Cuts from `start` down to `stop`, `every` layers apart."""
-        held = set(self.held)
-        if (entry.tied or self.plan.tied) in UNTIED:
-            held.clear()
-        walk = Walk(every=every, start=entry.start, stop=entry.stop, held=held)
-        cuts, notes = cuts_of(walk, kind, self.names, self._candidates())
+        is_untied = (entry.tied or self.plan.tied) in UNTIED
+        held = () if is_untied else self.held
+        cuts, notes = cuts_of(entry, kind, self.names, self._candidates(), held=held)
         self.notes += notes
         return cuts
 
@@ -228,7 +226,6 @@ class _Expansion:
             # A control may go on with another control, a candidate may not.
             valid=self.phases,
             seed=answered.seed,
-            role=CONTROL,
             answers=answered.name,
             # From what its phase starts from, and never from that phase.
             best_before=answered.best_before or answered.name,

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from espnet_topdown import check
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.grouping import grouped
-from espnet_topdown.plan.layer_names import cut_index
 from espnet_topdown.plan.model_table import ABOVE, MODELS, OUTPUTS, Model, Row, find_model
 
 # Of no layer: they hold no parameters, and their buffers (mel matrix, feature statistics) must
@@ -77,10 +76,6 @@ class LayerOrder:
     def holding(self, tensors: Collection[str]) -> list[str]:
         """Layers with at least one of `tensors`, lowest first."""
         return [name for name, own in self.tensors.items() if set(own).intersection(tensors)]
-
-    def index(self, cut: str) -> int:
-        """Position of the lowest layer of the upper part; see `cut_index`."""
-        return cut_index(self.names, cut)
 
     def of_module(self, name: str) -> str | None:
         """The layer that holds the module or tensor `name`; None for one in none or in several."""

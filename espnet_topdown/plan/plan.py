@@ -53,8 +53,6 @@ class Phase(Choice):
     Args:
         name: directory name inside the cascade (``phase1``, ``restart_phase1``).
         kind: one of `KINDS`.
-        role: a candidate can be accepted, be the best and be a parent; a control is compared with
-            the phase that it answers and is none of these.
         cut: lowest layer of the upper part; None for a kind without a cut, and where `keep` or
             `draw` name layers instead.
         parent: name of the phase whose weights are kept, or ``best`` (best on dev when this phase
@@ -67,7 +65,7 @@ class Phase(Choice):
         train: training options that differ from the base's.
         data: ``train`` and ``valid`` -> the data that is read instead of the base's.
         tokens: token list of another vocabulary than the base's; None: the base's.
-        answers: for a control, the phase that it is compared with.
+        answers: for a control, the phase that it is compared with; None for a candidate.
         in_sweep: independent of its neighbours; does not count for stopping.
         stop: what may end it early; None: it is trained in full.
         keep: layers or stacks that are kept, in the place of a cut.
@@ -90,7 +88,6 @@ class Phase(Choice):
     tokens: str | None = None
     answers: str | None = None
     in_sweep: bool = False
-    role: Role = CANDIDATE
     stop: MedianStop | None = None
     keep: tuple[str, ...] = ()
     draw: tuple[str, ...] = ()
@@ -100,7 +97,12 @@ class Phase(Choice):
     @property
     def is_control(self) -> bool:
         """Whether it is never the best phase, never a parent, and never counts for stopping."""
-        return self.role == CONTROL
+        return self.answers is not None
+
+    @property
+    def role(self) -> Role:
+        """A candidate can be accepted, be the best and be a parent; a control is none of these."""
+        return CONTROL if self.is_control else CANDIDATE
 
     @property
     def valid_set(self) -> str | None:

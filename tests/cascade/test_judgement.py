@@ -6,7 +6,6 @@ import pytest
 
 from espnet_topdown.cascade.judgement import best_value, judge
 from espnet_topdown.experiment.quality import Criterion
-from espnet_topdown.plan.kinds import CONTROL
 from espnet_topdown.plan.plan import Phase, Plan
 
 BASE_VALUE = 0.5
@@ -18,7 +17,7 @@ def candidate(name: str, parent: str = "phase0", *, in_sweep: bool = False) -> P
 
 def control(answers: str) -> Phase:
     name = f"restart_{answers}"
-    return Phase(name, "restart", None, "phase0", 1, answers=answers, role=CONTROL)
+    return Phase(name, "restart", None, "phase0", 1, answers=answers)
 
 
 def records(**curves: list[float]) -> dict[str, Mapping[str, object]]:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from espnet_topdown.cascade.order import makespan, ready, waits_of
-from espnet_topdown.plan.kinds import CONTROL
 from espnet_topdown.plan.plan import Phase, Plan
 from espnet_topdown.plan.stopping import MedianStop
 
@@ -18,7 +17,7 @@ def candidate(name: str, parent: str = "phase0", *, in_sweep: bool = False) -> P
 
 
 def control(answers: str, kind: str = "restart", parent: str = "phase0") -> Phase:
-    return Phase(f"{kind}_{answers}", kind, None, parent, 1, answers=answers, role=CONTROL)
+    return Phase(f"{kind}_{answers}", kind, None, parent, 1, answers=answers)
 
 
 def chain(length: int) -> list[Phase]:

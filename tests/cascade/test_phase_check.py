@@ -363,15 +363,6 @@ def test_weights_that_machine_translation_ties_are_asked_about(espnet: None) -> 
         assert (fault in said[0]) if fault else not said
 
 
-def test_an_adapter_is_refused(espnet: None) -> None:
-    from espnet_topdown.bin.phase_check import faults
-    from espnet_topdown.training.tasks import task_of
-
-    config = tiny.asr_config("transformer", "rnn") | {"use_adapter": True}
-    (said,) = faults(task_of("asr"), [asked({}, config)])["phase1"]
-    assert said.startswith("use_adapter cannot be combined with a cascade")
-
-
 def test_plan_and_run_refuse_alike_and_nothing_is_written(base, tmp_path, capsys):
     plan = "{phases: [{cut: decoder}, {cut: encoder.1, train: {optim: adamm}}]}"
     (tmp_path / "plan.yaml").write_text(plan)

@@ -7,6 +7,7 @@ from models import build
 from new_process import in_new_process
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from espnet_topdown.plan.layer_names import cut_index
 from espnet_topdown.training import freeze
 from espnet_topdown.training.casts import cast_once
 from espnet_topdown.training.model_layers import order_of
@@ -42,7 +43,7 @@ def frozen_model(config: dict[str, object], cut: str | None) -> torch.nn.Module:
     model = build("asr", config)
     if cut is not None:
         order = order_of(model)
-        layers = order.layers[order.index(cut) :]
+        layers = order.layers[cut_index(order.names, cut) :]
         tensors = {tensor for layer in layers for tensor in layer.tensors}
         freeze.freeze(model, order, {layer.name for layer in layers}, tensors)
     return model.train()

@@ -12,6 +12,7 @@ from models import CUSTOM, build
 from plan import test_public_models as public
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.layer_names import cut_index
 from espnet_topdown.plan.layers import layer_order
 from espnet_topdown.training.freeze import copy_tensors, dropout_off, freeze
 from espnet_topdown.training.kept import crossing_ties
@@ -45,7 +46,7 @@ def state_of(model) -> dict[str, torch.Tensor]:
 def freeze_from(model, cut: str) -> set[str]:
     """Freeze from `cut` upward; the names of the frozen tensors."""
     order = order_of(model)
-    layers = order.layers[order.index(cut) :]
+    layers = order.layers[cut_index(order.names, cut) :]
     tensors = {t for layer in layers for t in layer.tensors}
     freeze(model, order, {layer.name for layer in layers}, tensors)
     return tensors
@@ -120,7 +121,9 @@ def test_a_cut_inside_one_lstm_freezes_its_upper_layers_alone(espnet):
     torch.manual_seed(0)
     model = build("lm", tiny.lm_config(lm_conf={**tiny.LMS["seq_rnn"], "tie_weights": False}))
     order = order_of(model)
-    tensors = {t for layer in order.layers[order.index("rnn.1") :] for t in layer.tensors}
+    tensors = {
+        t for layer in order.layers[cut_index(order.names, "rnn.1") :] for t in layer.tensors
+    }
     freeze(model, order, {"rnn.1", "rnn.2", "output"}, tensors)
     before = state_of(model)
     optimiser = torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=0.1)
@@ -174,7 +177,7 @@ def test_dropout_off_silences_the_frozen_layers_and_no_others(espnet):
     config = tiny.asr_config("transformer", "transformer", ctc_conf=dict(dropout_rate=0.3))
     model = build("asr", config)
     order = order_of(model)
-    frozen = set(order.names[order.index("encoder.1") :])
+    frozen = set(order.names[cut_index(order.names, "encoder.1") :])
     switched = dropout_off(model, order, frozen)
     assert "ctc.dropout_rate" in switched
     assert model.ctc.dropout_rate == 0.0
@@ -281,7 +284,7 @@ def test_dropout_off_is_refused_where_one_number_serves_both_sides(
     model = build(task, config)
     order = order_of(model)
     with pytest.raises(TopdownError, match=f"the one number {number} serves"):
-        dropout_off(model, order, order.names[order.index(cut) :])
+        dropout_off(model, order, order.names[cut_index(order.names, cut) :])
 
 
 def test_state_that_a_forward_pass_may_move_is_refused_by_name(espnet):
