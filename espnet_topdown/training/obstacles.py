@@ -67,6 +67,7 @@ def check(
     config: Path,
     *,
     has_own_order: bool = False,
+    has_packages: bool = False,
 ) -> None:
     """Refuse a model that cannot be built or cut here.
 
@@ -75,6 +76,7 @@ def check(
         options: as the task's parser gave them.
         config: the file that they come from, for the message.
         has_own_order: whether the plan has a layer order, so that the table is not asked.
+        has_packages: whether the packages that its parts need count as there.
 
     Raises:
         TopdownError: everything that stands in its way.
@@ -82,7 +84,8 @@ def check(
     parts, faults = _parts(task, options)
     if not has_own_order:
         faults += filter(None, [unknown_parts(parts)])
-    faults += [*_missing(options), *upstream_faults(options), *out_of_reach(options)]
+    if not has_packages:
+        faults += [*_missing(options), *upstream_faults(options), *out_of_reach(options)]
     given = vars(options)
     if given.get("use_adapter"):
         faults.append(

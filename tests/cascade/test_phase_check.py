@@ -87,6 +87,10 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
             "phase1: train.val_scheduler_criterion ['valid', 'cer']: the base reports no such",
         ),
         (
+            "phases: [{cut: output, train: {early_stopping_criterion: [valid, null, min]}}]",
+            "phase1: train.early_stopping_criterion ['valid', None, 'min']: the base reports no",
+        ),
+        (
             "phases: [{cut: output}, {cut: rnn.1, train: {max_epoch: 5}}]",
             "phase2: scheduler onecyclelr ends after 21 steps, and 5 epochs of 5 steps are",
         ),

@@ -198,7 +198,7 @@ def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> Iterator[st
     metrics: set[str] = set()
     for row, part in product(rows, DATA_PARTS):
         metrics.update(f"{part} {name}" for name in row.get(part, {}))
-    if " ".join(asked[:2]) not in metrics:
+    if " ".join(map(str, asked[:2])) not in metrics:
         valid = ", ".join(sorted(metrics))
         yield f"train.{option} {asked}: the base reports no such metric; valid: {valid}"
 
