@@ -22,6 +22,7 @@ import torch
 from measure import in_child, interleaved, machine
 from scipy.stats import binom
 
+from espnet_topdown.plan.layer_names import cut_index
 from espnet_topdown.table import Table
 from espnet_topdown.training.freeze import freeze
 from espnet_topdown.training.model_layers import order_of
@@ -75,7 +76,7 @@ def freeze_by_espnet(cut: str, model: Model) -> None:
     """As --freeze_param does: no gradient, nothing else (abs_task.py `main_worker`, 202511)."""
     order = order_of(model)
     frozen = set()
-    for layer in order.layers[order.index(cut) :]:
+    for layer in order.layers[cut_index(order.names, cut) :]:
         frozen.update(layer.tensors)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)
@@ -84,7 +85,7 @@ def freeze_by_espnet(cut: str, model: Model) -> None:
 def freeze_by_us(cut: str, model: Model) -> None:
     """As a phase does."""
     order = order_of(model)
-    upper = order.layers[order.index(cut) :]
+    upper = order.layers[cut_index(order.names, cut) :]
     tensors = set()
     for layer in upper:
         tensors.update(layer.tensors)
