@@ -28,6 +28,8 @@ from espnet_topdown.text_files import log_lines
 
 SLOW_S = 2.0  # after which it is told what is waited for
 KEPT = 200  # answers, the newest
+# Suffixes of what a model is built from, in a directory that a config names.
+_WEIGHTS = frozenset([".bin", ".json", ".model", ".pt", ".pth", ".safetensors"])
 # Of `without_cache`.
 _is_anew: ContextVar[bool] = ContextVar("anew", default=False)
 
@@ -83,7 +85,7 @@ def files_named(config: Any) -> Iterator[Path]:
     if isinstance(config, Mapping):
         for key, value in config.items():
             # Tokens themselves are thousands of words, each of which would be looked for.
-            if not key.endswith("token_list") or isinstance(value, str):
+            if not str(key).endswith("token_list") or isinstance(value, str):
                 yield from files_named(value)
     elif isinstance(config, list | tuple):
         for value in config:
@@ -161,8 +163,10 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     except OSError:
         return str(path), 0, 0
     if stat.S_ISDIR(found.st_mode):
-        # Its time changes with what is put beside what is read, such as an experiment's decodings.
-        return str(path), 0, 1
+        # The weights of a pre-trained model, say; beside an experiment's stand its decodings.
+        inside = [entry.stat() for entry in sorted(path.glob("*.*")) if entry.suffix in _WEIGHTS]
+        sizes = sum(entry.st_size for entry in inside)
+        return str(path), sizes, max((entry.st_mtime_ns for entry in inside), default=0)
     return str(path), found.st_size, found.st_mtime_ns
 
 

@@ -213,12 +213,13 @@ def _phase_faults(values: Mapping[str, Any]) -> list[str]:
     train = values.get("train")
     if not isinstance(train, Mapping):
         return faults
-    # None too: these options of ESPnet's have no such value.
+    # None too: these options of ESPnet's have no such value, but for those of what is off.
+    off = {f"{key}_conf" for key, value in train.items() if value is None}
     asked = {**dict.fromkeys(rules.CONFS, check.MAPPING), **rules.TRAIN}
     faults += [
         f"train.{rule.fault(key, train[key])}"
         for key, rule in asked.items()
-        if key in train and not rule.holds(train[key])
+        if key in train and not rule.holds(train[key]) and not (train[key] is None and key in off)
     ]
     faults += [
         f"train.{key} cannot differ from the base (architecture, normalisation, seed and"

@@ -97,7 +97,8 @@ class ErrorRates:
             units = list(chain.from_iterable(of_utterances))
             strata = np.repeat(reference.speakers, list(map(len, of_utterances))).tolist()
             return Draw(RECORDINGS, units, strata, np.ones(len(units)))
-        words = reference.words.astype(float)
+        # What was scored: of alternatives one.
+        words = next(iter(self.scores.values())).words_each.astype(float)
         if len(set(reference.speakers)) >= MANY_SPEAKERS:
             return Draw(SPEAKERS, reference.speakers, None, words)
         return Draw(UTTERANCES, reference.names, reference.speakers, words)

@@ -7,6 +7,7 @@ Every number and every verdict follows from hypotheses and dev curves. Single ta
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from espnet_topdown.experiment.quality import best_of
@@ -104,8 +105,7 @@ def model_section(model: str, records: Sequence[Record]) -> Section:
     rows = seed_rows(records)
     rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
     phases = by_key(records).items()
-    # Of a phase that has a dev set of its own.
-    selected_on = {Path(phase.dev_set.partition(" ")[0]).name for _, phase in phases}
+    selected_on = {*chain.from_iterable(record.selected_on for record in records)}
     for dataset, of_set in rates.items():
         if not is_selecting(dataset.partition("/")[2], selected_on):
             _add_error_rates(section, records, dataset, of_set)

@@ -105,6 +105,7 @@ def read_record(path: Path) -> Record:
     header |= {"references": references, "phases": tuple(phases)}
     for key in ("speakers", "training"):
         header[key] = stored.get(key) or {}
+    header["selected_on"] = tuple(stored.get("selected_on") or ())
     return Record(**header, recordings=_recordings_of(path, references))
 
 
@@ -210,7 +211,7 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
     }
     header = _without(vars(record), "recordings")
     # As earlier versions wrote it.
-    for key in ("speakers", "analysis", "training"):
+    for key in ("speakers", "analysis", "selected_on", "training"):
         if not header[key]:
             del header[key]
     return {"format": FORMAT, **header, **changed}

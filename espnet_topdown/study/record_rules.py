@@ -11,6 +11,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS
 from espnet_topdown.plan.plan import DROPOUT
 from espnet_topdown.recognise import but
+from espnet_topdown.results.outside import Outside
 from espnet_topdown.study import analysis
 
 ADVICE = "give records that 'study run' wrote"
@@ -19,7 +20,7 @@ FORMAT = 2
 # What earlier versions did not record.
 LATER = (
     *("train_loss", "lr", "trigger", "loaded", "small_texts", "analysis", "training"),
-    *("counted", "speakers"),
+    *("counted", "speakers", "selected_on"),
     *("reads", "dev_set", "base_dev", "stop_from", "stopped", "kept_lr", "factors"),
 )
 # What a record of every format has.
@@ -31,6 +32,15 @@ def _is_settings(value: Any) -> bool:
         return value == "" or isinstance(json.loads(value), dict)
     except (TypeError, ValueError):
         return False
+
+
+def _are_counts(value: Any) -> bool:
+    of_sets = value.values() if isinstance(value, dict) else [None]
+    return all(
+        isinstance(counts, list) and len(counts) == len(Outside._fields)
+        for of_set in of_sets
+        for counts in (of_set.values() if isinstance(of_set, dict) else [None])
+    )
 
 
 HEADER = {
@@ -45,6 +55,7 @@ HEADER = {
     "phases": check.LIST,
     "misheard": check.MAPPING,
     "speakers": check.MAPPING,
+    "selected_on": check.LIST,
     "training": check.MAPPING,
     "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
 }
@@ -68,7 +79,7 @@ PHASE = {
     "dropout": check.one_of(DROPOUT),
     "model_sha256": check.TEXT,
     "decoded": check.LIST,
-    "counted": check.MAPPING,
+    "counted": Must("five counts an utterance of each set", _are_counts),
     "train_loss": check.LIST,
     "lr": check.LIST,
     "trigger": check.whole(0),

@@ -86,6 +86,7 @@ def make_record(study: Study, seed: int) -> Record:
         recordings=read_recordings(spoken),
         speakers={name: speakers for name, speakers in spoken.speakers.items() if speakers},
         analysis=read_analysis(study.analysis),
+        selected_on=tuple(sorted(cascade.valid_sets())),
         training=trained_with(study.config, cascade.base.config),
     )
 

@@ -72,6 +72,7 @@ class Record:
             where all do is not there.
         analysis: the study's plan of analysis, as it stood when the seed was recorded; None where
             the study has none.
+        selected_on: the sets that selected epochs and phases; empty in records of earlier versions.
         training: the options of the study's training config, as its base was trained with them;
             empty in records of earlier versions.
     """
@@ -88,6 +89,7 @@ class Record:
     recordings: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     speakers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     analysis: Analysis | None = None
+    selected_on: Sequence[str] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
 
     @property

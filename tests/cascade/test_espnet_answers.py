@@ -99,6 +99,10 @@ def test_what_is_put_into_a_directory_that_a_config_names_changes_no_answer(
     os.utime("exp", ns=(1, 1))
     espnet_answers.answer(question(reads=[Path("exp")]))
     assert espnet_asked.count == 1
+    # Or it is a pre-trained model, and others take its place.
+    Path("exp/model.safetensors").write_text("weights")
+    espnet_answers.answer(question(reads=[Path("exp")]))
+    assert espnet_asked.count == 2
 
 
 @pytest.mark.parametrize("other", [{"argv": ["--task", "lm"]}, {"inputs": {"--phases": [2]}}])

@@ -54,7 +54,7 @@ def cascade(tmp_path: Path) -> Cascade:
     for number in (1, 2, 3):
         valid = {"acc": 0.4 + 0.1 * number, "time": 120.0}
         epochs.append({"epoch": number, "train": {"time": 600.0}, "valid": valid})
-    empty = {"dropouts": {}, "notes": [], "parser_keys": [], "checkpoint_bytes": 0, "stamp": ""}
+    empty = {"dropouts": {}, "notes": [], "parser_keys": [], "checkpoint_bytes": 0}
     plan = parse_plan(PLAN)
     made = Cascade(
         base=Experiment.read(base),

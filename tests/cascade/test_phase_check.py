@@ -10,6 +10,9 @@ import tiny
 from cascades import PLAN, copied, fails, words
 
 from espnet_topdown import warm
+from espnet_topdown.cascade import cascade as cascade_of
+from espnet_topdown.cascade import espnet_answers
+from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks import phase as phase_check
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cli import main
@@ -404,11 +407,15 @@ def test_finished_phases_are_not_held_against_a_plan_that_goes_on(
     monkeypatch.setattr(phase_check, "_faults", lambda *_: ["is refused now"])
     asked: list[str] = []
 
-    def ask(_: str, phases: list[dict]) -> dict[str, list[str]]:
-        asked.extend(phase["name"] for phase in phases)
+    def ask(cascade: Cascade) -> dict[str, list[str]]:
+        asked.extend(phase.name for phase in cascade.phases)
         return {"phase1": ["is refused now"], "phase2": ["and this"], "phase3": []}
 
     monkeypatch.setattr(phase_check, "_ask_espnet", ask)
+    frozen: list[list[str]] = []
+    monkeypatch.setattr(
+        cascade_of, "check_frozen", lambda _, phases, __: frozen.append([p.name for p in phases])
+    )
     directory = copied(finished, base, tmp_path)
     plan = tmp_path / "plan.yaml"
     plan.write_text(PLAN)
@@ -420,8 +427,27 @@ def test_finished_phases_are_not_held_against_a_plan_that_goes_on(
         main(command)
     monkeypatch.setattr(phase_check, "_faults", lambda *_: [])
     main(command)
+    assert frozen == [[], ["phase3"], ["phase3"]]
     # The question is the same whatever is finished, so that its answer stays.
     assert asked == ["phase1", "phase2", "phase3"]
+
+
+def test_what_run_makes_is_none_of_what_its_next_question_depends_on(
+    finished: Path, base: Path, tmp_path, monkeypatch
+) -> None:
+    directory = copied(finished, base, tmp_path)
+    shapes = directory / "shapes/dev/speech_shape"
+    shapes.parent.mkdir(parents=True)
+    shapes.touch()
+    own = {
+        "name": "phase1",
+        "config": {"valid_shape_file": [str(shapes), str(base / "config.yaml")]},
+    }
+    monkeypatch.setattr(phase_check, "_as_trained", lambda _: [own])
+    questions: list[espnet_answers.Question] = []
+    monkeypatch.setattr(espnet_answers, "answer", lambda one: questions.append(one) or {})
+    phase_check._ask_espnet(Cascade.reopen(directory))
+    assert questions[0].reads == [base / "config.yaml"]
 
 
 def test_a_second_plan_and_layers_ask_nobody_though_nothing_stands_beside_them(

@@ -183,6 +183,15 @@ FAULTS = {
 }
 
 
+def test_a_conf_of_what_is_off_may_be_null() -> None:
+    train = (
+        parse_plan("phases: [{cut: a, train: {specaug: null, specaug_conf: null}}]")
+        .entries[0]
+        .train
+    )
+    assert train == {"specaug": None, "specaug_conf": None}
+
+
 @pytest.mark.parametrize("number", ["1e-3", "1E-3", "+1e-3", "0.1e-2", ".1e-2", "1.e-3", "0.001"])
 def test_a_number_with_an_exponent_is_one_wherever_it_stands(number):
     text = f"{{min_gain: {number}, phases: [{{cut: a, train: {{optim_conf: {{lr: {number}}}}}}}]}}"

@@ -9,7 +9,7 @@ from made_records import SET, record, usual
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.outside import Outside, write_outside
 from espnet_topdown.results.scoring import read_pairs, score
-from espnet_topdown.study.contrasts import pairs_of
+from espnet_topdown.study.contrasts import ErrorRates, pairs_of
 from espnet_topdown.study.heard import Spoken, read_heard, read_recordings
 from espnet_topdown.study.record_files import read_record, write_record
 from espnet_topdown.study.records import Record, RecordedPhase
@@ -82,6 +82,8 @@ def test_another_scorers_counts_and_alternatives_are_a_studys_too(tmp_path: Path
     write_outside(folder, {"a-a1": one, "b-b1": two, "c-c1": three})
     made, phase = of_a_phase(experiment, Spoken())
     assert score(pairs_of(made, phase, "decode/test")).err_rate == 100 * 1 / 4
+    # And so are the words that resampled test data have.
+    assert list(ErrorRates([made], "decode/test").draw.words) == [2, 1, 1]
     whole = score(read_pairs(folder / "ref.trn", folder / "hyp.trn"))
     assert (whole.errors, whole.words) == (1, 4)
 

@@ -133,6 +133,7 @@ DAMAGE = {
     "settings": ('"settings":""', '"settings":"{"', "phase 0: settings must be settings in JSON"),
     "damaged edit": ('"3:NINE"', '"NINE"', "misheard: 'NINE' is no edit of 'one two three four'"),
     "no such phase": ('"3:NINE":[5]', '"3:NINE":[9]', "misheard: list index out of range"),
+    "no counts": ('"kind":"base"', '"kind":"base","counted":{"s":{"u":[1]}}', "five counts"),
     "phases not a list": ('"phases": [', '"phases": 1, "phase": [', "phases must be a list, not 1"),
 }
 

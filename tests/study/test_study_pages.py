@@ -146,7 +146,7 @@ def test_the_command_that_trains_a_study_anew_is_one_that_its_recipe_has(
 
 
 def test_the_set_that_selects_has_rates_and_no_verdict() -> None:
-    """As with ``--test_sets "dev test"``, whose dev set is decoded under org/."""
+    """As with ``--test_sets "dev test"``, whose dev set our asr.sh decodes under org/."""
     both = []
     for seed in (1, 2, 3):
         made = usual(seed)
@@ -162,6 +162,9 @@ def test_the_set_that_selects_has_rates_and_no_verdict() -> None:
     assert "On test:" in text and "On org/dev:" not in text and "On dev:" not in text
     assert text.count("org/dev") == 1
     assert "tiny_org_dev_error_by_cut.png" in section.pictures
+    # A checkout's does not, but the records know what the base was judged on.
+    both = [replace(made, selected_on=("test",)) for made in both]
+    assert "On test:" not in pages.markdown("tiny", both, pages.model_section("tiny", both))
 
 
 def test_layers_that_were_loaded_are_told() -> None:

@@ -4,7 +4,7 @@ What the plan and the model's facts tell is checked here, what ESPnet must say b
 `espnet_topdown.bin.phase_check` in a process of its own.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -47,7 +47,7 @@ def check_phases(cascade: Cascade, finished: Collection[str] = ()) -> None:
     damaged = base_files.faults(cascade.base, [model, *averaged_epochs(cascade, model)])
     check.refuse(damaged, f"{cascade.base.directory} cannot be begun from")
     # Of all, so that the question stays the same while they are trained.
-    answers = _ask_espnet(cascade.base.task, _as_trained(cascade))
+    answers = _ask_espnet(cascade)
     check.refuse(_told({phase.name: answers[phase.name] for phase in waiting}), title)
 
 
@@ -203,13 +203,16 @@ def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> Iterator[st
         yield f"train.{option} {asked}: the base reports no such metric; valid: {valid}"
 
 
-def _ask_espnet(task: str, phases: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _ask_espnet(cascade: Cascade) -> dict[str, list[str]]:
     """Phase -> what ESPnet says against it."""
+    phases = _as_trained(cascade)
+    named = espnet_answers.files_named([phase["config"] for phase in phases])
     question = espnet_answers.Question(
         module=CHECKER,
-        argv=["--task", task],
+        argv=["--task", cascade.base.task],
         inputs={"--phases": phases},
-        reads=list(espnet_answers.files_named([phase["config"] for phase in phases])),
+        # What `run` itself makes, shapes of other data, is there from its second call on.
+        reads=[path for path in named if cascade.paths.directory not in path.parents],
         waits_for="trying every phase's options: ESPnet is imported, once for this plan ...",
         failure="the phases cannot be checked",
     )
