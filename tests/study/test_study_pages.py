@@ -40,6 +40,13 @@ def test_a_selected_cut_that_another_kind_trained_says_so() -> None:
     assert line == "- Cut selected on dev, by seed: decoder (slow) of 2 trained."
 
 
+def test_phases_with_dev_sets_of_their_own_are_not_called_untrained() -> None:
+    study = usual(1)
+    phases = [replace(one, dev_set="" if one.kind == "base" else one.name) for one in study.phases]
+    line, *_ = tables.coverage([replace(study, phases=tuple(phases))])
+    assert line == "- Cut selected on dev, by seed: none, as phases have dev sets of their own."
+
+
 def test_two_seeds_have_no_verdict() -> None:
     text = page(usual(1), usual(2))
     assert "- best phase - from scratch: -4.17 points (too few seeds); the first is better" in text
