@@ -43,7 +43,8 @@ def test_controls_start_from_the_best_that_the_phase_they_answer_started_from(ba
     cascade = Cascade.open(base, plan, tmp_path / "cascade")
     # Each better than all before it.
     curves = {"phase1": [2.0], "phase2": [3.0], "phase3": [4.0]}
-    records = {name: {"dev": {"curve": curve}} for name, curve in curves.items()}
+    base_then = cascade.judged_base({})
+    records = {n: {"dev": {"curve": curve}, "base": base_then} for n, curve in curves.items()}
 
     def parents() -> dict[str, str]:
         return {p.name: cascade.parent_dir(p, records).name for p in cascade.phases}
