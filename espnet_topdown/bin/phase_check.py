@@ -41,7 +41,7 @@ Config = Mapping[str, Any]
 _MIXED = frozenset(["noise_scp", "noise_db_range", "rir_scp"])
 # Counts that ESPnet takes at 0, and then divides by, or trains on nothing.
 _COUNTS = frozenset(
-    ["accum_grad", "log_interval", "num_iters_per_epoch"]
+    ["log_interval", "num_iters_per_epoch"]
     + [f"{part}batch_{unit}" for part in ("", "valid_") for unit in ("size", "bins")]
 )
 # batch_type -> by what its batches are counted.

@@ -280,6 +280,7 @@ ITEM = {
 }
 TRAIN = {
     "max_epoch": _key(check.whole(1), "epochs of the phase", "max_epoch: 20"),
+    "accum_grad": _key(check.whole(1), "batches whose gradients make one step", "accum_grad: 2"),
     "use_amp": _key(check.SWITCH, "mixed precision", "use_amp: true"),
     # What else is frozen, the cut says.
     "freeze_param": _key(

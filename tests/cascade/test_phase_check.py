@@ -185,7 +185,10 @@ OPTIONS = {
         "ESPnet's parser refuses its options: Failed to parse size!",
     ),
     "a list for a size": ({"max_cache_size": [1]}, "train.max_cache_size must be "),
-    "no batch a step": ({"accum_grad": 0}, "train.accum_grad must be 1 or more, not 0"),
+    "no batch an epoch": (
+        {"num_iters_per_epoch": 0},
+        "train.num_iters_per_epoch must be 1 or more, not 0",
+    ),
     "bins below nothing": ({"batch_bins": -1}, "train.batch_bins must be 1 or more, not -1"),
     "truth for a number": ({"accum_grad": True}, "train.accum_grad must be int, not True"),
     "unknown optimiser": ({"optim": "adamm"}, "train.optim 'adamm' is unknown; did you mean adam"),

@@ -145,6 +145,10 @@ FAULTS = {
         "phases: [{cut: a, train: {max_epoch: null}}]",
         "train.max_epoch must be a whole number > 0, not None",
     ),
+    "no batch a step": (
+        "phases: [{cut: a, train: {accum_grad: 0}}]",
+        "train.accum_grad must be a whole number > 0, not 0",
+    ),
     "nothing for freeze_param": (
         "{train: {freeze_param: null}, phases: [{cut: a}]}",
         "train.freeze_param must be [], which trains what the base's freeze_param froze, not None",
