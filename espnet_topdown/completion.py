@@ -11,6 +11,7 @@ from typing import Any
 from espnet_topdown.cli_parser import parser
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.shipped import plan_path, shipped_plans
+from espnet_topdown.recognise import named
 
 # Names with "_file" have shtab quote what they give as file names.
 _FUNCTIONS = """\
@@ -36,7 +37,7 @@ def bash_completion() -> str:
         raise TopdownError("completion needs the package shtab: pip install shtab") from None
     top = parser()
     for action in _actions(top):
-        if action.type is Path:
+        if action.type in (Path, named):
             _complete(action, "_espnet_topdown_files")
         elif action.type is plan_path:
             _complete(action, "_espnet_topdown_plan_files")

@@ -3,6 +3,7 @@
 import pytest
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.layer_names import cut_index
 from espnet_topdown.plan.layers import layer_order
 
 
@@ -31,8 +32,8 @@ def test_cut_at_one_leaves_layer_ten_alone():
     order = layer_order({"encoder": "transformer", "decoder": "transformer"}, stack(12))
     layers = {layer.name: layer.tensors for layer in order.layers}
     assert layers["encoder.1"] == ("encoder.encoders.1.w",)
-    assert order.index("encoder.1") == 2
-    assert order.index("encoder.10") == 11
+    assert cut_index(order.names, "encoder.1") == 2
+    assert cut_index(order.names, "encoder.10") == 11
     assert order.of_module("encoder.encoders.1.norm") == "encoder.1"
     assert order.of_module("encoder.encoders") is None
 
@@ -48,7 +49,7 @@ def test_cut_at_one_leaves_layer_ten_alone():
 def test_unknown_cut_names_the_nearest_layers(cut, fragment):
     order = layer_order({"encoder": "transformer", "decoder": "transformer"}, stack(12))
     with pytest.raises(TopdownError, match=f"unknown cut '{cut}'.*{fragment}"):
-        order.index(cut)
+        cut_index(order.names, cut)
 
 
 def test_decoder_as_a_cut_of_a_ctc_model_says_that_it_is_one():
@@ -56,7 +57,7 @@ def test_decoder_as_a_cut_of_a_ctc_model_says_that_it_is_one():
         {"encoder": "transformer"}, ["encoder.embed.w", "encoder.encoders.0.w", "ctc.ctc_lo.w"]
     )
     with pytest.raises(TopdownError, match="CTC-only model, whose top layer is 'ctc'") as refused:
-        order.index("decoder")
+        cut_index(order.names, "decoder")
     # The encoder is spelled alike, and is not what was meant.
     assert "did you mean" not in str(refused.value)
 
