@@ -126,8 +126,9 @@ def _run(args: Namespace) -> None:
     _check_launch(args)
     cascade = Cascade.open(args.exp, args.plan, args.dir)
     records = cascade.read_records()
-    for asked_for in filter(None, [args.phase, *args.redo]):
-        named(cascade, asked_for)
+    if args.phase is not None:
+        named(cascade, args.phase)
+    redone = {named(cascade, phase) for phase in args.redo}
     ngpu, gpu_note = gpus.choose(
         args.ngpu,
         cascade.base.config,
@@ -142,7 +143,7 @@ def _run(args: Namespace) -> None:
         check_begun(cascade, records)
         if args.phase is not None:
             check_first(cascade, records, args.phase)
-    check_phases(cascade, () if args.redo else records)
+    check_phases(cascade, records.keys() - redone)
     if args.dry_run:
         _print_plan(cascade, records, args.jobs)
         return

@@ -504,22 +504,22 @@ PLACES = {
     "parent is gone": (
         remove("exp/valid.acc.ave.pth"),
         RUN,
-        "the base exp lost valid.acc.ave.pth since phase1, ... began from it and",
+        "the base exp lost valid.acc.ave.pth since phase1 and 1 more began from it and",
     ),
     "parent torn": (
         write("exp/valid.acc.ave.pth", b"PK"),
         RUN,
-        "the base exp was damaged (valid.acc.ave.pth) since phase1, ... began from it and",
+        "the base exp was damaged (valid.acc.ave.pth) since phase1 and 1 more began from it and",
     ),
     "parent with one other byte": (
         lambda place: flip(place / "exp/valid.acc.ave.pth"),
         RUN,
-        "the base exp was damaged (valid.acc.ave.pth) since phase1, ... began from it and",
+        "the base exp was damaged (valid.acc.ave.pth) since phase1 and 1 more began from it and",
     ),
     "parent changed": (
         lambda place: torch.save({"w": torch.zeros(2)}, place / "exp/valid.acc.ave.pth"),
         RUN,
-        "the base exp was trained on since phase1, ... began from it and",
+        "the base exp was trained on since phase1 and 1 more began from it and",
     ),
     "nothing to verify": (
         lambda place: [(place / f"cascade/phase{n}/record.json").unlink() for n in (1, 2)],

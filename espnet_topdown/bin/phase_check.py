@@ -101,9 +101,16 @@ def _option_faults(task: type[TopdownTask], config: Config, changed: Sequence[st
     except TopdownError as error:
         return [str(error)]
     actions = {action.dest: action for action in task.get_parser()._actions}
-    own = [_value_fault(actions[name], config[name]) for name in changed]
+    # ESPnet reads no conf of what is off.
+    read = [name for name in changed if config[name] is not None or not _is_off(name, options)]
+    own = [_value_fault(actions[name], config[name]) for name in read]
     own += [_idle_fault(name, options) for name in changed if config[name]]
     return list(filter(None, own))
+
+
+def _is_off(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether an option is the conf of what is not there."""
+    return name.endswith("_conf") and not options.get(name.removesuffix("_conf"), True)
 
 
 def _idle_fault(name: str, options: Mapping[str, Any]) -> str | None:
@@ -111,8 +118,8 @@ def _idle_fault(name: str, options: Mapping[str, Any]) -> str | None:
 
     Source: espnet2/samplers/build_batch_sampler.py and tasks/abs_task.py (202511).
     """
-    acts_with = name.removesuffix("_conf")
-    if name.endswith("_conf") and not options.get(acts_with, True):
+    if _is_off(name, options):
+        acts_with = name.removesuffix("_conf")
         return f"train.{name} does nothing without {acts_with}; give both, or leave it out"
     part, _, counted = name.rpartition("batch_")
     other = {"size": "bins", "bins": "size"}.get(counted)

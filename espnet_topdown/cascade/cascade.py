@@ -15,7 +15,6 @@ from typing import Any
 from espnet_topdown import check, files
 from espnet_topdown.cascade.checks import base as base_check
 from espnet_topdown.cascade.checks import data as data_check
-from espnet_topdown.cascade.checks.freeze import check_frozen
 from espnet_topdown.cascade.find_facts import (
     find_model_facts,
     stored_facts,
@@ -102,10 +101,6 @@ class Cascade:
         base_check.check_ready(experiment, read, facts.epochs)
         held = facts.held_from_above()
         phases = expand(read, facts.names, experiment.seed, held=held)
-        # An earlier version may have allowed what this refuses.
-        trained = {place.name for place in paths.recorded()}
-        waiting = [phase for phase in phases if phase.name not in trained]
-        check_frozen(facts, waiting, experiment.config)
         data_check.check_phases(experiment, phases)
         if data_check.has_own_tokens(read):
             facts = facts.with_vocabularies(

@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import stat
 import sys
 import tempfile
 import threading
@@ -91,10 +90,12 @@ def files_named(config: Any) -> Iterator[Path]:
         for value in config:
             yield from files_named(value)
     elif isinstance(config, str):
-        # Names too long for a path, or with a zero byte, raise.
-        with contextlib.suppress(OSError, ValueError):
-            if config and Path(config).exists():
-                yield Path(config)
+        # Of init_param the file stands before the first colon.
+        for name in dict.fromkeys([config, config.partition(":")[0]]):
+            # Names too long for a path, or with a zero byte, raise.
+            with contextlib.suppress(OSError, ValueError):
+                if name and Path(name).exists():
+                    yield Path(name)
 
 
 def _ask(question: Question) -> Any:
@@ -159,15 +160,18 @@ def _place(question: Question) -> Path:
 
 def _stamp(path: Path) -> tuple[str, int, int]:
     try:
-        found = path.stat()
+        if not path.is_dir():
+            found = path.stat()
+            return str(path), found.st_size, found.st_mtime_ns
+        # An experiment is read by its config; beside its models stand its decodings.
+        is_experiment = (path / "config.yaml").exists()
+        entries = [] if is_experiment else [one for one in path.iterdir() if one.suffix in _WEIGHTS]
+        inside = [entry.stat() for entry in entries if entry.exists()]
     except OSError:
         return str(path), 0, 0
-    if stat.S_ISDIR(found.st_mode):
-        # The weights of a pre-trained model, say; beside an experiment's stand its decodings.
-        inside = [entry.stat() for entry in sorted(path.glob("*.*")) if entry.suffix in _WEIGHTS]
-        sizes = sum(entry.st_size for entry in inside)
-        return str(path), sizes, max((entry.st_mtime_ns for entry in inside), default=0)
-    return str(path), found.st_size, found.st_mtime_ns
+    # The weights of a pre-trained model, say.
+    sizes = sum(entry.st_size for entry in inside)
+    return str(path), sizes, max((entry.st_mtime_ns for entry in inside), default=1)
 
 
 @cache

@@ -106,6 +106,8 @@ def model_section(model: str, records: Sequence[Record]) -> Section:
     rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
     phases = by_key(records).items()
     selected_on = {*chain.from_iterable(record.selected_on for record in records)}
+    # Earlier records tell of a phase's own dev set alone.
+    selected_on |= {Path(phase.dev_set.partition(" ")[0]).name for _, phase in phases}
     for dataset, of_set in rates.items():
         if not is_selecting(dataset.partition("/")[2], selected_on):
             _add_error_rates(section, records, dataset, of_set)

@@ -11,7 +11,6 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import BASE_KIND, CANDIDATE, CONTROL, KINDS
 from espnet_topdown.plan.plan import DROPOUT
 from espnet_topdown.recognise import but
-from espnet_topdown.results.outside import Outside
 from espnet_topdown.study import analysis
 
 ADVICE = "give records that 'study run' wrote"
@@ -37,7 +36,7 @@ def _is_settings(value: Any) -> bool:
 def _are_counts(value: Any) -> bool:
     of_sets = value.values() if isinstance(value, dict) else [None]
     return all(
-        isinstance(counts, list) and len(counts) == len(Outside._fields)
+        isinstance(counts, list) and list(map(type, counts)) == [int] * 4 + [str]
         for of_set in of_sets
         for counts in (of_set.values() if isinstance(of_set, dict) else [None])
     )
@@ -55,7 +54,7 @@ HEADER = {
     "phases": check.LIST,
     "misheard": check.MAPPING,
     "speakers": check.MAPPING,
-    "selected_on": check.LIST,
+    "selected_on": Must("a list of sets", check.all_in_list(check.is_text)),
     "training": check.MAPPING,
     "analysis": Must("a plan of analysis", lambda value: not analysis.faults(value)),
 }

@@ -143,7 +143,7 @@ def test_all_commands_tell_one_truth_of_a_base_that_was_trained_on(
     cascade, own = trained_on
     record = json.loads((finished / "phase1" / "record.json").read_text())
     dev = f"{record['base']['dev']:.4f}"
-    note = f"the base {own} was trained on since phase1, ... began from it"
+    note = f"the base {own} was trained on since phase1 and 1 more began from it"
     for command in ("status", "phases", "results"):
         main([command, str(cascade)])
         said = capsys.readouterr()

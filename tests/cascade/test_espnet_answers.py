@@ -92,16 +92,30 @@ def test_what_is_put_into_a_directory_that_a_config_names_changes_no_answer(
     espnet_asked: Espnet,
 ) -> None:
     """A base's own config names its directory, to which decodings are added."""
-    Path("exp").mkdir()
+    exp = Path("exp")
+    exp.mkdir()
+    (exp / "config.yaml").touch()
+    # As in a base whose epochs were removed.
+    (exp / "latest.pth").symlink_to("9epoch.pth")
     for name in ("decode_test", "decode_dev"):
-        espnet_answers.answer(question(reads=[Path("exp")]))
-        (Path("exp") / name).mkdir()
-    os.utime("exp", ns=(1, 1))
-    espnet_answers.answer(question(reads=[Path("exp")]))
+        espnet_answers.answer(question(reads=[exp]))
+        (exp / name).mkdir()
+    (exp / "perplexity.json").touch()
+    os.utime(exp, ns=(1, 1))
+    espnet_answers.answer(question(reads=[exp]))
     assert espnet_asked.count == 1
-    # Or it is a pre-trained model, and others take its place.
-    Path("exp/model.safetensors").write_text("weights")
-    espnet_answers.answer(question(reads=[Path("exp")]))
+
+
+def test_a_pretrained_model_in_a_directory_that_a_config_names_is_seen_to_change(
+    espnet_asked: Espnet,
+) -> None:
+    bert = Path("bert")
+    bert.mkdir()
+    (bert / "gone.bin").symlink_to("nowhere")
+    for text in ("weights", "other weights", "other weights"):
+        (bert / "model.safetensors").write_text(text)
+        os.utime(bert / "model.safetensors", ns=(1, 1))
+        espnet_answers.answer(question(reads=[bert]))
     assert espnet_asked.count == 2
 
 
@@ -200,12 +214,13 @@ def test_files_named_in_a_config_are_found_and_tokens_are_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("stats.npz", "a", "tokens.txt", "bpe"):
+    for name in ("stats.npz", "a", "tokens.txt", "bpe", "pre.pth"):
         Path(name).touch()
     config = {
         "token_list": ["a", "b"],
         "normalize_conf": {"stats_file": "stats.npz"},
-        "init_param": ["bpe", "gone", "x" * 5000, "\0"],
+        "init_param": ["bpe", "gone", "x" * 5000, "\0", "pre.pth:encoder:encoder"],
     }
-    assert [*espnet_answers.files_named(config)] == [Path("stats.npz"), Path("bpe")]
+    found = [Path("stats.npz"), Path("bpe"), Path("pre.pth")]
+    assert [*espnet_answers.files_named(config)] == found
     assert [*espnet_answers.files_named({"token_list": "tokens.txt"})] == [Path("tokens.txt")]

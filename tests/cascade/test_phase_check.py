@@ -10,7 +10,6 @@ import tiny
 from cascades import PLAN, copied, fails, words
 
 from espnet_topdown import warm
-from espnet_topdown.cascade import cascade as cascade_of
 from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks import phase as phase_check
@@ -239,6 +238,7 @@ OPTIONS = {
         "train.scheduler_conf does nothing without scheduler; give both, or leave it out",
     ),
     "conf of what is always there": ({"ctc_conf": {"dropout_rate": 0.1}}, None),
+    "null for the conf of what is off": ({"specaug": None, "specaug_conf": None}, None),
     "conf of what is off": ({"scheduler": None, "scheduler_conf": {}}, None),
     "noise that is not there": (
         {"noise_scp": "data/noise.scp"},
@@ -417,7 +417,7 @@ def test_finished_phases_are_not_held_against_a_plan_that_goes_on(
     monkeypatch.setattr(phase_check, "_ask_espnet", ask)
     frozen: list[list[str]] = []
     monkeypatch.setattr(
-        cascade_of, "check_frozen", lambda _, phases, __: frozen.append([p.name for p in phases])
+        phase_check, "check_frozen", lambda _, phases, __: frozen.append([p.name for p in phases])
     )
     directory = copied(finished, base, tmp_path)
     plan = tmp_path / "plan.yaml"
@@ -430,7 +430,13 @@ def test_finished_phases_are_not_held_against_a_plan_that_goes_on(
         main(command)
     monkeypatch.setattr(phase_check, "_faults", lambda *_: [])
     main(command)
-    assert frozen == [[], ["phase3"], ["phase3"]]
+    assert frozen == [["phase3"], ["phase3"]]
+    # Who asks for a phase anew is told of that one.
+    redo = ["run", *command[1:], "--redo", "phase2", "--dry_run"]
+    with pytest.raises(SystemExit):
+        main(redo)
+    assert frozen[2:] == [["phase2", "phase3"]]
+    asked = asked[:3]
     # The question is the same whatever is finished, so that its answer stays.
     assert asked == ["phase1", "phase2", "phase3"]
 
@@ -444,7 +450,8 @@ def test_what_run_makes_is_none_of_what_its_next_question_depends_on(
     shapes.touch()
     own = {
         "name": "phase1",
-        "config": {"valid_shape_file": [str(shapes), str(base / "config.yaml")]},
+        # As a phase's config has it, wherever its cascade is named from.
+        "config": {"valid_shape_file": [os.path.relpath(shapes), str(base / "config.yaml")]},
     }
     monkeypatch.setattr(phase_check, "_as_trained", lambda _: [own])
     questions: list[espnet_answers.Question] = []

@@ -134,6 +134,11 @@ DAMAGE = {
     "damaged edit": ('"3:NINE"', '"NINE"', "misheard: 'NINE' is no edit of 'one two three four'"),
     "no such phase": ('"3:NINE":[5]', '"3:NINE":[9]', "misheard: list index out of range"),
     "no counts": ('"kind":"base"', '"kind":"base","counted":{"s":{"u":[1]}}', "five counts"),
+    "set of no name": (
+        '"complete": true',
+        '"complete": true, "selected_on": [[1]]',
+        "list of sets",
+    ),
     "phases not a list": ('"phases": [', '"phases": 1, "phase": [', "phases must be a list, not 1"),
 }
 

@@ -43,8 +43,10 @@ def test_a_selected_cut_that_another_kind_trained_says_so() -> None:
 def test_phases_with_dev_sets_of_their_own_are_not_called_untrained() -> None:
     study = usual(1)
     phases = [replace(one, dev_set="" if one.kind == "base" else one.name) for one in study.phases]
-    line, *_ = tables.coverage([replace(study, phases=tuple(phases))])
-    assert line == "- Cut selected on dev, by seed: none, as phases have dev sets of their own."
+    slow = [replace(one, kind="slow") if one.kind == "top_down" else one for one in phases]
+    for several in (phases, slow):
+        line, *_ = tables.coverage([replace(study, phases=tuple(several))])
+        assert line == "- Cut selected on dev, by seed: none, as phases have dev sets of their own."
 
 
 def test_two_seeds_have_no_verdict() -> None:
@@ -170,8 +172,13 @@ def test_the_set_that_selects_has_rates_and_no_verdict() -> None:
     assert text.count("org/dev") == 1
     assert "tiny_org_dev_error_by_cut.png" in section.pictures
     # A checkout's does not, but the records know what the base was judged on.
-    both = [replace(made, selected_on=("test",)) for made in both]
-    assert "On test:" not in pages.markdown("tiny", both, pages.model_section("tiny", both))
+    told = [replace(made, selected_on=("test",)) for made in both]
+    assert "On test:" not in pages.markdown("tiny", told, pages.model_section("tiny", told))
+    # Earlier records know those of phases.
+    for made in both:
+        phases = (*made.phases[:-1], replace(made.phases[-1], dev_set="dump/raw/test tokens"))
+        told[made.seed - 1] = replace(made, phases=phases)
+    assert "On test:" not in pages.markdown("tiny", told, pages.model_section("tiny", told))
 
 
 def test_layers_that_were_loaded_are_told() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from espnet_topdown import archives, check, files
 from espnet_topdown.cascade.paths import CascadePaths
-from espnet_topdown.errors import TopdownError, listed, some_of
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_dir import RECORD
 from espnet_topdown.experiment.quality import criterion_fault
@@ -106,5 +106,6 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
         what = f"was damaged ({model.name})"
     else:
         what = "was trained on"
-    since = f"since {some_of(changed, 1)} began from it and was judged against it"
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    since = f"since {changed[0]}{more} began from it and was judged against it"
     return f"the base {paths.base} {what} {since}"

@@ -4,14 +4,17 @@ What the plan and the model's facts tell is checked here, what ESPnet must say b
 `espnet_topdown.bin.phase_check` in a process of its own.
 """
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks import base_files
+from espnet_topdown.cascade.checks.freeze import check_frozen
 from espnet_topdown.cascade.other_data import check_lists
 from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS
@@ -41,6 +44,7 @@ def check_phases(cascade: Cascade, finished: Collection[str] = ()) -> None:
     waiting = [phase for phase in cascade.phases if phase.name not in finished]
     if not waiting:
         return
+    check_frozen(cascade.facts, waiting, cascade.base.config)
     title = "the plan cannot be trained to its end"
     check.refuse(_told({phase.name: _faults(cascade, phase) for phase in waiting}), title)
     model = cascade.model_file(cascade.base.directory)
@@ -207,12 +211,13 @@ def _ask_espnet(cascade: Cascade) -> dict[str, list[str]]:
     """Phase -> what ESPnet says against it."""
     phases = _as_trained(cascade)
     named = espnet_answers.files_named([phase["config"] for phase in phases])
+    # Shapes of other data are there from the second call of `run` on, which makes them.
+    made = Path(os.path.relpath(cascade.paths.shapes))
     question = espnet_answers.Question(
         module=CHECKER,
         argv=["--task", cascade.base.task],
         inputs={"--phases": phases},
-        # What `run` itself makes, shapes of other data, is there from its second call on.
-        reads=[path for path in named if cascade.paths.directory not in path.parents],
+        reads=[path for path in named if made not in path.parents],
         waits_for="trying every phase's options: ESPnet is imported, once for this plan ...",
         failure="the phases cannot be checked",
     )
