@@ -469,17 +469,17 @@ PLACES = {
     "proof is gone": (
         remove("cascade/phase1/topdown/proof.json"),
         "verify cascade",
-        "phase1: cascade/phase1/topdown/proof.json is gone; move it and record.json away and rerun",
+        "phase1: cascade/phase1/topdown/proof.json is gone",
     ),
     "proof torn": (
         write("cascade/phase1/topdown/proof.json", "{"),
         "verify cascade",
-        "proof.json is not what was recorded (its bytes changed); move it and record.json away",
+        "proof.json is not what was recorded (its bytes changed)",
     ),
     "proof a list": (
         write("cascade/phase1/topdown/proof.json", "[]"),
         "verify cascade",
-        "proof.json is not what was recorded (its bytes changed); move it and record.json away",
+        "proof.json is not what was recorded (its bytes changed)",
     ),
     "epochs of another shape": (
         write("cascade/phase1/topdown/epochs.json", "[1, {}]"),

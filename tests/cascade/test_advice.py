@@ -66,6 +66,12 @@ def test_a_lost_proof_is_told_and_written_anew(
     harm(lost)
     error = fails(capsys, "verify", str(cascade))
     assert f"{lost}" in error and "move it and record.json away and rerun" in error
+    # Pruned, it would be trained from its start.
+    checkpoint = cascade / "phase1" / "checkpoint.pth"
+    checkpoint.rename(tmp_path / checkpoint.name)
+    error = fails(capsys, "verify", str(cascade))
+    assert f"{lost}" in error and "rerun" not in error
+    (tmp_path / checkpoint.name).rename(checkpoint)
     lost.unlink(missing_ok=True)
     (cascade / "phase1" / "record.json").unlink()
     main(words(base, tmp_path))
