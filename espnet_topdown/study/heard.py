@@ -98,7 +98,7 @@ def _counted_otherwise(pairs: Sequence[Pair], refs: Texts, heard: Texts) -> dict
 
 
 def _text(said: Transcript) -> str:
-    # A word that is a tag alone (";tag") leaves an empty token, which no reader counts.
+    # A word that is a tag alone (";tag") leaves an empty token: no text shows it, counts may.
     return " ".join(filter(None, said.tokens))
 
 

@@ -200,7 +200,9 @@ def _stored(record: Record, references: Mapping[str, Texts]) -> dict[str, Any]:
     for phase in record.phases:
         values = _without(vars(phase), *NOT_STORED)
         values |= {"perplexity": phase.perplexity or None, "decoded": list(phase.hypotheses)}
-        phases.append(_without(values, *(() if phase.counted else ("counted",))))
+        if not phase.counted:
+            del values["counted"]
+        phases.append(values)
     changed = {
         "references": {dataset: _sha256(references[dataset]) for dataset in record.references},
         "phases": phases,

@@ -254,8 +254,8 @@ def _selected_cut(record: Record) -> str:
     selected = best_phase(record.runs)
     if selected is None:
         # Values on several dev sets select none.
-        are_there = candidates(record.runs)
-        return "none, as phases have dev sets of their own" if are_there else "none trained"
+        tried = candidates(record.runs)
+        return "none, as phases have dev sets of their own" if tried else "none trained"
     # A phase without a cut is known by its kind.
     cuts = {phase.cut or phase.kind for phase in candidates(record.runs)}
     cut = selected.cut or selected.kind
