@@ -28,8 +28,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-# Values are those of YAML 1.2. In YAML 1.1, which PyYAML reads, 2026-11-27 is a date, which no JSON
-# can hold; and 1e-3 is text.
+# In YAML 1.1, which PyYAML reads, 2026-11-27 is a date, which no JSON can hold.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -39,15 +38,14 @@ _Loader.yaml_constructors = {
     for tag, construct in yaml.SafeLoader.yaml_constructors.items()
     if tag not in _NOT_OF_JSON
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
 
 
-class _UniqueLoader(_Loader):
-    """Refuses a key that stands twice, of which PyYAML itself takes the last."""
+class _OwnLoader(_Loader):
+    """Refuses a key that stands twice, of which PyYAML takes the last, and reads 1e-3 as a number.
+
+    Files of ESPnet's need PyYAML's numbers: it wrote a token 1.e4 without quotes, as the text that
+    it is to PyYAML.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -61,24 +59,42 @@ class _UniqueLoader(_Loader):
         return super().construct_mapping(node, deep)
 
 
-def load_yaml(text: str, source: str, *, unique_keys: bool = False) -> Any:
+class _OwnDumper(yaml.SafeDumper):
+    """Quotes the text 1e-3, which `_OwnLoader` would read as a number."""
+
+
+for _own in (_OwnLoader, _OwnDumper):
+    _own.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
+
+
+def load_yaml(text: str, source: str, *, is_ours: bool = False) -> Any:
     """The value of a YAML text.
 
     Args:
         text: YAML.
         source: where it comes from, for messages.
-        unique_keys: whether a key that stands twice in a mapping is refused.
+        is_ours: whether it is a file of this package's: 1e-3 is a number there, as in YAML 1.2, and
+            a key that stands twice in a mapping is refused. Else it is read as PyYAML does.
 
     Raises:
         TopdownError: it is not YAML, or its aliases stand for more than can be held.
     """
     try:
-        return yaml.load(text, _UniqueLoader if unique_keys else _Loader)
+        return yaml.load(text, _OwnLoader if is_ours else _Loader)
     except RecursionError:
         raise TopdownError(f"{source} is not YAML: it is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         # PyYAML raises a plain ValueError for a number that is none, such as 0x_.
         raise TopdownError(f"{source} is not YAML: {_told(error)}") from None
+
+
+def dump_yaml(value: Any) -> str:
+    """A file of ours, which `load_yaml` reads back to an equal value."""
+    return yaml.dump(value, Dumper=_OwnDumper, sort_keys=False, allow_unicode=True)
 
 
 def _told(error: Exception) -> str:

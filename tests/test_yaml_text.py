@@ -4,10 +4,11 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import yaml
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
-from espnet_topdown.plan.plan_file import read_plan
+from espnet_topdown.plan.plan_file import parse_plan, plan_text, read_plan
 from espnet_topdown.yaml_text import load_yaml
 
 
@@ -67,4 +68,27 @@ def test_what_looks_like_a_date_is_text() -> None:
 def test_a_key_that_stands_twice_is_refused_where_that_is_asked() -> None:
     assert load_yaml("a: 1\na: 2", "t") == {"a": 2}
     with pytest.raises(TopdownError, match="t is not YAML: the key 'a' stands twice"):
-        load_yaml("a: 1\na: 2", "t", unique_keys=True)
+        load_yaml("a: 1\na: 2", "t", is_ours=True)
+
+
+def test_what_pyyaml_wrote_is_read_as_it_was(tmp_path: Path) -> None:
+    """A config.yaml has every token of a vocabulary: without quotes where they are text to it."""
+    numbers = ["1.e4", "1e5", "1E5", "1e-3", "-.5e3", "1_000", "0x1f", "0o17", "017", "12:30", ".5"]
+    words = ["no", "Y", "null", "~", "=", "<<", "2016-09-26", ".inf", "", " ", "#", "- x", "*b"]
+    signs = ["\x85", "\u2028", "\ufeff", "\U0001f600", "'", '"', "%", "@", "`", "|", ": "]
+    values = [*numbers, *words, *signs, 1e-5, 1e20, float("inf"), 3, True, None]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"token_list": values}), encoding="utf-8")
+    assert read_config(path) == {"token_list": values}
+
+
+def test_a_plan_s_number_may_be_written_as_in_yaml_1_2() -> None:
+    for text, value in (("1e-3", 0.001), ("1.e4", 1e4), ("-.5E+1", -5.0), ("'1e-3'", "1e-3")):
+        assert load_yaml(text, "t", is_ours=True) == value
+
+
+def test_a_plan_s_copy_is_read_as_the_plan() -> None:
+    """A cascade keeps one; a name there that looks like a number has quotes, too."""
+    plan = parse_plan("phases: [{cut: decoder, name: '1e-3'}, {cut: encoder.1, name: '1.e4'}]")
+    assert [entry.name for entry in plan.entries] == ["1e-3", "1.e4"]
+    assert parse_plan(plan_text(plan)) == plan

@@ -8,8 +8,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from espnet_topdown import check, recognise
 from espnet_topdown.errors import TopdownError, listed, nearest
 from espnet_topdown.plan import rules, stopping
@@ -18,7 +16,7 @@ from espnet_topdown.plan.plan import Entry, Plan
 from espnet_topdown.plan.shipped import shipped_plans
 from espnet_topdown.plan.sides import PARTING, choice_faults, kind_of
 from espnet_topdown.plan.stopping import StopEarly
-from espnet_topdown.yaml_text import load_yaml
+from espnet_topdown.yaml_text import dump_yaml, load_yaml
 
 # How a value of YAML becomes that of a `Plan` or an `Entry`; what is not here stays as it is.
 _READ_BY: Mapping[str, Callable[[Any], Any]] = {
@@ -61,7 +59,7 @@ def parse_plan(text: str, source: str = "plan") -> Plan:
         TopdownError: every fault, one a line, each with the place in the plan and the nearest valid
             names.
     """
-    data = load_yaml(text, source, unique_keys=True)
+    data = load_yaml(text, source, is_ours=True)
     kind = recognise.kind_of_data(data)
     if kind not in (recognise.PLAN, ""):
         # Not each of its keys, which may be hundreds.
@@ -79,7 +77,7 @@ def plan_text(plan: Plan) -> str:
     data = _given_keys(plan, Plan(entries=()))
     data.pop("entries", None)
     data["phases"] = [_given_keys(entry, Entry()) for entry in plan.entries]
-    return yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True)
+    return dump_yaml(_plain(data))
 
 
 def _given_keys(item: Plan | Entry, default: Plan | Entry) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def read_analysis(path: Path) -> Analysis | None:
     """
     if not path.exists():
         return None
-    stored = load_yaml(path.read_text(encoding="utf-8"), str(path), unique_keys=True)
+    stored = load_yaml(path.read_text(encoding="utf-8"), str(path), is_ours=True)
     check.refuse(faults(stored) or _set_faults(stored), f"{path} is no plan of analysis")
     analysis: Analysis = stored
     return analysis

@@ -14,16 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_corpus(directory: Path) -> None:
-    """Plain text with blank lines, a hundred words; train, valid and test."""
+    """Plain text with blank lines, a hundred words that are no numbers; train, valid and test."""
     draw = random.Random(0)
+    words = [f"{k}.e4" for k in range(100)]
     directory.mkdir()
     for split, lines in (("train", 400), ("valid", 60), ("test", 60)):
-        rows = [
-            " ".join(draw.choices([f"w{k}" for k in range(100)], k=draw.randint(0, 12)))
-            for _ in range(lines)
-        ]
-        head = " ".join(f"w{k}" for k in range(100))
-        (directory / f"{split}.txt").write_text("\n".join([head, *rows]) + "\n")
+        rows = [" ".join(draw.choices(words, k=draw.randint(0, 12))) for _ in range(lines)]
+        (directory / f"{split}.txt").write_text("\n".join([" ".join(words), *rows]) + "\n")
 
 
 @pytest.mark.recipe
