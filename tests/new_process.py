@@ -1,6 +1,7 @@
 """Runs what starts CUDA in a process of its own: others fork the one that runs the tests."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 
 
@@ -10,3 +11,12 @@ def in_new_process(work: Callable[..., None], *args: object) -> None:
     process.start()
     process.join()
     assert process.exitcode == 0
+
+
+def search_path(*places: object) -> str:
+    """PYTHONPATH of a new interpreter: these places, then those of this one.
+
+    On a machine that reaches no package registry ESPnet itself may be on PYTHONPATH alone.
+    """
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([*map(str, places), *([given] if given else [])])

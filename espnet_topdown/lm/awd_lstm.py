@@ -7,6 +7,7 @@ between windows are in `stream_model`.
 "Reference" is salesforce/awd-lstm-lm, the code of the paper's authors.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from espnet2.lm.abs_model import AbsLM
 from torch import Tensor, nn
 
 from espnet_topdown import check
+
+# On a GPU torch warns of weights that cuDNN copies into one block at every call. A weight with
+# dropout is new at every call.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 # Of each LSTM: h and c, both (1, batch, dim).
 LayerState = tuple[Tensor, Tensor]

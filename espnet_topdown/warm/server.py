@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,6 +47,9 @@ def serve(path: Path, preload: Sequence[str] = PRELOAD, parent: int | None = Non
     """
     if parent is None:
         parent = os.getppid()
+    # Libraries start threads when they are imported, which idle here: they hold no lock that a
+    # child would wait for. Python 3.12 warns of them at each fork.
+    warnings.filterwarnings("ignore", ".* is multi-threaded, use of fork", DeprecationWarning)
     # Ctrl-C in a terminal reaches this process too; whoever started it tells the end.
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -1,6 +1,8 @@
 """The model: dropouts where they belong and nowhere in evaluation, softmax, scores in a search."""
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,14 @@ def test_full_size_has_the_published_number_of_parameters() -> None:
     for number, size in enumerate([7_139_200, 10_589_200, 2_483_200]):
         assert sum(n for name, n in sizes.items() if f"rnns.{number}." in name) == size
     assert sum(p.numel() for p in untied.parameters()) == 33_556_078 + 13_311_200
+
+
+def test_torch_does_not_warn_of_weights_that_are_new_at_every_call() -> None:
+    warning = "RNN module weights are not part of single contiguous chunk of memory. This means"
+    for code, is_told in (("", True), ("import espnet_topdown.lm.awd_lstm", False)):
+        words = [sys.executable, "-c", f"{code}\nimport warnings\nwarnings.warn('{warning}')"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert (warning in done.stderr) == is_told
 
 
 def test_evaluation_equals_plain_lstms_with_the_raw_weights(

@@ -96,8 +96,10 @@ def test_on_a_gpu_too_a_frozen_decoder_is_cast_once_a_step():
 
 
 def casts_of_a_frozen_decoder(device: str) -> None:
-    casts, _, _ = step(frozen_model(RNN, None), device)
-    assert step(frozen_model(RNN, "decoder"), device)[0] <= casts
+    # torch's CTC on a GPU takes its lengths from the CPU, and under a TorchDispatchMode refuses it.
+    config = RNN | {"model_conf": {"ctc_weight": 0.0}}
+    casts, _, _ = step(frozen_model(config, None), device)
+    assert step(frozen_model(config, "decoder"), device)[0] <= casts
 
 
 def test_an_embedding_tied_to_a_softmax_stays_in_float32():

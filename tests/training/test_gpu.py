@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from new_process import search_path
 
 from espnet_topdown.experiment.phase_dir import PROOF, RECORD
 
@@ -21,7 +22,7 @@ RNN = tiny.asr_config("rnn", "rnn", max_epoch=2, keep_nbest_models=1)
 
 def call(*words: str) -> str:
     """What a command of the package printed; it must succeed."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": search_path(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -51,6 +51,25 @@ def server(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     process.wait()
 
 
+def test_threads_that_an_import_started_are_not_told_at_each_fork(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "hello.py").write_text("def main(argv): print('hello')")
+    start = "threading.Thread(target=time.sleep, args=[60], daemon=True).start()"
+    (place / "has_thread.py").write_text(f"import threading, time\n{start}")
+    code = START + SERVE.replace("preload=()", "preload=['has_thread']")
+    search = {"PYTHONPATH": f"{place}:{REPOSITORY}", "PYTHONWARNINGS": "always"}
+    words = [sys.executable, "-c", code, str(place / "s")]
+    with (place / "server.log").open("w") as log:
+        process = subprocess.Popen(words, env=os.environ | search, stderr=log)
+    monkeypatch.setenv(warm.SOCKET, str(place / "s"))
+    assert warm.start(warm.Command("hello", [], place / "a.log")).wait() == 0
+    process.terminate()
+    process.wait()
+    assert "hello\n" in (place / "a.log").read_text()
+    assert "fork" not in (place / "server.log").read_text()
+
+
 def test_its_name_is_there_only_once_it_listens(place: Path) -> None:
     code = f"""{START}
 class Socket(socket.socket):

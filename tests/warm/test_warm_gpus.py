@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from new_process import search_path
 
 from espnet_topdown import warm
 from espnet_topdown.warm import child, server
@@ -174,7 +175,7 @@ def test_a_forked_child_trains_in_bfloat16_on_a_gpu(
     tell += "    print(torch.ones(3, device='cuda').sum().item(), trainer.autocast_args)\n"
     (tmp_path / "imports_torch.py").write_text("import espnet2.train.trainer")
     (tmp_path / "uses_gpu.py").write_text(tell)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{REPOSITORY}")
+    monkeypatch.setenv("PYTHONPATH", search_path(tmp_path, REPOSITORY))
     words = [sys.executable, "-c", SERVE.replace("{blind}", "child.BLIND"), str(tmp_path / "s")]
     process = subprocess.Popen(words)
     monkeypatch.setenv(warm.SOCKET, str(tmp_path / "s"))
