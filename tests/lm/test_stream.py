@@ -136,6 +136,35 @@ def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
     assert line["nll"] == pytest.approx(sum(sums) / line["targets"], rel=1e-4)
 
 
+def test_lines_at_a_time_are_few_where_the_logits_would_not_fit(
+    trained: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espnet2.bin import lm_calc_perplexity
+
+    from espnet_topdown.bin import perplexity
+
+    # WikiText-2, its longest line and <eos>.
+    assert perplexity.lines_at_a_time(700, 33_278) == 5
+    assert perplexity.lines_at_a_time(20_000, 33_278) == 1
+    words = ["--model_file", str(trained / "valid.loss.best.pth"), "--kind", "line"]
+    options = perplexity.get_parser().parse_args([*words, "--text", str(corpus / "test/text")])
+    given = []
+
+    def calculate(cmd: list[str]) -> None:
+        given.append(cmd[cmd.index("--batch_size") + 1])
+        main(cmd)
+
+    main = lm_calc_perplexity.main
+    monkeypatch.setattr(lm_calc_perplexity, "main", calculate)
+    (all_at_once,) = perplexity.measure(options)
+    # The longest line is that of all 17 words; 19 are in the vocabulary.
+    monkeypatch.setattr(perplexity, "LOGITS", 3 * 18 * 19)
+    (three_at_a_time,) = perplexity.measure(options)
+    assert given == ["100", "3"]
+    assert three_at_a_time.targets == all_at_once.targets
+    assert three_at_a_time.nll == pytest.approx(all_at_once.nll, rel=1e-6)
+
+
 def test_what_was_measured_is_not_measured_again(
     trained: Path, corpus: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
