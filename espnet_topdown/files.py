@@ -223,5 +223,16 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines += differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: {before} -> {after}")
+            lines.append(f"{prefix}{key}: {_change(before, after)}")
     return lines
+
+
+def _change(before: Any, after: Any) -> str:
+    """Of long lists, such as vocabularies, where they part."""
+    is_long = all(isinstance(value, list) and len(value) > 20 for value in (before, after))
+    if not is_long:
+        return f"{before} -> {after}"
+    parted = len(os.path.commonprefix([before, after]))
+    entries = [value[parted] if parted < len(value) else "(none)" for value in (before, after)]
+    sizes = f"{len(before):,} entries -> {len(after):,}"
+    return f"{sizes}; entry {parted + 1}: {entries[0]} -> {entries[1]}"

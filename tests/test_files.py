@@ -57,6 +57,16 @@ def test_differences_name_every_leaf():
     assert files.differences(old, new) == ["b.c: 2 -> 4", "b.d: 3 -> (absent)", "e: (absent) -> 5"]
 
 
+def test_differences_of_vocabularies_name_the_entry_where_they_part():
+    words = [f"w{number}" for number in range(33_000)]
+    other = [*words[:100], "x", *words[101:]]
+    (line,) = files.differences({"token_list": words}, {"token_list": other})
+    assert line == "token_list: 33,000 entries -> 33,000; entry 101: w100 -> x"
+    (line,) = files.differences({"token_list": words}, {"token_list": words[:50]})
+    assert line == "token_list: 33,000 entries -> 50; entry 51: w50 -> (none)"
+    assert files.differences({"a": [1]}, {"a": [2]}) == ["a: [1] -> [2]"]
+
+
 def test_temporary_files_that_nobody_writes_any_more_are_swept(tmp_path, monkeypatch):
     ended = os.fork()
     if ended == 0:

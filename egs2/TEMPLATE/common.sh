@@ -68,7 +68,8 @@ parse_options() {
             continue
         fi
         check_type "${name}" "${value}"
-        printf -v "${name}" '%s' "${value}"
+        # An option of several words may stand on several lines.
+        printf -v "${name}" '%s' "${value//$'\n'/ }"
     done
 }
 

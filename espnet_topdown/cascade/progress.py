@@ -59,11 +59,11 @@ class Display:
         """Redraw the line, at most once a second and only on a terminal."""
         if not self.is_terminal or time.monotonic() - self.drawn < REFRESH_S:
             return
-        self.drawn = time.monotonic()
         line = "; ".join(standing(self.cascade, phase) for phase in phases)
         # Blanks cover what is left of a longer line before.
         print("\r" + line.ljust(self.width), end="", file=sys.stderr, flush=True)
         self.width = len(line)
+        self.drawn = time.monotonic()
 
     def close(self) -> None:
         """End the line that rewrites itself."""
@@ -90,7 +90,8 @@ def standing(cascade: Cascade, phase: Phase) -> str:
     curve = criterion.curve(progress.results)
     dev = ""
     if curve and curve[-1] is not None:
-        dev = f" {criterion.metric} {curve[-1]:.3f}{_base_then(cascade, phase, len(curve))}"
+        epochs = progress.results[-1]["epoch"]
+        dev = f" {criterion.metric} {curve[-1]:.3f}{_base_then(cascade, phase, epochs)}"
     left = f", {progress.time_left} left" if progress.time_left else ""
     return f"{phase.name} epoch {progress.epoch}/{progress.max_epoch}{dev}{left}"
 

@@ -46,16 +46,17 @@ def base_options(exp: Path) -> dict[str, str]:
 
 
 def options_in(words: Sequence[str]) -> dict[str, str]:
-    """Name -> value of ``--name value ...``; the last of a name counts, as in asr.sh.
+    """Name -> value of ``--name value`` and ``--name=value``; the last counts, as in asr.sh.
 
     ESPnet's print_args.sh drops a value that is empty, so that another name may follow a name.
     """
     options: dict[str, str] = {}
     rest = list(words)
     while rest:
-        name = rest.pop(0).removeprefix("--").replace("-", "_")
-        options[name] = ""
-        if rest and not re.fullmatch(r"--[a-z]\w*", rest[0]):
+        word, has_value, value = rest.pop(0).partition("=")
+        name = word.removeprefix("--").replace("-", "_")
+        options[name] = value
+        if not has_value and rest and not re.fullmatch(r"--[a-z]\w*", rest[0]):
             options[name] = rest.pop(0)
     return options
 

@@ -12,7 +12,10 @@ _STARTED = re.compile(r"(\d+)/(\d+)epoch started(?:\. Estimated time to finish: 
 _PART_OF_A_SECOND = re.compile(r"\.\d+(?= second)")
 _RESULTS = re.compile(r"(\d+)epoch results: (.*)")
 _PART = re.compile(r"\[(\w+)\] ([^\[]*)")
-_VALUE = re.compile(r"([\w.]+)=([-+.\deE]+|nan|inf|-inf)(?=,|\s|$)")
+_VALUE = re.compile(r"([\w.]+)=(.*?)(?=, [\w.]+=|,?\s*$)")
+# A time is in the words of humanfriendly's format_timespan: 1 hour, 2 minutes and 3.5 seconds.
+_TIMES = re.compile(r"([\d.]+) (year|week|day|hour|minute|second)s?\b")
+_UNITS_S = {"year": 52 * 604800, "week": 604800, "day": 86400, "hour": 3600, "minute": 60}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ def read_progress(log: Path) -> Progress | None:
     started: re.Match[str] | None = None
     rows: dict[int, dict[str, Any]] = {}
     for attempt in _attempts(log):
-        text = attempt.read_text(encoding="utf-8", errors="replace")
+        lines = attempt.read_text(encoding="utf-8", errors="replace").splitlines()
+        # Without the many of parts of an epoch, since a display reads them all each second.
+        text = "\n".join(line for line in lines if "epoch started" in line or "results:" in line)
         for started in _STARTED.finditer(text):
             # Epochs that a resumed training repeats count by its own results.
             rows = {epoch: row for epoch, row in rows.items() if epoch < int(started[1])}
@@ -85,5 +90,15 @@ def _row(number: str, body: str) -> dict[str, Any]:
     """The results of one epoch from the text of its log line."""
     row: dict[str, Any] = {"epoch": int(number)}
     for part, metrics in _PART.findall(body):
-        row[part] = {name: float(value) for name, value in _VALUE.findall(metrics)}
+        values = {name: _number(value) for name, value in _VALUE.findall(metrics)}
+        row[part] = {name: value for name, value in values.items() if value is not None}
     return row
+
+
+def _number(text: str) -> float | None:
+    """A metric, or a time in seconds; None for anything else."""
+    try:
+        return float(text)
+    except ValueError:
+        parts = [float(number) * _UNITS_S.get(unit, 1) for number, unit in _TIMES.findall(text)]
+        return sum(parts) if parts else None

@@ -92,6 +92,11 @@ def prepare(
 def write_tokens(text: Path, output: Path) -> str:
     """Write the words of `text` one a line, ``<eos>`` last, and say how many there are."""
     words = corpus.word_list(corpus.read_text(text))
+    if words[0] == "\ufeff":
+        raise TopdownError(
+            f"{text}: its first word is a byte order mark (U+FEFF) alone, which would be taken for"
+            " the token list's own; remove it from the training text and run stage 1 again"
+        )
     files.write_text(output, "".join(f"{word}\n" for word in words))
     return f"{output}: {counted(len(words), 'token')}"
 

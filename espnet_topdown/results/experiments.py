@@ -72,7 +72,8 @@ def _environment() -> Iterable[str]:
     yield f"- python version: `{' '.join(sys.version.split())}`"
     for label, version in zip(("espnet", "pytorch"), versions().values(), strict=True):
         yield f"- {label} version: `{label} {version}`"
-    command = ["git", "log", "-1", "--format=%H%n%cd"]
+    # A user's log.showSignature would add lines of its own.
+    command = ["git", "log", "-1", "--no-show-signature", "--format=%H%n%cd"]
     try:
         git = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

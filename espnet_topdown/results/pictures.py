@@ -52,7 +52,9 @@ def points_of(curve: Sequence[float | None]) -> list[tuple[int, float]]:
 def _label(row: PhaseResult) -> str:
     what = ", ".join(filter(None, [row.kind, row.cut, row.reads]))
     star = " *" if row.best else ""
-    return f"{row.name} ({what}){star}"
+    # matplotlib leaves labels out that begin with an underscore.
+    blank = " " if row.name.startswith("_") else ""
+    return f"{blank}{row.name} ({what}){star}"
 
 
 def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":

@@ -10,7 +10,6 @@ from typing import Any
 
 from espnet_topdown.grouping import grouped
 from espnet_topdown.results.alignment import align
-from espnet_topdown.results.trn import tokens_of
 from espnet_topdown.study.records import RecordedPhase, Texts
 
 # Place of an utterance -> edits -> places of the phases that heard it so.
@@ -26,9 +25,7 @@ def edits_of(reference: str, text: str) -> str:
 
     Both are tokens parted by single blanks, as `espnet_topdown.results.trn` reads them.
     """
-    # Read as scores read them, but for the case, which some later score may keep.
-    ref = tokens_of(reference, case_sensitive=True)
-    hyp = tokens_of(text, case_sensitive=True)
+    ref, hyp = _words(reference), _words(text)
     words = iter(hyp)
     edits = []
     place = 0
@@ -47,7 +44,7 @@ def edited(reference: str, edits: str) -> str:
     Raises:
         ValueError: an edit is damaged, or its place is not in the reference.
     """
-    words = list(tokens_of(reference, case_sensitive=True))
+    words = _words(reference)
     # Backwards, so that the places of the edits still to come stay right.
     for edit in reversed(edits.split(" ")):
         match = EDIT.fullmatch(edit)
@@ -57,6 +54,11 @@ def edited(reference: str, edits: str) -> str:
         end = start + WORDS[match[2]]
         words[start:end] = filter(None, [match[3]])
     return " ".join(words)
+
+
+def _words(text: str) -> list[str]:
+    # Not read as a trn a second time: what is left of x\;y there is x;y, a word with a tag.
+    return text.split(" ") if text else []
 
 
 def hypotheses_of(

@@ -178,7 +178,7 @@ def run_all(commands: Sequence[Command], *, jobs: int, threads: int | None = Non
     return side_by_side(starts, jobs, show)
 
 
-def rotate(log: Path, keep: int = 9) -> None:
+def rotate(log: Path, keep: int = 999) -> None:
     """Move an earlier `log` out of the way: train.log to train.1.log, that to train.2.log, ...
 
     Source: espnet2.bin.launch, which does the same.

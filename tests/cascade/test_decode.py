@@ -280,6 +280,12 @@ def test_options_are_read_as_asr_sh_wrote_and_run_sh_gives_them(tmp_path: Path) 
         "nj": "2",
         "inference_nj": "",
     }
+    assert options_in(["--inference-nj=4", "--lm_args=--lr=1", "--use_lm", "false", "--tag="]) == {
+        "inference_nj": "4",
+        "lm_args": "--lr=1",
+        "use_lm": "false",
+        "tag": "",
+    }
 
 
 @pytest.mark.usefixtures("recipe")

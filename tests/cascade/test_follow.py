@@ -127,6 +127,14 @@ def test_accuracy_over_other_tokens_is_not_compared_with_phase_0(
     assert standing(cascade, phase) == "phase1 epoch 2/3 acc 0.600, 5 minutes left"
 
 
+def test_phase_0_then_is_that_of_the_same_epoch_where_first_epochs_are_lost(
+    cascade: Cascade, training: Path
+) -> None:
+    (training / "train.log").write_text("3/9epoch started\n3epoch results: [valid] acc=0.5\n")
+    said = standing(cascade, cascade.phases[0])
+    assert said == "phase1 epoch 3/9 acc 0.500 (phase 0 then 0.700)"
+
+
 def test_the_base_has_hours_as_phases_have(cascade: Cascade) -> None:
     header, _, base, *_ = follow.view(cascade)
     at = header.index("hours")

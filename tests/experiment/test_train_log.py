@@ -1,5 +1,7 @@
 """Progress from the lines that ESPnet logs."""
 
+import pytest
+
 from espnet_topdown.experiment.train_log import Progress, read_progress
 
 LOG = """\
@@ -19,6 +21,25 @@ def test_epochs_metrics_and_the_time_left_are_read(tmp_path):
     }
     expected = Progress(epoch=2, max_epoch=3, time_left="16 seconds", results=(row,))
     assert read_progress(tmp_path / "train.log") == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("2 minutes and 5.2 seconds", 125.2),
+        ("5 minutes", 300),
+        ("1 hour, 2 minutes and 3.5 seconds", 3723.5),
+        ("1 day, 2 hours and 3 minutes", 93780),
+        ("1 week and 1 day", 691200),
+    ],
+)
+def test_times_above_a_minute_are_all_of_their_words(words, seconds, tmp_path):
+    """Those of humanfriendly's format_timespan, by which ESPnet logs them."""
+    log = LOG.replace("7.32 seconds", words).replace("time=1 second", f"time={words}, gpu=1.5")
+    (tmp_path / "train.log").write_text(log)
+    (row,) = read_progress(tmp_path / "train.log").results
+    assert (row["train"]["time"], row["train"]["total_count"]) == (seconds, 10)
+    assert (row["valid"]["time"], row["valid"]["gpu"]) == (seconds, 1.5)
 
 
 def test_a_resumed_training_shows_all_its_epochs(tmp_path):

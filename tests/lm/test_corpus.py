@@ -12,6 +12,7 @@ import pytest
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.lm import corpus, data
+from espnet_topdown.text_files import read_tokens
 
 TEXTS = {"train": " = A =\n\na b a\nc <unk> b a\n", "valid": "a x\n\n", "test": "b y z\n"}
 
@@ -45,6 +46,16 @@ def test_token_list_is_the_vocabulary_with_eos_last(source: Path, tmp_path: Path
     data.write_tokens(tmp_path / "data/train/text", tmp_path / "tokens.txt")
     tokens = (tmp_path / "tokens.txt").read_text().split()
     assert tokens == ["=", "A", "a", "b", "c", "<unk>", "<eos>"]
+
+
+def test_a_vocabulary_that_would_begin_with_a_byte_order_mark_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a_1\na_2 \ufeff hello\na_3 hello\n", encoding="utf-8")
+    message = r"text: its first word is a byte order mark \(U\+FEFF\) alone"
+    with pytest.raises(TopdownError, match=message):
+        data.write_tokens(tmp_path / "text", tmp_path / "tokens.txt")
+    (tmp_path / "text").write_text("a_1 hello \ufeff\n", encoding="utf-8")
+    data.write_tokens(tmp_path / "text", tmp_path / "tokens.txt")
+    assert read_tokens(tmp_path / "tokens.txt") == ["hello", "\ufeff", "<unk>", "<eos>"]
 
 
 def test_slice_is_whole_lines_and_has_its_own_vocabulary(source: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,27 @@ from recipes import RATE, REPOSITORY, SETS, TEMPLATE, refused, run
 from espnet_topdown.experiment.phase_dir import read_record
 from espnet_topdown.recipe import datadir
 from espnet_topdown.text_files import read_table
+
+
+@pytest.mark.usefixtures("recipe")
+def test_an_option_s_words_may_stand_on_several_lines() -> None:
+    words = "--corpus /data/x\n  --lang en\n--min 3\n"
+    done = run("asr.sh", *SETS, "--stop_stage", "1", "--local_data_opts", words)
+    assert done.returncode == 0, done.stderr
+    assert "data.sh: --corpus /data/x --lang en --min 3\n" in done.stdout
+
+
+def test_the_kept_command_is_read_back_by_other_shells() -> None:
+    """bash itself would quote these as $'...', which sh and Python's shlex do not know."""
+    words = ["./asr.sh", "--lang", "français", "--oov", "⟨unk⟩", "--x", "it's $1\n\\'&'", "", "é'"]
+    code = 'source <(sed -n \'/^quoted() {/,/^}/p\' "$1"); shift; quoted "$@"'
+    command = ["bash", "-c", code, "-", str(TEMPLATE / "asr.sh"), *words]
+    environment = os.environ | {"LC_ALL": "C"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert shlex.split(done.stdout) == words
+    script = f"for word in {done.stdout}; do printf '%s|' \"$word\"; done"
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said == "".join(f"{word}|" for word in words)
 
 
 @pytest.mark.usefixtures("recipe")

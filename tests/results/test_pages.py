@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,22 @@ def test_experiment_results_have_espnets_layout(rows: list[PhaseResult]) -> None
     assert own > start
     assert lines[own + 5] == "|org/dev|24|120|80.0|20.0|0.0|0.0|20.0|100.0|"
     assert "### TER" in lines[start:own]
+
+
+def test_signatures_that_git_would_show_are_no_lines_of_the_page(
+    rows: list[PhaseResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the user's ``log.showSignature``."""
+    git = tmp_path / "bin/git"
+    git.parent.mkdir()
+    shown = 'case "$*" in *--no-show-signature*) ;; *) echo "Good signature" ;; esac'
+    git.write_text(f"#!/bin/sh\n{shown}\necho 0a1b2c\necho Sat Nov 28\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:{os.environ['PATH']}")
+    exp = rows[0].directory
+    write_scored(exp, "org/dev", sentences(), sentences(24))
+    lines = experiment_results(exp).splitlines()
+    assert lines[lines.index("- Git hash: `0a1b2c`") + 1] == "  - Commit date: `Sat Nov 28`"
 
 
 def test_two_experiments_side_by_side(rows: list[PhaseResult]) -> None:

@@ -59,6 +59,12 @@ def test_phases_of_one_kind_differ_without_colour(tmp_path: Path) -> None:
     assert len({(line.get_linestyle(), line.get_fillstyle()) for line in whole.lines}) == 16
 
 
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend(rows: list[PhaseResult]) -> None:
+    (legend,) = pictures.dev_curves([*rows, replace(rows[1], name="_top")]).legends
+    assert len(legend.get_texts()) == len([row for row in rows if row.curve]) + 1
+    assert legend.get_texts()[-1].get_text().strip().startswith("_top (")
+
+
 def test_long_labels_of_a_legend_have_a_column_of_their_own(rows: list[PhaseResult]) -> None:
     long = replace(rows[1], cut="encoder.2, dropout off, parent no_dropout, lr 0.001")
     legends = [pictures.dev_curves(shown).legends[0] for shown in (rows, [*rows, long])]

@@ -28,6 +28,11 @@ def test_edits_by_hand(text: str, edits: str) -> None:
         assert edited(REFERENCE, edits) == text
 
 
+@pytest.mark.parametrize(("reference", "text"), [("x;y a", "x;z a"), ("a;b", ""), ("", ";t")])
+def test_texts_are_not_read_as_trn_files_a_second_time(reference: str, text: str) -> None:
+    assert edited(reference, edits_of(reference, text)) == text
+
+
 @pytest.mark.parametrize("edits", ["five", "4+five", "-1:five", "1;five", ""])
 def test_a_damaged_edit_is_refused(edits: str) -> None:
     with pytest.raises(ValueError, match="is no edit of 'zero two four'"):

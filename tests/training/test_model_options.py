@@ -96,6 +96,28 @@ def test_what_espnet_cannot_build_is_told_without_a_traceback(
 
 
 @pytest.mark.usefixtures("espnet")
+def test_a_vocabulary_is_no_yaml_of_a_phase_s_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """33,000 words would take seconds, for each phase of a plan."""
+    from espnet_topdown.training import model_options
+    from espnet_topdown.training.tasks import task_of
+
+    dumped = []
+
+    def dump(config: dict[str, object]) -> str:
+        dumped.append(text := dump_yaml(config))
+        return text
+
+    dump_yaml = yaml.safe_dump
+    monkeypatch.setattr(yaml, "safe_dump", dump)
+    words = [f"w{number}" for number in range(33_000)]
+    options = model_options.parsed(task_of("asr"), {**SPEECH, "token_list": words, "seed": 7})
+    assert (options.token_list, options.seed) == (words, 7)
+    assert len("".join(dumped)) < 1000
+    with pytest.raises(TopdownError, match="ESPnet's parser refuses its options: .*src_token_list"):
+        model_options.parsed(task_of("asr"), {**SPEECH, "src_token_list": words})
+
+
+@pytest.mark.usefixtures("espnet")
 def test_options_that_this_espnet_would_refuse_are_noted(tmp_path: Path) -> None:
     from espnet_topdown.training import model_options
     from espnet_topdown.training.tasks import task_of

@@ -238,6 +238,14 @@ def test_earlier_logs_move_up_as_under_launch(tmp_path: Path) -> None:
     assert logs == {"train.log": "3", "train.1.log": "2", "train.2.log": "1"}
 
 
+def test_no_log_is_lost_of_a_training_of_many_attempts(tmp_path: Path) -> None:
+    """Where no checkpoint is left, only they tell of the epochs."""
+    for n in range(30):
+        (tmp_path / "train.log").write_text(str(n))
+        warm.rotate(tmp_path / "train.log")
+    assert {path.read_text() for path in tmp_path.iterdir()} == {str(n) for n in range(30)}
+
+
 @pytest.mark.usefixtures("served")
 def test_a_list_is_run_and_a_failure_gives_status_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -206,7 +206,13 @@ need_model() {
         "give --${option} one of those that are there: ${models[*]}"
 }
 
-run_args=$(printf '%q ' "$0" "$@")
+# quoted WORD...: as sh reads them back, in any locale; printf %q has bash's own $'...'.
+quoted() {
+    local word escaped="'\\''"
+    for word in "$@"; do printf "'%s' " "${word//\'/"${escaped}"}"; done
+}
+
+run_args=$(quoted "$0" "$@")
 has_word "$*" "--print_asr_exp true" || log "$0 $*"
 parse_options "${BASH_SOURCE[0]}" "$@"
 
