@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from espnet_topdown import locks
-from espnet_topdown.cascade import costs, espnet_answers, gpus, text
+from espnet_topdown import gpus, locks
+from espnet_topdown.cascade import costs, espnet_answers, text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks.base import base_change
 from espnet_topdown.cascade.checks.phase import check_phases

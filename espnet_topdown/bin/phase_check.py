@@ -20,6 +20,7 @@ from espnet2.train.distributed_utils import DistributedOption
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, nearest, reported
 from espnet_topdown.experiment.keys import bpe_models
+from espnet_topdown.lm.task import stream_faults
 from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -102,6 +103,9 @@ def _option_faults(task: type[TopdownTask], config: Config, changed: Sequence[st
         return [str(error)]
     actions = {action.dest: action for action in task.get_parser()._actions}
     # ESPnet reads no conf of what is off.
+    if options.get("use_amp") and options.get("use_tf32"):
+        # espnet2/tasks/abs_task.py, main_worker (202511), asserts it.
+        return ["ESPnet does not train with both use_amp and use_tf32; leave out train.use_amp"]
     read = [name for name in changed if config[name] is not None or not _is_off(name, options)]
     own = [_value_fault(actions[name], config[name]) for name in read]
     own += [_idle_fault(name, options) for name in changed if config[name]]
@@ -173,6 +177,8 @@ def _training_faults(
     has_own_tokens: bool,
 ) -> list[str]:
     """What would stop the training between its parser and its first epoch."""
+    if vars(args).get("model") == "lm_stream" and (unfit := stream_faults(args)):
+        return [f"model lm_stream: {fault}" for fault in unfit]
     try:
         conf = TopdownConf.from_conf(args.topdown_conf)
         pretrained.refuse_code(args.init_param)
@@ -302,7 +308,11 @@ def _optimiser_fault(
 def _ratio_fault(task: type[TopdownTask], args: argparse.Namespace) -> str | None:
     """Why the optimiser does not follow the learning rates of groups."""
     probe = learning_rates.Probe()
-    plain = argparse.Namespace(**{**vars(args), "topdown_conf": {}})
+    # Whether its steps can be a CUDA graph makes no other rates, and needs a GPU.
+    optim_conf = {**args.optim_conf, "capturable": False}
+    if not args.optim_conf.get("capturable"):
+        optim_conf = args.optim_conf
+    plain = argparse.Namespace(**{**vars(args), "topdown_conf": {}, "optim_conf": optim_conf})
     return learning_rates.ratio_fault(probe, task.build_optimizers(plain, probe))
 
 

@@ -53,6 +53,7 @@ def validate(asked: Mapping[str, Any], *, ngpu: int) -> list[dict[str, Any]]:
     options = parsed(task, asked["config"])
     options.ngpu = ngpu
     options.topdown_conf = {}
+    _set_precision(options)
     directory = Path(asked["directory"])
     model = task.build_model(options)
     distributed = DistributedOption(distributed=False)
@@ -79,6 +80,20 @@ def validate(asked: Mapping[str, Any], *, ngpu: int) -> list[dict[str, Any]]:
         rows.append({"model": name, "valid": row["valid"]})
         model.cpu()
     return rows
+
+
+def _set_precision(options: argparse.Namespace) -> None:
+    """As the training that the values are compared with.
+
+    Source: espnet2/tasks/abs_task.py, `main_worker` (202511).
+    """
+    torch.backends.cudnn.enabled = options.cudnn_enabled
+    torch.backends.cudnn.benchmark = options.cudnn_benchmark
+    torch.backends.cudnn.deterministic = options.cudnn_deterministic
+    # ESPnet 202301 has no such option.
+    if getattr(options, "use_tf32", False):
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
 
 
 if __name__ == "__main__":

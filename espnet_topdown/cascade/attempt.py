@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from espnet_topdown import files, locks, warm
-from espnet_topdown.cascade import gpus
+from espnet_topdown import files, gpus, locks, warm
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.launch import Launch, gpu_share, start_training

@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from espnet_topdown import locks
-from espnet_topdown.cascade import gpus, text
+from espnet_topdown import gpus, locks
+from espnet_topdown.cascade import text
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.ledger import Ledger

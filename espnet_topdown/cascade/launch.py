@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_topdown import warm
-from espnet_topdown.cascade import gpus
+from espnet_topdown import gpus, warm
 from espnet_topdown.errors import TopdownError, reported_in
 from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.text_files import log_lines

@@ -10,8 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from espnet_topdown import recognise
-from espnet_topdown.cascade import gpus
+from espnet_topdown import gpus, recognise
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.plan.plan_file import read_plan

@@ -61,6 +61,10 @@ def repair(directory: Path, criteria: Criteria, nbest: int) -> Any | None:
     checkpoint = _last_complete(directory)
     if checkpoint is None:
         return None
+    if checkpoint.get("scaler") == {}:
+        # Of epochs under AMP without a GPU: where there is one, torch refuses it, and ESPnet
+        # begins a new one for None.
+        save({**checkpoint, "scaler": None}, directory / CHECKPOINT)
     reporter = reporter_of(checkpoint)
     _rebuild_epoch(directory, checkpoint["model"], reporter.get_epoch())
     _rebuild_best(directory, reporter, criteria, nbest)

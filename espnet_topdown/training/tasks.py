@@ -181,7 +181,9 @@ class TopdownTask(AbsTask):
         task: Any = cls
         if getattr(args, "use_deepspeed", False):
             task = type(cls.__name__, (cls,), {"trainer": Trainer})
-        with _held(args, waits=True):
+        # Of several ranks only the first would wait, and the others give it up after ten minutes
+        # (torch's init_process_group with nccl).
+        with _held(args, waits=not args.distributed):
             super(TopdownTask, task).main_worker(args)
 
 

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.gpus import seen
 from espnet_topdown.text_files import log_lines
 from espnet_topdown.warm.address import short, with_short_tmpdir
 from espnet_topdown.warm.groups import Group, side_by_side, told
@@ -159,8 +160,13 @@ def _each_once(names: str) -> str:
     return ",".join(dict.fromkeys(name.strip() for name in names.split(",")))
 
 
-def run_all(commands: Sequence[Command], *, jobs: int, threads: int | None = None) -> list[int]:
-    """Run every command, at most `jobs` at a time.
+def run_all(
+    commands: Sequence[Command], *, jobs: int | None = None, threads: int | None = None
+) -> list[int]:
+    """Run every command, at most `jobs` at a time; those with GPUs each on its own.
+
+    Without `jobs` as many as there are CPUs, or GPUs for them; with more than there are GPUs for,
+    several share them.
 
     The end of the log of each command that failed is shown on stderr. No new command starts after a
     failure. When this process ends, SIGKILL included, so do the running commands.
@@ -174,8 +180,29 @@ def run_all(commands: Sequence[Command], *, jobs: int, threads: int | None = Non
         lines = [*log_lines(log)[-20:], f"{log}: the command above {told(code)}"]
         print("\n".join(lines), file=sys.stderr, flush=True)
 
-    starts = [partial(start, command, threads=threads) for command in commands]
+    shares = _gpu_shares(max((command.gpus for command in commands), default=0))
+    jobs = jobs or len(shares) or len(os.sched_getaffinity(0))
+    users: list[Handle | Group | None] = [None] * jobs
+
+    def start_next(command: Command) -> Handle | Group:
+        # `side_by_side` starts one only where another has ended.
+        slot = next(n for n, user in enumerate(users) if user is None or user.poll() is not None)
+        own = {GPUS: shares[slot % len(shares)]} if command.gpus and shares else {}
+        users[slot] = handle = start(command, threads=threads, variables=own)
+        return handle
+
+    starts = [partial(start_next, command) for command in commands]
     return side_by_side(starts, jobs, show)
+
+
+def _gpu_shares(gpus: int) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each command of `gpus` GPUs that can run side by side.
+
+    A GPU that the variable names twice is meant for two of them.
+    """
+    names = seen(os.environ.get(GPUS)) if gpus else []
+    whole = range(0, len(names) - gpus + 1, gpus or 1)
+    return [",".join(names[first : first + gpus]) for first in whole] if gpus else []
 
 
 def rotate(log: Path, keep: int = 999) -> None:

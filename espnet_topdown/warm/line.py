@@ -1,7 +1,6 @@
 """Command lines in the grammar of Kaldi's run.pl, run by ``python3 -m espnet_topdown.warm``."""
 
 import argparse
-import os
 import re
 import shlex
 import signal
@@ -60,10 +59,9 @@ def get_parser() -> argparse.ArgumentParser:
         prog="python3 -m espnet_topdown.warm",
         description="Run commands in one process that has imported ESPnet already",
     )
-    cpus = len(os.sched_getaffinity(0))
     line = "[JOB=1:N] LOG COMMAND..."
     add = parser.add_argument
-    add("--jobs", type=int, default=cpus, help="commands at a time (CPUs)")
+    add("--jobs", type=int, help="commands at a time (CPUs; with --gpu, GPUs for them)")
     add("--threads", type=int, help="torch threads a command (OMP_NUM_THREADS)")
     add("--gpu", type=int, default=0, help="GPUs of a command (0)")
     add("--keep_logs", action="store_true", help="move an earlier LOG to LOG.1, not over it")

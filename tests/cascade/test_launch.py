@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from espnet_topdown.cascade import gpus
+from espnet_topdown import gpus
 from espnet_topdown.cascade.launch import (
     Launch,
     check_base,

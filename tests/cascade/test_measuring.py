@@ -13,6 +13,7 @@ from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.measured import read_measured, values
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.quality import Criterion
 
 
@@ -37,6 +38,35 @@ def test_a_measured_value_is_the_one_that_training_has_logged(base, data, tmp_pa
     (cascade / "measured.json").write_text(text.replace(digest, 64 * "0"))
     error = fails(capsys, "verify", str(cascade))
     assert "measured.json was measured of another" in error
+
+
+def test_what_is_measured_is_computed_as_precisely_as_the_training_did(
+    espnet: None, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from torch.backends import cudnn
+
+    from espnet_topdown.bin.validation import validate
+    from espnet_topdown.training.tasks import task_of
+
+    def look(*args: object, **options: object) -> None:
+        seen.append((cudnn.deterministic, cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32))
+        one_epoch(*args, **options)
+
+    seen: list[tuple[bool, bool, bool]] = []
+    trainer = task_of("asr").trainer
+    one_epoch = trainer.validate_one_epoch
+    monkeypatch.setattr(trainer, "validate_one_epoch", look)
+    parser = task_of("asr").get_parser()
+    config = Experiment.read(base).passed_on([action.dest for action in parser._actions])
+    config |= {"use_tf32": True, "cudnn_benchmark": True}
+    asked = {"task": "asr", "config": config, "directory": str(base), "models": ["2epoch.pth"]}
+    try:
+        (row,) = validate(asked, ngpu=0)
+    finally:
+        cudnn.deterministic = cudnn.benchmark = torch.backends.cuda.matmul.allow_tf32 = False
+    assert "acc" in row["valid"]
+    assert seen == [(True, True, True)]
 
 
 def test_the_best_so_far_is_measured_on_the_set_of_the_next(base, noisy, tmp_path, capsys):

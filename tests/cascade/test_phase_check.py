@@ -249,6 +249,7 @@ OPTIONS = {
         "'noise_db_range': 'loud', 'noise_scp': '/dev/null', 'rir_scp': None}",
     ),
     "noise of a level": ({"noise_scp": "/dev/null", "noise_db_range": "0_15"}, None),
+    "mixed precision": ({"use_amp": True}, None),
     "right": ({"optim": "sgd", "optim_conf": {"lr": 0.001}, "scheduler": "noamlr"}, None),
 }
 
@@ -270,6 +271,25 @@ def test_espnet_is_asked_before_it_trains(name: str, espnet: None) -> None:
         assert not said
     else:
         assert fault in said[0]
+
+
+def test_an_optimiser_that_steps_on_a_gpu_alone_has_groups_too(espnet: None) -> None:
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    changes = {"optim": "adam", "optim_conf": {"lr": 0.01, "capturable": True}}
+    phase = asked(changes, tiny.asr_config("transformer", "rnn"), kept_lr=0.1)
+    assert not faults(task_of("asr"), [phase])["phase1"]
+
+
+def test_mixed_precision_over_a_base_of_tf32_is_refused(espnet: None) -> None:
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    base = tiny.asr_config("transformer", "rnn", use_tf32=True)
+    said = faults(task_of("asr"), [asked({"use_amp": True}, base)])["phase1"]
+    assert said == ["ESPnet does not train with both use_amp and use_tf32; leave out train.use_amp"]
+    assert not faults(task_of("asr"), [asked({"max_epoch": 2}, base)])["phase1"]
 
 
 @pytest.mark.parametrize(("task", "side"), [("asr", ""), ("st", ""), ("st", "src_")])

@@ -14,6 +14,7 @@ import yaml
 from recipe import DROPOUT
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.config import Experiment
 
 
 def test_columns_are_contiguous_and_windows_cover_them() -> None:
@@ -85,6 +86,28 @@ def test_settings_that_would_train_something_else_are_refused(
     with pytest.raises(TopdownError, match=message):
         train(tmp_path / "exp", **changes)
     assert not (tmp_path / "exp/config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"use_amp": True}, "model lm_stream: use_amp must be false (the softmax makes its own"),
+        ({"accum_grad": 2}, "model lm_stream: accum_grad must be 1"),
+        ({}, None),
+    ],
+)
+def test_a_plan_refuses_what_a_stream_is_not_trained_with(
+    changes: dict, fault: str | None, trained: Path
+) -> None:
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    parser = task_of("lm").get_parser()
+    base = Experiment.read(trained).passed_on([action.dest for action in parser._actions])
+    conf = {"parent": str(trained), "cut": "output", "kind": "top_down"}
+    phase = {"name": "p", "config": base | changes | {"topdown_conf": conf}, "changed": [*changes]}
+    said = faults(task_of("lm"), [phase])["p"]
+    assert fault in said[0] if fault else not said
 
 
 def test_several_gpus_are_refused_with_the_reason() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from recipes import write_set
 
-from espnet_topdown.cascade import gpus
+from espnet_topdown import gpus
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.recipe import datadir
 from espnet_topdown.recipe.__main__ import main

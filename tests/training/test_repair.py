@@ -108,6 +108,23 @@ def test_a_damaged_checkpoint_that_none_was_put_aside_of_is_not_trained_over(esp
     assert (tmp_path / "checkpoint.pth").read_bytes() == b"torn"
 
 
+def test_the_scaler_of_epochs_without_a_gpu_is_begun_anew(espnet, tmp_path):
+    """Under AMP: where there is a GPU, torch refuses the state of a scaler that was off."""
+    write_epochs(tmp_path, 3)
+    whole = checkpoint.load(tmp_path / "checkpoint.pth")
+    off = torch.amp.GradScaler("cpu", enabled=False).state_dict()
+    checkpoint.save({**whole, "scaler": off}, tmp_path / "checkpoint.pth")
+    repair.repair(tmp_path, CRITERIA, 10)
+    resumed = checkpoint.load(tmp_path / "checkpoint.pth")
+    # For which ESPnet keeps the new one (train/trainer.py, resume).
+    assert resumed["scaler"] is None
+    assert resumed.keys() == {*whole, "scaler"}
+    on = {"scale": 2.0}
+    checkpoint.save({**whole, "scaler": on}, tmp_path / "checkpoint.pth")
+    repair.repair(tmp_path, CRITERIA, 10)
+    assert checkpoint.load(tmp_path / "checkpoint.pth")["scaler"] == on
+
+
 def test_a_training_with_nothing_to_resume_from_says_how_to_start_over(espnet, tmp_path):
     write_epochs(tmp_path, 3)
     repair.put_aside(tmp_path)

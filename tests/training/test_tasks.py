@@ -260,6 +260,21 @@ def test_a_training_without_a_phase_holds_the_lock_too_and_its_config_is_espnets
     assert "topdown_conf" not in options
 
 
+def test_of_several_ranks_none_waits_for_another_training(
+    data, tmp_path, espnets_worker, monkeypatch
+):
+    """The others would give up their first after ten minutes, with a trace of the network's."""
+    from espnet_topdown.bin.train import main
+
+    options, variable = NODES["variables"]
+    for name, value in {"WORLD_SIZE": "2", variable: "0"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "exp/topdown").mkdir(parents=True)
+    with locks.locked(tmp_path / "exp" / LOCK, "training"), pytest.raises(SystemExit):
+        main(begin_training(tmp_path, data, *options))
+    assert espnets_worker == []
+
+
 @pytest.fixture
 def wandb(espnet, monkeypatch):
     """Stands for Weights & Biases: what it was started with, and where it would go on."""

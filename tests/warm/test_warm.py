@@ -4,15 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import wait_until
 
-from espnet_topdown import warm
+from espnet_topdown import gpus, warm
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.warm import groups, line
+from espnet_topdown.warm import client, groups, line
 
 FAKE = """
 import logging, os, subprocess, sys, time
@@ -75,6 +77,50 @@ def test_each_command_has_its_own_log_directory_and_environment(
         assert f"argv ['0', '{n}'] in {tmp_path} with blue" in log
         assert log.startswith(f"# python3 -m fake 0 {n}\n# Started at ")
         assert "# Ended (code 0) at " in log
+
+
+SHOW_GPU = ["sh", "-c", "echo gpus $CUDA_VISIBLE_DEVICES; sleep 0.3; echo end"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "jobs", "expected", "together"),
+    [
+        ("0,1", None, {"0": 2, "1": 2}, 2),
+        ("1", None, {"1": 4}, 1),
+        ("0,0", None, {"0": 4}, 2),
+        # As many as were asked for, one GPU's share each.
+        ("0,1", 4, {"0": 2, "1": 2}, 4),
+    ],
+)
+def test_commands_side_by_side_have_a_gpu_each(
+    variable: str,
+    jobs: int | None,
+    expected: dict[str, int],
+    together: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ESPnet takes the first that it sees: decoding jobs would all have one GPU."""
+    monkeypatch.setenv(client.GPUS, variable)
+    monkeypatch.setattr(gpus, "devices", lambda: 2)
+    running: list[int] = []
+    most: list[int] = []
+
+    def start(command: warm.Command, **options: Any) -> warm.Handle | warm.Group:
+        running[:] = [n for n in running if handles[n].poll() is None]
+        handles.append(started(command, **options))
+        running.append(len(handles) - 1)
+        most.append(len(running))
+        return handles[-1]
+
+    handles: list[warm.Handle | warm.Group] = []
+    started = client.start
+    monkeypatch.setattr(client, "start", start)
+    commands = [warm.Command(None, SHOW_GPU, tmp_path / f"{n}.log", gpus=1) for n in range(4)]
+    assert client.run_all(commands, jobs=jobs) == [0, 0, 0, 0]
+    said = Counter((tmp_path / f"{n}.log").read_text().split()[1] for n in range(4))
+    assert said == expected
+    assert max(most) == together
 
 
 @pytest.mark.usefixtures("served")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.cascade import gpus
+from espnet_topdown import gpus
 from espnet_topdown.errors import TopdownError
 
 AS_BASE = "phases train on {}, as the base did; --ngpu changes that"
