@@ -278,7 +278,7 @@ def test_an_optimiser_that_steps_on_a_gpu_alone_has_groups_too(espnet: None) -> 
     from espnet_topdown.training.tasks import task_of
 
     changes = {"optim": "adam", "optim_conf": {"lr": 0.01, "capturable": True}}
-    phase = asked(changes, tiny.asr_config("transformer", "rnn"), kept_lr=0.1)
+    phase = asked(changes, tiny.asr_config("transformer", "rnn"), kind="slow", kept_lr=0.1)
     assert not faults(task_of("asr"), [phase])["phase1"]
 
 
