@@ -77,6 +77,11 @@ class Cascade:
         experiment = Experiment.read(base)
         read = read_plan(plan)
         paths = CascadePaths(directory or default_directory(base, plan), base)
+        if any(map(str.isspace, paths.directory.name)):
+            raise TopdownError(
+                f"the cascade would go to '{paths.directory}', and recipes cannot decode in a"
+                " directory whose name has a blank; give --dir another, or the plan another name"
+            )
         if paths.directory.exists() and not paths.directory.is_dir():
             raise TopdownError(f"{paths.directory} is a file; give a directory")
         kind = kind_of(paths.directory)
@@ -131,7 +136,7 @@ class Cascade:
                 f"{directory} was made of the base {paths.base}, which is not there; bring it back:"
                 " a base and its cascades are moved together"
             )
-        experiment = Experiment.read(paths.base)
+        experiment = Experiment.read(paths.base).as_seeded(header.get("seed"))
         plan = _copy_of_plan(paths)
         facts = stored_facts(paths.model_facts) or find_model_facts(
             paths.base / "config.yaml",
@@ -298,10 +303,11 @@ class Cascade:
         return shlex.join([*words, "--redo", *names])
 
     def store(self) -> None:
-        """Write the plan, the model facts, and where the base is, seen from the cascade."""
+        """Write the plan, the model facts, and of the base its seed and where it is from here."""
         self.paths.directory.mkdir(parents=True, exist_ok=True)
         files.write_text(self.paths.plan, plan_text(self.plan))
-        header = read_header(self.paths) | {"base": self.paths.relative(self.base.directory)}
+        base = {"base": self.paths.relative(self.base.directory), "seed": self.base.seed}
+        header = read_header(self.paths) | base
         files.write_json(self.paths.header, header)
         files.write_json(self.paths.model_facts, self.facts.data)
 

@@ -9,7 +9,7 @@ from espnet_topdown.errors import TopdownError
 
 
 def read_header(paths: CascadePaths) -> dict[str, Any]:
-    """`base` and, once anything was trained, `threads` of a cascade; empty before its first run.
+    """`base`, its `seed` and, once anything was trained, `threads`; empty before the first run.
 
     Raises:
         TopdownError: the header is damaged.
@@ -17,7 +17,7 @@ def read_header(paths: CascadePaths) -> dict[str, Any]:
     if not paths.header.exists():
         return {}
     header = files.read_object(paths.header, base=check.TEXT)
-    faults = check.faults(header, {"threads": check.whole(1)})
+    faults = check.faults(header, {"threads": check.whole(1), "seed": check.whole(0)})
     if faults:
         raise TopdownError(
             f"{paths.header} is damaged ({'; '.join(faults)}); move it away and rerun"

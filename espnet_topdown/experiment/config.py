@@ -6,7 +6,7 @@ Neither torch nor ESPnet is needed; which options this ESPnet's parser knows is 
 import os
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,10 @@ class Experiment:
     def seed(self) -> int:
         """ESPnet's ``--seed`` of this experiment."""
         return int(self.config.get("seed") or 0)
+
+    def as_seeded(self, seed: int | None) -> "Experiment":
+        """The same with the seed that it was trained with, where that is known."""
+        return self if seed is None else replace(self, config={**self.config, "seed": seed})
 
     def valid_sets(self) -> set[str]:
         """Names of the data sets that select epochs, as ``dump/raw/dev/wav.scp`` is of dev."""

@@ -56,9 +56,9 @@ def _is_plain_name(value: object) -> bool:
 def _is_directory_name(value: object) -> bool:
     if not isinstance(value, str):
         return False
-    # With the dot, neither a hidden directory nor one of these marks alone.
+    # Neither a hidden directory, nor what a command takes for an option, nor these marks alone.
     plain = value.translate(str.maketrans("", "", "_-."))
-    return plain.isalnum() and not value.startswith(".")
+    return plain.isalnum() and not value.startswith((".", "-"))
 
 
 def _is_data(value: Any) -> bool:

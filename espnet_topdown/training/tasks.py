@@ -9,7 +9,7 @@ import contextlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from espnet2.train.distributed_utils import get_rank
 from espnet2.train.trainer import Trainer
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from espnet_topdown import locks
+from espnet_topdown import files, locks
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError, nearest, reported
-from espnet_topdown.experiment.phase_dir import LOCK, check_unfinished
+from espnet_topdown.experiment.phase_dir import LOCK, START, check_unfinished
 from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
@@ -135,6 +135,8 @@ class TopdownTask(AbsTask):
                 held.enter_context(_held(args, waits=False))
                 # Before ESPnet writes its config.yaml over the finished phase's.
                 check_unfinished(Path(args.output_dir))
+                if _is_first_rank(args):
+                    held.enter_context(_config_of_what_is_begun(Path(args.output_dir)))
             super().main_worker(args)
 
     @classmethod
@@ -149,6 +151,11 @@ class TopdownTask(AbsTask):
                 " train without it (use_adapter: false)"
             )
         conf = TopdownConf.from_conf(args.topdown_conf)
+        if conf.parent and Path(conf.parent).resolve() == Path(args.output_dir).resolve():
+            raise TopdownError(
+                f"the phase would be trained in {args.output_dir}, which is its parent's directory;"
+                " give another output_dir, as by --asr_tag or --asr_exp of asr.sh"
+            )
         if conf.unties:
             untie(vars(args))
 
@@ -192,6 +199,24 @@ def _held(args: argparse.Namespace, *, waits: bool) -> contextlib.AbstractContex
     if args.collect_stats or args.dry_run or not _is_first_rank(args):
         return contextlib.nullcontext()
     return locks.locked(Path(args.output_dir) / LOCK, "training", waits=waits)
+
+
+@contextlib.contextmanager
+def _config_of_what_is_begun(directory: Path) -> Iterator[None]:
+    """Put back the config.yaml of a training in whose directory another is refused.
+
+    ESPnet writes its own before the phase is begun, which ``topdown/start.json`` tells of.
+    """
+    config, start = (directory / name for name in ("config.yaml", START))
+    before = [path.read_bytes() if path.exists() else None for path in (config, start)]
+    try:
+        yield
+    except TopdownError:
+        was, begun = before
+        now = start.read_bytes() if start.exists() else None
+        if was is not None and now == begun:
+            files.write_text(config, was.decode())
+        raise
 
 
 def _is_first_rank(args: argparse.Namespace) -> bool:

@@ -115,6 +115,39 @@ def test_a_criterion_is_chosen_among_those_that_measure_quality(tmp_path: Path) 
     assert counted.dev_criterion(PLAN) == ("valid", "loss", "min")
 
 
+def test_a_cascade_tells_the_seeds_that_were_trained_when_the_base_s_config_has_another(
+    finished: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ESPnet writes config.yaml anew when a finished training is started again."""
+    exp = tmp_path / "exp"
+    own = shutil.copytree(base, exp / "asr", symlinks=True)
+    cascade = copied(finished, own, exp)
+    config = own / "config.yaml"
+    (line,) = re.findall("^seed: .*", config.read_text(), re.MULTILINE)
+    config.write_text(config.read_text().replace(line, "seed: 5"))
+    trained = Cascade.reopen(finished)
+    seeds = [trained.base.seed, *(phase.seed for phase in trained.phases)]
+    main(["results", str(cascade)])
+    told = json.loads((cascade / "results.json").read_text())["phases"]
+    assert [row["seed"] for row in told] == seeds != [5, 1005, 2005]
+    note = f"note: the base {own} was trained with seed {seeds[0]}, and its config.yaml, which was"
+    assert note in capsys.readouterr().err
+    plan = str(finished.parent / "plan.yaml")
+    error = fails(capsys, "run", str(own), "--plan", plan, "--dir", str(cascade))
+    assert "written anew since, says 5; bring back what it was, or give another --dir" in error
+
+
+def test_a_directory_whose_name_has_a_blank_is_refused_before_any_training(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recipes part names at blanks, so that nothing could be decoded there."""
+    plan = tmp_path / "all kinds.yaml"
+    plan.write_text("phases: [{cut: decoder}]")
+    for options in (["--plan", str(plan)], ["--plan", "rnn", "--dir", str(tmp_path / "a b")]):
+        error = fails(capsys, "plan", str(base), *options)
+        assert "recipes cannot decode in a directory whose name has a blank; give --dir" in error
+
+
 @pytest.fixture
 def trained_on(finished, base, data, tmp_path, capsys) -> tuple[Path, Path]:
     """A finished cascade, and its base, which was trained on for two epochs since."""

@@ -134,8 +134,29 @@ def test_a_control_starts_and_drops_out_as_what_it_answers_unless_told():
     assert (other.dropout, other.init_param) == ("keep", "keep")
 
 
+def test_a_control_that_would_train_its_phase_once_more_is_left_out():
+    phases = expand("phases: [{cut: decoder}, {kind: restart}, {control: restart}]")
+    assert [phase.name for phase in phases] == ["phase1", "phase2", "restart_phase1"]
+
+
+@pytest.mark.parametrize(
+    ("controls", "fault"),
+    [
+        ("{control: top_down}", "control top_down would train phase1 once more, for the same"),
+        (
+            "{control: top_down, answers: phase1}",
+            "control top_down would train phase1 once more, .* leave phase1 out of answers",
+        ),
+    ],
+)
+def test_a_control_that_only_trains_its_phase_once_more_is_refused(controls, fault):
+    with pytest.raises(TopdownError, match=fault):
+        expand(f"phases: [{{cut: decoder}}, {controls}]")
+
+
 def test_a_control_thaws_as_far_as_the_thaw_that_it_answers():
-    phases = expand("phases: [{every: 2, thaw: true}, {control: thaw}]")
+    longer = "{control: thaw, train: {max_epoch: 3}}"
+    phases = expand(f"phases: [{{every: 2, thaw: true}}, {longer}]")
     thaws, controls = phases[: len(phases) // 2], phases[len(phases) // 2 :]
     assert thaws[0].cut
     assert [phase.cut for phase in controls] == [phase.cut for phase in thaws]

@@ -123,6 +123,10 @@ FAULTS = {
         "phases: [{cut: a, name: ../x}]",
         "name must be a plain directory name, not '../x'",
     ),
+    "name like an option": (
+        "phases: [{cut: a, name: -x}]",
+        "name must be a plain directory name, not '-x'",
+    ),
     "name that is taken": ("phases: [{cut: a, name: best}]", "the name 'best' is taken"),
     **{
         f"name of the cascade's own {name}": (

@@ -260,6 +260,31 @@ def test_a_training_without_a_phase_holds_the_lock_too_and_its_config_is_espnets
     assert "topdown_conf" not in options
 
 
+def test_a_refused_phase_leaves_the_config_of_what_is_in_its_directory(data, tmp_path, capsys):
+    """Else its weights would be read by the refused one's config, and not all of them."""
+    from espnet_topdown.bin.train import main
+
+    base, own, begun = (tmp_path / name / "exp" for name in ("base", "own", "begun"))
+    main(begin_training(base.parent, data))
+    main(begin_training(own.parent, data, seed=5))
+    conf = dict(parent=str(base), cut="decoder", parent_model="1epoch.pth")
+    phase = dict(topdown_conf=conf, seed=9000)
+    main(begin_training(begun.parent, data, **phase))
+    smaller = dict(encoder_conf=tiny.ENCODERS["transformer"] | dict(num_blocks=2))
+    refused = [
+        (base, {}, f"the phase would be trained in {base}, which is its parent's directory"),
+        (own, {}, "holds a training that is not this phase"),
+        (begun, dict(seed=8000), "was begun with something else"),
+        (begun, smaller, "does not fit"),
+    ]
+    for directory, changes, message in refused:
+        before = (directory / "config.yaml").read_bytes()
+        with pytest.raises(SystemExit):
+            main(begin_training(directory.parent, data, **phase | changes))
+        assert message in capsys.readouterr().err
+        assert (directory / "config.yaml").read_bytes() == before
+
+
 def test_of_several_ranks_none_waits_for_another_training(
     data, tmp_path, espnets_worker, monkeypatch
 ):

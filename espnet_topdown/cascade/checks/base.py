@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import archives, check, files
+from espnet_topdown.cascade.header import read_header
 from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import Experiment
@@ -99,7 +100,7 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
     now = files.sha256(model) if model.exists() else None
     changed = [name for name, digest in then.items() if digest != now]
     if not changed:
-        return None
+        return _seed_change(paths)
     if now is None:
         what = f"lost {model.name}"
     elif archives.damage(model):
@@ -109,3 +110,15 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     since = f"since {changed[0]}{more} began from it and was judged against it"
     return f"the base {paths.base} {what} {since}"
+
+
+def _seed_change(paths: CascadePaths) -> str | None:
+    """How the seed in the base's config differs from the one that it was trained with."""
+    then = read_header(paths).get("seed")
+    now = Experiment.read(paths.base).seed
+    if then in (None, now):
+        return None
+    return (
+        f"the base {paths.base} was trained with seed {then}, and its config.yaml, which was"
+        f" written anew since, says {now}"
+    )
