@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.kinds import BASE_KIND, TOP_DOWN, has_own_name
 from espnet_topdown.results.comparison import Cell, SetComparison, of_words
 from espnet_topdown.results.looks import LOOKS, look
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 # Categories on an axis that have room to be written level.
 LEVEL_LABELS = 5
-# Of a category, between points that share it.
+# Of a category's width, between points that share it: less where they would leave it.
 SPREAD = 0.12
+SHARED = 0.8
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,9 @@ def _draw_errors(
     categories: list[str],
 ) -> None:
     base_values: list[float] = []
+    # So many that caps and marks of that size would hide one another.
+    is_crowded = max(Counter(map(_category, rows)).values()) * SPREAD > SHARED
+    ring = 10 if is_crowded else 16
     for row, point, x in zip(rows, points, _positions(rows, categories), strict=True):
         if point is None:
             continue
@@ -137,15 +142,16 @@ def _draw_errors(
             [x],
             [point.value],
             yerr=point.bars(),
-            capsize=4,
+            capsize=0 if is_crowded else 4,
+            elinewidth=0.7 if is_crowded else None,
             label=row.kind,
             color=kind.colour,
             marker=kind.marker,
-            markersize=7,
+            markersize=4 if is_crowded else 7,
             linestyle="none",
         )
         if row.best:
-            axes.plot([x], [point.value], "o", markersize=16, fillstyle="none", color="0.3")
+            axes.plot([x], [point.value], "o", markersize=ring, fillstyle="none", color="0.3")
         if row.is_base:
             base_values.append(point.value)
     if len(base_values) == 1:
@@ -162,12 +168,14 @@ def _draw_errors(
 
 
 def _positions(rows: Sequence[PhaseResult], categories: list[str]) -> list[float]:
-    """Where each phase stands on the axis of categories, beside others of its category."""
-    sharing = Counter(map(_category, rows))
-    before: Counter[str] = Counter()
-    positions = []
-    for category in map(_category, rows):
-        before[category] += 1
-        from_middle = before[category] - (sharing[category] + 1) / 2
-        positions.append(categories.index(category) + SPREAD * from_middle)
+    """Where each phase stands on the axis of categories, beside others of its category and kind."""
+    of_category = grouped(range(len(rows)), lambda number: _category(rows[number]))
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    positions = [0.0] * len(rows)
+    for category, numbers in of_category.items():
+        spread = min(SPREAD, SHARED / len(numbers))
+        side_by_side = sorted(numbers, key=lambda number: kinds.index(rows[number].kind))
+        for place, number in enumerate(side_by_side):
+            from_middle = place - (len(numbers) - 1) / 2
+            positions[number] = categories.index(category) + spread * from_middle
     return positions

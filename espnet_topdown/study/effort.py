@@ -93,7 +93,8 @@ def effort_table(records: Sequence[Record]) -> Table:
             (
                 "To 95 %, to 100 %: epochs until dev has that share of the best value of the same"
                 " seed's phase 0, over the epochs that phase 0 needed for it; geometric mean, 95 %"
-                " by Student's t over seeds of the log ratio, or how many seeds got there at all."
+                " by Student's t over seeds of the log ratio. Where not all seeds got there, it is"
+                " the mean of those that did, and too low."
                 f"{planned}"
             ),
             (

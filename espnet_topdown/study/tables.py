@@ -210,7 +210,8 @@ def null_table(
             (
                 f"{draws} random draws of {len(records)} of the {len(scratch)} runs from scratch"
                 " against as many others: nothing differs but the seed, so 5 % is right. The draws"
-                " share their runs, so a rate is itself uncertain."
+                " share their runs, so a rate is itself uncertain. They are means of runs, and tell"
+                " nothing of a best one that dev selects."
             ),
         ),
     )
@@ -240,7 +241,7 @@ def coverage(records: Sequence[Record]) -> list[str]:
     among = ""
     if records[0].analysis is not None:
         # Which need not be the best of the cascade that a planned question asks about.
-        among = " of all candidates, whichever a question names"
+        among = " of all candidates, of which a question may name fewer (see Seed by seed)"
     lines = [f"- Cut selected on dev{among}, by seed: {cuts}."]
     phases = phases_of(records)
     kinds = {phase.kind for phase in phases}
@@ -252,13 +253,12 @@ def coverage(records: Sequence[Record]) -> list[str]:
 
 def _selected_cut(record: Record) -> str:
     selected = best_phase(record.runs)
+    tried = len(candidates(record.runs))
     if selected is None:
         # Values on several dev sets select none.
-        tried = candidates(record.runs)
         return "none, as phases have dev sets of their own" if tried else "none trained"
     # A phase without a cut is known by its kind.
-    cuts = {phase.cut or phase.kind for phase in candidates(record.runs)}
     cut = selected.cut or selected.kind
     # One cut can have been trained by several kinds.
     kind = f" ({selected.kind})" if selected.cut and selected.kind != TOP_DOWN else ""
-    return f"{cut}{kind} of {len(cuts)} trained"
+    return f"{cut}{kind} of {tried} candidates"

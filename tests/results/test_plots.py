@@ -1,5 +1,6 @@
 """Pictures show the numbers they are given, and tell phases apart without colour."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,24 @@ def test_long_labels_of_a_legend_have_a_column_of_their_own(rows: list[PhaseResu
     long = replace(rows[1], cut="encoder.2, dropout off, parent no_dropout, lr 0.001")
     legends = [pictures.dev_curves(shown).legends[0] for shown in (rows, [*rows, long])]
     assert [legend._ncols for legend in legends] == [2, 1]
+
+
+def test_points_of_many_seeds_stay_in_the_column_of_their_cut(rows: list[PhaseResult]) -> None:
+    """And those of a kind stand together."""
+    shown = [replace(row, name=f"{seed}/{row.name}") for seed in range(11) for row in rows]
+    panels = {"perplexity, test": [error_picture.Point(70.0)] * len(shown)}
+    (axes,) = error_picture.error_by_cut(shown, panels).axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    places: dict[str, list[tuple[float, str]]] = {label: [] for label in labels}
+    for drawn in axes.containers:
+        x = float(drawn.lines[0].get_xdata()[0])
+        column = labels[round(x)]
+        assert abs(x - round(x)) <= 0.4
+        places[column].append((x, drawn.get_label()))
+    assert sum(map(len, places.values())) == len(shown)
+    for points in places.values():
+        kinds = [kind for _, kind in sorted(points)]
+        assert len(list(itertools.groupby(kinds))) == len(set(kinds))
 
 
 def test_cuts_go_down_from_left_to_right(rows: list[PhaseResult]) -> None:

@@ -26,7 +26,7 @@ def page(*records: Record) -> str:
 
 def test_what_was_not_measured_is_named() -> None:
     assert tables.coverage([usual(1)]) == [
-        "- Cut selected on dev, by seed: decoder of 2 trained.",
+        "- Cut selected on dev, by seed: decoder of 2 candidates.",
         "- Control continue: not measured.",
         "- Control unfrozen: not measured.",
         "- Dropout off in the frozen layers: not measured.",
@@ -37,7 +37,7 @@ def test_a_selected_cut_that_another_kind_trained_says_so() -> None:
     study = usual(1)
     phases = [replace(one, kind="slow") if one.cut == "decoder" else one for one in study.phases]
     line, *_ = tables.coverage([replace(study, phases=tuple(phases))])
-    assert line == "- Cut selected on dev, by seed: decoder (slow) of 2 trained."
+    assert line == "- Cut selected on dev, by seed: decoder (slow) of 2 candidates."
 
 
 def test_phases_with_dev_sets_of_their_own_are_not_called_untrained() -> None:
@@ -87,7 +87,7 @@ def test_a_variant_has_its_own_row_where_seeds_are_read_together() -> None:
     text = page(usual(1, off), usual(2, off))
     assert "|phase1|top_down|decoder|2|5.00|" in text
     assert "|1/off|top_down|decoder, dropout off|1|" in text
-    assert "decoder of 2 trained" in text
+    assert "decoder of 2 candidates" in text
 
 
 @pytest.mark.slow
