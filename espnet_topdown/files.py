@@ -232,7 +232,8 @@ def _change(before: Any, after: Any) -> str:
     is_long = all(isinstance(value, list) and len(value) > 20 for value in (before, after))
     if not is_long:
         return f"{before} -> {after}"
-    parted = len(os.path.commonprefix([before, after]))
+    shorter = min(len(before), len(after))
+    parted = next((n for n in range(shorter) if before[n] != after[n]), shorter)
     entries = [value[parted] if parted < len(value) else "(none)" for value in (before, after)]
     sizes = f"{len(before):,} entries -> {len(after):,}"
     return f"{sizes}; entry {parted + 1}: {entries[0]} -> {entries[1]}"

@@ -1,4 +1,4 @@
-"""On how many GPUs a cascade trains: as its base did, where they are; and which each gets."""
+"""Which GPUs there are, and on how many a cascade trains: as its base did, where they are."""
 
 import functools
 import itertools

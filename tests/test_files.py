@@ -65,6 +65,9 @@ def test_differences_of_vocabularies_name_the_entry_where_they_part():
     (line,) = files.differences({"token_list": words}, {"token_list": words[:50]})
     assert line == "token_list: 33,000 entries -> 50; entry 51: w50 -> (none)"
     assert files.differences({"a": [1]}, {"a": [2]}) == ["a: [1] -> [2]"]
+    # Of things that have no order.
+    (line,) = files.differences({"a": [*words, {"b": 1}]}, {"a": [*words, 10000.0]})
+    assert line == "a: 33,001 entries -> 33,001; entry 33001: {'b': 1} -> 10000.0"
 
 
 def test_temporary_files_that_nobody_writes_any_more_are_swept(tmp_path, monkeypatch):

@@ -157,8 +157,8 @@ def line_perplexity(text: Path, model_file: Path, config: Path, *, ngpu: int = 0
         trained = read_config(config)
         is_cut = trained.get("token_type") != "word"
         rows = read_lines(lines)
-        # Characters of a text that is cut up otherwise are no fewer than its tokens.
-        longest = max(len(row if is_cut else row.split()) for row in rows)
+        # A text that is cut up otherwise has hardly more tokens than bytes.
+        longest = max(len(row.encode() if is_cut else row.split()) for row in rows)
         options = dict(
             output_dir=output,
             data_path_and_name_and_type=f"{lines},text,text",

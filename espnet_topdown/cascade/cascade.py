@@ -36,6 +36,7 @@ from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_data import paths_of, rows_in
 from espnet_topdown.experiment.phase_dir import read_begun, read_record
 from espnet_topdown.experiment.quality import Criterion
+from espnet_topdown.plan import phase_faults
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.kinds import KINDS
 from espnet_topdown.plan.plan import BASE, Phase, Plan, reads_of
@@ -77,10 +78,10 @@ class Cascade:
         experiment = Experiment.read(base)
         read = read_plan(plan)
         paths = CascadePaths(directory or default_directory(base, plan), base)
-        if any(map(str.isspace, paths.directory.name)):
+        if any(map(str.isspace, str(paths.directory))) and not is_cascade(paths.directory):
             raise TopdownError(
                 f"the cascade would go to '{paths.directory}', and recipes cannot decode in a"
-                " directory whose name has a blank; give --dir another, or the plan another name"
+                " directory whose name has a blank; give --dir another"
             )
         if paths.directory.exists() and not paths.directory.is_dir():
             raise TopdownError(f"{paths.directory} is a file; give a directory")
@@ -106,6 +107,10 @@ class Cascade:
         base_check.check_ready(experiment, read, facts.epochs)
         held = facts.held_from_above()
         phases = expand(read, facts.names, experiment.seed, held=held)
+        repeats = phase_faults.once_more(phases).items()
+        # What an earlier version has trained is not refused.
+        new = [fault for name, fault in repeats if not paths.phase_dir(name).exists()]
+        check.refuse(new, "the plan compares a training with itself")
         data_check.check_phases(experiment, phases)
         if data_check.has_own_tokens(read):
             facts = facts.with_vocabularies(
@@ -129,7 +134,7 @@ class Cascade:
                 f"{directory} is no cascade (no {HEADER}){but(directory)}; give the directory of"
                 " 'espnet-topdown run'"
             )
-        header = files.read_object(directory / HEADER, base=check.TEXT)
+        header = read_header(directory / HEADER)
         paths = CascadePaths(directory, seen_from(directory, header["base"]))
         if not paths.base.exists():
             raise TopdownError(
@@ -306,8 +311,11 @@ class Cascade:
         """Write the plan, the model facts, and of the base its seed and where it is from here."""
         self.paths.directory.mkdir(parents=True, exist_ok=True)
         files.write_text(self.paths.plan, plan_text(self.plan))
-        base = {"base": self.paths.relative(self.base.directory), "seed": self.base.seed}
-        header = read_header(self.paths) | base
+        header = read_header(self.paths.header)
+        header["base"] = self.paths.relative(self.base.directory)
+        # Of a cascade that an earlier version began, today's may not be that of its phases.
+        if "seed" in header or not self.paths.recorded():
+            header["seed"] = self.base.seed
         files.write_json(self.paths.header, header)
         files.write_json(self.paths.model_facts, self.facts.data)
 

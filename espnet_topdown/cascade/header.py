@@ -1,5 +1,6 @@
 """A cascade's header, ``cascade.json``: where its base is, and the threads of its trainings."""
 
+from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check, files
@@ -8,20 +9,18 @@ from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.errors import TopdownError
 
 
-def read_header(paths: CascadePaths) -> dict[str, Any]:
+def read_header(path: Path) -> dict[str, Any]:
     """`base`, its `seed` and, once anything was trained, `threads`; empty before the first run.
 
     Raises:
         TopdownError: the header is damaged.
     """
-    if not paths.header.exists():
+    if not path.exists():
         return {}
-    header = files.read_object(paths.header, base=check.TEXT)
+    header = files.read_object(path, base=check.TEXT)
     faults = check.faults(header, {"threads": check.whole(1), "seed": check.whole(0)})
     if faults:
-        raise TopdownError(
-            f"{paths.header} is damaged ({'; '.join(faults)}); move it away and rerun"
-        )
+        raise TopdownError(f"{path} is damaged ({'; '.join(faults)}); move it away and rerun")
     return header
 
 
@@ -38,7 +37,7 @@ def fixed_threads(paths: CascadePaths, asked: int | None, default: int) -> int:
     Raises:
         TopdownError: others are asked for now.
     """
-    header = read_header(paths)
+    header = read_header(paths.header)
     # The ledger knows them where the header was lost.
     fixed = header.get("threads") or Ledger(paths.ledger).threads()
     threads = fixed or asked or default

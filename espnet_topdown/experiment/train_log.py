@@ -12,7 +12,7 @@ _STARTED = re.compile(r"(\d+)/(\d+)epoch started(?:\. Estimated time to finish: 
 _PART_OF_A_SECOND = re.compile(r"\.\d+(?= second)")
 _RESULTS = re.compile(r"(\d+)epoch results: (.*)")
 _PART = re.compile(r"\[(\w+)\] ([^\[]*)")
-_VALUE = re.compile(r"([\w.]+)=(.*?)(?=, [\w.]+=|,?\s*$)")
+_VALUE = re.compile(r"([^\s,=]+)=(.*?)(?=, [^\s,=]+=|,?\s*$)")
 # A time is in the words of humanfriendly's format_timespan: 1 hour, 2 minutes and 3.5 seconds.
 _TIMES = re.compile(r"([\d.]+) (year|week|day|hour|minute|second)s?\b")
 _UNITS_S = {"year": 52 * 604800, "week": 604800, "day": 86400, "hour": 3600, "minute": 60}

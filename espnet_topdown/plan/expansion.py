@@ -207,25 +207,11 @@ class _Expansion:
                 " that it answers"
             )
             return
-        added = len(self.phases)
         for asked in entry.answers or by_name:
-            if asked not in by_name:
+            if asked in by_name:
+                self._add(self._control(entry, kind, by_name[asked]))
+            else:
                 self.faults.append(f"control {kind} answers '{asked}'; {nearest(asked, by_name)}")
-                continue
-            control = self._control(entry, kind, by_name[asked])
-            # A control that trains the phase once more compares nothing, as a restart's restart.
-            if not _is_once_more(control, by_name[asked]):
-                self._add(control)
-            elif entry.answers:
-                self.faults.append(
-                    f"control {kind} would train {asked} once more, for the same result; give it"
-                    f" another kind or setting, or leave {asked} out of answers"
-                )
-        if len(self.phases) == added and not entry.answers:
-            self.faults.append(
-                f"control {kind} would train {', '.join(by_name)} once more, for the same result;"
-                " give it another kind or setting"
-            )
 
     def _control(self, entry: Entry, kind: str, answered: Phase) -> Phase:
         settings = _settings(entry, answered)
@@ -263,12 +249,6 @@ class _Expansion:
         siblings = tuple(phase.name for phase in self.phases[first:later])
         stop = MedianStop(from_epoch=asked.from_epoch, siblings=siblings)
         self.phases[later:] = [replace(phase, stop=stop) for phase in self.phases[later:]]
-
-
-def _is_once_more(control: Phase, answered: Phase) -> bool:
-    """Whether a control is the training that it would be compared with."""
-    place = {name: getattr(answered, name) for name in ("name", "answers", "in_sweep", "stop")}
-    return replace(control, **place, best_before=answered.best_before) == answered
 
 
 def _settings(entry: Entry, default: Plan | Phase) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.kinds import KINDS
@@ -97,3 +98,25 @@ def _of_names(phases: Sequence[Phase]) -> list[str]:
                 " decoded; give another"
             )
     return faults
+
+
+def once_more(phases: Sequence[Phase]) -> dict[str, str]:
+    """Control -> its fault, where it is the training that it would be compared with."""
+    by_name = {phase.name: phase for phase in phases}
+    faults = {}
+    for control in phases:
+        answered = by_name.get(control.answers or "")
+        if answered is not None and _trains_alike(control, answered):
+            faults[control.name] = (
+                f"{control.name} would train {answered.name} once more, for the same result;"
+                f" give it another kind or setting, or answers without {answered.name}"
+            )
+    return faults
+
+
+def _trains_alike(control: Phase, answered: Phase) -> bool:
+    place = {name: getattr(answered, name) for name in ("name", "answers", "in_sweep")}
+    if KINDS[control.kind].kept_lr != 0:
+        # It acts in frozen layers alone.
+        place["dropout"] = answered.dropout
+    return replace(control, **place, best_before=answered.best_before) == answered

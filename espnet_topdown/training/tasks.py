@@ -76,8 +76,8 @@ class TopdownTask(AbsTask):
 
         Raises:
             TopdownError: a faulty `topdown_conf`, one beside an adapter, a model without such a
-                tie, or a phase's directory in which another process trains (for another training it
-                is waited).
+                tie, or a directory in which another process trains (a conventional training of one
+                process waits for it).
         """
         is_spawned = multiprocessing.parent_process() is not None
         # Nobody above a spawned worker would see more of an exception than status 1.
@@ -188,6 +188,8 @@ class TopdownTask(AbsTask):
         task: Any = cls
         if getattr(args, "use_deepspeed", False):
             task = type(cls.__name__, (cls,), {"trainer": Trainer})
+        if not (args.collect_stats or args.dry_run):
+            check_unfinished(Path(args.output_dir))
         # Of several ranks only the first would wait, and the others give it up after ten minutes
         # (torch's init_process_group with nccl).
         with _held(args, waits=not args.distributed):
@@ -211,11 +213,12 @@ def _config_of_what_is_begun(directory: Path) -> Iterator[None]:
     before = [path.read_bytes() if path.exists() else None for path in (config, start)]
     try:
         yield
-    except TopdownError:
+    # ESPnet refuses some itself, such as data that is not there.
+    except BaseException:
         was, begun = before
         now = start.read_bytes() if start.exists() else None
         if was is not None and now == begun:
-            files.write_text(config, was.decode())
+            files.write_text(config.resolve(), was.decode())
         raise
 
 

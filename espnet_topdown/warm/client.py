@@ -22,14 +22,13 @@ from functools import partial
 from pathlib import Path
 
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.gpus import seen
+from espnet_topdown.gpus import VARIABLE, seen
 from espnet_topdown.text_files import log_lines
 from espnet_topdown.warm.address import short, with_short_tmpdir
 from espnet_topdown.warm.groups import Group, side_by_side, told
 
 SOCKET = "ESPNET_TOPDOWN_WARM"
 SERVER = "espnet_topdown.warm.server"
-GPUS = "CUDA_VISIBLE_DEVICES"
 BIND_S = 30  # within which a warm process that was just started has its socket
 
 
@@ -128,8 +127,8 @@ def start(
     command.log.parent.mkdir(parents=True, exist_ok=True)
     threads = threads or environment_threads()
     environment = with_short_tmpdir({**os.environ, **(variables or {})})
-    if command.gpus and GPUS in environment:
-        environment[GPUS] = _each_once(environment[GPUS])
+    if command.gpus and VARIABLE in environment:
+        environment[VARIABLE] = _each_once(environment[VARIABLE])
     if command.module is None:
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
@@ -180,14 +179,16 @@ def run_all(
         lines = [*log_lines(log)[-20:], f"{log}: the command above {told(code)}"]
         print("\n".join(lines), file=sys.stderr, flush=True)
 
-    shares = _gpu_shares(max((command.gpus for command in commands), default=0))
-    jobs = jobs or len(shares) or len(os.sched_getaffinity(0))
+    gpus = max((command.gpus for command in commands), default=0)
+    shares = _gpu_shares(gpus)
+    if jobs is None:
+        jobs = max(len(shares), 1) if gpus else len(os.sched_getaffinity(0))
     users: list[Handle | Group | None] = [None] * jobs
 
     def start_next(command: Command) -> Handle | Group:
         # `side_by_side` starts one only where another has ended.
         slot = next(n for n, user in enumerate(users) if user is None or user.poll() is not None)
-        own = {GPUS: shares[slot % len(shares)]} if command.gpus and shares else {}
+        own = {VARIABLE: shares[slot % len(shares)]} if command.gpus and shares else {}
         users[slot] = handle = start(command, threads=threads, variables=own)
         return handle
 
@@ -198,11 +199,15 @@ def run_all(
 def _gpu_shares(gpus: int) -> list[str]:
     """CUDA_VISIBLE_DEVICES of each command of `gpus` GPUs that can run side by side.
 
-    A GPU that the variable names twice is meant for two of them.
+    A GPU that the variable names twice is meant for two of them, each with one GPU.
     """
-    names = seen(os.environ.get(GPUS)) if gpus else []
-    whole = range(0, len(names) - gpus + 1, gpus or 1)
-    return [",".join(names[first : first + gpus]) for first in whole] if gpus else []
+    if not gpus:
+        return []
+    names = seen(os.environ.get(VARIABLE))
+    if gpus > 1:
+        names = list(dict.fromkeys(names))
+    whole = range(0, len(names) - gpus + 1, gpus)
+    return [",".join(names[first : first + gpus]) for first in whole]
 
 
 def rotate(log: Path, keep: int = 999) -> None:

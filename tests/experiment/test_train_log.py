@@ -42,6 +42,15 @@ def test_times_above_a_minute_are_all_of_their_words(words, seconds, tmp_path):
     assert (row["valid"]["time"], row["valid"]["gpu"]) == (seconds, 1.5)
 
 
+def test_metrics_of_any_name_are_told_apart(tmp_path):
+    """Models name their own."""
+    log = "1/3epoch started\n1epoch results: [train] loss=1, acc-x=0.5, a/b=3, time=1 hour, c=nan\n"
+    (tmp_path / "train.log").write_text(log)
+    (row,) = read_progress(tmp_path / "train.log").results
+    numbers = {name: value for name, value in row["train"].items() if name != "c"}
+    assert numbers == {"loss": 1, "acc-x": 0.5, "a/b": 3, "time": 3600}
+
+
 def test_a_resumed_training_shows_all_its_epochs(tmp_path):
     def log(name: str, *epochs: tuple[int, float]) -> None:
         lines = []

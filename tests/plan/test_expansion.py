@@ -3,6 +3,7 @@
 import pytest
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan import phase_faults
 from espnet_topdown.plan.expansion import expand as expand_plan
 from espnet_topdown.plan.expansion import short_of_room
 from espnet_topdown.plan.plan import reads_of
@@ -134,29 +135,30 @@ def test_a_control_starts_and_drops_out_as_what_it_answers_unless_told():
     assert (other.dropout, other.init_param) == ("keep", "keep")
 
 
-def test_a_control_that_would_train_its_phase_once_more_is_left_out():
-    phases = expand("phases: [{cut: decoder}, {kind: restart}, {control: restart}]")
-    assert [phase.name for phase in phases] == ["phase1", "phase2", "restart_phase1"]
+# The phases of the sweep may be, and the control is not.
+ENDED_EARLY = """[{sweep: [output, decoder, encoder.1], kind: unfrozen, stop_early: {full: 2}},
+  {control: unfrozen, answers: phase3}]"""
 
 
 @pytest.mark.parametrize(
-    ("controls", "fault"),
+    ("plan", "repeated"),
     [
-        ("{control: top_down}", "control top_down would train phase1 once more, for the same"),
+        ("[{cut: decoder}, {kind: restart}, {control: restart}]", ["restart_phase2"]),
+        ("[{cut: decoder}, {control: top_down}]", ["top_down_phase1"]),
         (
-            "{control: top_down, answers: phase1}",
-            "control top_down would train phase1 once more, .* leave phase1 out of answers",
+            "[{cut: decoder, kind: unfrozen, dropout: 'off'}, {control: unfrozen}]",
+            ["unfrozen_phase1"],
         ),
+        ("[{cut: decoder}, {control: top_down, dropout: 'off'}, {control: slow}]", []),
+        (ENDED_EARLY, []),
     ],
 )
-def test_a_control_that_only_trains_its_phase_once_more_is_refused(controls, fault):
-    with pytest.raises(TopdownError, match=fault):
-        expand(f"phases: [{{cut: decoder}}, {controls}]")
+def test_controls_that_would_train_their_phase_once_more_are_told(plan, repeated):
+    assert list(phase_faults.once_more(expand(f"phases: {plan}"))) == repeated
 
 
 def test_a_control_thaws_as_far_as_the_thaw_that_it_answers():
-    longer = "{control: thaw, train: {max_epoch: 3}}"
-    phases = expand(f"phases: [{{every: 2, thaw: true}}, {longer}]")
+    phases = expand("phases: [{every: 2, thaw: true}, {control: thaw}]")
     thaws, controls = phases[: len(phases) // 2], phases[len(phases) // 2 :]
     assert thaws[0].cut
     assert [phase.cut for phase in controls] == [phase.cut for phase in thaws]

@@ -20,7 +20,7 @@ from espnet_topdown import files, locks
 from espnet_topdown.cascade.launch import Launch, failure, start_training
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
-from espnet_topdown.experiment.phase_dir import LOCK
+from espnet_topdown.experiment.phase_dir import LOCK, RECORD
 from espnet_topdown.experiment.task import TASKS, task_of_config
 from espnet_topdown.training.checkpoint import load_state
 
@@ -260,9 +260,12 @@ def test_a_training_without_a_phase_holds_the_lock_too_and_its_config_is_espnets
     assert "topdown_conf" not in options
 
 
-def test_a_refused_phase_leaves_the_config_of_what_is_in_its_directory(data, tmp_path, capsys):
+def test_a_refused_phase_leaves_the_config_of_what_is_in_its_directory(
+    espnet, data, tmp_path, capsys, monkeypatch
+):
     """Else its weights would be read by the refused one's config, and not all of them."""
     from espnet_topdown.bin.train import main
+    from espnet_topdown.training.tasks import TopdownASRTask
 
     base, own, begun = (tmp_path / name / "exp" for name in ("base", "own", "begun"))
     main(begin_training(base.parent, data))
@@ -271,6 +274,9 @@ def test_a_refused_phase_leaves_the_config_of_what_is_in_its_directory(data, tmp
     phase = dict(topdown_conf=conf, seed=9000)
     main(begin_training(begun.parent, data, **phase))
     smaller = dict(encoder_conf=tiny.ENCODERS["transformer"] | dict(num_blocks=2))
+    # Behind a link, as of a recipe that another shares.
+    (own / "config.yaml").rename(tmp_path / "config.yaml")
+    (own / "config.yaml").symlink_to(tmp_path / "config.yaml")
     refused = [
         (base, {}, f"the phase would be trained in {base}, which is its parent's directory"),
         (own, {}, "holds a training that is not this phase"),
@@ -283,10 +289,29 @@ def test_a_refused_phase_leaves_the_config_of_what_is_in_its_directory(data, tmp
             main(begin_training(directory.parent, data, **phase | changes))
         assert message in capsys.readouterr().err
         assert (directory / "config.yaml").read_bytes() == before
+    assert (own / "config.yaml").is_symlink()
+    # By ESPnet, after it has written its own.
+    before = (begun / "config.yaml").read_bytes()
+    monkeypatch.setattr(
+        TopdownASRTask, "build_iter_factory", lambda *_, **__: Path("gone").read_text()
+    )
+    with pytest.raises(FileNotFoundError):
+        main(begin_training(begun.parent, data, **phase | dict(seed=8000)))
+    assert (begun / "config.yaml").read_bytes() == before
+
+
+def test_a_conventional_training_leaves_a_finished_phase(data, tmp_path, capsys):
+    from espnet_topdown.bin.train import main
+
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / RECORD).write_text("{}")
+    with pytest.raises(SystemExit):
+        main(begin_training(tmp_path, data))
+    assert "exp is finished (record.json is there)" in capsys.readouterr().err
 
 
 def test_of_several_ranks_none_waits_for_another_training(
-    data, tmp_path, espnets_worker, monkeypatch
+    data, tmp_path, espnets_worker, monkeypatch, capsys
 ):
     """The others would give up their first after ten minutes, with a trace of the network's."""
     from espnet_topdown.bin.train import main

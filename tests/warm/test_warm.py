@@ -101,7 +101,7 @@ def test_commands_side_by_side_have_a_gpu_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """ESPnet takes the first that it sees: decoding jobs would all have one GPU."""
-    monkeypatch.setenv(client.GPUS, variable)
+    monkeypatch.setenv(gpus.VARIABLE, variable)
     monkeypatch.setattr(gpus, "devices", lambda: 2)
     running: list[int] = []
     most: list[int] = []

@@ -114,7 +114,7 @@ def base_change(paths: CascadePaths, model: Path) -> str | None:
 
 def _seed_change(paths: CascadePaths) -> str | None:
     """How the seed in the base's config differs from the one that it was trained with."""
-    then = read_header(paths).get("seed")
+    then = read_header(paths.header).get("seed")
     now = Experiment.read(paths.base).seed
     if then in (None, now):
         return None
