@@ -118,6 +118,11 @@ def check_enough(ngpu: int, jobs: int, variable: str | None) -> list[str]:
                 f"{VARIABLE}={variable} gives one training of --ngpu {ngpu} the GPUs"
                 f" {','.join(share)}, one of them twice; a training needs different ones"
             )
+        if len(share) > 1 and any(name.startswith("MIG-") for name in share):
+            raise TopdownError(
+                f"--ngpu {ngpu}: a process can use one MIG instance alone (NVIDIA's guide to"
+                f" MIG), and {VARIABLE}={variable} gives it {len(share)}; give --ngpu 1"
+            )
     return names
 
 

@@ -146,3 +146,11 @@ def test_a_gpu_tells_how_busy_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     program.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpus.load(["0"]) == ""
+
+
+def test_a_training_has_one_mig_instance_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "devices", lambda: 1)
+    two = "MIG-377e0049-0000-0000-0000-000000000000,MIG-f39aa248-0000-0000-0000-000000000000"
+    assert gpus.check_enough(1, 2, two) == two.split(",")
+    with pytest.raises(TopdownError, match="a process can use one MIG instance alone .* --ngpu 1"):
+        gpus.check_enough(2, 1, two)

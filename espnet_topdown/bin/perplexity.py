@@ -53,8 +53,9 @@ class Perplexity:
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the mean negative log likelihood."""
-        return math.exp(self.nll)
+        """The exponential of the mean negative log likelihood; infinite where no float holds it."""
+        # Of a model that has diverged.
+        return math.exp(self.nll) if self.nll < 700 else math.inf
 
     def __str__(self) -> str:
         size = f"{self.targets} targets, {self.nll:.5f} nats each"

@@ -8,6 +8,7 @@ in the training, and its optimiser and scheduler are built once. What calls it:
 import argparse
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from typing import Any
 import sentencepiece
 import torch
 from espnet2.tasks.abs_task import scheduler_classes
+from espnet2.tasks.lm import LMTask
 from espnet2.train.distributed_utils import DistributedOption
 
 from espnet_topdown import files
-from espnet_topdown.errors import TopdownError, nearest, reported
+from espnet_topdown.check import mapping_in
+from espnet_topdown.errors import TopdownError, listed, nearest, reported
 from espnet_topdown.experiment.keys import bpe_models
+from espnet_topdown.experiment.phase_data import tokens_of
 from espnet_topdown.lm.task import stream_faults
 from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.plan.ties import untie
@@ -192,11 +196,43 @@ def _training_faults(
         pretrained.refuse_misfits(args.init_param, model, ignore_mismatch=args.ignore_init_mismatch)
     except TopdownError as error:
         return [str(error)]
-    found = [_tokens_fault(args), _optimiser_fault(task, args, model)]
-    return [fault for fault in found if fault]
+    found = [_bpe_fault(args), _optimiser_fault(task, args, model)]
+    own = _tokens_faults(task, args) if has_own_tokens and not found[0] else []
+    return [*own, *(fault for fault in found if fault)]
 
 
-def _tokens_fault(args: argparse.Namespace) -> str | None:
+def _tokens_faults(task: type[TopdownTask], args: argparse.Namespace) -> list[str]:
+    """What is wrong with a token list that nothing has been trained with yet."""
+    if args.token_type not in ("bpe", "char", "word", "phn"):
+        return []
+    tokens = tokens_of(vars(args))
+    conf = mapping_in(vars(args), "model_conf")
+    needed = ["<unk>"]
+    if not issubclass(task, LMTask):
+        # Without these ESPnet takes the first token and the last (espnet2/asr/espnet_model.py).
+        needed += [conf.get("sym_blank", "<blank>"), conf.get("sym_eos", "<sos/eos>")]
+    twice = [token for token, count in Counter(tokens).items() if count > 1]
+    missing = [token for token in needed if token not in tokens]
+    name = TopdownConf.from_conf(args.topdown_conf).tokens or "its token list"
+    found = []
+    if twice:
+        found.append(f"{name} has {listed(twice[:5])} more than once; leave each there once")
+    if missing:
+        found.append(f"{name} has no {listed(missing)}; give the list that stage 5 writes")
+    if args.token_type == "bpe" and args.bpemodel and Path(args.bpemodel).is_file():
+        model = sentencepiece.SentencePieceProcessor(model_file=args.bpemodel)
+        ids = [n for n in range(len(model)) if not model.is_control(n) and not model.is_unknown(n)]
+        pieces = [model.id_to_piece(n) for n in ids]
+        unknown = sorted({*pieces}.difference(tokens), key=pieces.index)
+        if len(unknown) > len(pieces) / 2:
+            found.append(
+                f"{name} is not that of {args.bpemodel}: {len(unknown)} of its {len(pieces)} pieces"
+                f" are not in it, {listed(unknown[:3])} among them; give the list made with it"
+            )
+    return found
+
+
+def _bpe_fault(args: argparse.Namespace) -> str | None:
     """Why sentencepiece cannot read a BPE model; ESPnet reads it at the first text."""
     for model in filter(os.path.isfile, bpe_models(vars(args))):
         try:

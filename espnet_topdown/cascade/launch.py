@@ -194,6 +194,8 @@ def failure(directory: Path, status: int | None = None) -> str:
     if reported is not None:
         return reported
     how = "ended early"
+    if any("DataLoader worker" in line for line in lines[-8:]):
+        how += " (memory or /dev/shm is what a worker lacks as a rule: lower num_workers)"
     if status is not None and status < 0:
         how = told(status)
     return f"training {how}; the end of {log}:\n{_end_of(lines)}"

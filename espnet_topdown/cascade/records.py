@@ -44,13 +44,9 @@ def make_record(
     proof = files.read_object(directory / PROOF, files=check.MAPPING, frozen=check.MAPPING)
     criterion = cascade.criterion
     curve = criterion.curve(rows)
-    finite = list(takewhile(check.is_number, curve))
-    # Without any epoch, the criterion is missing from the first.
-    if len(finite) < max(len(curve), 1):
-        raise TopdownError(
-            f"{phase.name}: the dev criterion {criterion.name} is not finite in epoch"
-            f" {len(finite) + 1}: training has diverged. Lower its learning rate"
-        )
+    fault = curve_fault(curve)
+    if fault:
+        raise TopdownError(f"the dev criterion {criterion.name} {fault}")
     # Not the key of now: what the phase was trained with is what it was begun with.
     check_as_begun(cascade, phase, records)
     record = {
@@ -61,7 +57,7 @@ def make_record(
         "seed": phase.seed,
         "parent": cascade.paths.relative(cascade.parent_dir(phase, records)),
         "key": read_begun(directory) or key(cascade, phase, records),
-        "dev": {"criterion": list(criterion), "curve": finite},
+        "dev": {"criterion": list(criterion), "curve": list(curve)},
         "base": cascade.judged_base(records),
         "epochs": len(rows),
         "hours": hours,
@@ -75,8 +71,22 @@ def make_record(
         "finished": locks.now(),
     }
     if phase.stop is not None:
-        record["stop"] = _stop(cascade, phase, records, finite)
+        record["stop"] = _stop(cascade, phase, records, curve)
     return record
+
+
+def curve_fault(curve: Sequence[float | None]) -> str | None:
+    """Why no phase is judged by a dev curve; None where all its values are finite."""
+    finite = list(takewhile(check.is_number, curve))
+    # Without any epoch, the criterion is missing from the first.
+    if len(finite) == max(len(curve), 1):
+        return None
+    later = any(map(check.is_number, curve[len(finite) :]))
+    why = "though it is in later ones" if later else "training has diverged"
+    return (
+        f"is not finite in epoch {len(finite) + 1}: {why}. Lower its learning rate, or see its"
+        " train.log"
+    )
 
 
 def _stop(

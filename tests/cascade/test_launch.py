@@ -124,6 +124,14 @@ def test_a_training_that_was_killed_tells_the_signal_by_its_name(status, said, t
     assert failure(tmp_path, status).startswith(said)
 
 
+def test_a_lost_worker_of_a_data_loader_tells_what_it_lacks_as_a_rule(tmp_path):
+    error = "RuntimeError: DataLoader worker (pid(s) 14112) exited unexpectedly"
+    (tmp_path / "train.log").write_text(f"INFO: 1/3epoch started\n{error}\n# Ended (code 1)\n")
+    said = failure(tmp_path, 1)
+    assert "ended early (memory or /dev/shm is what a worker lacks as a rule: lower num" in said
+    assert error in said
+
+
 @pytest.mark.parametrize("full", ["phase", "temporary"])
 def test_a_full_disk_is_told_by_its_place(full, tmp_path, monkeypatch):
     places = {"phase": tmp_path / "phase", "temporary": tmp_path / "temporary"}

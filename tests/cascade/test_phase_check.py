@@ -292,6 +292,56 @@ def test_mixed_precision_over_a_base_of_tf32_is_refused(espnet: None) -> None:
     assert not faults(task_of("asr"), [asked({"max_epoch": 2}, base)])["phase1"]
 
 
+OWN_TOKENS = {
+    "as stage 5 writes them": (tiny.TOKENS, None),
+    "without the symbols": (tiny.TOKENS[1:-1], "has no <blank>, <sos/eos>; give the list that"),
+    "without <unk>": ([tiny.TOKENS[0], *tiny.TOKENS[2:]], "has no <unk>; give the list that"),
+    "twice": ([*tiny.TOKENS[:3], *tiny.TOKENS[2:]], "has a more than once; leave each there once"),
+}
+
+
+@pytest.mark.parametrize("case", OWN_TOKENS)
+def test_a_phase_s_own_token_list_is_looked_at(case: str, espnet: None, tmp_path: Path) -> None:
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    tokens, fault = OWN_TOKENS[case]
+    (tmp_path / "tokens.txt").write_text("\n".join(tokens) + "\n")
+    config = tiny.asr_config("transformer", "rnn")
+    phase = asked({}, config, kind="bottom_up", tokens=str(tmp_path / "tokens.txt"))
+    phase["config"]["token_list"] = str(tmp_path / "tokens.txt")
+    said = faults(task_of("asr"), [phase | {"has_own_tokens": True}])["phase1"]
+    if fault is None:
+        assert not said
+    else:
+        assert said[0].startswith(f"{tmp_path / 'tokens.txt'} {fault}")
+
+
+def test_a_token_list_of_another_bpe_model_is_refused(espnet: None, tmp_path: Path) -> None:
+    """Every target would be <unk>, and the dev value so good that the phase is the best."""
+    import sentencepiece
+
+    from espnet_topdown.bin.phase_check import faults
+    from espnet_topdown.training.tasks import task_of
+
+    text = tmp_path / "text"
+    text.write_text("ab abc bca cab abba\n" * 20)
+    options = {"vocab_size": 12, "model_type": "bpe", "minloglevel": 2}
+    model = tmp_path / "bpe"
+    sentencepiece.SentencePieceTrainer.train(input=str(text), model_prefix=str(model), **options)
+    pieces = [line.split("\t")[0] for line in model.with_suffix(".vocab").read_text().splitlines()]
+    own = ["<blank>", "<unk>", *pieces[3:], "<sos/eos>"]
+    config = tiny.asr_config("transformer", "rnn")
+    config |= {"token_type": "bpe", "bpemodel": f"{model}.model"}
+    for tokens, count in ((own, 0), (["<blank>", "<unk>", "foo", "<sos/eos>"], 1)):
+        (tmp_path / "tokens.txt").write_text("\n".join(tokens) + "\n")
+        phase = asked({}, config, kind="bottom_up", tokens=str(tmp_path / "tokens.txt"))
+        phase["config"]["token_list"] = str(tmp_path / "tokens.txt")
+        said = faults(task_of("asr"), [phase | {"has_own_tokens": True}])["phase1"]
+        assert len(said) == count
+    assert f"tokens.txt is not that of {model}.model: 9 of its 9 pieces are not in it" in said[0]
+
+
 @pytest.mark.parametrize(("task", "side"), [("asr", ""), ("st", ""), ("st", "src_")])
 def test_a_damaged_bpe_model_is_told_before_the_first_batch(
     task: str, side: str, espnet: None, tmp_path: Path

@@ -18,6 +18,7 @@ from espnet_topdown import files, locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement
 from espnet_topdown.cascade.ledger import Ledger
+from espnet_topdown.cascade.records import curve_fault
 from espnet_topdown.experiment.phase_dir import read_record
 
 
@@ -173,8 +174,22 @@ def test_phase_with_a_non_finite_dev_criterion_is_not_recorded(base, tmp_path, c
     """
     (tmp_path / "plan.yaml").write_text(plan)
     error = fails(capsys, *words(base, tmp_path))
-    assert "the dev criterion valid loss min is not finite in epoch 1" in error
+    assert "phase1: the dev criterion valid loss min is not finite in epoch 1: training" in error
     assert not (tmp_path / "cascade" / "phase1" / "record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("curve", "fault"),
+    [
+        ([0.5, 0.6], None),
+        ([], "is not finite in epoch 1: training has diverged. Lower"),
+        ([0.5, None], "is not finite in epoch 2: training has diverged. Lower"),
+        ([0.5, None, 0.6], "is not finite in epoch 2: though it is in later ones. Lower"),
+    ],
+)
+def test_a_curve_with_gaps_judges_no_phase(curve, fault):
+    said = curve_fault(curve)
+    assert said.startswith(fault) if fault else said is None
 
 
 def test_second_run_on_a_directory_is_told_who_runs(finished, base, capsys):

@@ -159,6 +159,13 @@ def test_stream_perplexity_is_one_column_over_every_token_but_the_first(
     assert line["nll"] == pytest.approx(sum(sums) / line["targets"], rel=1e-4)
 
 
+def test_a_perplexity_that_no_float_holds_is_infinite() -> None:
+    from espnet_topdown.bin.perplexity import Perplexity
+
+    diverged = Perplexity(text="t", kind="stream", targets=3, nll=1234.5)
+    assert str(diverged) == "t: stream perplexity inf (3 targets, 1234.50000 nats each)"
+
+
 def test_lines_at_a_time_are_few_where_the_logits_would_not_fit(
     trained: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
