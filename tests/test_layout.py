@@ -12,7 +12,7 @@ LEVELS = (
     ("errors", "grouping", "processes"),
     ("claims",),
     ("archives", "check", "table", "versions", "locks", "yaml_text"),
-    ("files", "text_files", "recognise"),
+    ("files", "text_files", "recognise", "gpus"),
     ("plan",),
     ("experiment",),
     ("warm",),
