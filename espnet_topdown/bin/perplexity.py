@@ -31,7 +31,7 @@ from espnet_topdown.training import checkpoint
 from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.tasks import TopdownLMTask
 
-# 0.5 GB, of which ESPnet2 holds three. With 100 lines of WikiText-2 they would have 9 GB.
+# Of a batch: 0.5 GB, which ESPnet2 holds three times. 100 lines of WikiText-2 would have 9 GB.
 LOGITS = 1 << 27
 
 

@@ -344,10 +344,10 @@ def _optimiser_fault(
 def _ratio_fault(task: type[TopdownTask], args: argparse.Namespace) -> str | None:
     """Why the optimiser does not follow the learning rates of groups."""
     probe = learning_rates.Probe()
-    # Whether its steps can be a CUDA graph makes no other rates, and needs a GPU.
-    optim_conf = {**args.optim_conf, "capturable": False}
-    if not args.optim_conf.get("capturable"):
-        optim_conf = args.optim_conf
+    optim_conf = dict(args.optim_conf)
+    if optim_conf.get("capturable"):
+        # Whether its steps can be a CUDA graph makes no other rates, and needs a GPU.
+        optim_conf["capturable"] = False
     plain = argparse.Namespace(**{**vars(args), "topdown_conf": {}, "optim_conf": optim_conf})
     return learning_rates.ratio_fault(probe, task.build_optimizers(plain, probe))
 
