@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -54,8 +54,13 @@ class Question:
     reads: Sequence[Path] = ()
 
 
-def answer(question: Question) -> Any:
+def answer(question: Question, keeps: Callable[[Any], object] = lambda _: True) -> Any:
     """The answer as JSON, from the cache where it holds.
+
+    Args:
+        question: what is asked.
+        keeps: whether an answer is kept. One that names faults better is not: a full disk or a
+            network that is down passes.
 
     Raises:
         TopdownError: what the process said against it.
@@ -65,7 +70,8 @@ def answer(question: Question) -> Any:
     if kept is not None:
         return kept
     found = _ask(question)
-    _keep(path, found)
+    if keeps(found):
+        _keep(path, found)
     return found
 
 

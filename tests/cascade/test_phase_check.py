@@ -111,6 +111,10 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
             "phases: [{cut: output, train: {num_iters_per_epoch: 13}}]",
             "phase1: scheduler onecyclelr ends after 21 steps, and 4 epochs of 6 steps are",
         ),
+        (
+            "phases: [{cut: output, train: {scheduler: noamlr, optim_conf: {lr: 0.0}}}]",
+            "phase1: its learning rate is 0 (optim_conf: lr), by which nothing is trained",
+        ),
     ],
 )
 def test_what_the_facts_of_the_model_tell(plan: str, fault: str | None) -> None:
@@ -133,6 +137,7 @@ def test_what_the_facts_of_the_model_tell(plan: str, fault: str | None) -> None:
         "{tied: untie_draw, phases: [{cut: output}, {kind: thaw}, {control: continue}]}",
         "phases: [{cut: output, train: {early_stopping_criterion: [valid, acc, max]}}]",
         "phases: [{cut: output, train: {max_epoch: 9, scheduler: noamlr}}]",
+        "phases: [{cut: output, train: {optim_conf: {lr: 0}}}]",
         "phases: [{cut: output, train: {max_epoch: 9, batch_size: 99}}]",
         "phases: [{cut: output, train: {max_epoch: 9, num_iters_per_epoch: 5}}]",
         (
@@ -525,9 +530,22 @@ def test_what_run_makes_is_none_of_what_its_next_question_depends_on(
     }
     monkeypatch.setattr(phase_check, "_as_trained", lambda _: [own])
     questions: list[espnet_answers.Question] = []
-    monkeypatch.setattr(espnet_answers, "answer", lambda one: questions.append(one) or {})
+    monkeypatch.setattr(espnet_answers, "answer", lambda one, **_: questions.append(one) or {})
     phase_check._ask_espnet(Cascade.reopen(directory))
     assert questions[0].reads == [base / "config.yaml"]
+
+
+def test_faults_are_asked_for_again_since_they_may_have_passed(
+    finished: Path, base: Path, tmp_path, monkeypatch
+) -> None:
+    cascade = Cascade.reopen(copied(finished, base, tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    seen = []
+    for faults in (["no space left"], [], ["never asked for"]):
+        answer = {phase.name: faults for phase in cascade.phases}
+        monkeypatch.setattr(espnet_answers, "_ask", lambda _, found=answer: found)
+        seen.append(phase_check._ask_espnet(cascade)["phase1"])
+    assert seen == [["no space left"], [], []]
 
 
 def test_a_second_plan_and_layers_ask_nobody_though_nothing_stands_beside_them(

@@ -26,6 +26,8 @@ CHECKER = "espnet_topdown.bin.phase_check"
 _CRITERIA = ("val_scheduler_criterion", "early_stopping_criterion")
 # Options by which an epoch has other batches than the base's.
 _BATCHES = ("num_iters_per_epoch", "batch_type", "batch_size", "batch_bins")
+# Schedulers that set the learning rate; all others multiply that of optim_conf.
+_OWN_RATES = ("onecyclelr", "cycliclr", "cosineannealingwarmuprestarts", "exponentialdecaywarmup")
 # Phase 0 as a parent: of the base's own vocabulary, with its weights tied.
 _BASE = Phase(name=BASE, kind=BASE_KIND, cut=None, parent=BASE, seed=0)
 
@@ -85,6 +87,7 @@ def _faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
     yield from _tie_fault(cascade, phase)
     yield from _untie_fault(cascade, phase)
     yield from _stop_fault(cascade, phase)
+    yield from _rate_fault(cascade, phase)
     yield from _schedule_fault(cascade, phase)
     for option in _CRITERIA:
         yield from _criterion_fault(cascade, phase, option)
@@ -97,6 +100,14 @@ def _stop_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
             f"stop_early from epoch {phase.stop.from_epoch} on ends nothing in a training of"
             f" {cascade.max_epoch(phase)} epochs; give a smaller from_epoch, or leave it out"
         )
+
+
+def _rate_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
+    """Why no step of a phase would move a weight."""
+    config = {**cascade.base.config, **phase.train}
+    scheduler = str(config.get("scheduler")).lower()
+    if scheduler not in _OWN_RATES and check.mapping_in(config, "optim_conf").get("lr") == 0:
+        yield "its learning rate is 0 (optim_conf: lr), by which nothing is trained; give another"
 
 
 def _schedule_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
@@ -221,4 +232,4 @@ def _ask_espnet(cascade: Cascade) -> dict[str, list[str]]:
         waits_for="trying every phase's options: ESPnet is imported, once for this plan ...",
         failure="the phases cannot be checked",
     )
-    return dict(espnet_answers.answer(question))
+    return dict(espnet_answers.answer(question, keeps=lambda faults: not any(faults.values())))
