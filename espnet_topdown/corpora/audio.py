@@ -1,7 +1,7 @@
 """Audio files of a corpus: checked before anything is written, and named in ``wav.scp``."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import active_children
@@ -13,7 +13,8 @@ from espnet_topdown.corpora.disc_names import plain
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.lists import files_below
 from espnet_topdown.corpora.sphere_header import read_header
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, some_of
+from espnet_topdown.grouping import grouped
 
 CHECKS = ("header", "full", "none")
 CHANNELS = {"A": 1, "B": 2}  # sides of a telephone conversation
@@ -111,9 +112,29 @@ def sound_files(
     return sound
 
 
-def sphere_files(root: Path) -> dict[str, str]:
-    """SPHERE files below a directory by their name in lower case without ``.sph``."""
-    return {name_of(path): path for path in files_below(root, ".sph")}
+def sphere_files(corpus: str, root: Path) -> dict[str, str]:
+    """SPHERE files below a directory by their name in lower case without ``.sph``.
+
+    Args:
+        corpus: what the message names.
+        root: the directory.
+
+    Raises:
+        TopdownError: files that are not the same one have the same name.
+    """
+    by_name = grouped(files_below(root, ".sph"), name_of)
+    twice = [" and ".join(paths) for paths in by_name.values() if _are_several(paths)]
+    if twice:
+        raise TopdownError(
+            f"{corpus}: audio of one name in several places; leave one of each there:"
+            f" {some_of(twice, 6)}"
+        )
+    return {name: paths[0] for name, paths in by_name.items()}
+
+
+def _are_several(paths: Sequence[str]) -> bool:
+    first, *others = map(Path, paths)
+    return not all(map(first.samefile, others))
 
 
 def name_of(path: str) -> str:
@@ -145,3 +166,15 @@ def conversation_sides(
             entry = sphere.wav_entry(path, sound[path], channel, sph2pipe=has_sph2pipe)
             entries[f"{name}-{side}"] = entry
     return entries
+
+
+def lengths_s(sides: Iterable[str], files: Mapping[str, str]) -> dict[str, float]:
+    """Seconds of every conversation of which `sides`, as `conversation_sides` names them, are used.
+
+    Args:
+        sides: ``NAME-A`` and ``NAME-B``.
+        files: name of a conversation -> its file.
+    """
+    conversations = {side.rpartition("-")[0] for side in sides}
+    headers = {name: read_header(files[name]) for name in sorted(conversations)}
+    return {name: header.samples / header.rate for name, header in headers.items()}

@@ -2,16 +2,17 @@
 
 import itertools
 import logging
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, sphere_files
+from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, lengths_s, sphere_files
 from espnet_topdown.corpora.disc_names import DiscNames, is_blank
 from espnet_topdown.corpora.faults import Faults
-from espnet_topdown.corpora.kaldi_dir import DataDir
+from espnet_topdown.corpora.kaldi_dir import DataDir, segment_fault
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.grouping import grouped
@@ -25,6 +26,7 @@ GLM = "en20000405_hub5.glm"
 IGNORED = "IGNORE_TIME_SEGMENT_"
 _COMMENT = ";;"
 _PEM_LINE = "en_4156 A speaker start end"
+_STM_EXPECTED = f"LDC2002T43: expected '{_PEM_LINE} <labels> words' in the stm"
 # Both reach to the last bracket of a line, as in ESPnet's recipe.
 _OPTIONAL = re.compile(r" \(%.*\)")
 _NON_SPEECH = re.compile(r" <.*>")
@@ -61,15 +63,16 @@ def read(english: Path, transcripts: Path, check: AudioCheck, faults: Faults) ->
         english: that directory of LDC2002S09's ``hub5e_00``, with ``*.sph`` and ``hub5e_00.pem``.
         transcripts: LDC2002T43, with ``reference/`` in it or one directory deeper.
         check: looks at the audio.
-        faults: takes unusable audio, a number of files that is not `FILES`, and recordings without
-            a file. What is skipped is in no list and not in the stm.
+        faults: takes unusable audio, a number of files that is not `FILES`, recordings without a
+            file, and segments outside their audio. What is skipped is in no list and not in the
+            stm.
 
     Raises:
         TopdownError: a list is missing, or segments and references do not name the same utterances.
     """
     reference = find_reference(transcripts)
     names = DiscNames()
-    files = sphere_files(english)
+    files = sphere_files("LDC2002S09", english)
     if len(files) != FILES:
         kind = f"LDC2002S09: expected {FILES} .sph files in {english}, found"
         faults.add(kind, str(len(files)))
@@ -78,17 +81,22 @@ def read(english: Path, transcripts: Path, check: AudioCheck, faults: Faults) ->
     pem = Path(names.actual(english, PEM))
     read = _read_segments(read_lines(pem), f"LDC2002S09: {pem}: expected '{_PEM_LINE}'")
     segments = {segment.utterance: segment for segment, _ in read}
-    read = _read_segments(stm, f"LDC2002T43: expected '{_PEM_LINE} <labels> words' in the stm")
+    read = _read_segments(stm, _STM_EXPECTED)
     # The first of the words are the labels.
     references = [(segment.utterance, " ".join(words[1:])) for segment, words in read]
     _require_same(segments, [utterance for utterance, _ in references])
     conversations = {segment.recording.rpartition("-")[0] for segment in segments.values()}
     for name in sorted(conversations - files.keys()):
         faults.add(f"LDC2002S09: {PEM} names recordings without an .sph file in {english}", name)
+    wide = widen(segments)
+    seconds = lengths_s(audio, files) if check.how != "none" else {}
+    for utterance, fault in _outside(segments, wide, seconds).items():
+        faults.add("LDC2002S09: segments outside their audio", f"{pem}: {utterance} {fault}")
+        del wide[utterance]
     # What is skipped leaves the stm too: hubscr would count its words as deletions.
-    heard = [line for line in stm if _is_comment(line) or _recording(line) in audio]
+    heard = [line for line in stm if _is_comment(line) or _is_heard(line, wide, audio)]
     return Evaluation(
-        lists=_data_dir(audio, segments, references),
+        lists=_data_dir(audio, wide, references),
         stm=list(map(mend, heard)),
         glm=read_lines(Path(names.actual(reference, GLM))),
     )
@@ -146,8 +154,30 @@ def _is_comment(line: str) -> bool:
     return _COMMENT in line or is_blank(line)
 
 
-def _recording(stm_line: str) -> str:
-    return "-".join(stm_line.split()[:2])
+def _is_heard(stm_line: str, segments: Collection[str], audio: Collection[str]) -> bool:
+    ((segment, _),) = _read_segments([stm_line], _STM_EXPECTED)
+    return segment.utterance in segments and segment.recording in audio
+
+
+def _outside(
+    segments: Mapping[str, Segment], wide: Mapping[str, Segment], seconds: Mapping[str, float]
+) -> dict[str, str]:
+    """Why nothing can be cut out for an utterance, of those for which it is so.
+
+    Args:
+        segments: by utterance, as the pem has them.
+        wide: the same as they are cut out.
+        seconds: conversation -> length of its audio, where that is known.
+    """
+    faults = {}
+    for utterance, (recording, start_s, end_s) in segments.items():
+        audio_s = seconds.get(recording.rpartition("-")[0], math.inf)
+        cut = wide[utterance]
+        # By its own times too: with a margin a segment may seem to end behind its start.
+        fault = segment_fault(start_s, end_s) or segment_fault(cut.start_s, cut.end_s, audio_s)
+        if fault:
+            faults[utterance] = fault
+    return faults
 
 
 def _require_same(segments: Iterable[str], references: list[str]) -> None:
@@ -170,13 +200,12 @@ def _require_same(segments: Iterable[str], references: list[str]) -> None:
 
 def _data_dir(
     audio: Mapping[str, str],
-    segments: Mapping[str, Segment],
+    wide: Mapping[str, Segment],
     references: Iterable[tuple[str, str]],
 ) -> DataDir:
     """The lists for decoding; what has no word, or is not to be scored, gets no text."""
     scored = {utterance: plain(said) for utterance, said in references if IGNORED not in said}
     text = {utterance: words for utterance, words in scored.items() if words.strip()}
-    wide = widen(segments)
     return DataDir(
         audio=audio,
         text=text,

@@ -1,16 +1,19 @@
 """Fisher transcripts (LDC2004T19, LDC2005T19), without audio, for Switchboard's language model."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from espnet_topdown.corpora.lists import read_lines
+from espnet_topdown.corpora.disc_names import DiscNames
+from espnet_topdown.corpora.lists import files_below, read_lines
 from espnet_topdown.corpora.swbd_text import unspell
 from espnet_topdown.errors import TopdownError
 
 PARTS = {"LDC2004T19": "fe_03_p1_tran", "LDC2005T19": "fe_03_p2_tran"}
+CALLS = 11699  # in both parts
 # start end side: words. A turn of exactly two characters does not match, so that Kaldi's and
 # ESPnet's text lacks it too.
 _TURN = re.compile(r"([0-9.]+)\s+([0-9.]+) ([AB]):\s*(\S.+\S|\S)\s*$")
@@ -19,24 +22,28 @@ _UNINTELLIGIBLE = "(("
 
 
 def find_transcripts(root: Path) -> list[Path]:
-    """Every transcript file of Fisher below `root`; none where neither corpus is there.
+    """Every transcript file of Fisher below `root`, names in any case; none where neither part is.
 
     Raises:
         TopdownError: only one of the two corpora is there, or one lacks its directory or its files.
     """
-    present = [name for name in PARTS if (root / name).is_dir()]
+    on_disk = DiscNames()
+    present = [name for name in PARTS if Path(on_disk.actual(root, name)).is_dir()]
     if not present:
+        logging.info("no Fisher (%s) in %s: lm_train.txt is Switchboard's", ", ".join(PARTS), root)
         return []
     transcripts = []
     for name, part in PARTS.items():
-        directory = root / name / part / "data"
-        of_part = sorted(directory.rglob("*.txt"))
+        directory = Path(on_disk.actual(root, f"{name}/{part}/data"))
+        of_part = list(map(Path, files_below(directory, ".txt")))
         if not of_part:
             raise TopdownError(
                 f"Fisher is incomplete: {', '.join(present)} found in {root}, but {name} has no"
                 f" *.txt below {directory}"
             )
         transcripts += of_part
+    if len(transcripts) != CALLS:
+        logging.warning("Fisher has %d calls, found %d in %s", CALLS, len(transcripts), root)
     return transcripts
 
 

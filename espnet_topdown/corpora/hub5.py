@@ -115,7 +115,9 @@ def run_hubscr(hubscr: str, data: Path, directory: Path, ctm: Iterable[str]) -> 
     done = subprocess.run(command, cwd=directory, capture_output=True, check=False)
     (directory / "score.log").write_bytes(done.stdout + done.stderr)
     if done.returncode:
-        raise TopdownError(f"hubscr failed; see {directory / 'score.log'}")
+        raise TopdownError(
+            f"hubscr failed; see {directory / 'score.log'}, and the ends of *.filt beside it"
+        )
     return read_alignments(directory / "hyp.ctm.filt.sgml", directory / "stm.filt")
 
 

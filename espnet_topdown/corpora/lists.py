@@ -44,12 +44,24 @@ def numbered_entries(
 
 
 def files_below(root: Path, suffix: str) -> Iterator[str]:
-    """Paths of the files below `root`, links followed, whose `plain` name ends in `suffix`."""
+    """Paths of the files below `root` whose `plain` name ends in `suffix`.
+
+    Links are followed, and no directory is entered twice. The ``._`` files that macOS leaves beside
+    others are passed over.
+    """
+    entered = set()
     for directory, folders, names in os.walk(root, followlinks=True):
+        found = Path(directory).stat()
+        if (found.st_dev, found.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((found.st_dev, found.st_ino))
         folders.sort()
-        yield from (f"{directory}/{name}" for name in sorted(names) if plain(name).endswith(suffix))
+        for name in sorted(names):
+            if plain(name).endswith(suffix) and not name.startswith("._"):
+                yield f"{directory}/{name}"
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Replace `path` by lines such as `read_lines` gives."""
-    files.write_lines(path, lines, encoding=_ENCODING, errors=_ERRORS)
+    """Replace `path` by lines such as `read_lines` gives, and names of files with any letters."""
+    files.write_lines(path, lines, errors=_ERRORS)

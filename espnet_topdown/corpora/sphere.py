@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 # What `wav_entry` writes, and the same with sph2pipe's -p left out.
 _SPH2PIPE = r"sph2pipe -f wav(?: -p)?(?: -c (?P<pipe>\d+))?"
 _OWN = r"python3 -m espnet_topdown\.corpora\.sphere(?: --channel (?P<own>\d+))?"
-_ENTRY = re.compile(rf"(?:{_SPH2PIPE}|{_OWN}) (?P<path>'[^']*'|[^\s'\"|]+) \|")
+# As shlex.quote writes a path: 'it'"'"'s'.
+_QUOTED = r"""(?:'[^']*'|"'"|[^\s'"|])+"""
+_ENTRY = re.compile(rf"(?:{_SPH2PIPE}|{_OWN}) (?P<path>{_QUOTED}) \|")
 
 # Commands that write 16-bit WAV to stdout.
 _TO_WAV = {

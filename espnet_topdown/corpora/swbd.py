@@ -8,19 +8,19 @@ eval2000's, Fisher fisher's.
 
 import logging
 import math
+import re
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from espnet_topdown.corpora import eval2000, fisher, swbd_text
-from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, sphere_files
+from espnet_topdown.corpora.audio import AudioCheck, conversation_sides, lengths_s, sphere_files
 from espnet_topdown.corpora.command import add_options, run_command
 from espnet_topdown.corpora.disc_names import DiscNames
 from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.kaldi_dir import DataDir, segment_fault
-from espnet_topdown.corpora.lists import numbered_entries, read_lines, write_lines
-from espnet_topdown.corpora.sphere_header import read_header
+from espnet_topdown.corpora.lists import files_below, numbered_entries, read_lines, write_lines
 from espnet_topdown.errors import Parser, TopdownError, some_of
 
 SAMPLE_RATE = 8000
@@ -28,6 +28,7 @@ CONVERSATIONS = (2435, 2438)  # on the DVDs and on the older CDs; the transcript
 TRANSCRIPTS = "swb_ms98_transcriptions"
 DICTIONARY = "sw-ms98-dict.text"
 MOST_REPEATS = 300
+_NAME = re.compile(r"sw(\d{4})([AB])-", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def read_turns(path: Path) -> list[Turn]:
     for number, line in numbered_entries(path):
         try:
             turns.append(_read_turn(line))
-        except (ValueError, IndexError):
+        except ValueError:
             raise TopdownError(
                 f"LDC97S62: {path}, line {number}: expected 'sw2001A-ms98-a-0001 start end words',"
                 f" found {line!r}"
@@ -80,8 +81,12 @@ def read_turns(path: Path) -> list[Turn]:
 
 def _read_turn(line: str) -> Turn:
     name, start_s, end_s, *words = line.split()
+    named = _NAME.match(name)
+    if named is None:
+        raise ValueError(name)
+    conversation, side = named.groups()
     return Turn(
-        recording=f"sw0{name[2:6]}-{name[6]}",
+        recording=f"sw0{conversation}-{side.upper()}",
         start=int(100 * float(start_s) + 0.5),
         end=int(100 * float(end_s) + 0.5),
         words=" ".join(words),
@@ -101,7 +106,7 @@ def find_transcripts(corpus: Path, given: str) -> Path:
         # The archive has a directory of that name, which people name or its parent.
         places = [Path(given), Path(given) / TRANSCRIPTS]
     for place in places:
-        if (place / DICTIONARY).is_file():
+        if Path(on_disk.actual(place, DICTIONARY)).is_file():
             return place.resolve()
     raise TopdownError(
         f"no Mississippi State transcripts for LDC97S62: expected {DICTIONARY} in {places[0]}."
@@ -115,18 +120,19 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
 
     Args:
         corpus: LDC97S62.
-        transcripts: directory with the dictionary and ``*/*/*-trans.text``.
+        transcripts: directory with the dictionary and, at any depth, ``*-trans.text``.
         check: looks at the audio.
         faults: takes unusable audio, turns outside their audio, and conversations with
             transcripts but without audio, unless the release lacks them.
 
     Raises:
-        TopdownError: there is no audio or no transcript at all, or a line that cannot be read.
+        TopdownError: there is no audio or no transcript at all, a line that cannot be read, or two
+            files of one name.
     """
-    files = sphere_files(corpus)
+    files = sphere_files("LDC97S62", corpus)
     if not files:
         raise TopdownError(f"LDC97S62: no .sph file below {corpus}")
-    paths = sorted(transcripts.glob("*/*/*-trans.text"))
+    paths = sorted(map(Path, files_below(transcripts, "-trans.text")))
     if not paths:
         raise TopdownError(
             f"LDC97S62: no transcript {transcripts}/20/2001/sw2001A-ms98-a-trans.text or the like"
@@ -134,13 +140,16 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
     if len(files) not in CONVERSATIONS:
         logging.warning("LDC97S62 has 2435 or 2438 conversations, found %d", len(files))
     audio = conversation_sides("LDC97S62", files, SAMPLE_RATE, check, faults)
-    acronym = swbd_text.acronyms(read_lines(transcripts / DICTIONARY))
-    seconds = _lengths(audio, files) if check.how != "none" else {}
+    dictionary = Path(DiscNames().actual(transcripts, DICTIONARY))
+    acronym = swbd_text.acronyms(read_lines(dictionary))
+    seconds = lengths_s(audio, files) if check.how != "none" else {}
     text: dict[str, str] = {}
     segments = {}
     without_audio = {}
+    transcribed = set()
     for path in paths:
         for turn in read_turns(path):
+            transcribed.add(turn.recording)
             if turn.conversation not in files:
                 without_audio[turn.conversation] = path
             words = swbd_text.clean(turn.words)
@@ -154,15 +163,8 @@ def read_corpus(corpus: Path, transcripts: Path, check: AudioCheck, faults: Faul
                 segments[turn.utterance] = turn.segment
     speaker = {utterance: recording for utterance, (recording, _, _) in segments.items()}
     _judge_missing_audio(without_audio, len(files), corpus, faults)
-    _tell_missing_transcripts(sorted(audio.keys() - set(speaker.values())), transcripts)
+    _tell_missing_transcripts(sorted(audio.keys() - transcribed), transcripts)
     return DataDir(audio=audio, text=text, speaker=speaker, segments=segments)
-
-
-def _lengths(sides: Iterable[str], files: Mapping[str, str]) -> dict[str, float]:
-    """Seconds of every conversation of which `sides` can be used."""
-    conversations = {side.partition("-")[0] for side in sides}
-    headers = {name: read_header(files[name]) for name in sorted(conversations)}
-    return {name: header.samples / header.rate for name, header in headers.items()}
 
 
 def _judge_missing_audio(

@@ -56,10 +56,12 @@ def read_texts(files: Iterable[str], dots: Mapping[str, Path], faults: Faults) -
 
 def _read_dot(path: Path, faults: Faults) -> dict[str, str]:
     try:
-        return wsj_text.read_dot(path)
+        transcripts, complaints = wsj_text.read_dot(path)
     except TopdownError as error:
-        faults.add(f"{BOTH}: transcripts cannot be read", str(error))
-        return {}
+        transcripts, complaints = {}, [str(error)]
+    for complaint in complaints:
+        faults.add(f"{BOTH}: transcripts cannot be read", complaint)
+    return transcripts
 
 
 def read_sets(discs: wsj_discs.Discs, check: AudioCheck, faults: Faults) -> dict[str, DataDir]:
@@ -68,7 +70,7 @@ def read_sets(discs: wsj_discs.Discs, check: AudioCheck, faults: Faults) -> dict
     Raises:
         TopdownError: as `wsj_discs.read_indices`, or audio is compressed and no decoder installed.
     """
-    files = wsj_discs.read_indices(discs) | wsj_discs.scan_audio(discs)
+    files = wsj_discs.read_indices(discs, faults) | wsj_discs.scan_audio(discs)
     every = sorted(set().union(*files.values()))
     # Other processes look at the audio while the transcripts are read here.
     findings = check.begin(every, SAMPLE_RATE, 1)

@@ -7,11 +7,12 @@ directories. Transcripts and audio are wsj's.
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_topdown.corpora.disc_names import DiscNames, plain
+from espnet_topdown.corpora.faults import Faults
 from espnet_topdown.corpora.lists import files_below, numbered_entries
 from espnet_topdown.errors import TopdownError
 
@@ -82,7 +83,7 @@ class Discs:
     def missing(self, disc: str) -> str:
         """What to say about a disc that is not there."""
         corpus = _corpus(disc)
-        return f"disc {disc} of {LDC[corpus]}: no directory {self.roots[corpus] / disc}"
+        return f"disc {disc} of {LDC[corpus]}: no directory {self.roots[corpus] / disc}, nor deeper"
 
 
 def _corpus(disc: str) -> str:
@@ -90,26 +91,42 @@ def _corpus(disc: str) -> str:
 
 
 def find_discs(wsj0: str, wsj1: str) -> Discs:
-    """The discs under both roots.
+    """The discs under both roots, or one directory deeper.
 
     Raises:
-        TopdownError: a root is not given or does not exist, or a disc that every set-up needs is
-            missing.
+        TopdownError: a root is not given or does not exist, a disc that every set-up needs is
+            missing, or one is in several places.
     """
     roots = {"wsj0": _root("wsj0", wsj0, "11-13.1"), "wsj1": _root("wsj1", wsj1, "13-34.1")}
-    paths = {}
+    paths: dict[str, Path] = {}
     for root in roots.values():
+        # Some copies part the discs: csr_1_senn_d1/11-1.1, csr_1_senn_d2/11-13.1.
+        found = _numbered(root.glob("*/*")) | _numbered(root.glob("*"))
         # 11-2.1 before 11-13.1.
-        by_name = sorted(root.iterdir())
-        for path in sorted(by_name, key=lambda path: len(path.name)):
-            numbers = _DISC.fullmatch(path.name)
-            if numbers:
-                paths["{}-{}.{}".format(*numbers.groups())] = path
+        paths |= {disc: found[disc] for disc in sorted(found, key=lambda disc: (len(disc), disc))}
     discs = Discs(roots, paths, DiscNames())
     absent = [f"  {discs.missing(disc)}" for disc in NEEDED if disc not in paths]
     if absent:
-        raise TopdownError("\n".join(["WSJ is incomplete:", *absent, *_hints(roots)]))
+        raise TopdownError("\n".join(["WSJ is incomplete:", *absent]))
     return discs
+
+
+def _numbered(directories: Iterable[Path]) -> dict[str, Path]:
+    """Those that are named like discs, by the disc's number.
+
+    Raises:
+        TopdownError: two of them are the same disc.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(directories):
+        numbers = _DISC.fullmatch(path.name)
+        if numbers is None:
+            continue
+        disc = "{}-{}.{}".format(*numbers.groups())
+        other = found.setdefault(disc, path)
+        if not other.samefile(path):
+            raise TopdownError(f"WSJ's disc {disc} is in {other} and in {path}; leave one there")
+    return found
 
 
 def _root(corpus: str, given: str, disc: str) -> Path:
@@ -121,30 +138,24 @@ def _root(corpus: str, given: str, disc: str) -> Path:
     return Path(given).resolve()
 
 
-def _hints(roots: Mapping[str, Path]) -> list[str]:
-    """Lines about directories with discs that lie one deeper than where they were looked for."""
-    deeper = {disc.parent for root in roots.values() for disc in root.glob("*/[0-9][0-9]-*.[0-9]")}
-    return [
-        f"There are discs in {place}: is that the directory to set in db.sh?"
-        for place in sorted(deeper)
-    ]
-
-
-def read_indices(discs: Discs) -> dict[str, list[str]]:
+def read_indices(discs: Discs, faults: Faults) -> dict[str, list[str]]:
     """The audio files of every set that index files define, in no particular order.
 
+    Args:
+        discs: both corpora.
+        faults: takes discs that indices name and that are missing.
+
     Raises:
-        TopdownError: an index file is missing or has a line that is no entry, or it names discs
-            that are missing; all missing discs are named together.
+        TopdownError: an index file is missing or has a line that is no entry.
     """
     absent: dict[str, str] = {}
     audio = {}
     for listed in LISTED:
         entries = [_read_index(discs, listed, index, absent) for index in listed.indices]
         audio[listed.name] = [*itertools.chain(*entries)]
-    if absent:
-        lines = [f"  {discs.missing(disc)} (named by {index})" for disc, index in absent.items()]
-        raise TopdownError("\n".join(["index files name discs that are missing:", *lines]))
+    for disc, index in absent.items():
+        named = f"{discs.missing(disc)} (named by {index})"
+        faults.add("index files name discs that are missing", named)
     return audio
 
 

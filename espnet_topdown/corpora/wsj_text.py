@@ -44,21 +44,26 @@ def normalize(transcript: str) -> str:
     return " ".join(filter(None, map(normalize_word, transcript.split())))
 
 
-def read_dot(path: Path) -> dict[str, str]:
+def read_dot(path: Path) -> tuple[dict[str, str], list[str]]:
     """The transcripts of one ``.dot`` file, not normalised, by lower-cased utterance id.
 
+    Returns:
+        them, and a complaint about every line that is not
+        ``transcript (utterance id of 8 characters)``.
+
     Raises:
-        TopdownError: a line is not ``transcript (utterance id of 8 characters)``.
+        TopdownError: the file cannot be read.
     """
     transcripts = {}
+    complaints = []
     for number, line in numbered_entries(path):
         match = _LINE.fullmatch(line)
         if not match:
-            raise TopdownError(
-                f"{path}, line {number}: expected 'transcript (uttid008)', found {line!r}"
-            )
+            expected = "expected 'transcript (uttid008)'"
+            complaints.append(f"{path}, line {number}: {expected}, found {line!r}")
+            continue
         transcripts[match[2].lower()] = match[1]
-    return transcripts
+    return transcripts, complaints
 
 
 def write_lm_text(directory: Path, output: Path) -> int:

@@ -175,9 +175,10 @@ def test_a_flipped_bit_is_found_by_the_headers_checksum(
 
 def test_entries_are_read_without_a_process(tmp_path: Path, bare_path: Path) -> None:
     sides = np.stack([speak("aaaa", 8000), speak("zzzz", 8000)], axis=1)
-    write_sphere(tmp_path / "a b.sph", sides, 8000)
-    entry = sphere.wav_entry(tmp_path / "a b.sph", "", 2, sph2pipe=False)
-    np.testing.assert_array_equal(sphere.read_wav_entry(entry)[0][:, 0], sides[:, 1])
+    for name in ("a b.sph", "it's.sph", "it's a 'b'.sph"):
+        write_sphere(tmp_path / name, sides, 8000)
+        entry = sphere.wav_entry(tmp_path / name, "", 2, sph2pipe=False)
+        np.testing.assert_array_equal(sphere.read_wav_entry(entry)[0][:, 0], sides[:, 1])
     path = tmp_path / "c.sph"
     write_sphere(path, SAMPLES, 16000)
     for text in (

@@ -223,6 +223,32 @@ def test_without_fisher_the_lm_text_is_the_training_text(damaged: Path, tmp_path
     assert (tmp_path / "data/lm_train.txt").read_text() == training
 
 
+def test_fisher_is_found_as_other_corpora_are(corpus: Path, damaged: Path, tmp_path: Path) -> None:
+    prepare(corpus, tmp_path / "data")
+    for name in fisher.PARTS:
+        (damaged / name).rename(damaged / name.lower())
+    call = next((damaged / "ldc2004t19").rglob("*.txt"))
+    call.rename(call.with_suffix(".TXT"))
+    trans = next((damaged / "ldc2005t19").rglob("trans"))
+    trans.rename(tmp_path / "elsewhere")
+    trans.symlink_to(tmp_path / "elsewhere")
+    prepare(damaged, tmp_path / "other")
+    expected = (tmp_path / "data/lm_train.txt").read_text()
+    assert (tmp_path / "other/lm_train.txt").read_text() == expected
+
+
+def test_what_was_found_of_fisher_is_told(
+    damaged: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    prepare(damaged, tmp_path / "data")
+    assert f"Fisher has 11699 calls, found 2 in {damaged}" in caplog.text
+    for name in fisher.PARTS:
+        shutil.rmtree(damaged / name)
+    prepare(damaged, tmp_path / "data")
+    assert f"no Fisher (LDC2004T19, LDC2005T19) in {damaged}" in caplog.text
+
+
 def test_one_half_of_fisher_is_refused(
     damaged: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
@@ -301,7 +327,8 @@ def test_of_many_conversations_without_audio_ten_are_shown(
 def test_names_in_upper_case_are_found(
     damaged: Path, tmp_path: Path, corpus: Path, version: str
 ) -> None:
-    for name in ("LDC97S62/swb1_d1", "LDC97S62/swb1_d2", "LDC97S62/swb1_d3", "LDC2002T43"):
+    discs = ["LDC97S62/swb1_d1", "LDC97S62/swb1_d2", "LDC97S62/swb1_d3"]
+    for name in [*discs, "LDC97S62/transcriptions", "LDC2002T43"]:
         as_on_disc(damaged / name, version)
     as_on_disc(damaged / "LDC2002S09/hub5e_00", version)
     prepare(damaged, tmp_path / "upper")
@@ -327,13 +354,79 @@ def test_audio_without_transcripts_is_told(
     assert " (1): sw02001-A" in caplog.text
 
 
+def test_a_transcript_of_silence_or_of_faults_is_one(
+    damaged: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    silent, wrong = (
+        next((damaged / "LDC97S62/transcriptions").rglob(f"sw2001{side}-ms98-a-trans.text"))
+        for side in "AB"
+    )
+    silent.write_text("sw2001A-ms98-a-0001 0.0 1.0 [silence]\n")
+    wrong.write_text("sw2001B-ms98-a-0001 900.0 901.0 hello\n")
+    prepare(damaged, tmp_path / "data", "--faults", "skip")
+    assert "sides with audio but without a transcript" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["sw2001A-ms98-a-0001 zero 1.0 hello", "sw2001-a 0.0 1.0 hello", "\ufeffsw2001A- 0 1 hello"],
+)
 def test_a_line_that_is_no_turn_is_named(
-    damaged: Path, tmp_path: Path, refusal: Callable[..., str]
+    damaged: Path, tmp_path: Path, refusal: Callable[..., str], line: str
 ) -> None:
     path = next((damaged / "LDC97S62/transcriptions").rglob("sw2001A-ms98-a-trans.text"))
-    path.write_text("sw2001A-ms98-a-0001 zero 1.0 hello\n")
+    path.write_text(f"{line}\n", encoding="utf-8")
     message = refusal(damaged, tmp_path / "data")
     assert f"{path}, line 1: expected 'sw2001A-ms98-a-0001 start end words'" in message
+
+
+def test_the_side_of_a_turn_may_be_a_small_letter(
+    corpus: Path, damaged: Path, tmp_path: Path
+) -> None:
+    path = next((damaged / "LDC97S62/transcriptions").rglob("sw2001A-ms98-a-trans.text"))
+    path.write_text(path.read_text().replace("sw2001A", "sw2001a"))
+    prepare(damaged, tmp_path / "small")
+    prepare(corpus, tmp_path / "data")
+    text = (tmp_path / "small/train_nodup/text").read_text()
+    assert text == (tmp_path / "data/train_nodup/text").read_text()
+
+
+def test_audio_of_one_name_in_two_places_is_refused(
+    damaged: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    audio = damaged / "LDC97S62/swb1_d1/data/sw02001.sph"
+    other = damaged / "LDC97S62/zz_old/sw02001.sph"
+    other.parent.mkdir()
+    other.symlink_to(audio)
+    prepare(damaged, tmp_path / "linked")
+    other.unlink()
+    shutil.copyfile(damaged / "LDC97S62/swb1_d2/data/sw02002.sph", other)
+    message = refusal(damaged, tmp_path / "data")
+    assert "LDC97S62: audio of one name in several places" in message
+    assert f"{audio} and {other}" in message
+
+
+def test_links_that_loop_and_what_macos_leaves_are_passed_over(
+    corpus: Path, damaged: Path, tmp_path: Path
+) -> None:
+    prepare(corpus, tmp_path / "data")
+    for name in ("y", "z"):
+        (damaged / "LDC97S62" / name).symlink_to(".")
+    (damaged / "LDC97S62/swb1_d1/data/._sw02001.sph").write_bytes(b"")
+    prepare(damaged, tmp_path / "looped")
+    plain, looped = (
+        (tmp_path / name / "train_nodup/wav.scp").read_text() for name in ("data", "looped")
+    )
+    assert looped == plain.replace(str(corpus), str(damaged))
+
+
+def test_corpora_below_a_directory_with_other_letters_are_read(
+    damaged: Path, tmp_path: Path
+) -> None:
+    root = damaged.rename(tmp_path / "Müller")
+    prepare(root, tmp_path / "data")
+    scp = (tmp_path / "data/train_nodup/wav.scp").read_text(encoding="utf-8")
+    assert f"{root}/LDC97S62/" in scp
 
 
 @pytest.mark.parametrize(
@@ -378,6 +471,32 @@ def test_segments_that_differ_from_the_references_are_refused(
     assert "LDC2002S09" in message
     assert "LDC2002T43" in message
     assert "1 are in one only, e.g. en_4100-A_050000-050100" in message
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ("0.05 19.00", "en_4100-B_000005-001900 ends at 19 s, but its recording has 8.4 s"),
+        ("0.05 0.05", "en_4100-B_000005-000005 ends at 0.05 s, but begins at 0.05 s"),
+    ],
+)
+def test_segments_of_eval2000_outside_their_audio_are_refused_or_skipped(
+    damaged: Path, tmp_path: Path, refusal: Callable[..., str], times: str, said: str
+) -> None:
+    pem = damaged / "LDC2002S09/hub5e_00/english/hub5e_00.pem"
+    stm = next(damaged.rglob("hub5e00.english.000405.stm"))
+    for path in (pem, stm):
+        lines = path.read_text().splitlines(keepends=True)
+        (first, *_) = (n for n, line in enumerate(lines) if line.startswith("en_4100 B"))
+        lines[first] = lines[first].replace("0.05 0.90", times)
+        path.write_text("".join(lines))
+    message = refusal(damaged, tmp_path / "data")
+    assert f"LDC2002S09: segments outside their audio (1):\n  {pem}: {said}" in message
+    prepare(damaged, tmp_path / "data", "--faults", "skip")
+    kept = tmp_path / "data/eval2000"
+    assert said.split()[0] not in (kept / "segments").read_text() + (kept / "text").read_text()
+    stm = (kept / "stm").read_text()
+    assert f"en_4100_B {times} " not in stm and "en_4100_B 1.25 2.36 " in stm
 
 
 def test_a_missing_file_of_eval2000_is_refused(

@@ -178,14 +178,34 @@ def test_missing_discs_are_named_together(
     assert f"disc 13-34.1 of LDC94S13B (or LDC94S13A): no directory {tree}/LDC94S13B" in message
 
 
-def test_discs_one_directory_deeper_are_pointed_at(
-    tree: Path, tmp_path: Path, refused: Callable[..., str]
+def test_discs_that_lie_in_several_directories_are_found(
+    tree: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
-    (tmp_path / "unpacked").mkdir()
-    (tree / "LDC93S6B").rename(tmp_path / "unpacked/csr_1_senn")
-    roots = ["--wsj0", str(tmp_path / "unpacked"), "--wsj1", str(tree / "LDC94S13B")]
-    message = refused(wsj.main, roots)
-    assert f"There are discs in {tmp_path}/unpacked/csr_1_senn: is that the directory" in message
+    wsj0 = tree / "LDC93S6B"
+    for part, discs in (("csr_1_senn_d1", ("11-1.1", "11-2.1")), ("csr_1_senn_d2", ("11-13.1",))):
+        (wsj0 / part).mkdir()
+        for disc in discs:
+            (wsj0 / disc).rename(wsj0 / part / disc)
+    prepare(tree, tmp_path / "data")
+    for name in ("train_si284", "test_eval92"):
+        assert ids_of(tmp_path / "data" / name / "text") == UTTERANCES[name].split()
+    shutil.copytree(wsj0 / "csr_1_senn_d1/11-1.1", wsj0 / "csr_1_senn_d2/11-1.1")
+    message = refusal(tree, tmp_path / "other")
+    both = f"{wsj0}/csr_1_senn_d1/11-1.1 and in {wsj0}/csr_1_senn_d2/11-1.1"
+    assert f"WSJ's disc 11-1.1 is in {both}; leave one there" in message
+
+
+def test_a_line_that_is_no_transcript_costs_no_other(
+    tree: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    dot = disc_path(tree, "13-34.1/wsj1/trans/wsj1/si_tr_s/46k/46kc0300.dot")
+    with dot.open("a") as stream:
+        stream.write("half a line without an id\n")
+    message = refusal(tree, tmp_path / "data")
+    assert f"transcripts cannot be read (1):\n  {dot}, line 3: expected" in message
+    assert "no transcript in its .dot file" not in message
+    prepare(tree, tmp_path / "data", "--faults", "skip")
+    assert ids_of(tmp_path / "data/train_si284/text") == UTTERANCES["train_si284"].split()
 
 
 def test_a_transcript_file_that_cannot_be_read_is_refused_or_skipped(
@@ -213,7 +233,9 @@ def test_an_index_that_names_a_missing_disc_is_refused(
     shutil.rmtree(disc_path(tree, "13-2.1"))
     message = refusal(tree, tmp_path / "data")
     index = f"{tree}/LDC94S13B/13-34.1/wsj1/doc/indices/si_tr_s.ndx"
-    assert f"no directory {tree}/LDC94S13B/13-2.1 (named by {index})" in message
+    assert f"no directory {tree}/LDC94S13B/13-2.1, nor deeper (named by {index})" in message
+    prepare(tree, tmp_path / "data", "--faults", "skip")
+    assert "46lc0301" not in ids_of(tmp_path / "data/train_si284/text")
 
 
 def test_a_line_that_is_no_entry_is_named(
@@ -373,7 +395,14 @@ def test_lm_text_is_read_under_any_ending(tree: Path, tmp_path: Path, ending: st
     assert contents(tmp_path / "other") == contents(tmp_path / "data")
 
 
-def test_corpora_below_directories_with_blanks_are_read(tree: Path, tmp_path: Path) -> None:
-    tree.rename(tmp_path / "my corpora")
-    prepare(tmp_path / "my corpora", tmp_path / "data")
-    assert ids_of(tmp_path / "data/train_si284/wav.scp") == UTTERANCES["train_si284"].split()
+@pytest.mark.parametrize("name", ["my corpora", "Müller/é"])
+def test_corpora_below_directories_of_any_name_are_read(
+    tree: Path, tmp_path: Path, name: str
+) -> None:
+    root = tmp_path / name
+    root.parent.mkdir(exist_ok=True)
+    tree.rename(root)
+    prepare(root, tmp_path / "data")
+    scp = tmp_path / "data/train_si284/wav.scp"
+    assert ids_of(scp) == UTTERANCES["train_si284"].split()
+    assert f"{root}/LDC93S6B/" in scp.read_text(encoding="utf-8")
