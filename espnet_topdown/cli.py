@@ -37,6 +37,7 @@ from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.packed import config_of
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import BASE
+from espnet_topdown.results.seal import sealed_facts
 from espnet_topdown.table import Page
 
 # Tests, of which many train, do without the seconds that it takes after each phase.
@@ -284,6 +285,9 @@ def _decode(args: Namespace) -> None:
                 f"{word} stands behind {args.dir}, where options are run.sh's; give it before"
             )
     cascade = _reopen(args.dir)
+    # The recipe prints what it scores.
+    if sealed := sealed_facts([cascade.paths.base]):
+        raise TopdownError(f"{sealed[0]}; 'study run' decodes its phases")
     phases = _finished(cascade, args.decode)
     if not phases:
         print(_nothing_to_decode(cascade))

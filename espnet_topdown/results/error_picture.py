@@ -104,6 +104,11 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Panels) -> "Figure":
 
 
 def _category(row: PhaseResult) -> str:
+    """Its column, and the data that it reads instead of the base's."""
+    return ", ".join(filter(None, [_column(row), row.reads]))
+
+
+def _column(row: PhaseResult) -> str:
     """Its cut, or its kind where it has none; a control with a name of its own stands alone."""
     if row.cut:
         return row.cut
@@ -120,8 +125,9 @@ def _categories(rows: Sequence[PhaseResult]) -> list[str]:
     places: dict[str, tuple[int, float]] = {kind: (2, place) for place, kind in enumerate(LOOKS)}
     places |= {cut: (1, depth.get(cut, last)) for cut in cuts}
     places[BASE_KIND] = (0, 0)
-    categories = dict.fromkeys(map(_category, rows))
-    return sorted(categories, key=lambda category: places.get(category, (2, last)))
+    # Of one column on several data, in the order of the rows.
+    columns = {_category(row): _column(row) for row in rows}
+    return sorted(columns, key=lambda category: places.get(columns[category], (2, last)))
 
 
 def _draw_errors(

@@ -5,6 +5,7 @@ Tables of error counts are `espnet_topdown.results.tables`'s.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from espnet_topdown.errors import listed
 from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.kinds import PLAIN, USUAL_CONTROLS
 from espnet_topdown.plan.layer_names import layer_span
@@ -103,13 +104,23 @@ def _dev_set_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
     # Most are of the base's own validation set and tokens.
     by_set.pop("", None)
     for dev_set, several in by_set.items():
-        names = ", ".join(row.name for row in several)
-        base = several[0].base_dev
-        there = "no value there" if base is None else log_digits(base)
+        others = {_own_name(row) for row in rows if row.dev_set != dev_set}
+        # Without seed or cascade, where that leaves no doubt.
+        names = [row.name if _own_name(row) in others else _own_name(row) for row in several]
+        # Each seed has a phase 0 of its own.
+        there = [row.base_dev for row in several if row.base_dev is not None]
+        # One number where both ends are written alike.
+        ends = dict.fromkeys(map(log_digits, (min(there), max(there)) if there else ()))
         yield (
-            f"The dev values of {names} are on {dev_set} (phase 0 has {there}), and are compared"
-            " with no value on other data or tokens."
+            f"The dev values of {listed(dict.fromkeys(names))} are on {dev_set} (phase 0 has"
+            f" {' to '.join(ends) or 'no value there'}), and are compared with no value on other"
+            " data or tokens."
         )
+
+
+def _own_name(row: PhaseResult) -> str:
+    """The name in its cascade, of one that stands as SEED/PHASE or CASCADE/PHASE too."""
+    return row.name.rpartition("/")[2]
 
 
 def _control_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from espnet_topdown.experiment.quality import best_of, sign
+from espnet_topdown.grouping import grouped
 from espnet_topdown.results.cells import time_text
 from espnet_topdown.results.looks import look
 from espnet_topdown.results.rows import PhaseResult
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -61,25 +63,33 @@ def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
     """Dev criterion of every phase by epoch, whole and around the best values.
 
     Around the best values phases are told apart. The selected phase is drawn thicker and starred.
+    Curves on one dev set share their axes, and no others.
     """
     from matplotlib.ticker import MaxNLocator
 
     shown = [row for row in rows if points_of(row.curve)]
     longest = max(len(_label(row)) for row in shown)
     columns = 2 if longest <= LEGEND_CHARACTERS else 1
-    figure = new_figure(4.2 + 0.34 * len(shown) / columns)
-    whole, tail = figure.subplots(1, 2)
-    for axes in (whole, tail):
-        _draw_curves(axes, shown)
-        axes.set_xlabel("epoch")
-        axes.set_xlim(left=0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        tidy(axes, "both")
-    whole.set_ylabel(", ".join(dict.fromkeys(map(_criterion, rows))))
-    tail.set_title("around the best values", fontsize=10)
-    tail.set_ylim(*_tail(shown))
+    by_set = grouped(shown, lambda row: row.dev_set)
+    figure = new_figure(1.2 + 3 * len(by_set) + 0.34 * len(shown) / columns)
+    legend: dict[str, Artist] = {}
+    panels = figure.subplots(len(by_set), 2, squeeze=False)
+    for (whole, tail), (dev_set, several) in zip(panels, by_set.items(), strict=True):
+        for axes in (whole, tail):
+            _draw_curves(axes, several)
+            axes.set_xlabel("epoch")
+            axes.set_xlim(left=0.5)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            tidy(axes, "both")
+        whole.set_ylabel(", ".join(dict.fromkeys(map(_criterion, several))))
+        whole.set_title(f"on {dev_set}" if dev_set else "", fontsize=10)
+        tail.set_title("around the best values", fontsize=10)
+        tail.set_ylim(*_tail(several))
+        handles, labels = whole.get_legend_handles_labels()
+        legend |= dict(zip(labels, handles, strict=True))
     figure.legend(
-        *whole.get_legend_handles_labels(),
+        list(legend.values()),
+        list(legend),
         loc="outside lower center",
         ncols=columns,
         frameon=False,

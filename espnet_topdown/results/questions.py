@@ -233,7 +233,8 @@ def _between_phases(runs: Runs) -> Iterable[tuple[str, PhaseResult | None, Phase
     equal = "best phase - best restart, as many runs each"
     yield equal, runs.best(answered), runs.best(restarts)
     off = _without_dropout(runs)
-    restarts = of_kind(RESTART, runs.phases)[: len(off)]
+    restarts = [restart for restart in of_kind(RESTART, runs.phases) if _reads_as(off, restart)]
+    restarts = restarts[: len(off)]
     if len(restarts) == len(off):
         question = "best phase with dropout off - best restart, as many runs each"
         yield question, runs.best(off), runs.best(restarts)
@@ -253,8 +254,10 @@ def _of_named_control(
     runs: Runs, phase: PhaseResult
 ) -> Iterable[tuple[str, PhaseResult | None, PhaseResult | None]]:
     """Questions about a control that a plan named, such as fine-tuning."""
-    yield f"best phase - {phase.name}", best_phase(runs), phase
-    yield f"{phase.name} - best restart", phase, best_restart(runs)
+    if _reads_as(candidates(runs), phase):
+        yield f"best phase - {phase.name}", best_phase(runs), phase
+    if _reads_as(of_kind(RESTART, usual(runs)), phase):
+        yield f"{phase.name} - best restart", phase, best_restart(runs)
     parent = _deciding(phase).get("parent", BASE)
     if parent != BASE:
         yield f"{phase.name} - its parent {parent}", phase, runs.named(parent)
@@ -269,6 +272,11 @@ def _of_control(
     for answered in _in_full(runs.phases):
         if answered.name == name:
             yield f"{titled(answered)} - {_its(phase.kind)}", answered, phase
+
+
+def _reads_as(phases: Iterable[PhaseResult], other: PhaseResult) -> bool:
+    """Whether all of `phases` read the data and tokens of `other`; else data would be compared."""
+    return all(phase.reads == other.reads for phase in phases)
 
 
 def titled(phase: PhaseResult) -> str:

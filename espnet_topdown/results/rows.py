@@ -212,8 +212,8 @@ def phase_results(cascade: Cascade) -> list[PhaseResult]:
             role=phase.role,
             dropout=phase.dropout,
             reads=cascade.reads(phase),
-            dev_set=_dev_set(cascade, phase),
-            base_dev=cascade.measured(records).get((BASE, _dev_set(cascade, phase))),
+            dev_set=dev_set_of(cascade, phase),
+            base_dev=cascade.measured(records).get((BASE, dev_set_of(cascade, phase))),
             stop_from=phase.stop.from_epoch if phase.stop else None,
             stopped=stopped_at(record),
             kept_lr=sides.rates_text,
@@ -245,7 +245,8 @@ def _base_result(cascade: Cascade, *, dev: float | None, best: bool) -> PhaseRes
     )
 
 
-def _dev_set(cascade: Cascade, phase: Phase) -> str:
+def dev_set_of(cascade: Cascade, phase: Phase) -> str:
+    """What the dev value of a phase is of; "" for the base's own validation set and tokens."""
     return " ".join(filter(None, [phase.valid_set, cascade.vocabulary(phase)]))
 
 

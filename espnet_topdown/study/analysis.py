@@ -26,6 +26,7 @@ from espnet_topdown import check
 from espnet_topdown.check import Must
 from espnet_topdown.errors import listed
 from espnet_topdown.results.questions import Arm, ArmPair, Runs
+from espnet_topdown.study.inference import FEWEST_SEEDS
 from espnet_topdown.yaml_text import load_yaml
 
 # An analysis as its file and the records have it.
@@ -132,7 +133,8 @@ def read_analysis(path: Path) -> Analysis | None:
     if not path.exists():
         return None
     stored = load_yaml(path.read_text(encoding="utf-8"), str(path), is_ours=True)
-    check.refuse(faults(stored) or _set_faults(stored), f"{path} is no plan of analysis")
+    found = faults(stored) or [*_set_faults(stored), *_question_faults(stored)]
+    check.refuse(found, f"{path} is no plan of analysis")
     analysis: Analysis = stored
     return analysis
 
@@ -164,6 +166,25 @@ def _set_faults(stored: Analysis) -> list[str]:
     return found
 
 
+def _question_faults(stored: Analysis) -> list[str]:
+    """What is wrong with the questions themselves, and with seeds that can answer none of them."""
+    found = []
+    if len(stored["seeds"]) < FEWEST_SEEDS:
+        found.append(f"seeds must be {FEWEST_SEEDS} at least: fewer have no verdict")
+    (asked,) = stored["primary"].values()
+    for part in PARTS:
+        for question, arms in stored[part].items():
+            first, second = ArmSpec.of(arms["first"]), ArmSpec.of(arms["second"])
+            twice = [arm for arm in (first, second) if len({*arm.names}) < len(arm.names)]
+            if twice:
+                found.append(f"{part}: '{question}' names a phase twice ({listed(twice[0].names)})")
+            if {*first.names} == {*second.names} and first.is_selected == second.is_selected:
+                found.append(f"{part}: '{question}' compares {listed(first.names)} with itself")
+    if any(arms == asked for arms in stored["secondary"].values()):
+        found.append("secondary has the primary question once more; leave it out there")
+    return found
+
+
 def asked_sets(analysis: Analysis) -> set[str]:
     """The sets that it names."""
     names = {*analysis.get(SETS, [])}
@@ -191,6 +212,22 @@ def pairs(
             arms = first.among(runs), second.among(runs)
             if all(arms):
                 found.setdefault(question, []).append(ArmPair(runs.seed, *arms))
+    return found
+
+
+def unselectable(analysis: Analysis, dev_sets: Mapping[str, str]) -> list[str]:
+    """The questions in which dev is to select among phases of different dev sets.
+
+    Args:
+        analysis: of the study.
+        dev_sets: name of each phase -> what its dev value is of.
+    """
+    found = []
+    for part in PARTS:
+        for question, *arms in _questions(analysis, part):
+            selected = [{dev_sets[name] for name in arm.names} for arm in arms if arm.is_selected]
+            if any(len(sets) > 1 for sets in selected):
+                found.append(question)
     return found
 
 

@@ -4,11 +4,18 @@ Error rates and perplexities by one rule. The numbers' tests are `espnet_topdown
 the tables `espnet_topdown.study.tables`'s.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from statistics import fmean
 
-from espnet_topdown.results.questions import Arm, ArmPair, from_scratch, over_seeds
+from espnet_topdown.results.questions import (
+    FROM_SCRATCH,
+    Arm,
+    ArmPair,
+    from_scratch,
+    over_seeds,
+)
 from espnet_topdown.results.significance import holm, t_interval
 from espnet_topdown.study import analysis
 from espnet_topdown.study.inference import (
@@ -19,7 +26,7 @@ from espnet_topdown.study.inference import (
     pooled_p,
     run_variance,
 )
-from espnet_topdown.study.records import Record
+from espnet_topdown.study.records import Record, by_key, phases_of
 
 Interval = tuple[float, float]
 # Seed and name of a phase -> its error rate in percent, or its perplexity.
@@ -27,7 +34,10 @@ Values = Mapping[tuple[int, str], float]
 
 PRIMARY = "primary: "
 NOT_SHOWN = "not shown"
+NO_SPREAD = "no spread over seeds"
 TOO_FEW = "too few seeds"
+# Means of runs are thirds and the like: what equal ones differ by in the last bit is nothing.
+DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -39,9 +49,10 @@ class Answer:
         pairs: what is compared, one pair a seed.
         values: mean of the first and of the second arm, for each pair.
         interval: 95 % of the mean difference, by Student's t over seeds; None for a single one.
-        p: of that t; None for fewer than `FEWEST_SEEDS` seeds.
+        p: of that t; None for fewer than `FEWEST_SEEDS` seeds, and where all differ by the same.
         p_holm: corrected for the questions of its family that differ in what they compare.
-        p_pooled: by the pooled variance of a run, instead of that of these few differences.
+        p_pooled: by the pooled variance of a run on the same data, instead of that of these few
+            differences.
     """
 
     question: str
@@ -55,7 +66,7 @@ class Answer:
     @property
     def differences(self) -> list[float]:
         """First minus second, seed by seed; negative where the first is better."""
-        return [first - second for first, second in self.values]
+        return [round(first - second, DIGITS) for first, second in self.values]
 
     @property
     def mean(self) -> float:
@@ -71,7 +82,9 @@ class Answer:
         """
         if len(self.pairs) < FEWEST_SEEDS:
             return TOO_FEW
-        if self.p_holm is None or self.p_holm >= ALPHA:
+        if self.p_holm is None:
+            return NO_SPREAD
+        if self.p_holm >= ALPHA:
             return NOT_SHOWN
         return better if self.mean < 0 else worse
 
@@ -103,13 +116,14 @@ def _family(
     asked: Mapping[str, Sequence[ArmPair]], records: Sequence[Record], values: Values
 ) -> list[Answer]:
     """The answers to questions that are corrected for one another."""
-    variance = variance_of(records, values)
+    variance = cache(partial(variance_of, records, values))
     found = []
     for question, pairs in asked.items():
         known = [pair for pair in pairs if _is_known(pair, values)]
         # What no seed can answer on this set counts for no correction.
         if known:
-            found.append(_answer(question, known, values, variance))
+            data = frozenset(run.reads for pair in known for run in (*pair.first, *pair.second))
+            found.append(_answer(question, known, values, variance(data)))
     return _with_holm(found)
 
 
@@ -150,18 +164,45 @@ def _with_holm(found: Sequence[Answer]) -> list[Answer]:
     ]
 
 
-def scratch_values(records: Sequence[Record], values: Values) -> dict[tuple[int, str], float]:
-    """Those of `values` that runs from scratch have: phase 0 and the restarts."""
-    keys = [(record.seed, run.name) for record in records for run in from_scratch(record.runs)]
+def scratch_values(
+    records: Sequence[Record], values: Values, reads: str = ""
+) -> dict[tuple[int, str], float]:
+    """Those of `values` that runs from scratch have: phase 0 and the restarts.
+
+    Args:
+        records: of the seeds.
+        values: of phases.
+        reads: the runs' data, as in `PhaseResult`; of another than the base's, the restarts alone.
+    """
+    keys = [
+        (record.seed, run.name)
+        for record in records
+        for run in from_scratch(record.runs, reads=reads)
+    ]
     return {key: values[key] for key in keys if key in values}
 
 
-def variance_of(records: Sequence[Record], values: Values) -> Variance | None:
-    """The variance of a run under other seeds, pooled over all ways of training."""
-    scratch = scratch_values(records, values)
-    arms: dict[str, list[float]] = {"": list(scratch.values())}
-    for (seed, name), value in values.items():
-        if (seed, name) not in scratch:
-            # A name stands for one kind, cut and settings, whatever the seed.
-            arms.setdefault(name, []).append(value)
+def data_of(records: Sequence[Record]) -> list[str]:
+    """What phases read, as in `PhaseResult`; "" is the base's own data."""
+    return list(dict.fromkeys(phase.reads for phase in phases_of(records)))
+
+
+def variance_of(
+    records: Sequence[Record], values: Values, reads: Collection[str]
+) -> Variance | None:
+    """The variance of a run under other seeds, pooled over the ways of training on some data.
+
+    Args:
+        records: of the seeds.
+        values: of phases.
+        reads: the data, as in `PhaseResult`: on other data runs may vary otherwise.
+    """
+    arms: dict[str, list[float]] = {}
+    for data in reads:
+        scratch = scratch_values(records, values, data)
+        arms[f"{FROM_SCRATCH} {data}"] = list(scratch.values())
+        for (seed, name), phase in by_key(records).items():
+            if phase.reads == data and (seed, name) in values.keys() - scratch.keys():
+                # A name stands for one kind, cut and settings, whatever the seed.
+                arms.setdefault(name, []).append(values[seed, name])
     return run_variance(arms.values())

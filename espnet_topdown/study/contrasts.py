@@ -149,9 +149,10 @@ class ErrorRates:
         points = {}
         for speaker in sorted(set(self.draw.strata)):
             own = owners == speaker
-            errors = column[own].sum()
             words = self.draw.words[own].sum()
-            points[speaker] = float(100 * errors / words)
+            # Who said nothing has no error rate.
+            if words:
+                points[speaker] = float(100 * column[own].sum() / words)
         return points
 
     def null_rate_of_test_data(self, split: Split, resamples: int = 1000) -> float:
@@ -175,6 +176,11 @@ class ErrorRates:
         )
         low, high = np.array(intervals).T
         return float(np.mean((low > 0) | (high < 0)))
+
+
+def spoken_sets(records: Sequence[Record]) -> list[str]:
+    """The sets in which words were said; on another there are no error rates."""
+    return [name for name, texts in records[0].references.items() if any(texts.values())]
 
 
 def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:

@@ -94,7 +94,8 @@ def effort_table(records: Sequence[Record]) -> Table:
                 "To 95 %, to 100 %: epochs until dev has that share of the best value of the same"
                 " seed's phase 0, over the epochs that phase 0 needed for it; geometric mean, 95 %"
                 " by Student's t over seeds of the log ratio. Where not all seeds got there, it is"
-                " the mean of those that did, and too low."
+                " the mean of those that did, and too low; - where dev is another set than phase"
+                " 0's."
                 f"{planned}"
             ),
             (
@@ -107,6 +108,8 @@ def effort_table(records: Sequence[Record]) -> Table:
 
 
 def _ratio(found: Ratio) -> str:
+    if not found.asked:
+        return "-"
     if found.mean is None:
         return f"reached in 0 of {found.asked}"
     text = f"{found.mean:.2f}"

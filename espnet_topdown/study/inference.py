@@ -49,8 +49,16 @@ def run_variance(arms: Iterable[Sequence[float]]) -> Variance | None:
 
 
 def paired_p(differences: Sequence[float]) -> float | None:
-    """Two-sided p of Student's t over seeds; None for fewer than `FEWEST_SEEDS`."""
+    """Two-sided p of Student's t over seeds.
+
+    None for fewer than `FEWEST_SEEDS`, and for differences that are all the same but not 0, whose
+    t is infinite: few words, or few errors, have that by chance.
+    """
     if len(differences) < FEWEST_SEEDS:
+        return None
+    if not any(differences):
+        return 1.0
+    if len(set(differences)) == 1:
         return None
     return float(_t_p(_paired_t(np.array(differences)[None]), len(differences) - 1)[0])
 
@@ -74,12 +82,10 @@ def pooled_p(
 
 
 def _paired_t(differences: np.ndarray) -> np.ndarray:
-    """Student's t of each row of `differences`, (draws, seeds); without any variance infinite."""
+    """Student's t of each row of `differences`, (draws, seeds); without any variance 0."""
     means = differences.mean(axis=1)
     errors = differences.std(axis=1, ddof=1) / math.sqrt(differences.shape[1])
     t = np.zeros_like(means)
-    # Rows of zeros differ by nothing; equal ones of another value differ surely.
-    t[means != 0] = np.inf
     np.divide(means, errors, out=t, where=errors > 0)
     return t
 

@@ -24,7 +24,7 @@ from espnet_topdown.results.tables import set_table
 from espnet_topdown.study import perplexity, tables
 from espnet_topdown.study.analysis import Analysis, unanswered
 from espnet_topdown.study.answers import answers
-from espnet_topdown.study.contrasts import ErrorRates
+from espnet_topdown.study.contrasts import ErrorRates, spoken_sets
 from espnet_topdown.study.effort import effort_table
 from espnet_topdown.study.records import (
     Record,
@@ -103,7 +103,10 @@ def model_section(model: str, records: Sequence[Record]) -> Section:
     if planned is not None:
         _add_unanswered(section, planned, records)
     rows = seed_rows(records)
-    rates = {dataset: ErrorRates(records, dataset) for dataset in records[0].references}
+    rates = {dataset: ErrorRates(records, dataset) for dataset in spoken_sets(records)}
+    silent = records[0].references.keys() - rates.keys()
+    if silent:
+        section.say("Without a word, and left out:", [f"- {name}" for name in sorted(silent)])
     phases = by_key(records).items()
     selected_on = {*chain.from_iterable(record.selected_on for record in records)}
     # Earlier records tell of a phase's own dev set alone.
@@ -161,7 +164,7 @@ def _decoded(
 ) -> dict[SetKey, Decoded]:
     """Every set that a phase was decoded on, under the keys of `compare_sets`."""
     decoded = {}
-    for name in phase.hypotheses:
+    for name in phase.hypotheses.keys() & rates.keys():
         inference, _, dataset = name.partition("/")
         decoded[inference, dataset, "wer"] = rates[name].decoded(seed, phase.name)
     return decoded

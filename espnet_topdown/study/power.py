@@ -5,13 +5,15 @@ The numbers are `espnet_topdown.study.inference`'s.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.questions import FROM_SCRATCH
 from espnet_topdown.study import inference, perplexity
-from espnet_topdown.study.answers import Values, scratch_values, variance_of
-from espnet_topdown.study.contrasts import ErrorRates
+from espnet_topdown.study.answers import Values, data_of, scratch_values, variance_of
+from espnet_topdown.study.contrasts import ErrorRates, spoken_sets
 from espnet_topdown.study.records import Record, check_one_study, sealed_state
+from espnet_topdown.study.tables import where
 from espnet_topdown.table import Page, Table, counted
 
 
@@ -49,22 +51,24 @@ def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Pa
 def _measured(records: Sequence[Record]) -> dict[str, tuple[int, inference.Variance]]:
     """Name of a measure and its set -> runs from scratch a seed, variance of a run."""
     values_of = {
-        f"WER, {dataset}": ErrorRates(records, dataset).values for dataset in records[0].references
+        f"WER, {dataset}": ErrorRates(records, dataset).values for dataset in spoken_sets(records)
     }
     for text in perplexity.texts(records):
         values_of[f"perplexity, {text}"] = perplexity.values(records, text)
     measured = {}
-    for name, values in values_of.items():
-        variance = variance_of(records, values)
+    several = data_of(records)
+    for (name, values), data in product(values_of.items(), several):
+        variance = variance_of(records, values, [data])
         if variance is not None and variance.value:
-            measured[name] = (_scratch_a_seed(records, values), variance)
+            label = f"{name}{where(data, several)}"
+            measured[label] = (_scratch_a_seed(records, values, data), variance)
     return measured
 
 
-def _scratch_a_seed(records: Sequence[Record], values: Values) -> int:
-    """Runs from scratch that every seed has."""
-    seeds = [seed for seed, _ in scratch_values(records, values)]
-    return min(seeds.count(record.seed) for record in records)
+def _scratch_a_seed(records: Sequence[Record], values: Values, data: str) -> int:
+    """Runs from scratch that every seed has; 1 where some have none."""
+    seeds = [seed for seed, _ in scratch_values(records, values, data)]
+    return max(1, min(seeds.count(record.seed) for record in records))
 
 
 def power_table(
@@ -95,7 +99,7 @@ def power_table(
             (
                 f"Student's t over seeds, two-sided at {100 * inference.ALPHA:.0f} %, for one"
                 " question; a seed is one pair. Deviation: under other seeds, pooled over all ways"
-                " of training of these records."
+                " of training of these records on the same data."
             ),
         ),
     )

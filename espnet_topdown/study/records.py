@@ -141,7 +141,7 @@ def sealed_state(records: Sequence[Record]) -> str:
         # or it was decoded on fewer sets.
         missing = lacking(analysis, {phase.name: phase.measured for phase in record.phases})
         if missing:
-            to_come.append(f"{seed} (only {', '.join(missing)})")
+            to_come.append(f"{seed} (lacks {', '.join(missing)})")
         elif not record.complete:
             to_come.append(str(seed))
     if not to_come:
@@ -176,8 +176,20 @@ def check_one_study(model: str, records: Sequence[Record]) -> None:
                 f"{model}: seed {record.seed} is none of the plan of analysis (a pilot?); leave its"
                 " record out"
             )
+    _check_sets_once(model, first)
     _check_phases_alike(model, records)
     _check_models_once(model, records)
+
+
+def _check_sets_once(model: str, record: Record) -> None:
+    """Refuse two decodings of a set, on each of which a planned question would be asked."""
+    by_set = grouped(record.references, lambda dataset: dataset.rpartition("/")[2])
+    for name, decodings in by_set.items():
+        if record.analysis is not None and len(decodings) > 1:
+            raise TopdownError(
+                f"{model}: {name} was decoded in several ways ({', '.join(decodings)}), and a"
+                " planned question is asked once; leave one, and run 'study record' again"
+            )
 
 
 def _check_phases_alike(model: str, records: Sequence[Record]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.quality import Criterion, best_of, sign
+from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.kinds import USUAL_CONTROLS
 from espnet_topdown.plan.stopping import Bar, StopEarly
 from espnet_topdown.results.questions import of_kind
@@ -106,19 +107,22 @@ def replay(seeds: Sequence[Variants], rule: StopEarly) -> Replay:
 
 
 def groups(records: Sequence[Record], full: int) -> Iterator[tuple[str, list[Variants]]]:
-    """What stands for variants, by name: of each seed those that are more than `full`.
+    """What stands for variants, by name and dev set: of each seed those that are more than `full`.
 
     Seeds in which the rule was at work are left out: their curves are not whole.
     """
     whole = [record for record in records if not any(map(_may_end, record.phases))]
     for name in (CANDIDATES, *USUAL_CONTROLS):
-        seeds = []
+        # Dev values are compared on one dev set alone.
+        on_set: dict[str, list[Variants]] = {}
         for record in whole:
-            curves = tuple(map(_curve, _members(record, name)))
-            if len(curves) > full:
-                seeds.append(Variants(record.criterion, curves))
-        if seeds:
-            yield name, seeds
+            members = grouped(_members(record, name), lambda phase: phase.dev_set)
+            for dev_set, phases in members.items():
+                if len(phases) > full:
+                    curves = tuple(map(_curve, phases))
+                    on_set.setdefault(dev_set, []).append(Variants(record.criterion, curves))
+        for dev_set, seeds in on_set.items():
+            yield (f"{name} on {dev_set}" if dev_set else name), seeds
 
 
 def _may_end(phase: PhaseResult) -> bool:

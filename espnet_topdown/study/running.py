@@ -16,17 +16,20 @@ from pathlib import Path
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import read_config
+from espnet_topdown.experiment.keys import deciding
 from espnet_topdown.experiment.schedule import unequal
 from espnet_topdown.plan.plan import BASE
 from espnet_topdown.plan.plan_file import read_plan
-from espnet_topdown.results.rows import phase_results
+from espnet_topdown.results.rows import dev_set_of, phase_results
 from espnet_topdown.results.seal import seal
 from espnet_topdown.study.analysis import (
     LEAST_DISTANCE,
+    SETS,
     are_apart,
     asked_sets,
     lacking,
     read_analysis,
+    unselectable,
 )
 from espnet_topdown.study.recording import record_seed
 from espnet_topdown.study.study import Study
@@ -57,6 +60,8 @@ def run(study: Study) -> None:
     for place, seed in enumerate(to_record):
         began = time.monotonic()
         is_begun = study.base(seed).exists()
+        if changed := config_note(study, seed):
+            print(f"note: {changed}", file=sys.stderr)
         if not has_base(study, seed):
             # A base has nobody to train beside it but other bases; with GPUs they take turns.
             together = 1 if study.ngpu else study.jobs
@@ -92,8 +97,9 @@ def check_asked(study: Study, seed: int) -> None:
     """Refuse, before phases are trained, a plan of analysis that asks about what no seed will have.
 
     Raises:
-        TopdownError: a phase that it names is not in the plan, or a set is not decoded, or has
-            selected epochs and phases.
+        TopdownError: a phase that it names is not in the plan; a set is not decoded, or has
+            selected epochs and phases; dev cannot select among phases that it names; or the
+            primary question would be asked on several sets.
     """
     planned = read_analysis(study.analysis)
     # Known once a seed is recorded; a pilot answers nothing.
@@ -106,6 +112,19 @@ def check_asked(study: Study, seed: int) -> None:
         raise TopdownError(
             f"{study.analysis} asks about {listed(missing)}, which no seed would have: phases of"
             f" {study.plan} are {listed(names)}; mend one of the two, or the --test_sets"
+        )
+    dev_sets = {BASE: "", **{phase.name: dev_set_of(cascade, phase) for phase in cascade.phases}}
+    mixed = unselectable(planned, dev_sets)
+    if mixed:
+        raise TopdownError(
+            f"{study.analysis}: {listed(mixed)}: dev values of different data or tokens select no"
+            " phase; ask about phases whose dev values are of one set"
+        )
+    (primary,) = planned["primary"].values()
+    if SETS not in primary and len(study.datasets) > 1:
+        raise TopdownError(
+            f"{study.analysis}: primary would be asked on each of {listed(study.datasets)}, and"
+            f" none is corrected for the others; give it one set (`{SETS}`)"
         )
     selecting = sorted(cascade.valid_sets() & {*asked_sets(planned)})
     if selecting:
@@ -124,6 +143,26 @@ def schedule_note(study: Study) -> str | None:
         for number, entry in enumerate(plan.entries, 1)
     }
     return unequal(read_config(study.config), phases)
+
+
+def config_note(study: Study, seed: int) -> str | None:
+    """What the training config says now and a base was not trained with; None for nothing."""
+    path = study.base(seed) / "config.yaml"
+    if not (has_base(study, seed) and path.exists()):
+        return None
+    wanted, trained = deciding(read_config(study.config)), read_config(path)
+    # ESPnet writes names in lower case, and numbers that stood in quotes as numbers.
+    other = [
+        f"{key} {trained[key]}, not {value}"
+        for key, value in wanted.items()
+        if key in trained and str(trained[key]).lower() != str(value).lower()
+    ]
+    if not other:
+        return None
+    return (
+        f"{study.base(seed)} was trained with {listed(other)} as {study.config} says now, and stays"
+        " so; move it and its cascade away to train it by the config"
+    )
 
 
 def has_base(study: Study, seed: int) -> bool:

@@ -17,6 +17,7 @@ from espnet_topdown.study.answers import (
     PRIMARY,
     Answer,
     Values,
+    data_of,
     scratch_values,
     variance_of,
 )
@@ -76,7 +77,8 @@ def answer_table(
         primary = ", the primary one for itself alone"
         arms = (
             "Which runs are compared, the plan of analysis says: of several either the mean, or the"
-            " one that the dev criterion selects; the table seed by seed tells which."
+            " one that the dev criterion selects (of equals the first that the plan names); the"
+            " table seed by seed tells which."
         )
     header = ["question", "seeds", "means", "difference", "95 %, seeds", "p (Holm)", "p, pooled"]
     if contrasts:
@@ -89,14 +91,14 @@ def answer_table(
             f"Negative: the first is better. {arms}",
             (
                 "Verdict: by Student's t over the seeds' differences alone, corrected (Holm) for"
-                f" the questions that compare different runs{primary}; none for fewer"
-                f" than {inference.FEWEST_SEEDS} seeds. No evidence of a difference is no evidence"
-                " of equality."
+                " the questions of this table that compare different runs"
+                f"{primary}; none for fewer than {inference.FEWEST_SEEDS} seeds, nor where all"
+                " differ by the same. No evidence of a difference is no evidence of equality."
             ),
             (
                 "p, pooled: the same difference by the variance of a single run, pooled over all"
-                " ways of training of this study; not corrected. A sensitivity check: it takes all"
-                " ways to vary alike."
+                " ways of training on the same data; not corrected. A sensitivity check: it takes"
+                " all ways to vary alike."
             ),
         ),
     )
@@ -153,27 +155,37 @@ def speaker_table(dataset: str, contrasts: Sequence[Contrast]) -> Table | None:
 
 def arm_table(measure: Measure, dataset: str, records: Sequence[Record], values: Values) -> Table:
     """The values of each phase over seeds, and of all runs from scratch."""
-    scratch = list(scratch_values(records, values).values())
-    rows = []
-    if scratch:
-        rows.append((FROM_SCRATCH, "-", "-", *_spread(scratch)))
+    rows, notes = [], []
+    several = data_of(records)
+    for data in several:
+        on_data = where(data, several)
+        scratch = list(scratch_values(records, values, data).values())
+        if scratch:
+            rows.append((f"{FROM_SCRATCH}{on_data}", "-", "-", *_spread(scratch)))
+        variance = variance_of(records, values, [data])
+        if variance is not None:
+            notes.append(
+                f"Standard deviation of a run under other seeds, pooled over all ways of"
+                f" training{on_data}: {variance.deviation:.2f} ({variance.freedom} degrees of"
+                " freedom)."
+            )
     for name, (phase, *_) in by_name(records).items():
         of_seeds = [values[r.seed, name] for r in records if (r.seed, name) in values]
         if of_seeds:
             rows.append((name, phase.kind, dashed(phase.cut), *_spread(of_seeds)))
-    variance = variance_of(records, values)
-    notes = []
-    if variance is not None:
-        notes.append(
-            f"Standard deviation of a run under other seeds, pooled over all ways of training:"
-            f" {variance.deviation:.2f} ({variance.freedom} degrees of freedom)."
-        )
     return Table(
         heading=f"Every phase over seeds: {measure.name}, {dataset}",
         header=("phase", "kind", "cut", "runs", "mean", "lowest to highest"),
         rows=rows,
         notes=notes,
     )
+
+
+def where(data: str, several: Sequence[str]) -> str:
+    """Which data is meant, where phases of a study read different ones."""
+    if len(several) == 1:
+        return ""
+    return f" on {data}" if data else " on the base's data"
 
 
 def _spread(values: Sequence[float]) -> tuple[str, str, str]:
@@ -195,7 +207,7 @@ def null_table(
     split = inference.null_splits(len(scratch), len(records))
     if split is None:
         return None
-    variance = variance_of(records, values)
+    variance = variance_of(records, values, [""])
     over_seeds, pooled = inference.null_rates(scratch, split, variance)
     rates = {"t over seeds, of one question": over_seeds, "t by the pooled variance": pooled}
     if rate_of_test_data is not None:
@@ -237,11 +249,13 @@ def summary(measure: Measure, answers: Sequence[Answer]) -> list[str]:
 
 def coverage(records: Sequence[Record]) -> list[str]:
     """Which cuts dev selected and what was not measured, as sentences."""
-    cuts = ", ".join(map(_selected_cut, records))
-    among = ""
+    of_seeds = list(map(_selected_cut, records))
+    is_same = len(of_seeds) > 1 and len(set(of_seeds)) == 1
+    cuts = f"{of_seeds[0]}, in every seed" if is_same else ", ".join(of_seeds)
+    among = ", phase 0 aside"
     if records[0].analysis is not None:
         # Which need not be the best of the cascade that a planned question asks about.
-        among = " of all candidates, of which a question may name fewer (see Seed by seed)"
+        among += ", of all candidates, of which a question may name fewer (see Seed by seed)"
     lines = [f"- Cut selected on dev{among}, by seed: {cuts}."]
     phases = phases_of(records)
     kinds = {phase.kind for phase in phases}

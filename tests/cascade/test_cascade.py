@@ -89,6 +89,8 @@ def test_a_cascade_of_a_sealed_study_shows_dev_alone(finished, base, tmp_path, c
         # "WER" alone stands in base64 too, one picture in five.
         assert "WER: " not in text
         assert "ppl test" not in text
+    # The recipe would print what it scores.
+    assert f"while {own}/sealed is there; 'study run' decodes" in fails(capsys, "decode", str(copy))
     seal.unseal(own)
     main(["results", str(copy)])
     out = capsys.readouterr().out

@@ -87,6 +87,24 @@ def test_what_phases_read_and_what_their_dev_values_are_of_is_told(tmp_path: Pat
     assert "reads" not in phases_table([base], decoded=True).header
 
 
+def test_dev_values_of_several_seeds_name_phases_once_and_what_their_bases_have(
+    tmp_path: Path,
+) -> None:
+    noisy = {"cut": "decoder", "dev_set": "dev_noisy"}
+    rows = [
+        phase(tmp_path, f"{seed}/{name}", "top_down", base_dev=base, **noisy)
+        for seed, base in ((1, 0.5), (2, 0.43), (3, 0.47))
+        for name in ("low", "both")
+    ]
+    rows.append(phase(tmp_path, "3/both_on_dev", "top_down", cut="decoder"))
+    notes = "\n".join(phases_table(rows, decoded=True).notes)
+    assert "The dev values of low, both are on dev_noisy (phase 0 has 0.430 to 0.500)" in notes
+    # Of two cascades one phase is on another set.
+    rows[-1] = phase(tmp_path, "4/both", "top_down", cut="decoder")
+    notes = "\n".join(phases_table(rows, decoded=True).notes)
+    assert "The dev values of low, 1/both, 2/both, 3/both are on dev_noisy" in notes
+
+
 def test_a_language_model_shows_perplexities(tmp_path: Path) -> None:
     base = phase(tmp_path, "base", "base", perplexity={"test": 70.25})
     other = phase(tmp_path, "p1", "top_down")

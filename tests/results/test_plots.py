@@ -53,6 +53,15 @@ def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:
     assert 0.3 < low < 0.5 < high
 
 
+def test_curves_on_different_dev_sets_have_axes_of_their_own(rows: list[PhaseResult]) -> None:
+    noisy = [replace(row, name=f"noisy_{row.name}", dev_set="dev_noisy") for row in rows[1:3]]
+    figure = pictures.dev_curves([*rows, *noisy])
+    assert [len(axes.lines) for axes in figure.axes] == [3, 3, 2, 2]
+    assert [axes.get_title() for axes in figure.axes[::2]] == ["", "on dev_noisy"]
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 5
+
+
 def test_phases_of_one_kind_differ_without_colour(tmp_path: Path) -> None:
     names = [f"p{k}" for k in range(16)]
     alike = [phase(tmp_path, name, "top_down", cut="decoder") for name in names]
@@ -99,6 +108,19 @@ def test_cuts_go_down_from_left_to_right(rows: list[PhaseResult]) -> None:
     panels = {"perplexity, test": [error_picture.Point(70.0)] * len(shown)}
     (axes,) = error_picture.error_by_cut(shown, panels).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == expected
+
+
+def test_phases_of_one_cut_on_different_data_stand_apart(rows: list[PhaseResult]) -> None:
+    noisy = [replace(row, reads=f"train {level}") for level in ("b", "a") for row in rows[1:]]
+    panels = {"perplexity, test": [error_picture.Point(70.0)] * (1 + len(noisy))}
+    (axes,) = error_picture.error_by_cut([rows[0], *noisy], panels).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "base",
+        "decoder,\ntrain b",
+        "decoder,\ntrain a",
+        "restart,\ntrain b",
+        "restart,\ntrain a",
+    ]
 
 
 def test_phases_of_one_cut_stand_side_by_side(rows: list[PhaseResult]) -> None:

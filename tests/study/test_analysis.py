@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_records import lm_record, usual, write
+from made_records import SET, lm_record, usual, write
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.expansion import expand
@@ -63,7 +63,7 @@ def test_only_planned_questions_are_asked_and_the_primary_one_stands_alone() -> 
         ["phase2 - bottom_up", "10.00 - 25.00"],
     ]
     assert "the primary one for itself alone" in text
-    assert "on dev of all candidates, of which a question may name fewer (see Seed by seed)" in text
+    assert "of all candidates, of which a question may name fewer (see Seed by seed)" in text
     # Of an arm that dev selects, phase 0 may be a run.
     assert "phase 0 left out" not in text
 
@@ -110,11 +110,11 @@ def test_a_question_about_one_set_is_asked_on_that_one_alone() -> None:
                 *planned(*SEEDS[:2]),
                 replace(usual(SEEDS[2]), analysis=PLANNED, phases=usual(SEEDS[2]).phases[:-1]),
             ],
-            "to come: 300000 (only bottom_up_phase1)",
+            "to come: 300000 (lacks bottom_up_phase1)",
         ),
         (
             on_sets(SEEDS, "test", "noisy"),
-            "to come: 100000 (only phase1 on noisy, phase2 on noisy, restart_phase1 on noisy,",
+            "to come: 100000 (lacks phase1 on noisy, phase2 on noisy, restart_phase1 on noisy,",
         ),
     ],
     ids=["a seed lacks", "a seed is not complete", "a phase lacks", "a set lacks"],
@@ -164,9 +164,10 @@ def test_perplexities_are_compared_as_logarithms() -> None:
     plan = PLANNED | {"primary": {"one": asked}, "secondary": {}}
     records = []
     for seed, first in zip(SEEDS, (50, 52, 54)):
-        records.append(replace(lm_record(seed, 60, first, 1.1 * first, 60), analysis=plan))
-    # A hundred times log 1.1, whatever the perplexity itself.
-    assert "- primary: one: -9.53 (lower); the first is better in 3 of 3 seeds." in page(records)
+        # By about a hundred times log 1.1, whatever the perplexity itself.
+        second = (1.1 + 1e-6 * first) * first
+        records.append(replace(lm_record(seed, 60, first, second, 60), analysis=plan))
+    assert "- primary: one: -9.54 (lower); the first is better in 3 of 3 seeds." in page(records)
 
 
 def test_a_text_goes_by_its_name() -> None:
@@ -237,6 +238,38 @@ def test_questions_that_would_not_be_asked_as_planned_are_refused(
     with pytest.raises(TopdownError) as raised:
         analysis.read_analysis(path)
     assert says in str(raised.value)
+
+
+QUESTIONS = {
+    "two seeds": ("seeds: [1, 200000]", "a: {first: x, second: y}", "seeds must be 3 at least"),
+    "itself": (None, "a: {first: [x, y], second: [y, x]}", "'a' compares x, y with itself"),
+    "a phase twice": (None, "a: {first: [x, x], second: y}", "'a' names a phase twice (x, x)"),
+    "the primary again": (None, "a: {first: p, second: q}", "has the primary question once more"),
+}
+
+
+@pytest.mark.parametrize(("seeds", "question", "says"), QUESTIONS.values(), ids=QUESTIONS)
+def test_questions_without_an_answer_are_refused(
+    tmp_path: Path, seeds: str | None, question: str, says: str
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    primary = "primary: {one: {first: p, second: q}}"
+    path.write_text(f"{seeds or f'seeds: {SEEDS}'}\n{primary}\nsecondary: {{{question}}}\n")
+    with pytest.raises(TopdownError) as raised:
+        analysis.read_analysis(path)
+    assert says in str(raised.value)
+    path.write_text(
+        f"seeds: {SEEDS}\n{primary}\nsecondary: {{a: {{first: p, second: {{best: [p, q]}}}}}}\n"
+    )
+    assert analysis.read_analysis(path)
+
+
+def test_a_set_that_was_decoded_in_two_ways_is_refused() -> None:
+    records = planned(*SEEDS)
+    twice = {**records[0].references, "beam20/test": records[0].references[SET]}
+    records = [replace(one, references=twice) for one in records]
+    with pytest.raises(TopdownError, match=r"test was decoded in several ways \(decode/test, beam"):
+        page(records)
 
 
 def test_a_study_has_the_seeds_of_its_analysis(

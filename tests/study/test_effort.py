@@ -34,3 +34,12 @@ def test_seeds_that_never_get_there_leave_no_interval() -> None:
     records = [seed(1, (0.1, 0.8), (0.8,)), seed(2, (0.1, 0.8), (0.1, 0.7))]
     assert effort.ratio(records, "phase1", 1.0) == effort.Ratio(2, 1, 0.5, None)
     assert effort.ratio(records, "nothing", 1.0) == effort.Ratio(0, 0, None, None)
+
+
+def test_a_phase_on_another_dev_set_has_no_ratio() -> None:
+    """Of phase 0 there is no curve there, so that nothing was asked and nothing failed."""
+    one = seed(1, (0.1, 0.8), (0.1, 0.7))
+    noisy = replace(one.phases[1], dev_set="dev_noisy")
+    table = effort.effort_table([replace(one, phases=(one.phases[0], noisy))])
+    place = table.header.index("to 100 %")
+    assert [row[place] for row in table.rows] == ["1.00", "-"]

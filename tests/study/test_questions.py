@@ -95,6 +95,20 @@ def test_dropout_off_is_a_question_of_its_own() -> None:
     assert pairs[equal] == ("off", "restart_phase1")
 
 
+def test_phases_on_other_data_are_compared_with_restarts_on_it_alone() -> None:
+    """Else the data would be compared, and not the way of training."""
+    noisy = {"reads": "train noisy", "dev_set": "dev_noisy"}
+    off = replace(phase("off", "top_down", 0.9, (), cut="decoder", dropout="off"), **noisy)
+    tuned = phase("finetune", "continue", 0.9, (), settings='{"parent": "phase0"}')
+    equal = "best phase with dropout off - best restart, as many runs each"
+    pairs = asked(usual(1, off, replace(tuned, **noisy)))
+    assert equal not in pairs
+    assert "best phase - finetune" not in pairs and "finetune - best restart" not in pairs
+    restart = replace(phase("restart_off", "restart", 0.1, ()), **noisy)
+    assert asked(usual(1, off, restart))[equal] == ("off", "restart_off")
+    assert asked(usual(1, tuned))["best phase - finetune"] == ("phase1", "finetune")
+
+
 def test_more_phases_without_dropout_than_restarts_are_not_compared_at_equal_budget() -> None:
     off = [phase(f"off{k}", "top_down", 0.9, (), cut="decoder", dropout="off") for k in range(3)]
     assert "best phase with dropout off - from scratch" in asked(usual(1, *off))

@@ -47,6 +47,19 @@ def with_curves(*curves: tuple[float, ...]) -> Record:
     return record(1, phases)
 
 
+def test_curves_on_different_dev_sets_are_not_compared() -> None:
+    """Dev values in noise are worse, whatever was trained."""
+    quiet = with_curves((0.8, 0.9), (0.7, 0.9), (0.7, 0.8), (0.1, 0.2), (0.2, 0.3), (0.1, 0.1))
+    phases = [
+        replace(one, dev_set="dev_noisy") if number > 3 else one
+        for number, one in enumerate(quiet.phases)
+    ]
+    found = dict(groups([replace(quiet, phases=tuple(phases))], 2))
+    assert list(found) == [CANDIDATES, f"{CANDIDATES} on dev_noisy"]
+    (noisy,) = found[f"{CANDIDATES} on dev_noisy"]
+    assert noisy.curves == ((0.1, 0.2), (0.2, 0.3), (0.1, 0.1))
+
+
 def test_candidates_and_controls_of_one_kind_stand_for_variants() -> None:
     third = replace(phase("phase3", "top_down", 0.5, (), cut="encoder.0"), curve=(0.5,))
     names = dict(groups([usual(1, third)], 2))

@@ -82,22 +82,56 @@ def test_an_analysis_of_phases_that_are_not_trained_is_refused_before_any_is(
     path = tmp_path / "conf/analysis/x.yaml"
     path.parent.mkdir(parents=True)
     asked = "primary: {a: {first: phase1, second: restart_phase1, sets: [test]}}"
-    path.write_text(f"seeds: [100000]\n{asked}\nsecondary: {{}}\n")
-    phases = [SimpleNamespace(name="phase1")]
-    made = SimpleNamespace(phases=phases, valid_sets=lambda: {"dev"})
+    seeds = "seeds: [100000, 200000, 300000]"
+    path.write_text(f"{seeds}\n{asked}\nsecondary: {{}}\n")
+    phases = [on_dev("phase1")]
+    made = SimpleNamespace(phases=phases, valid_sets=lambda: {"dev"}, vocabulary=lambda phase: None)
     monkeypatch.setattr(running.Cascade, "open", lambda *_: made)
     study = choose("x", None, 1, None, None)
     with pytest.raises(TopdownError, match="x.yaml asks about restart_phase1, which no seed"):
         running.check_asked(study, 100000)
     running.check_asked(study, 7)  # a pilot
-    phases.append(SimpleNamespace(name="restart_phase1"))
+    phases.append(on_dev("restart_phase1"))
     running.check_asked(study, 100000)
     other = choose("x", None, 1, None, "dev")
     with pytest.raises(TopdownError, match="about phase1 on test, restart_phase1 on test, which"):
         running.check_asked(other, 100000)
-    path.write_text(f"seeds: [100000]\n{asked.replace('test', 'dev')}\nsecondary: {{}}\n")
+    path.write_text(f"{seeds}\n{asked.replace('test', 'dev')}\nsecondary: {{}}\n")
     with pytest.raises(TopdownError, match="asks about dev, which selects epochs and phases"):
         running.check_asked(choose("x", None, 1, None, "dev"), 100000)
+    path.write_text(f"{seeds}\n{asked.replace(', sets: [test]', '')}\nsecondary: {{}}\n")
+    running.check_asked(choose("x", None, 1, None, "test"), 100000)
+    with pytest.raises(TopdownError, match="primary would be asked on each of test, test_b"):
+        running.check_asked(choose("x", None, 1, None, "test test_b"), 100000)
+    best = asked.replace("second: restart_phase1", "second: {best: [restart_phase1, noisy]}")
+    path.write_text(f"{seeds}\n{best}\nsecondary: {{}}\n")
+    phases.append(on_dev("noisy", "dev_noisy"))
+    with pytest.raises(TopdownError, match="x.yaml: a: dev values of different data or tokens"):
+        running.check_asked(choose("x", None, 1, None, "test"), 100000)
+
+
+def on_dev(name: str, valid_set: str | None = None) -> SimpleNamespace:
+    return SimpleNamespace(name=name, valid_set=valid_set)
+
+
+def test_a_config_that_has_changed_since_a_base_was_trained_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its options would seem to be those of the seed."""
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "conf/train_asr_x.yaml"
+    config.parent.mkdir()
+    config.write_text("{max_epoch: 3, scheduler: WarmupLR, optim_conf: {lr: 0.1}}")
+    study = choose("x", [1], 1, None, "test")
+    study.base(1).mkdir(parents=True)
+    trained = study.base(1) / "config.yaml"
+    trained.write_text("{max_epoch: 3, scheduler: warmuplr, optim_conf: {lr: 0.1}, seed: 1}")
+    assert running.config_note(study, 1) is None
+    (study.base(1) / study.model_file).touch()
+    assert running.config_note(study, 1) is None
+    config.write_text("{max_epoch: 12, scheduler: WarmupLR, optim_conf: {lr: 0.1}}")
+    told = running.config_note(study, 1) or ""
+    assert "seed1 was trained with max_epoch 3, not 12 as conf/train_asr_x.yaml says now" in told
 
 
 def test_a_planned_seed_is_sealed_before_its_phases_and_open_after_the_last(
@@ -105,7 +139,7 @@ def test_a_planned_seed_is_sealed_before_its_phases_and_open_after_the_last(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     plan = {
-        "seeds": [100000, 200000],
+        "seeds": [100000, 200000, 300000],
         "primary": {"a": {"first": "phase1", "second": "restart_phase1"}},
         "secondary": {},
     }
@@ -126,7 +160,7 @@ def test_a_planned_seed_is_sealed_before_its_phases_and_open_after_the_last(
     sealed = [study.base(seed) / "sealed" for seed in (100000, 200000, 7)]
     # The last is a pilot.
     assert [mark.exists() for mark in sealed] == [True, True, False]
-    for seed, is_sealed in ((100000, True), (200000, False)):
+    for seed, is_sealed in ((100000, True), (200000, True), (300000, False)):
         write(tmp_path / "records/tiny", replace(usual(seed), analysis=plan))
         recording.unseal_complete(study)
         assert [mark.exists() for mark in sealed[:2]] == [is_sealed, is_sealed]
