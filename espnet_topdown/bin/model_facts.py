@@ -29,6 +29,7 @@ from espnet_topdown.training import (
     model_options,
     obstacles,
     phase_end,
+    pretrained,
     vocabulary,
 )
 from espnet_topdown.training.layer_notes import layer_notes
@@ -134,13 +135,18 @@ def _counts_by_layer(
         "loaded": _counts(model, order, order.loaded),
     }
     tensors = dict(model.named_parameters(remove_duplicate=False))
-    filled = {*order.loaded, *unreached}
+    by_file = pretrained.filled(
+        list_in(config, "init_param"),
+        model,
+        ignore_mismatch=bool(config.get("ignore_init_mismatch")),
+    )
     # What a phase would leave random: as the base, and with 'init_param: drop'.
-    for key, own in (("left_random", config), ("random_if_dropped", {**config, "init_param": []})):
-        random = left_random(own, tensors, filled, by_class)
+    dropped = {*order.loaded, *unreached}
+    for key, filled in (("left_random", dropped | by_file), ("random_if_dropped", dropped)):
+        random = left_random(config, tensors, filled, by_class)
         counted[key] = _tensors_in(order, random)
         # With 'train: {freeze_param: []}'.
-        random = left_random({**own, "freeze_param": []}, tensors, filled, by_class)
+        random = left_random({**config, "freeze_param": []}, tensors, filled, by_class)
         counted[f"{key}_by_class"] = _tensors_in(order, random)
     return counted
 

@@ -6,6 +6,7 @@ in the training, and its optimiser and scheduler are built once. What calls it:
 """
 
 import argparse
+import importlib.util
 import json
 import os
 from collections import Counter
@@ -49,6 +50,12 @@ _COUNTS = frozenset(
     ["log_interval", "num_iters_per_epoch"]
     + [f"{part}batch_{unit}" for part in ("", "valid_") for unit in ("size", "bins")]
 )
+# Option -> the package that ESPnet imports for it.
+_PACKAGES = {
+    "use_tensorboard": "tensorboard",
+    "use_wandb": "wandb",
+    "use_matplotlib": "matplotlib",
+}
 # batch_type -> by what its batches are counted.
 _COUNTED_BY = {
     **dict.fromkeys(["unsorted", "sorted", "folded"], "size"),
@@ -111,9 +118,23 @@ def _option_faults(task: type[TopdownTask], config: Config, changed: Sequence[st
     own = [_value_fault(actions[name], config[name]) for name in read]
     own += [_idle_fault(name, options) for name in changed if config[name]]
     # espnet2/tasks/abs_task.py, main_worker (202511), asserts it.
+    own += [_package_fault(name, options) for name in _PACKAGES]
     if options.get("use_amp") and options.get("use_tf32"):
         own.append("ESPnet does not train with both use_amp and use_tf32; leave out train.use_amp")
     return list(filter(None, own))
+
+
+def _package_fault(name: str, options: Mapping[str, Any]) -> str | None:
+    """Why ESPnet would end in an import as a training begins."""
+    package = _PACKAGES[name]
+    # Plots alone need it.
+    idle = name == "use_matplotlib" and not options.get("num_att_plot")
+    if idle or not options.get(name) or importlib.util.find_spec(package):
+        return None
+    return (
+        f"{name} needs the Python package {package}, which is not installed here; install it, or"
+        f" give 'train: {{{name}: false}}'"
+    )
 
 
 def _is_off(name: str, options: Mapping[str, Any]) -> bool:

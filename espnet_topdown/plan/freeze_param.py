@@ -32,14 +32,12 @@ def left_random(
     Args:
         config: ESPnet's options.
         tensors: names of parameters of layers that are drawn.
-        loaded: names of tensors that a pre-trained checkpoint fills (`LayerOrder.loaded`).
+        loaded: names of tensors that a pre-trained checkpoint fills (`LayerOrder.loaded`), or
+            ``init_param`` (`espnet_topdown.training.pretrained.filled`).
         by_class: those of `tensors` that ESPnet's own class never trains.
     """
     frozen = dict.fromkeys([*frozen_by(list_in(config, "freeze_param"), tensors), *by_class])
-    filled = set(loaded)
-    for source in list_in(config, "init_param"):
-        filled.update(name for name in frozen if _fills(str(source), name))
-    return [name for name in frozen if name not in filled]
+    return [name for name in frozen if name not in loaded]
 
 
 def fault(layers: Collection[str], config: Mapping[str, Any]) -> str:
@@ -56,17 +54,3 @@ def fault(layers: Collection[str], config: Mapping[str, Any]) -> str:
         " the base has it), or train them: 'train: {freeze_param: []}' (in a training config:"
         " 'freeze_param: []')"
     )
-
-
-def _fills(source: str, name: str) -> bool:
-    """Whether ``FILE:SOURCE:TARGET:EXCLUDED`` sets a tensor (torch_utils/load_pretrained_model)."""
-    fields = source.split(":", 3)
-    fields += [""] * (4 - len(fields))
-    _, key, target, excluded = fields
-    if target and not f"{name}.".startswith(f"{target}."):
-        return False
-    below = name[len(target) :].lstrip(".")
-    # Its name in the file, where the excluded ones are looked for.
-    origin = f"{key}.{below}".lstrip(".")
-    words = tuple(filter(None, excluded.split(",")))
-    return not origin.startswith(words)

@@ -7,14 +7,17 @@ for our own phases and recomputed when they are read from other experiments.
 
 import itertools
 import logging
+import math
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.phase_dir import PROOF
+from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.training.checkpoint import (
     CHECKPOINT,
     State,
@@ -23,6 +26,8 @@ from espnet_topdown.training.checkpoint import (
     save,
 )
 
+# Of the name of an average between epochs.
+_TILL = re.compile(r"\.till(\d+)epoch\.pth$")
 # ESPnet's best_model_criterion: (part, metric, mode) each.
 Criteria = Sequence[Sequence[str]]
 
@@ -36,24 +41,29 @@ class Average:
         metric: the criterion's, such as ``acc``.
         mode: ``max`` or ``min``.
         count: the number of best epochs in it.
+        until: the last epoch that could be in it, of an average between epochs
+            (``nbest_averaging_interval``); None: of all.
     """
 
     part: str
     metric: str
     mode: str
     count: int
+    until: int | None = None
 
     @property
     def file(self) -> str:
         """ESPnet's name of the file."""
-        return f"{self.part}.{self.metric}.ave_{self.count}best.pth"
+        till = f".till{self.until}epoch" if self.until else ""
+        return f"{self.part}.{self.metric}.ave_{self.count}best{till}.pth"
 
     def epochs(self, reporter: Any) -> list[str]:
         """Files of the epochs that it is the mean of, best first; none without the criterion."""
         if not reporter.has(self.part, self.metric):
             return []
         ranked = reporter.sort_epochs(self.part, self.metric, self.mode)
-        return [f"{epoch}epoch.pth" for epoch in ranked[: self.count]]
+        possible = [epoch for epoch in ranked if self.until is None or epoch <= self.until]
+        return [f"{epoch}epoch.pth" for epoch in possible[: self.count]]
 
 
 def counts_of(keep_nbest_models: Any) -> list[int]:
@@ -117,10 +127,14 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
             f"no model file {path}; the directory has: {listed(names, 'no model file')};"
             " parent_model names another"
         )
-    # A count of 1 averages nothing.
-    averages = {one.file: one for one in averages_of(criteria, counts) if one.count > 1}
+    _check_measured(directory, name)
     # Names without the count, such as valid.acc.ave.pth, are links.
     file = path.resolve().name
+    till = _TILL.search(file)
+    until = int(till[1]) if till else None
+    # A count of 1 averages nothing.
+    several = [one for one in averages_of(criteria, counts) if one.count > 1]
+    averages = {average.file: average for average in (replace(one, until=until) for one in several)}
     is_ours = (directory / PROOF).exists()
     if file not in averages or is_ours:
         return load_state(path)
@@ -138,6 +152,33 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
         " criteria), and it cannot be recomputed, since the epoch files or checkpoint.pth are"
         " gone. Name another file as parent_model, such as valid.acc.best.pth"
     )
+
+
+def is_measured(directory: Path, part: str, metric: str) -> bool:
+    """Whether an epoch has a finite value of a metric, or nothing tells.
+
+    ESPnet notes what a model does not report, such as ``acc`` of CTC alone, as NaN (202511), and
+    its "best" epochs are then the first.
+    """
+    try:
+        reporter = read_reporter(directory / CHECKPOINT)
+    except TopdownError:
+        # Packed without it, or torn.
+        return True
+    if not reporter.has(part, metric):
+        return True
+    epochs = range(1, reporter.get_epoch() + 1)
+    return any(math.isfinite(reporter.get_value(part, metric, epoch)) for epoch in epochs)
+
+
+def _check_measured(directory: Path, name: str) -> None:
+    """Refuse a model file that is selected by a metric without a value."""
+    part, metric, *_ = [*name.split("."), ""]
+    if part in DATA_PARTS and not is_measured(directory, part, metric):
+        raise TopdownError(
+            f"{directory / name} was selected by {part} {metric}, which is finite in no epoch;"
+            " parent_model names another file, such as valid.loss.ave.pth"
+        )
 
 
 def _sources(directory: Path, average: Average) -> list[Path]:

@@ -164,8 +164,9 @@ def _default_model(directory: Path, config: Mapping[str, Any]) -> str:
 
     Else that of a cascade from this parent, such as ``valid.cer_ctc.ave.pth`` under CTC alone.
     """
-    for name in ("valid.acc.ave.pth", "valid.loss.ave.pth"):
-        if (directory / name).exists():
+    for metric in ("acc", "loss"):
+        name = f"valid.{metric}.ave.pth"
+        if (directory / name).exists() and averages.is_measured(directory, "valid", metric):
             return name
     task = task_of_config(config, directory / "config.yaml")
     return Experiment(directory, config, task).model_name(Plan(()))

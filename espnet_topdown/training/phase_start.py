@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from espnet_topdown import files
+from espnet_topdown.check import list_in
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.keys import training_key
 from espnet_topdown.experiment.phase_dir import BEGUN, REDO, START, holds_training
@@ -22,7 +23,7 @@ from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.sides import Sides
 from espnet_topdown.plan.ties import tie_of
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import checkpoint, freeze, model_layers, vocabulary
+from espnet_topdown.training import checkpoint, freeze, model_layers, pretrained, vocabulary
 from espnet_topdown.training.checkpoint import State
 from espnet_topdown.training.kept import kept_of
 from espnet_topdown.training.parent import Parent, read_parent
@@ -99,7 +100,12 @@ def begin(
             switched = freeze.dropout_off(model, order, sides.frozen)
             names = listed(switched, "nothing (no rate above 0)")
             logging.info(f"top-down: dropout off in {names}")
-    filled = {*order.loaded, *unreached}
+    by_file = pretrained.filled(
+        list_in(config, "init_param"),
+        model,
+        ignore_mismatch=bool(config.get("ignore_init_mismatch")),
+    )
+    filled = {*order.loaded, *unreached, *by_file}
     _check_freeze_param(model, order, sides, config, filled, by_espnet)
     trainable = _trainable(model, order)
     # Taken before ESPnet resumes, so that a rerun has the start of the first run.

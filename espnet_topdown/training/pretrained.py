@@ -4,8 +4,9 @@ ESPnet itself would find out once the training has begun, and would run what is 
 (espnet2/torch_utils/load_pretrained_model.py, 202511, loads with ``weights_only=False``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
@@ -55,14 +56,13 @@ def refuse_misfits(
         TopdownError: with what ESPnet says, and the way out.
     """
     for words in init_params:
-        source = words.split(":")[1] if ":" in words else ""
-        names = checkpoint.load(_file(words))
-        # As ESPnet does, without a dot behind it.
-        if not any(str(name).startswith(source) for name in names):
+        source = _Source.of(words)
+        names = _tensors(source.path)
+        if not any(source.chosen(names)):
             first = ", ".join(map(str, list(names)[:3]))
             raise TopdownError(
                 f"init_param {words} of the base fills nothing: no tensor in it begins with"
-                f" {source!r} (first ones: {first}); {_CURE}"
+                f" {source.key!r} and is not left out (first ones: {first}); {_CURE}"
             )
         try:
             load_pretrained_model(words, model, ignore_mismatch, map_location="cpu")
@@ -74,5 +74,70 @@ def refuse_misfits(
             ) from None
 
 
+def filled(
+    init_params: Sequence[str], model: torch.nn.Module, *, ignore_mismatch: bool
+) -> set[str]:
+    """The tensors of a model that such files set; what cannot be read sets all of its target.
+
+    Source: torch_utils/load_pretrained_model.py (202511).
+
+    Args:
+        init_params: ESPnet's ``FILE:SOURCE:TARGET:EXCLUDED`` each.
+        model: of the training.
+        ignore_mismatch: ESPnet's ``ignore_init_mismatch``, which passes over other sizes.
+    """
+    own = model.state_dict()
+    names: set[str] = set()
+    for words in init_params:
+        source = _Source.of(words)
+        try:
+            tensors = _tensors(source.path)
+        except TopdownError:
+            # It is refused where it would be read.
+            names.update(name for name in own if f"{name}.".startswith(source.prefix))
+            continue
+        for name, tensor in source.chosen(tensors):
+            if name in own and not (ignore_mismatch and own[name].shape != tensor.shape):
+                names.add(name)
+    return names
+
+
+class _Source(NamedTuple):
+    """An ``init_param``: a file, names in it and in the model, and what of the file is left out."""
+
+    path: Path
+    key: str
+    target: str
+    excluded: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: str) -> "_Source":
+        path, *fields = words.split(":", 3)
+        key, target, *_ = [*fields, "", ""]
+        # A last colon with nothing behind it leaves out every name, as all begin with nothing.
+        excluded = tuple(fields[2].split(",")) if len(fields) > 2 else ()
+        return cls(Path(path), key, target, excluded)
+
+    @property
+    def prefix(self) -> str:
+        """What names in the model begin with."""
+        return f"{self.target}." if self.target else ""
+
+    def chosen(self, tensors: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Its tensors under their names in the model."""
+        for name, tensor in tensors.items():
+            # As ESPnet does, without a dot behind it.
+            if name.startswith(self.key) and not name.startswith(self.excluded):
+                below = name[len(self.key) + 1 :] if self.key else name
+                yield f"{self.prefix}{below}", tensor
+
+
+def _tensors(path: Path) -> Mapping[str, Any]:
+    """The tensors of a file, out of the wrapping that ESPnet takes off, DeepSpeed's."""
+    stored: Mapping[str, Any] = checkpoint.load(path)
+    inner = stored.get("module")
+    return inner if isinstance(inner, Mapping) else stored
+
+
 def _file(words: str) -> Path:
-    return Path(words.partition(":")[0])
+    return _Source.of(words).path

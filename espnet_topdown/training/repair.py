@@ -7,6 +7,7 @@ from typing import Any
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import REDO
+from espnet_topdown.training import gradients
 from espnet_topdown.training.averages import Criteria
 from espnet_topdown.training.checkpoint import (
     CHECKPOINT,
@@ -37,6 +38,7 @@ def put_aside(directory: Path) -> None:
 def clear(directory: Path) -> None:
     """Remove what was put aside: the training has ended."""
     (directory / SAFE).unlink(missing_ok=True)
+    gradients.clear(directory)
 
 
 def repair(directory: Path, criteria: Criteria, nbest: int) -> Any | None:

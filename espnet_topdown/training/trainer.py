@@ -21,7 +21,14 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
-from espnet_topdown.training import learning_rates, phase_end, phase_start, ranks, repair
+from espnet_topdown.training import (
+    gradients,
+    learning_rates,
+    phase_end,
+    phase_start,
+    ranks,
+    repair,
+)
 from espnet_topdown.training.averages import counts_of
 
 
@@ -147,7 +154,11 @@ class TopdownTrainer(Trainer):
                 step.
         """
         options = kwargs["options"]
-        if not isinstance(options, TopdownOptions):
+        is_phase = isinstance(options, TopdownOptions)
+        if is_phase or _is_kept_whole(options):
+            epoch = kwargs["reporter"].get_epoch()
+            gradients.restore(kwargs["model"], Path(options.output_dir), epoch)
+        if not is_phase:
             return super().train_one_epoch(*args, **kwargs)
         _check_bar(options)
         before = kwargs["reporter"].get_total_count()
@@ -180,7 +191,9 @@ class TopdownTrainer(Trainer):
             with ranks.together():
                 options.curve.append(_dev_value(options.bar, kwargs["reporter"].stats))
         if ranks.is_first():
-            repair.put_aside(Path(options.output_dir))
+            output_dir = Path(options.output_dir)
+            gradients.keep(kwargs["model"], output_dir, kwargs["reporter"].get_epoch())
+            repair.put_aside(output_dir)
 
 
 def _no_step(epoch: int, batches: int, options: TopdownOptions) -> str:

@@ -12,6 +12,7 @@ from cascades import PLAN, copied, fails, words
 from espnet_topdown import warm
 from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.checks import model_file
 from espnet_topdown.cascade.checks import phase as phase_check
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cli import main
@@ -24,6 +25,8 @@ LAYERS = [("embed", 90, {"output": 90}), ("rnn.0", 30, {}), ("rnn.1", 30, {}), (
 CONFIG = {
     **{"max_epoch": 4, "accum_grad": 2},
     **{"scheduler": "onecyclelr", "scheduler_conf": {"max_lr": 0.1, "total_steps": 21}},
+    **{"best_model_criterion": [["valid", "acc", "max"]], "keep_nbest_models": [3, 10]},
+    "early_stopping_criterion": ["valid", "cer", "min"],
 }
 
 
@@ -37,7 +40,8 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
     epochs = []
     for epoch in (1, 2):
         trained = {"loss": 2.0, "total_count": 10.0 * epoch}
-        epochs.append({"epoch": epoch, "train": trained, "valid": {"loss": 3.0, "acc": 0.5}})
+        measured = {"loss": 3.0, "acc": 0.5, "cer": float("nan"), "time": 2.0}
+        epochs.append({"epoch": epoch, "train": trained, "valid": measured})
     facts = ModelFacts({"layers": rows, "epochs": epochs})
     phases = expand(parse_plan(plan), facts.names, 0, held=facts.held_from_above())
     by_name = {phase.name: phase for phase in phases}
@@ -47,6 +51,7 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
         phase=by_name.get,
         base=SimpleNamespace(config=CONFIG),
         max_epoch=lambda phase: phase.train.get("max_epoch", CONFIG["max_epoch"]),
+        phase_model_name=parse_plan(plan).parent_model or "valid.acc.ave.pth",
     )
     return [*phase_check._told({one.name: phase_check._faults(cascade, one) for one in phases})]
 
@@ -81,12 +86,32 @@ def own_faults(plan: str, *, tied: bool = True) -> list[str]:
             "phases: [{cut: output, train: {early_stopping_criterion: [valid, accc, max]}}]",
             (
                 "phase1: train.early_stopping_criterion ['valid', 'accc', 'max']: the base reports"
-                " no such metric; valid: train loss, train total_count, valid acc, valid loss"
+                " no such metric; valid: train loss, valid acc, valid loss"
             ),
         ),
         (
             "phases: [{cut: output, train: {val_scheduler_criterion: [valid, cer]}}]",
             "phase1: train.val_scheduler_criterion ['valid', 'cer']: the base reports no such",
+        ),
+        (
+            "phases: [{cut: output, train: {patience: 1}}]",
+            "phase1: train.early_stopping_criterion ['valid', 'cer', 'min']: the base reports no",
+        ),
+        (
+            "{parent_model: valid.acc.ave_10best.pth, phases: [{cut: output}]}",
+            (
+                "phase1: it would write no valid.acc.ave_10best.pth, the model that parents are"
+                " taken from; give parent_model (or dev_criterion) of one of valid.acc.ave.pth,"
+                " valid.acc.best.pth, valid.acc.ave_3best.pth"
+            ),
+        ),
+        (
+            "{parent_model: valid.acc.ave_3best.till4epoch.pth, phases: [{cut: output}]}",
+            "phase1: it would write no valid.acc.ave_3best.till4epoch.pth",
+        ),
+        (
+            "{parent_model: valid.loss.ave.pth, phases: [{cut: output}]}",
+            "phase1: it would write no valid.loss.ave.pth",
         ),
         (
             "phases: [{cut: output, train: {early_stopping_criterion: [valid, null, min]}}]",
@@ -138,6 +163,8 @@ def test_what_the_facts_of_the_model_tell(plan: str, fault: str | None) -> None:
         "phases: [{cut: output, train: {early_stopping_criterion: [valid, acc, max]}}]",
         "phases: [{cut: output, train: {max_epoch: 9, scheduler: noamlr}}]",
         "phases: [{cut: output, train: {optim_conf: {lr: 0}}}]",
+        "{parent_model: valid.acc.ave_3best.pth, phases: [{cut: output}]}",
+        "{parent_model: 4epoch.pth, phases: [{cut: output}]}",
         "phases: [{cut: output, train: {max_epoch: 9, batch_size: 99}}]",
         "phases: [{cut: output, train: {max_epoch: 9, num_iters_per_epoch: 5}}]",
         (
@@ -384,7 +411,13 @@ PRETRAINED = {
     "a part that the model lacks": ({"am.w": 1}, ":am:am", "has no attribute 'am'"),
     "code": ("code", "", "cannot be loaded as tensors alone"),
     "no model": ("text", "", "cannot be loaded as tensors alone"),
+    "all left out": ({"ctc.ctc_lo.bias": 1}, ":ctc:ctc:", "'ctc' and is not left out (first ones"),
     "right": ({"ctc.ctc_lo.bias": len(tiny.TOKENS)}, ":ctc:ctc", None),
+    "right, as DeepSpeed wraps it": (
+        {"module.ctc.ctc_lo.bias": len(tiny.TOKENS)},
+        ":ctc:ctc",
+        None,
+    ),
 }
 
 
@@ -404,7 +437,10 @@ def test_a_pretrained_file_that_could_not_be_loaded_is_refused(
     elif saved == "text":
         path.write_text("version https://git-lfs.github.com/spec/v1\n")
     elif saved is not None:
-        torch.save({tensor: torch.zeros(size) for tensor, size in saved.items()}, path)
+        tensors = {name: torch.zeros(size) for name, size in saved.items()}
+        # In it names are without the word.
+        inner = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+        torch.save({"module": inner} if inner.keys() != tensors.keys() else tensors, path)
     config = tiny.asr_config("transformer", "rnn")
     phase = asked({}, config | {"init_param": [f"{path}{part}"]})
     said = faults(task_of("asr"), [phase])["phase1"]
@@ -533,6 +569,41 @@ def test_what_run_makes_is_none_of_what_its_next_question_depends_on(
     monkeypatch.setattr(espnet_answers, "answer", lambda one, **_: questions.append(one) or {})
     phase_check._ask_espnet(Cascade.reopen(directory))
     assert questions[0].reads == [base / "config.yaml"]
+
+
+def test_a_package_that_an_option_needs_and_that_is_not_there_is_named(
+    espnet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espnet_topdown.bin import phase_check as asked_of_espnet
+    from espnet_topdown.training.tasks import task_of
+
+    config = tiny.asr_config("transformer", "rnn", use_tensorboard=True, use_wandb=True)
+    monkeypatch.setattr(asked_of_espnet.importlib.util, "find_spec", lambda name: None)
+    first, second = asked_of_espnet.faults(task_of("asr"), [asked({}, config)])["phase1"]
+    assert first == (
+        "use_tensorboard needs the Python package tensorboard, which is not installed here; install"
+        " it, or give 'train: {use_tensorboard: false}'"
+    )
+    assert second.startswith("use_wandb needs the Python package wandb")
+
+
+def test_an_average_of_the_base_that_may_be_wrong_is_refused_before_any_phase(
+    tmp_path: Path,
+) -> None:
+    criteria = [["train", "loss", "min"], ["valid", "acc", "max"]]
+    config = {"best_model_criterion": criteria, "keep_nbest_models": [3, 5]}
+    base = SimpleNamespace(directory=tmp_path, config=config)
+    names = ["train.loss.ave_3best.pth", "valid.acc.ave_5best.pth", "valid.acc.best.pth"]
+    found = {}
+    for name in names:
+        path = tmp_path / name
+        path.touch()
+        (tmp_path / "other.pth").touch()
+        found[name] = [*model_file.base_faults(base, path, ())]
+    assert [bool(faults) for faults in found.values()] == [False, True, False]
+    (said,) = found[names[1]]
+    assert "valid.acc.ave_5best.pth is an average that ESPnet <= 202511 may have got wrong" in said
+    assert not [*model_file.base_faults(base, tmp_path / names[1], [tmp_path / "1epoch.pth"])]
 
 
 def test_faults_are_asked_for_again_since_they_may_have_passed(

@@ -9,7 +9,7 @@ from epochs import CRITERIA, write_epochs
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.phase_config import averaged_epochs
 from espnet_topdown.errors import TopdownError
-from espnet_topdown.training import averages, checkpoint
+from espnet_topdown.training import averages, checkpoint, parent
 
 
 @pytest.mark.parametrize("nbest", [[3], [3, 5], [3, 5, 10]])
@@ -91,3 +91,27 @@ def test_missing_model_file_lists_those_there(tmp_path):
     message = "no model file .*valid.acc.ave.pth; the directory has: 5epoch.pth"
     with pytest.raises(TopdownError, match=message):
         averages.exact_state(tmp_path, "valid.acc.ave.pth", CRITERIA, [1])
+
+
+def test_an_average_between_epochs_is_exact_too(tmp_path):
+    """Of epochs 1 to 6 the best three are 6, 5 and 4: its mean is 5, whatever ESPnet wrote."""
+    write_epochs(tmp_path)
+    name = "valid.acc.ave_3best.till6epoch.pth"
+    checkpoint.save({"w": torch.zeros(3)}, tmp_path / name)
+    ours = averages.exact_state(tmp_path, name, CRITERIA, [3])
+    assert torch.equal(ours["w"], torch.full((3,), 5.0))
+
+
+@pytest.mark.parametrize("name", ["valid.acc.ave.pth", "valid.acc.best.pth"])
+def test_a_model_selected_by_a_metric_without_a_value_is_refused(name, tmp_path):
+    """As CTC alone has no accuracy, the first epochs would be its best ones."""
+    reporter = write_epochs(tmp_path)
+    for stats in reporter.stats.values():
+        stats["valid"]["acc"] = float("nan")
+    torch.save({"reporter": reporter.state_dict()}, tmp_path / "checkpoint.pth")
+    (tmp_path / name).symlink_to("1epoch.pth")
+    with pytest.raises(TopdownError, match="selected by valid acc, which is finite in no epoch"):
+        averages.exact_state(tmp_path, name, CRITERIA, [3])
+    (tmp_path / "valid.loss.ave.pth").symlink_to("1epoch.pth")
+    config = {"best_model_criterion": CRITERIA, "token_list": ["a"], "encoder": "rnn"}
+    assert parent._default_model(tmp_path, config) == "valid.loss.ave.pth"

@@ -50,6 +50,27 @@ def test_a_training_that_is_no_phase_is_finished_too_after_a_kill_while_it_saved
             assert all(torch.equal(one[tensor], two[tensor]) for tensor in one)
 
 
+@pytest.mark.parametrize("is_phase", [True, False], ids=["phase", "no phase"])
+def test_gradients_of_batches_too_few_for_a_step_outlast_a_kill(
+    is_phase, base, data, train, tmp_path
+):
+    """Of four batches three make a step: the next epoch's first has what the fourth left."""
+    config = (phase(base) if is_phase else conformer()) | {
+        "max_epoch": 2,
+        "batch_size": 2,
+        "accum_grad": 3,
+    }
+    whole = train(tmp_path / "whole", dict(config))
+    killed(data, tmp_path / "killed", dict(config), epoch=2)
+    assert [path.name for path in (tmp_path / "killed").glob("gradients*")] == [
+        "gradients.1epoch.pth"
+    ]
+    ended = train(tmp_path / "killed", dict(config))
+    one, other = load_state(whole / "2epoch.pth"), load_state(ended / "2epoch.pth")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not [*whole.glob("gradients*"), *ended.glob("gradients*")]
+
+
 def test_a_training_that_is_no_phase_puts_its_last_checkpoint_aside(train, tmp_path, monkeypatch):
     kept = []
     monkeypatch.setattr(repair, "put_aside", kept.append)

@@ -5,7 +5,7 @@ What the plan and the model's facts tell is checked here, what ESPnet must say b
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,18 @@ from typing import Any
 from espnet_topdown import check
 from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.checks import base_files
+from espnet_topdown.cascade.checks import base_files, model_file
 from espnet_topdown.cascade.checks.freeze import check_frozen
 from espnet_topdown.cascade.other_data import check_lists
 from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
+from espnet_topdown.experiment.quality import measures_quality
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.plan.rules import DATA_PARTS
 
 CHECKER = "espnet_topdown.bin.phase_check"
-# Options of a training that name a metric: part, metric and, of the second, its mode.
-_CRITERIA = ("val_scheduler_criterion", "early_stopping_criterion")
+# Schedulers that follow a metric.
+_PLATEAU = ("reducelronplateau", "warmupreducelronplateau")
 # Options by which an epoch has other batches than the base's.
 _BATCHES = ("num_iters_per_epoch", "batch_type", "batch_size", "batch_bins")
 # Schedulers that set the learning rate; all others multiply that of optim_conf.
@@ -50,8 +51,10 @@ def check_phases(cascade: Cascade, finished: Collection[str] = ()) -> None:
     title = "the plan cannot be trained to its end"
     check.refuse(_told({phase.name: _faults(cascade, phase) for phase in waiting}), title)
     model = cascade.model_file(cascade.base.directory)
-    damaged = base_files.faults(cascade.base, [model, *averaged_epochs(cascade, model)])
-    check.refuse(damaged, f"{cascade.base.directory} cannot be begun from")
+    epochs = averaged_epochs(cascade, model)
+    unfit = base_files.faults(cascade.base, [model, *epochs])
+    unfit += model_file.base_faults(cascade.base, model, epochs)
+    check.refuse(unfit, f"{cascade.base.directory} cannot be begun from")
     # Of all, so that the question stays the same while they are trained.
     answers = _ask_espnet(cascade)
     check.refuse(_told({phase.name: answers[phase.name] for phase in waiting}), title)
@@ -89,8 +92,8 @@ def _faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
     yield from _stop_fault(cascade, phase)
     yield from _rate_fault(cascade, phase)
     yield from _schedule_fault(cascade, phase)
-    for option in _CRITERIA:
-        yield from _criterion_fault(cascade, phase, option)
+    yield from _criterion_faults(cascade, phase)
+    yield from model_file.phase_faults(cascade, phase)
 
 
 def _stop_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
@@ -201,21 +204,38 @@ def _possible_parents(cascade: Cascade, phase: Phase) -> list[Phase]:
     return [_BASE, *(other for other in before if not other.is_control)]
 
 
-def _criterion_fault(cascade: Cascade, phase: Phase, option: str) -> Iterator[str]:
-    """Why a metric that an option of the phase's training names is none; ESPnet looks it up late.
+def _criterion_faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
+    """Why a metric that the phase's training follows is none; ESPnet looks it up late.
 
-    Only of the plan's own: the base was trained with its own.
+    Only of what the plan changes: the base was trained with its own.
     """
-    asked = phase.train.get(option)
-    rows = cascade.facts.epochs
-    if not rows or not isinstance(asked, list) or len(asked) < 2:
-        return
+    config = {**cascade.base.config, **phase.train}
+    follows = str(config.get("scheduler")).lower() in _PLATEAU
+    acting = {
+        # Option -> what lets it act, and whether that is so.
+        "val_scheduler_criterion": ("scheduler", follows),
+        "early_stopping_criterion": ("patience", config.get("patience") is not None),
+    }
+    for option, (switch, acts) in acting.items():
+        is_new = option in phase.train or (acts and switch in phase.train)
+        asked = config.get(option)
+        if is_new and isinstance(asked, list | tuple) and len(asked) > 1:
+            yield from _metric_fault(cascade, option, asked)
+
+
+def _metric_fault(cascade: Cascade, option: str, asked: Sequence[Any]) -> Iterator[str]:
+    """Why no epoch of the base has a value of the metric in an option: part, metric and more."""
     metrics: set[str] = set()
-    for row, part in product(rows, DATA_PARTS):
-        metrics.update(f"{part} {name}" for name in row.get(part, {}))
-    if " ".join(map(str, asked[:2])) not in metrics:
-        valid = ", ".join(sorted(metrics))
-        yield f"train.{option} {asked}: the base reports no such metric; valid: {valid}"
+    for row, part in product(cascade.facts.epochs, DATA_PARTS):
+        # ESPnet notes what a model does not report as NaN.
+        values = row.get(part, {}).items()
+        metrics.update(f"{part} {name}" for name, value in values if check.is_number(value))
+    if metrics and " ".join(map(str, asked[:2])) not in metrics:
+        measures = [name for name in sorted(metrics) if measures_quality(name.partition(" ")[2])]
+        yield (
+            f"train.{option} {list(asked)}: the base reports no such metric; valid:"
+            f" {', '.join(measures)}"
+        )
 
 
 def _ask_espnet(cascade: Cascade) -> dict[str, list[str]]:
