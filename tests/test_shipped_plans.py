@@ -9,6 +9,7 @@ import yaml
 
 from espnet_topdown.cascade.checks import phase as phase_check
 from espnet_topdown.cascade.model_facts import ModelFacts
+from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -102,10 +103,17 @@ def test_a_shipped_plan_can_be_trained(plan: Path, name: str, espnet: None, tmp_
     read = read_plan(plan)
     phases = expand(read, facts.names, 0, held=facts.held_from_above())
     by_name = {phase.name: phase for phase in phases}
-    base = SimpleNamespace(config=config)
-    cascade = SimpleNamespace(facts=facts, phases=phases, phase=by_name.get, base=base)
+    base = Experiment(Path("exp"), config, task)
+    cascade = SimpleNamespace(
+        facts=facts,
+        phases=phases,
+        phase=by_name.get,
+        base=base,
+        max_epoch=lambda phase: phase.train.get("max_epoch", config["max_epoch"]),
+        phase_model_name=base.phase_model_name(read),
+    )
     assert not any(list(phase_check._faults(cascade, phase)) for phase in phases)
-    whole = config | {"token_list": tiny.TOKENS[:8], "normalize": None}
+    whole = config | {"token_list": tiny.TOKENS[:8], "normalize": None, "use_tensorboard": False}
     if task == "lm":
         del whole["normalize"]
     trained = []

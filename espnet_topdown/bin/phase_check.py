@@ -127,9 +127,9 @@ def _option_faults(task: type[TopdownTask], config: Config, changed: Sequence[st
 def _package_fault(name: str, options: Mapping[str, Any]) -> str | None:
     """Why ESPnet would end in an import as a training begins."""
     package = _PACKAGES[name]
-    # Plots alone need it.
-    idle = name == "use_matplotlib" and not options.get("num_att_plot")
-    if idle or not options.get(name) or importlib.util.find_spec(package):
+    found = importlib.util.find_spec(package)
+    # A directory of that name, such as wandb leaves, has no origin.
+    if not options.get(name) or (found is not None and found.origin):
         return None
     return (
         f"{name} needs the Python package {package}, which is not installed here; install it, or"

@@ -105,7 +105,7 @@ def _measure(
     kept = read_measured(cascade.paths.measured)
     if kept.get(name, {}).get(valid_set, {}).get("made_of") == made_of:
         return
-    epochs = sorted(path.name for path in directory.glob("*epoch.pth"))
+    epochs = sorted(path.name for path in directory.glob("[0-9]*epoch.pth"))
     asked = {
         "task": cascade.base.task,
         "config": config,

@@ -1,5 +1,6 @@
 """Audio files of a corpus: checked before anything is written, and named in ``wav.scp``."""
 
+import filecmp
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -120,7 +121,7 @@ def sphere_files(corpus: str, root: Path) -> dict[str, str]:
         root: the directory.
 
     Raises:
-        TopdownError: files that are not the same one have the same name.
+        TopdownError: files of the same name have other contents.
     """
     by_name = grouped(files_below(root, ".sph"), name_of)
     twice = [" and ".join(paths) for paths in by_name.values() if _are_several(paths)]
@@ -133,8 +134,8 @@ def sphere_files(corpus: str, root: Path) -> dict[str, str]:
 
 
 def _are_several(paths: Sequence[str]) -> bool:
-    first, *others = map(Path, paths)
-    return not all(map(first.samefile, others))
+    first, *others = paths
+    return not all(filecmp.cmp(first, other, shallow=False) for other in others)
 
 
 def name_of(path: str) -> str:

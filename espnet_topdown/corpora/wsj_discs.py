@@ -101,7 +101,9 @@ def find_discs(wsj0: str, wsj1: str) -> Discs:
     paths: dict[str, Path] = {}
     for root in roots.values():
         # Some copies part the discs: csr_1_senn_d1/11-1.1, csr_1_senn_d2/11-13.1.
-        found = _numbered(root.glob("*/*")) | _numbered(root.glob("*"))
+        found = _numbered(root.glob("*"))
+        deeper = [path for path in root.glob("*/*") if _number(path) not in found]
+        found |= _numbered(deeper)
         # 11-2.1 before 11-13.1.
         paths |= {disc: found[disc] for disc in sorted(found, key=lambda disc: (len(disc), disc))}
     discs = Discs(roots, paths, DiscNames())
@@ -119,14 +121,19 @@ def _numbered(directories: Iterable[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(directories):
-        numbers = _DISC.fullmatch(path.name)
-        if numbers is None:
+        disc = _number(path)
+        if disc is None:
             continue
-        disc = "{}-{}.{}".format(*numbers.groups())
         other = found.setdefault(disc, path)
         if not other.samefile(path):
             raise TopdownError(f"WSJ's disc {disc} is in {other} and in {path}; leave one there")
     return found
+
+
+def _number(path: Path) -> str | None:
+    """The number of the disc that a directory is named like; None where it is not."""
+    numbers = _DISC.fullmatch(path.name)
+    return "{}-{}.{}".format(*numbers.groups()) if numbers else None
 
 
 def _root(corpus: str, given: str, disc: str) -> Path:

@@ -233,9 +233,10 @@ def _between_phases(runs: Runs) -> Iterable[tuple[str, PhaseResult | None, Phase
     equal = "best phase - best restart, as many runs each"
     yield equal, runs.best(answered), runs.best(restarts)
     off = _without_dropout(runs)
-    restarts = [restart for restart in of_kind(RESTART, runs.phases) if _reads_as(off, restart)]
-    restarts = restarts[: len(off)]
-    if len(restarts) == len(off):
+    restarts = of_kind(RESTART, runs.phases)
+    if off:
+        restarts = _on_data_of(off[0], restarts)[: len(off)]
+    if len(restarts) == len(off) and len({phase.reads for phase in off}) == 1:
         question = "best phase with dropout off - best restart, as many runs each"
         yield question, runs.best(off), runs.best(restarts)
     # The order of the tests counts: a control with a name of its own is a control too.
@@ -254,13 +255,13 @@ def _of_named_control(
     runs: Runs, phase: PhaseResult
 ) -> Iterable[tuple[str, PhaseResult | None, PhaseResult | None]]:
     """Questions about a control that a plan named, such as fine-tuning."""
-    if _reads_as(candidates(runs), phase):
-        yield f"best phase - {phase.name}", best_phase(runs), phase
-    if _reads_as(of_kind(RESTART, usual(runs)), phase):
-        yield f"{phase.name} - best restart", phase, best_restart(runs)
-    parent = _deciding(phase).get("parent", BASE)
-    if parent != BASE:
-        yield f"{phase.name} - its parent {parent}", phase, runs.named(parent)
+    alike = _on_data_of(phase, candidates(runs))
+    yield f"best phase - {phase.name}", runs.best(alike), phase
+    restarts = _on_data_of(phase, of_kind(RESTART, usual(runs)))
+    yield f"{phase.name} - best restart", phase, runs.best(restarts)
+    parent = runs.named(_deciding(phase).get("parent", BASE))
+    if parent is not None and not parent.is_base and parent.reads == phase.reads:
+        yield f"{phase.name} - its parent {parent.name}", phase, parent
 
 
 def _of_control(
@@ -274,9 +275,9 @@ def _of_control(
             yield f"{titled(answered)} - {_its(phase.kind)}", answered, phase
 
 
-def _reads_as(phases: Iterable[PhaseResult], other: PhaseResult) -> bool:
-    """Whether all of `phases` read the data and tokens of `other`; else data would be compared."""
-    return all(phase.reads == other.reads for phase in phases)
+def _on_data_of(phase: PhaseResult, others: Iterable[PhaseResult]) -> list[PhaseResult]:
+    """Those of `others` that read the data and tokens of `phase`; else data would be compared."""
+    return [other for other in others if other.reads == phase.reads]
 
 
 def titled(phase: PhaseResult) -> str:

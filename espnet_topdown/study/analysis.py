@@ -58,6 +58,11 @@ class ArmSpec:
         names = written[BEST] if is_selected else written
         return cls(check.as_names(names), is_selected)
 
+    @property
+    def runs(self) -> tuple[frozenset[str], bool]:
+        """What it stands for: of one phase the best is that one."""
+        return frozenset(self.names), self.is_selected and len(self.names) > 1
+
     def among(self, runs: Runs) -> Arm:
         """Its runs; none where one of them is not there."""
         if not runs.by_name.keys() >= {*self.names}:
@@ -133,8 +138,7 @@ def read_analysis(path: Path) -> Analysis | None:
     if not path.exists():
         return None
     stored = load_yaml(path.read_text(encoding="utf-8"), str(path), is_ours=True)
-    found = faults(stored) or [*_set_faults(stored), *_question_faults(stored)]
-    check.refuse(found, f"{path} is no plan of analysis")
+    check.refuse(faults(stored) or _set_faults(stored), f"{path} is no plan of analysis")
     analysis: Analysis = stored
     return analysis
 
@@ -166,22 +170,28 @@ def _set_faults(stored: Analysis) -> list[str]:
     return found
 
 
-def _question_faults(stored: Analysis) -> list[str]:
-    """What is wrong with the questions themselves, and with seeds that can answer none of them."""
+def question_faults(analysis: Analysis) -> list[str]:
+    """What keeps questions from an answer: too few seeds, or nothing to be compared.
+
+    Asked before the first seed: of a study that has begun the plan stays as it is.
+    """
     found = []
-    if len(stored["seeds"]) < FEWEST_SEEDS:
+    if len(analysis["seeds"]) < FEWEST_SEEDS:
         found.append(f"seeds must be {FEWEST_SEEDS} at least: fewer have no verdict")
-    (asked,) = stored["primary"].values()
+    asked = {part: list(_questions(analysis, part)) for part in PARTS}
     for part in PARTS:
-        for question, arms in stored[part].items():
-            first, second = ArmSpec.of(arms["first"]), ArmSpec.of(arms["second"])
+        for question, first, second in asked[part]:
             twice = [arm for arm in (first, second) if len({*arm.names}) < len(arm.names)]
             if twice:
                 found.append(f"{part}: '{question}' names a phase twice ({listed(twice[0].names)})")
-            if {*first.names} == {*second.names} and first.is_selected == second.is_selected:
+            if first.runs == second.runs:
                 found.append(f"{part}: '{question}' compares {listed(first.names)} with itself")
-    if any(arms == asked for arms in stored["secondary"].values()):
-        found.append("secondary has the primary question once more; leave it out there")
+    ((primary, *arms),) = asked["primary"]
+    sets = analysis["primary"][primary].get(SETS)
+    for question, *others in asked["secondary"]:
+        is_same = [arm.runs for arm in arms] == [arm.runs for arm in others]
+        if is_same and analysis["secondary"][question].get(SETS) == sets:
+            found.append(f"secondary: '{question}' is the primary question once more")
     return found
 
 

@@ -156,12 +156,19 @@ def _with_holm(found: Sequence[Answer]) -> list[Answer]:
     """The same with every p corrected for the questions, those that compare the same runs once."""
     compared = [tuple((pair.seed, *pair.names) for pair in answer.pairs) for answer in found]
     # A question asked in two ways is one test: twice counted, it would make all others harder.
-    distinct = {runs: answer.p for runs, answer in zip(compared, found, strict=True)}
+    distinct = {runs: _p_counted(answer) for runs, answer in zip(compared, found, strict=True)}
     corrected = dict(zip(distinct, holm(list(distinct.values())), strict=True))
     return [
-        replace(answer, p_holm=corrected[runs])
+        replace(answer, p_holm=None if answer.p is None else corrected[runs])
         for runs, answer in zip(compared, found, strict=True)
     ]
+
+
+def _p_counted(answer: Answer) -> float | None:
+    """The p that a correction counts; a question whose seeds all differ by the same was asked."""
+    if answer.p is None and len(answer.pairs) >= FEWEST_SEEDS:
+        return 1.0
+    return answer.p
 
 
 def scratch_values(
@@ -198,7 +205,8 @@ def variance_of(
         reads: the data, as in `PhaseResult`: on other data runs may vary otherwise.
     """
     arms: dict[str, list[float]] = {}
-    for data in reads:
+    # In one order, for sums that are the same to the last bit.
+    for data in sorted(reads):
         scratch = scratch_values(records, values, data)
         arms[f"{FROM_SCRATCH} {data}"] = list(scratch.values())
         for (seed, name), phase in by_key(records).items():

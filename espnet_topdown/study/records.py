@@ -182,13 +182,16 @@ def check_one_study(model: str, records: Sequence[Record]) -> None:
 
 
 def _check_sets_once(model: str, record: Record) -> None:
-    """Refuse two decodings of a set, on each of which a planned question would be asked."""
+    """Refuse two decodings of a set, on each of which the primary question would be asked."""
+    if record.analysis is None:
+        return
+    (primary,) = record.analysis["primary"].values()
     by_set = grouped(record.references, lambda dataset: dataset.rpartition("/")[2])
     for name, decodings in by_set.items():
-        if record.analysis is not None and len(decodings) > 1:
+        if len(decodings) > 1 and name in primary.get("sets", [name]):
             raise TopdownError(
-                f"{model}: {name} was decoded in several ways ({', '.join(decodings)}), and a"
-                " planned question is asked once; leave one, and run 'study record' again"
+                f"{model}: {name} was decoded in several ways ({', '.join(decodings)}), and the"
+                " primary question is asked once; leave one, and run 'study record' again"
             )
 
 

@@ -9,10 +9,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from espnet_topdown import check
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import read_config
@@ -28,6 +30,7 @@ from espnet_topdown.study.analysis import (
     are_apart,
     asked_sets,
     lacking,
+    question_faults,
     read_analysis,
     unselectable,
 )
@@ -97,7 +100,8 @@ def check_asked(study: Study, seed: int) -> None:
     """Refuse, before phases are trained, a plan of analysis that asks about what no seed will have.
 
     Raises:
-        TopdownError: a phase that it names is not in the plan; a set is not decoded, or has
+        TopdownError: its questions have no answer (`analysis.question_faults`); a phase that it
+            names is not in the plan; a set is not decoded, or has
             selected epochs and phases; dev cannot select among phases that it names; or the
             primary question would be asked on several sets.
     """
@@ -105,6 +109,7 @@ def check_asked(study: Study, seed: int) -> None:
     # Known once a seed is recorded; a pilot answers nothing.
     if planned is None or seed not in planned["seeds"] or study.records():
         return
+    check.refuse(question_faults(planned), f"{study.analysis} is no plan of analysis")
     cascade = Cascade.open(study.base(seed), study.plan, study.cascade(seed))
     names = [BASE, *(phase.name for phase in cascade.phases)]
     missing = lacking(planned, dict.fromkeys(names, study.datasets or None))
@@ -151,11 +156,10 @@ def config_note(study: Study, seed: int) -> str | None:
     if not (has_base(study, seed) and path.exists()):
         return None
     wanted, trained = deciding(read_config(study.config)), read_config(path)
-    # ESPnet writes names in lower case, and numbers that stood in quotes as numbers.
     other = [
         f"{key} {trained[key]}, not {value}"
         for key, value in wanted.items()
-        if key in trained and str(trained[key]).lower() != str(value).lower()
+        if key in trained and not _is_as_wanted(value, trained[key])
     ]
     if not other:
         return None
@@ -163,6 +167,16 @@ def config_note(study: Study, seed: int) -> str | None:
         f"{study.base(seed)} was trained with {listed(other)} as {study.config} says now, and stays"
         " so; move it and its cascade away to train it by the config"
     )
+
+
+def _is_as_wanted(wanted: Any, trained: Any) -> bool:
+    if isinstance(wanted, Mapping) and isinstance(trained, Mapping):
+        # asr.sh adds to some, such as fs to frontend_conf.
+        return all(
+            key in trained and _is_as_wanted(value, trained[key]) for key, value in wanted.items()
+        )
+    # ESPnet writes names in lower case, and numbers that stood in quotes as numbers.
+    return str(wanted).lower() == str(trained).lower()
 
 
 def has_base(study: Study, seed: int) -> bool:

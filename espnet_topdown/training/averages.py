@@ -165,10 +165,11 @@ def is_measured(directory: Path, part: str, metric: str) -> bool:
     except TopdownError:
         # Packed without it, or torn.
         return True
-    if not reporter.has(part, metric):
-        return True
     epochs = range(1, reporter.get_epoch() + 1)
-    return any(math.isfinite(reporter.get_value(part, metric, epoch)) for epoch in epochs)
+    # Not every epoch need have it.
+    having = [epoch for epoch in epochs if reporter.has(part, metric, epoch)]
+    values = [reporter.get_value(part, metric, epoch) for epoch in having]
+    return not values or any(map(math.isfinite, values))
 
 
 def _check_measured(directory: Path, name: str) -> None:

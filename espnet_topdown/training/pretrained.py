@@ -92,14 +92,17 @@ def filled(
         source = _Source.of(words)
         try:
             tensors = _tensors(source.path)
-        except TopdownError:
+        except (TopdownError, OSError):
             # It is refused where it would be read.
             names.update(name for name in own if f"{name}.".startswith(source.prefix))
             continue
         for name, tensor in source.chosen(tensors):
             if name in own and not (ignore_mismatch and own[name].shape != tensor.shape):
                 names.add(name)
-    return names
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    # Of weights that are tied one name is enough.
+    set_ones = {id(own) for name, own in parameters.items() if name in names}
+    return names | {name for name, own in parameters.items() if id(own) in set_ones}
 
 
 class _Source(NamedTuple):
@@ -134,7 +137,9 @@ class _Source(NamedTuple):
 
 def _tensors(path: Path) -> Mapping[str, Any]:
     """The tensors of a file, out of the wrapping that ESPnet takes off, DeepSpeed's."""
-    stored: Mapping[str, Any] = checkpoint.load(path)
+    stored = checkpoint.load(path)
+    if not isinstance(stored, Mapping):
+        raise TopdownError(f"{path} holds no tensors by name")
     inner = stored.get("module")
     return inner if isinstance(inner, Mapping) else stored
 

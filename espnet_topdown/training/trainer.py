@@ -154,22 +154,32 @@ class TopdownTrainer(Trainer):
                 step.
         """
         options = kwargs["options"]
-        is_phase = isinstance(options, TopdownOptions)
-        if is_phase or _is_kept_whole(options):
-            epoch = kwargs["reporter"].get_epoch()
-            gradients.restore(kwargs["model"], Path(options.output_dir), epoch)
-        if not is_phase:
+        if not isinstance(options, TopdownOptions):
+            if _is_kept_whole(options):
+                return cls._train_on_from_gradients(**kwargs)
             return super().train_one_epoch(*args, **kwargs)
         _check_bar(options)
         before = kwargs["reporter"].get_total_count()
         learning_rates.log_rates_of_steps(kwargs["reporter"], kwargs["optimizers"])
         # ESPnet itself would warn, stop here and count the training as done.
-        all_steps_are_invalid = super().train_one_epoch(*args, **kwargs)
+        all_steps_are_invalid = cls._train_on_from_gradients(**kwargs)
         if all_steps_are_invalid:
             batches = kwargs["reporter"].get_total_count() - before
             # It is so on all ranks, whose gradients are shared.
             with ranks.together():
                 raise TopdownError(_no_step(kwargs["reporter"].get_epoch(), batches, options))
+        return all_steps_are_invalid
+
+    @classmethod
+    def _train_on_from_gradients(cls, **kwargs: Any) -> bool:
+        """ESPnet's epoch, from the gradients that the one before has left."""
+        output_dir = Path(kwargs["options"].output_dir)
+        model, scaler = kwargs["model"], kwargs["scaler"]
+        epoch = kwargs["reporter"].get_epoch()
+        gradients.restore(model, output_dir, epoch, scaler)
+        all_steps_are_invalid: bool = super().train_one_epoch(**kwargs)
+        if ranks.is_first():
+            gradients.keep(model, output_dir, epoch, scaler)
         return all_steps_are_invalid
 
     @classmethod
@@ -191,9 +201,7 @@ class TopdownTrainer(Trainer):
             with ranks.together():
                 options.curve.append(_dev_value(options.bar, kwargs["reporter"].stats))
         if ranks.is_first():
-            output_dir = Path(options.output_dir)
-            gradients.keep(kwargs["model"], output_dir, kwargs["reporter"].get_epoch())
-            repair.put_aside(output_dir)
+            repair.put_aside(Path(options.output_dir))
 
 
 def _no_step(epoch: int, batches: int, options: TopdownOptions) -> str:

@@ -163,6 +163,10 @@ def test_what_the_facts_of_the_model_tell(plan: str, fault: str | None) -> None:
         "phases: [{cut: output, train: {early_stopping_criterion: [valid, acc, max]}}]",
         "phases: [{cut: output, train: {max_epoch: 9, scheduler: noamlr}}]",
         "phases: [{cut: output, train: {optim_conf: {lr: 0}}}]",
+        (
+            "phases: [{cut: output, train: {optim_conf: {lr: 0}, scheduler: CosineAnnealingLR,"
+            " scheduler_conf: {T_max: 9, eta_min: 0.1}}}]"
+        ),
         "{parent_model: valid.acc.ave_3best.pth, phases: [{cut: output}]}",
         "{parent_model: 4epoch.pth, phases: [{cut: output}]}",
         "phases: [{cut: output, train: {max_epoch: 9, batch_size: 99}}]",
@@ -577,14 +581,19 @@ def test_a_package_that_an_option_needs_and_that_is_not_there_is_named(
     from espnet_topdown.bin import phase_check as asked_of_espnet
     from espnet_topdown.training.tasks import task_of
 
-    config = tiny.asr_config("transformer", "rnn", use_tensorboard=True, use_wandb=True)
-    monkeypatch.setattr(asked_of_espnet.importlib.util, "find_spec", lambda name: None)
-    first, second = asked_of_espnet.faults(task_of("asr"), [asked({}, config)])["phase1"]
+    config = tiny.asr_config(
+        "transformer", "rnn", use_tensorboard=True, use_wandb=True, use_matplotlib=True
+    )
+    # As of a directory of that name.
+    spec = SimpleNamespace(origin=None)
+    monkeypatch.setattr(asked_of_espnet.importlib.util, "find_spec", lambda name: spec)
+    first, second, third = asked_of_espnet.faults(task_of("asr"), [asked({}, config)])["phase1"]
     assert first == (
         "use_tensorboard needs the Python package tensorboard, which is not installed here; install"
         " it, or give 'train: {use_tensorboard: false}'"
     )
     assert second.startswith("use_wandb needs the Python package wandb")
+    assert third.startswith("use_matplotlib needs the Python package matplotlib")
 
 
 def test_an_average_of_the_base_that_may_be_wrong_is_refused_before_any_phase(
@@ -592,18 +601,24 @@ def test_an_average_of_the_base_that_may_be_wrong_is_refused_before_any_phase(
 ) -> None:
     criteria = [["train", "loss", "min"], ["valid", "acc", "max"]]
     config = {"best_model_criterion": criteria, "keep_nbest_models": [3, 5]}
-    base = SimpleNamespace(directory=tmp_path, config=config)
+    rows = [{"valid": {"acc": 0.5, "cer": float("nan")}, "train": {"loss": 2.0}}]
+    cascade = SimpleNamespace(
+        base=SimpleNamespace(directory=tmp_path, config=config),
+        facts=SimpleNamespace(epochs=rows),
+    )
     names = ["train.loss.ave_3best.pth", "valid.acc.ave_5best.pth", "valid.acc.best.pth"]
     found = {}
     for name in names:
         path = tmp_path / name
         path.touch()
         (tmp_path / "other.pth").touch()
-        found[name] = [*model_file.base_faults(base, path, ())]
+        found[name] = [*model_file.base_faults(cascade, path, ())]
     assert [bool(faults) for faults in found.values()] == [False, True, False]
     (said,) = found[names[1]]
     assert "valid.acc.ave_5best.pth is an average that ESPnet <= 202511 may have got wrong" in said
-    assert not [*model_file.base_faults(base, tmp_path / names[1], [tmp_path / "1epoch.pth"])]
+    assert not [*model_file.base_faults(cascade, tmp_path / names[1], [tmp_path / "1epoch.pth"])]
+    (said,) = model_file.base_faults(cascade, tmp_path / "valid.cer.best.pth", ())
+    assert "was selected by valid cer, which is finite in no epoch" in said
 
 
 def test_faults_are_asked_for_again_since_they_may_have_passed(

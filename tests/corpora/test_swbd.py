@@ -400,7 +400,10 @@ def test_audio_of_one_name_in_two_places_is_refused(
     other.symlink_to(audio)
     prepare(damaged, tmp_path / "linked")
     other.unlink()
-    shutil.copyfile(damaged / "LDC97S62/swb1_d2/data/sw02002.sph", other)
+    shutil.copyfile(audio, other)
+    prepare(damaged, tmp_path / "copied")
+    other.unlink()
+    other.write_bytes(audio.read_bytes()[:-1] + b"x")
     message = refusal(damaged, tmp_path / "data")
     assert "LDC97S62: audio of one name in several places" in message
     assert f"{audio} and {other}" in message

@@ -189,6 +189,10 @@ def test_discs_that_lie_in_several_directories_are_found(
     prepare(tree, tmp_path / "data")
     for name in ("train_si284", "test_eval92"):
         assert ids_of(tmp_path / "data" / name / "text") == UTTERANCES[name].split()
+    # Beside one at the top others are copies.
+    shutil.copytree(wsj0 / "csr_1_senn_d2/11-13.1", wsj0 / "11-13.1")
+    shutil.copytree(wsj0 / "csr_1_senn_d2/11-13.1", wsj0 / "csr_1_senn_d1/11-13.1")
+    prepare(tree, tmp_path / "again")
     shutil.copytree(wsj0 / "csr_1_senn_d1/11-1.1", wsj0 / "csr_1_senn_d2/11-1.1")
     message = refusal(tree, tmp_path / "other")
     both = f"{wsj0}/csr_1_senn_d1/11-1.1 and in {wsj0}/csr_1_senn_d2/11-1.1"

@@ -8,8 +8,15 @@ import pytest
 from made_records import phase, record
 
 from espnet_topdown.results import significance
+from espnet_topdown.results.questions import ArmPair
 from espnet_topdown.study import inference
-from espnet_topdown.study.answers import Answer, answers, scratch_values, variance_of
+from espnet_topdown.study.answers import (
+    Answer,
+    _with_holm,
+    answers,
+    scratch_values,
+    variance_of,
+)
 from espnet_topdown.study.contrasts import ErrorRates
 from espnet_topdown.study.power import power_table
 from espnet_topdown.study.record_files import find_records
@@ -176,6 +183,16 @@ def test_too_few_runs_have_no_null() -> None:
 )
 def test_p_of_few_or_equal_differences(differences: Sequence[float], p: float | None) -> None:
     assert inference.paired_p(differences) == p
+
+
+def test_a_question_without_spread_counts_in_the_correction() -> None:
+    """It was asked too: left out, the others would be shown the easier for it."""
+    asked = [
+        Answer(name, (ArmPair(1, (phase(name, "restart", 0.5, ()),), ()),) * 3, (), p=p)
+        for name, p in (("a", 0.02), ("b", None))
+    ]
+    first, second = _with_holm(asked)
+    assert (first.p_holm, second.p_holm) == (0.04, None)
 
 
 def test_seeds_with_more_runs_than_others_count_alike() -> None:

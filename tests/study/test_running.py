@@ -121,15 +121,18 @@ def test_a_config_that_has_changed_since_a_base_was_trained_is_told(
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "conf/train_asr_x.yaml"
     config.parent.mkdir()
-    config.write_text("{max_epoch: 3, scheduler: WarmupLR, optim_conf: {lr: 0.1}}")
+    conf = "optim_conf: {lr: 0.1}, frontend_conf: {n_fft: 256}"
+    config.write_text(f"{{max_epoch: 3, scheduler: WarmupLR, {conf}}}")
     study = choose("x", [1], 1, None, "test")
     study.base(1).mkdir(parents=True)
     trained = study.base(1) / "config.yaml"
-    trained.write_text("{max_epoch: 3, scheduler: warmuplr, optim_conf: {lr: 0.1}, seed: 1}")
+    # asr.sh gives the frontend its rate.
+    own = conf.replace("256", "256, fs: 8k")
+    trained.write_text(f"{{max_epoch: 3, scheduler: warmuplr, {own}, seed: 1}}")
     assert running.config_note(study, 1) is None
     (study.base(1) / study.model_file).touch()
     assert running.config_note(study, 1) is None
-    config.write_text("{max_epoch: 12, scheduler: WarmupLR, optim_conf: {lr: 0.1}}")
+    config.write_text(f"{{max_epoch: 12, scheduler: WarmupLR, {conf}}}")
     told = running.config_note(study, 1) or ""
     assert "seed1 was trained with max_epoch 3, not 12 as conf/train_asr_x.yaml says now" in told
 

@@ -116,3 +116,11 @@ def test_a_model_selected_by_a_metric_without_a_value_is_refused(name, tmp_path)
     (tmp_path / "valid.loss.ave.pth").symlink_to("1epoch.pth")
     config = {"best_model_criterion": CRITERIA, "token_list": ["a"], "encoder": "rnn"}
     assert parent._default_model(tmp_path, config) == "valid.loss.ave.pth"
+
+
+def test_a_metric_that_some_epochs_lack_is_measured(tmp_path):
+    reporter = write_epochs(tmp_path)
+    reporter.stats[10]["valid"]["cer"] = 0.5
+    torch.save({"reporter": reporter.state_dict()}, tmp_path / "checkpoint.pth")
+    assert averages.is_measured(tmp_path, "valid", "cer")
+    assert averages.is_measured(tmp_path, "valid", "wer")

@@ -52,3 +52,17 @@ def test_what_the_file_lacks_or_has_in_another_size_is_not_filled(tmp_path):
 def test_a_file_that_is_gone_is_refused_elsewhere(tmp_path):
     words = [f"{tmp_path / 'none.pth'}:encoder:encoder"]
     assert pretrained.filled(words, Model(), ignore_mismatch=False) == EMBED | TOP
+
+
+def test_of_tied_weights_one_name_is_enough(tmp_path):
+    model = Model()
+    model.decoder = model.encoder["top"]
+    torch.save({"encoder.top.weight": torch.zeros(2, 3)}, tmp_path / "pre.pth")
+    found = pretrained.filled([str(tmp_path / "pre.pth")], model, ignore_mismatch=False)
+    assert found == {"encoder.top.weight", "decoder.weight"}
+
+
+def test_a_file_that_holds_no_tensors_by_name_is_refused_elsewhere(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / "pre.pth")
+    found = pretrained.filled([str(tmp_path / "pre.pth")], Model(), ignore_mismatch=False)
+    assert found == ALL

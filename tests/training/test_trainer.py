@@ -63,7 +63,7 @@ def test_gradients_of_batches_too_few_for_a_step_outlast_a_kill(
     whole = train(tmp_path / "whole", dict(config))
     killed(data, tmp_path / "killed", dict(config), epoch=2)
     assert [path.name for path in (tmp_path / "killed").glob("gradients*")] == [
-        "gradients.1epoch.pth"
+        "gradients.1epoch.pt"
     ]
     ended = train(tmp_path / "killed", dict(config))
     one, other = load_state(whole / "2epoch.pth"), load_state(ended / "2epoch.pth")

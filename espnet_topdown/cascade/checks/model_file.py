@@ -9,11 +9,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown import check
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.check import list_in
-from espnet_topdown.experiment.config import Experiment
 from espnet_topdown.experiment.phase_dir import PROOF
 from espnet_topdown.plan.plan import Phase
+from espnet_topdown.plan.rules import DATA_PARTS
 
 
 def phase_faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
@@ -24,7 +25,7 @@ def phase_faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
         return
     epochs = cascade.max_epoch(phase)
     # A training that ends before has no average of so many (see `training.averages`).
-    counts = [count for count in _counts(config) if count <= epochs] or [1]
+    counts = [count for count in _counts(config) if not epochs or count <= epochs] or [1]
     endings = ["ave", "best", *(f"ave_{count}best" for count in counts)]
     written = [f"{name}.{ending}.pth" for name, ending in product(selected, endings)]
     if cascade.phase_model_name not in (*written, "latest.pth", f"{epochs}epoch.pth"):
@@ -34,14 +35,23 @@ def phase_faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
         )
 
 
-def base_faults(base: Experiment, model: Path, epochs: Sequence[Path]) -> Iterator[str]:
-    """Why an average of the base is not taken, as `espnet_topdown.training.averages` refuses it.
+def base_faults(cascade: Cascade, model: Path, epochs: Sequence[Path]) -> Iterator[str]:
+    """Why a model of the base is not taken, as `espnet_topdown.training.averages` refuses it.
 
     Args:
-        base: the base.
+        cascade: of the base.
         model: its model file.
         epochs: the files of epochs that this is computed anew from; none where they are gone.
     """
+    base, rows = cascade.base, cascade.facts.epochs
+    part, metric, *_ = [*model.name.split("."), ""]
+    values = [row.get(part, {}).get(metric) for row in rows]
+    # ESPnet notes what a model does not report as NaN, which selects the first epochs.
+    if part in DATA_PARTS and rows and not any(map(check.is_number, values)):
+        yield (
+            f"{model} was selected by {part} {metric}, which is finite in no epoch; name another"
+            " file as parent_model, such as valid.loss.ave.pth"
+        )
     names = product(_selected(base.config), _counts(base.config))
     averages = [f"{name}.ave_{count}best.pth" for name, count in names if count > 1]
     if epochs or (base.directory / PROOF).exists():

@@ -27,8 +27,11 @@ CHECKER = "espnet_topdown.bin.phase_check"
 _PLATEAU = ("reducelronplateau", "warmupreducelronplateau")
 # Options by which an epoch has other batches than the base's.
 _BATCHES = ("num_iters_per_epoch", "batch_type", "batch_size", "batch_bins")
-# Schedulers that set the learning rate; all others multiply that of optim_conf.
-_OWN_RATES = ("onecyclelr", "cycliclr", "cosineannealingwarmuprestarts", "exponentialdecaywarmup")
+# Schedulers that set the learning rate; others multiply that of optim_conf, or go to an eta_min.
+_OWN_RATES = (
+    *("onecyclelr", "cycliclr", "piecewiselinearwarmuplr"),
+    *("cosineannealingwarmuprestarts", "exponentialdecaywarmup"),
+)
 # Phase 0 as a parent: of the base's own vocabulary, with its weights tied.
 _BASE = Phase(name=BASE, kind=BASE_KIND, cut=None, parent=BASE, seed=0)
 
@@ -53,7 +56,8 @@ def check_phases(cascade: Cascade, finished: Collection[str] = ()) -> None:
     model = cascade.model_file(cascade.base.directory)
     epochs = averaged_epochs(cascade, model)
     unfit = base_files.faults(cascade.base, [model, *epochs])
-    unfit += model_file.base_faults(cascade.base, model, epochs)
+    if any(_BASE in _possible_parents(cascade, phase) for phase in waiting):
+        unfit += model_file.base_faults(cascade, model, epochs)
     check.refuse(unfit, f"{cascade.base.directory} cannot be begun from")
     # Of all, so that the question stays the same while they are trained.
     answers = _ask_espnet(cascade)
@@ -109,7 +113,9 @@ def _rate_fault(cascade: Cascade, phase: Phase) -> Iterator[str]:
     """Why no step of a phase would move a weight."""
     config = {**cascade.base.config, **phase.train}
     scheduler = str(config.get("scheduler")).lower()
-    if scheduler not in _OWN_RATES and check.mapping_in(config, "optim_conf").get("lr") == 0:
+    least = check.mapping_in(config, "scheduler_conf").get("eta_min")
+    is_zero = check.mapping_in(config, "optim_conf").get("lr") == 0
+    if is_zero and scheduler not in _OWN_RATES and not least:
         yield "its learning rate is 0 (optim_conf: lr), by which nothing is trained; give another"
 
 
