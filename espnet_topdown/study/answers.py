@@ -189,7 +189,7 @@ def scratch_values(
     return {key: values[key] for key in keys if key in values}
 
 
-def data_of(records: Sequence[Record]) -> list[str]:
+def data_read(records: Sequence[Record]) -> list[str]:
     """What phases read, as in `PhaseResult`; "" is the base's own data."""
     return list(dict.fromkeys(phase.reads for phase in phases_of(records)))
 

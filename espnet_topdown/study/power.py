@@ -10,10 +10,10 @@ from itertools import product
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.questions import FROM_SCRATCH
 from espnet_topdown.study import inference, perplexity
-from espnet_topdown.study.answers import Values, data_of, scratch_values, variance_of
+from espnet_topdown.study.answers import Values, data_read, scratch_values, variance_of
 from espnet_topdown.study.contrasts import ErrorRates, spoken_sets
 from espnet_topdown.study.records import Record, check_one_study, sealed_state
-from espnet_topdown.study.tables import where
+from espnet_topdown.study.tables import on_which_data
 from espnet_topdown.table import Page, Table, counted
 
 
@@ -56,11 +56,11 @@ def _measured(records: Sequence[Record]) -> dict[str, tuple[int, inference.Varia
     for text in perplexity.texts(records):
         values_of[f"perplexity, {text}"] = perplexity.values(records, text)
     measured = {}
-    several = data_of(records)
+    several = data_read(records)
     for (name, values), data in product(values_of.items(), several):
         variance = variance_of(records, values, [data])
         if variance is not None and variance.value:
-            label = f"{name}{where(data, several)}"
+            label = f"{name}{on_which_data(data, several)}"
             measured[label] = (_scratch_a_seed(records, values, data), variance)
     return measured
 

@@ -101,9 +101,9 @@ def check_asked(study: Study, seed: int) -> None:
 
     Raises:
         TopdownError: its questions have no answer (`analysis.question_faults`); a phase that it
-            names is not in the plan; a set is not decoded, or has
-            selected epochs and phases; dev cannot select among phases that it names; or the
-            primary question would be asked on several sets.
+            names is not in the plan; a set is not decoded, or has selected epochs and phases; dev
+            cannot select among phases that it names; or the primary question would be asked on
+            several sets.
     """
     planned = read_analysis(study.analysis)
     # Known once a seed is recorded; a pilot answers nothing.

@@ -17,7 +17,7 @@ from espnet_topdown.study.answers import (
     PRIMARY,
     Answer,
     Values,
-    data_of,
+    data_read,
     scratch_values,
     variance_of,
 )
@@ -156,9 +156,9 @@ def speaker_table(dataset: str, contrasts: Sequence[Contrast]) -> Table | None:
 def arm_table(measure: Measure, dataset: str, records: Sequence[Record], values: Values) -> Table:
     """The values of each phase over seeds, and of all runs from scratch."""
     rows, notes = [], []
-    several = data_of(records)
+    several = data_read(records)
     for data in several:
-        on_data = where(data, several)
+        on_data = on_which_data(data, several)
         scratch = list(scratch_values(records, values, data).values())
         if scratch:
             rows.append((f"{FROM_SCRATCH}{on_data}", "-", "-", *_spread(scratch)))
@@ -181,7 +181,7 @@ def arm_table(measure: Measure, dataset: str, records: Sequence[Record], values:
     )
 
 
-def where(data: str, several: Sequence[str]) -> str:
+def on_which_data(data: str, several: Sequence[str]) -> str:
     """Which data is meant, where phases of a study read different ones."""
     if len(several) == 1:
         return ""

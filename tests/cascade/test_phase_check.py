@@ -16,6 +16,7 @@ from espnet_topdown.cascade.checks import model_file
 from espnet_topdown.cascade.checks import phase as phase_check
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cli import main
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import parse_plan
 
@@ -619,6 +620,20 @@ def test_an_average_of_the_base_that_may_be_wrong_is_refused_before_any_phase(
     assert not [*model_file.base_faults(cascade, tmp_path / names[1], [tmp_path / "1epoch.pth"])]
     (said,) = model_file.base_faults(cascade, tmp_path / "valid.cer.best.pth", ())
     assert "was selected by valid cer, which is finite in no epoch" in said
+
+
+def test_a_base_that_no_waiting_phase_begins_from_is_not_asked_about(
+    finished: Path, base: Path, tmp_path, monkeypatch
+) -> None:
+    """Its epoch files may be gone once the first phase is trained."""
+    cascade = Cascade.reopen(copied(finished, base, tmp_path))
+    monkeypatch.setattr(model_file, "base_faults", lambda *_: ["its average may be wrong"])
+    nothing = {phase.name: [] for phase in cascade.phases}
+    monkeypatch.setattr(phase_check, "_ask_espnet", lambda _: nothing)
+    (later,) = [phase.name for phase in cascade.phases if phase.parent == "phase1"]
+    phase_check.check_phases(cascade, nothing.keys() - {later})
+    with pytest.raises(TopdownError, match="its average may be wrong"):
+        phase_check.check_phases(cascade)
 
 
 def test_faults_are_asked_for_again_since_they_may_have_passed(
