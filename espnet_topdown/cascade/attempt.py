@@ -69,10 +69,7 @@ class Attempt:
 
     def terminate(self) -> None:
         """End its process."""
-        try:
-            self.handle.terminate()
-        except TopdownError as error:  # the warm process died, and its children with it
-            print(error, file=sys.stderr)
+        self.handle.terminate()
 
     def end(
         self, ledger: Ledger, outcome: str, *, epochs: int | None = None, **details: Any

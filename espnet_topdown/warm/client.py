@@ -87,10 +87,12 @@ class Handle:
 
     def terminate(self) -> None:
         """End the child and what it started; they are gone when this returns."""
-        if self.poll() is None:
-            with contextlib.suppress(OSError):
+        # Where the warm process ended, as by a signal to it and its owner alike, so did the child.
+        with contextlib.suppress(TopdownError, OSError):
+            if self.poll() is None:
                 self._connection.shutdown(socket.SHUT_WR)
                 self._reader.read()
+        if self._code is None:
             self._code = -signal.SIGTERM
 
 

@@ -36,6 +36,16 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
+def own_server(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warm process of this one's own, to be started on first use, that imports nothing."""
+    (place / "next_server.py").write_text(START + SERVE)
+    monkeypatch.setenv("PYTHONPATH", f"{place}:{REPOSITORY}")
+    monkeypatch.delenv(warm.SOCKET, raising=False)
+    monkeypatch.setattr(client, "_own", [])
+    monkeypatch.setattr(client, "SERVER", "next_server")
+
+
+@pytest.fixture
 def server(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A warm process with modules ``hello``, which says so, and ``stays``, which waits."""
     (place / "hello.py").write_text("def main(argv): print('hello')")
@@ -207,15 +217,12 @@ LISTEN = "s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); s.
 
 
 @pytest.mark.parametrize("does", ENDS)
+@pytest.mark.usefixtures("own_server")
 def test_one_that_dies_early_is_told_as_that_and_replaced(
     does: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(warm.SOCKET, raising=False)
-    monkeypatch.setattr(client, "_own", [])
     (place / "fake_server.py").write_text(START + does.replace("LISTEN", LISTEN))
-    (place / "next_server.py").write_text(START + SERVE)
     (place / "hello.py").write_text("def main(argv): print('hello')")
-    monkeypatch.setenv("PYTHONPATH", f"{place}:{REPOSITORY}")
     monkeypatch.setattr(client, "SERVER", "fake_server")
     hello = warm.Command("hello", [], tmp_path / "a.log")
     with pytest.raises(TopdownError, match=ENDS[does]):
@@ -225,6 +232,18 @@ def test_one_that_dies_early_is_told_as_that_and_replaced(
     assert warm.start(hello).wait() == 0
     client._own[0].process.terminate()
     client._own[0].process.wait()
+
+
+@pytest.mark.usefixtures("own_server")
+def test_a_command_can_be_ended_whose_warm_process_has_ended(place: Path, tmp_path: Path) -> None:
+    """A terminal, `timeout` and schedulers signal it and its owner alike; the owner ends all."""
+    (place / "stays.py").write_text("import signal\ndef main(argv): signal.pause()")
+    handle = warm.start(warm.Command("stays", [], tmp_path / "a.log"))
+    client._own[0].process.terminate()
+    client._own[0].process.wait()
+    handle.terminate()
+    assert handle.poll() == -signal.SIGTERM
+    assert has_ended(handle.pid)
 
 
 def test_one_that_dies_before_it_was_asked_is_told_as_one_that_dies_after(
