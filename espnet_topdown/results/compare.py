@@ -84,8 +84,7 @@ def _compare(
     units = _units(example)
     # Without bases there are no differences, and so neither intervals nor tests.
     base_of = {} if is_small else _decoded_bases(rows, scores)
-    columns = _columns(scores, base_of, example)
-    changes = _changes(columns, example, units)
+    changes = _changes(scores, base_of, units)
     # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
     tests = {
         place: _mapsswe(decoded[base], decoded[place])
@@ -145,19 +144,6 @@ def _decoded_bases(rows: Sequence[PhaseResult], scores: Mapping[int, Score]) -> 
     return base_of
 
 
-def _columns(
-    scores: Mapping[int, Score],
-    base_of: Mapping[int, int],
-    example: Score,
-) -> dict[int, np.ndarray]:
-    """Errors minus phase 0's, (utterances,), by place."""
-    columns: dict[int, np.ndarray] = {}
-    for place, base in base_of.items():
-        of_base = scores[base].errors_like(example)
-        columns[place] = scores[place].errors_like(example) - of_base
-    return columns
-
-
 def _units(score: Score) -> tuple[str, ...]:
     """What the bootstrap draws: utterances, speakers where there are many, both where some."""
     if score.speakers < FEWEST_SPEAKERS or score.speakers == score.sentences:
@@ -166,30 +152,45 @@ def _units(score: Score) -> tuple[str, ...]:
 
 
 def _changes(
-    columns: Mapping[int, np.ndarray], example: Score, units: Sequence[str]
+    scores: Mapping[int, Score], base_of: Mapping[int, int], units: Sequence[str]
 ) -> dict[int, Change]:
-    """Mean differences with their intervals; of two units, from the lower to the upper end."""
-    if not columns:
-        return {}
-    words = example.words_each.astype(float)
-    stacked = np.column_stack(list(columns.values()))
-    every = intervals_of(stacked, example, units)
+    """Of every phase the difference to its phase 0, by place."""
+    every = intervals_of(scores, list(base_of.items()), units)
     changes = {}
-    for (place, differences), interval in zip(columns.items(), every, strict=True):
-        points = float(100 * differences.sum() / words.sum())
+    for (place, base), interval in zip(base_of.items(), every, strict=True):
+        points = scores[place].err_rate - scores[base].err_rate
         changes[place] = Change(points, interval)
     return changes
 
 
 def intervals_of(
-    columns: np.ndarray, example: Score, units: Sequence[str]
+    scores: Mapping[int, Score], pairs: Sequence[tuple[int, int]], units: Sequence[str]
 ) -> list[tuple[float, float]]:
-    """95 % intervals of (utterances, columns); of two units, from the lower to the upper end."""
-    words = example.words_each.astype(float)
+    """95 % intervals of differences of error rates.
+
+    Args:
+        scores: against one reference, by place.
+        pairs: places of which the second's error rate is taken from the first's.
+        units: what is drawn; of two units, the interval is from the lower to the upper end.
+    """
+    if not pairs:
+        return []
+    places = list(scores)
+    example = scores[places[0]]
+    in_order = [scores[place].like(example) for place in places]
+    errors = np.column_stack([score.errors_each for score in in_order])
+    words = np.column_stack([score.words_each for score in in_order])
+    weights = np.zeros((len(places), len(pairs)))
+    for column, (first, second) in enumerate(pairs):
+        weights[places.index(first), column] += 1
+        weights[places.index(second), column] -= 1
     names = {"utterances": example.reference.names, "speakers": example.reference.speakers}
-    # (units, columns, 2)
+    # (units, pairs, 2)
     ends = np.array(
-        [significance.bootstrap_intervals(columns, words, names[unit]) for unit in units]
+        [
+            significance.bootstrap_intervals(errors, words, names[unit], weights=weights)
+            for unit in units
+        ]
     )
     lows = ends[..., 0].min(axis=0)
     highs = ends[..., 1].max(axis=0)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, combinations
 
-import numpy as np
-
 from espnet_topdown.results.cells import difference, interval_text, log_digits, shown
 from espnet_topdown.results.compare import intervals_of
 from espnet_topdown.results.comparison import SetComparison
@@ -98,12 +96,8 @@ def error_table(
     known = [each for each in row_pairs if decoded.keys() >= {each.first, each.second}]
     if not known:
         return None
-    example = compared.example
-    columns = [
-        decoded[each.first].errors_like(example) - decoded[each.second].errors_like(example)
-        for each in known
-    ]
-    intervals = intervals_of(np.column_stack(columns), example, compared.units)
+    pairs = [(each.first, each.second) for each in known]
+    intervals = intervals_of(decoded, pairs, compared.units)
     err = COUNTS.index("Err")
     body = []
     for each, interval in zip(known, intervals, strict=True):

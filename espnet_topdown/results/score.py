@@ -80,12 +80,13 @@ class Score:
         """Errors of every utterance, (utterances,)."""
         return self.counts[:, :TIE].sum(axis=1)
 
-    def errors_like(self, example: "Score") -> np.ndarray:
-        """Errors of every utterance, (utterances,), in the order of `example`."""
+    def like(self, example: "Score") -> "Score":
+        """The same with its utterances in the order of `example`."""
         if self.reference is example.reference:
-            return self.errors_each.astype(float)
-        errors = dict(zip(self.reference.names, self.errors_each, strict=True))
-        return np.array([errors[name] for name in example.reference.names], dtype=float)
+            return self
+        place = {name: row for row, name in enumerate(self.reference.names)}
+        order = [place[name] for name in example.reference.names]
+        return Score(example.reference, self.counts[order])
 
     @property
     def sentences(self) -> int:

@@ -24,21 +24,25 @@ def bootstrap_intervals(
     words: np.ndarray,
     units: Sequence[str],
     *,
+    weights: np.ndarray | None = None,
     strata: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[tuple[float, float]]:
     """95 % percentile intervals of error rates or of their differences, from the same resamples.
 
+    What is drawn is drawn in all runs together.
+
     Source: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance
         evaluation", ICASSP 2004.
 
     Args:
-        errors: (utterances, columns); a column holds errors, or differences of errors, per
-            utterance. The mean over several seeds in one column moves all seeds of an utterance
-            together.
-        words: (utterances,) reference words.
+        errors: (utterances, runs).
+        words: (utterances,) reference words, or (utterances, runs) where each run was scored
+            against alternatives of its own.
         units: what is drawn with replacement, one name per utterance: its speaker, or its own id.
+        weights: (runs, columns); a column is the sum of the runs' error rates by its weights, such
+            as 1 and -1 for a difference. None: a column for each run's rate.
         strata: within which units are drawn, one name per utterance, the same for all of a unit:
             speakers who are no sample of others. None: all units are one stratum.
         resamples: number of resamples.
@@ -53,9 +57,10 @@ def bootstrap_intervals(
     n = len(first)
     stratum_of = np.asarray(strata or [""] * len(units), dtype=str)[first]
     members = [np.flatnonzero(stratum_of == name) for name in np.unique(stratum_of)]
-    # One row a unit: its errors in every column, and last its words.
-    sums = np.zeros((n, errors.shape[1] + 1))
-    np.add.at(sums, unit_of, np.column_stack([errors, words]))
+    # One row a unit: its errors in every run, then its words.
+    counted = np.column_stack([errors, words])
+    sums = np.zeros((n, counted.shape[1]))
+    np.add.at(sums, unit_of, counted)
 
     rng = np.random.default_rng(seed)
     chunk = max(1, _CELLS // n)
@@ -71,14 +76,15 @@ def bootstrap_intervals(
             counts = np.bincount(cells.ravel(), minlength=rows * many)
             times[:, places] = counts.reshape(rows, many)
         chunks.append(times @ sums)
-    # Means over seeds are thirds and the like: what their sums differ by in the last bit, by the
-    # number of threads, must not decide on which side of zero an end lies.
-    totals = np.round(np.concatenate(chunks), 9)
-
+    of_errors, of_words = np.split(np.concatenate(chunks), [errors.shape[1]], axis=1)
     # A resample of utterances without reference words has no error rate.
-    totals = totals[totals[:, -1] > 0]
-    rates = 100 * totals[:, :-1] / totals[:, -1:]
-    low, high = np.quantile(rates, [0.025, 0.975], axis=0)
+    has_words = (of_words > 0).all(axis=1)
+    rates = 100 * of_errors[has_words] / of_words[has_words]
+    if weights is not None:
+        rates = rates @ weights
+    # Weights are thirds and the like: what sums differ by in the last bit, by the number of
+    # threads, must not decide on which side of zero an end lies; and no zero is below zero.
+    low, high = np.quantile(np.round(rates, 9) + 0.0, [0.025, 0.975], axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 

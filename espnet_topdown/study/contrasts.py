@@ -15,11 +15,17 @@ from espnet_topdown.results import significance
 from espnet_topdown.results.alignment import align
 from espnet_topdown.results.cache import Decoded
 from espnet_topdown.results.compare import MANY_SPEAKERS
-from espnet_topdown.results.questions import Arm
 from espnet_topdown.results.score import Score
 from espnet_topdown.results.scoring import Pair, score
 from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of
-from espnet_topdown.study.answers import Answer, Interval, Values, answers, scratch_values
+from espnet_topdown.study.answers import (
+    DIGITS,
+    Answer,
+    Interval,
+    Values,
+    answers,
+    scratch_values,
+)
 from espnet_topdown.study.inference import Split
 from espnet_topdown.study.records import Record, RecordedPhase, by_key
 
@@ -54,7 +60,7 @@ class Draw:
         unit: what is drawn: recordings, utterances or speakers.
         units: its name, of each slot.
         strata: speakers within whom it is drawn, of each slot; None: speakers are drawn.
-        words: (slots,) reference words.
+        words: reference words, (slots,), or (slots, runs) in the order of the scores.
     """
 
     unit: str
@@ -97,62 +103,61 @@ class ErrorRates:
             units = list(chain.from_iterable(of_utterances))
             strata = np.repeat(reference.speakers, list(map(len, of_utterances))).tolist()
             return Draw(RECORDINGS, units, strata, np.ones(len(units)))
-        # What was scored: of alternatives one.
-        words = next(iter(self.scores.values())).words_each.astype(float)
+        # What was scored: of alternatives one, by each run its own.
+        words = np.column_stack([score.words_each for score in self.scores.values()])
         if len(set(reference.speakers)) >= MANY_SPEAKERS:
             return Draw(SPEAKERS, reference.speakers, None, words)
         return Draw(UTTERANCES, reference.names, reference.speakers, words)
 
     @cached_property
-    def errors(self) -> dict[PhaseKey, np.ndarray]:
-        """Errors of each phase in every slot of `draw`, (slots,)."""
+    def errors(self) -> np.ndarray:
+        """Errors of each run in every slot of `draw`, (slots, runs) in the order of `scores`."""
         if self.draw.unit != RECORDINGS:
-            return {key: score.errors_each.astype(float) for key, score in self.scores.items()}
-        errors = {}
-        for key, pairs in self.pairs.items():
+            return np.column_stack([score.errors_each for score in self.scores.values()])
+        runs = []
+        for pairs in self.pairs.values():
             of_words = [_word_errors(ref.tokens, hyp.tokens) for ref, hyp in pairs]
-            errors[key] = np.concatenate(of_words).astype(float)
-        return errors
+            runs.append(np.concatenate(of_words))
+        return np.column_stack(runs)
 
     def contrasts(self) -> list[Contrast]:
         """The answers to all questions that have one, with what the test data leave open."""
         found = answers(self.records, self.values, self.name)
         if not found:
             return []
-        columns = list(map(self._difference, found))
-        intervals = significance.bootstrap_intervals(
-            np.column_stack(columns), self.draw.words, self.draw.units, strata=self.draw.strata
-        )
-        by_speaker = [self._by_speaker(column) for column in columns]
+        weights = np.column_stack(list(map(self._weights, found)))
+        intervals = self._intervals(weights)
+        by_speaker = [self._by_speaker(column) for column in weights.T]
         return [Contrast(*parts) for parts in zip(found, intervals, by_speaker, strict=True)]
 
-    def _difference(self, answer: Answer) -> np.ndarray:
-        """Errors of the first minus those of the second arm, (slots,), as the mean over seeds.
+    def _weights(self, answer: Answer) -> np.ndarray:
+        """Of each run in the mean over seeds of first minus second arm, (runs,)."""
+        weights = dict.fromkeys(self.scores, 0.0)
+        for pair in answer.pairs:
+            for sign, arm in ((1, pair.first), (-1, pair.second)):
+                for phase in arm:
+                    weights[pair.seed, phase.name] += sign / len(arm) / len(answer.pairs)
+        return np.array(list(weights.values()))
 
-        One column, so that a resample draws a slot with all its seeds.
-        """
-        differences = [
-            self._of_arm(pair.seed, pair.first) - self._of_arm(pair.seed, pair.second)
-            for pair in answer.pairs
-        ]
-        mean: np.ndarray = np.mean(differences, axis=0)
-        return mean
+    def _intervals(self, weights: np.ndarray, **options: int) -> list[Interval]:
+        draw = self.draw
+        return significance.bootstrap_intervals(
+            self.errors, draw.words, draw.units, weights=weights, strata=draw.strata, **options
+        )
 
-    def _of_arm(self, seed: int, arm: Arm) -> np.ndarray:
-        mean: np.ndarray = np.mean([self.errors[seed, phase.name] for phase in arm], axis=0)
-        return mean
-
-    def _by_speaker(self, column: np.ndarray) -> dict[str, float]:
+    def _by_speaker(self, weights: np.ndarray) -> dict[str, float]:
         if self.draw.strata is None:
             return {}
         owners = np.asarray(self.draw.strata)
         points = {}
         for speaker in sorted(set(self.draw.strata)):
             own = owners == speaker
-            words = self.draw.words[own].sum()
+            words = self.draw.words[own].sum(axis=0)
             # Who said nothing has no error rate.
-            if words:
-                points[speaker] = float(100 * column[own].sum() / words)
+            if np.all(words):
+                rates = 100 * self.errors[own].sum(axis=0) / words
+                # Weights are thirds and the like; and no zero is below zero.
+                points[speaker] = round(float(rates @ weights), DIGITS) + 0.0
         return points
 
     def null_rate_of_test_data(self, split: Split, resamples: int = 1000) -> float:
@@ -162,19 +167,15 @@ class ErrorRates:
             split: of the runs from scratch.
             resamples: fewer than for a table, as this is a rate over many draws.
         """
-        runs = [self.errors[key] for key in scratch_values(self.records, self.values)]
-        errors = np.array(runs)
-        firsts = errors[split.first].mean(axis=1)
-        seconds = errors[split.second].mean(axis=1)
-        differences = firsts - seconds
-        intervals = significance.bootstrap_intervals(
-            differences.T,
-            self.draw.words,
-            self.draw.units,
-            strata=self.draw.strata,
-            resamples=resamples,
-        )
-        low, high = np.array(intervals).T
+        runs = list(self.scores)
+        scratch = [runs.index(key) for key in scratch_values(self.records, self.values)]
+        draws, seeds = split.first.shape
+        of_scratch = np.zeros((draws, len(scratch)))
+        np.put_along_axis(of_scratch, split.first, 1 / seeds, axis=1)
+        np.put_along_axis(of_scratch, split.second, -1 / seeds, axis=1)
+        weights = np.zeros((len(runs), draws))
+        weights[scratch] = of_scratch.T
+        low, high = np.array(self._intervals(weights, resamples=resamples)).T
         return float(np.mean((low > 0) | (high < 0)))
 
 

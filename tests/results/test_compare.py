@@ -10,8 +10,10 @@ from made_phases import compared, phase, sentences
 from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.results.alternatives import parse
 from espnet_topdown.results.cache import Decoded
 from espnet_topdown.results.compare import compare_sets
+from espnet_topdown.results.contrasts import RowPair, error_table
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.tables import set_table
 from espnet_topdown.results.trn import Transcript
@@ -37,6 +39,37 @@ def test_sets_are_values(tmp_path: Path) -> None:
     assert (only.inference, only.dataset, only.metric) == key
     assert [cell.score.errors for cell in only.cells] == [12, 6]
     assert [cell.change and cell.change.points for cell in only.cells] == [None, -5.0]
+
+
+def heard(alternative: str, wrong: int) -> Decoded:
+    """30 utterances, of which `wrong` have the first word of their alternative missed."""
+    pairs = []
+    for place in range(30):
+        words = alternative.split()
+        name, speaker = f"u{place:02d}", f"s{place % 2}"
+        text = "{ gonna / going to go to } see it now"
+        alternatives = parse(text)
+        ref = Transcript(name, speaker, tuple(text.split()), alternatives=alternatives)
+        said = words[1:] if place < wrong else words
+        pairs.append((ref, Transcript(name, speaker, (*said, "see", "it", "now"))))
+    return Decoded.of(pairs)
+
+
+def test_a_difference_is_that_of_the_rates_where_alternatives_have_other_lengths(
+    tmp_path: Path,
+) -> None:
+    rows = [phase(tmp_path, "base", "base"), phase(tmp_path, "p1", "top_down")]
+    key = ("decode", "test", "wer")
+    decoded = [{key: heard("gonna", 6)}, {key: heard("going to go to", 9)}]
+    (only,) = compare_sets(rows, decoded)
+    rates = [cell.score.err_rate for cell in only.cells]
+    assert rates == [pytest.approx(100 * 6 / 120), pytest.approx(100 * 9 / 210)]
+    change = only.cells[1].change
+    assert change.points == pytest.approx(rates[1] - rates[0])
+    low, high = change.interval
+    assert low < change.points < high
+    table = error_table("Contrasts", [RowPair("top - base", 1, 0)], rows, only)
+    assert table.rows[0][-2:] == ("-0.71", f"{low:+.2f} to {high:+.2f}")
 
 
 @pytest.mark.parametrize(

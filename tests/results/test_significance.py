@@ -184,8 +184,23 @@ def test_speakers_are_drawn_whole() -> None:
 def test_seeds_of_an_utterance_move_together() -> None:
     """Opposite errors in two seeds cancel in every resample; drawn apart they would not."""
     one = np.array([1.0, 0.0, 1.0, 0.0])
-    mean = np.mean([one, 1 - one], axis=0)
-    assert bootstrap_intervals(mean[:, None], np.ones(4), list("abcd")) == [(50.0, 50.0)]
+    errors = np.column_stack([one, 1 - one])
+    mean = np.full((2, 1), 1 / 2)
+    assert bootstrap_intervals(errors, np.ones(4), list("abcd"), weights=mean) == [(50.0, 50.0)]
+
+
+def test_a_difference_of_rates_is_by_the_words_of_each_run() -> None:
+    """Of alternatives in a reference each run takes its own, of other lengths."""
+    errors = np.array([[1.0, 2.0], [0.0, 1.0], [4.0, 3.0], [2.0, 2.0], [0.0, 1.0]])
+    words = np.array([[3.0, 6.0], [5.0, 9.0], [4.0, 8.0], [9.0, 9.0], [2.0, 4.0]])
+    drawn = np.array(list(itertools.product(range(5), repeat=5)))
+    rates = 100 * errors[drawn].sum(axis=1) / words[drawn].sum(axis=1)
+    expected = np.quantile(rates[:, 0] - rates[:, 1], [0.025, 0.975])
+    weights = np.array([[1.0], [-1.0]])
+    (found,) = bootstrap_intervals(
+        errors, words, list("abcde"), weights=weights, resamples=50_000
+    )
+    assert found == pytest.approx(expected, abs=0.5)
 
 
 def test_resamples_are_reproducible_and_shared_by_columns() -> None:

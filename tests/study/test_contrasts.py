@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from made_records import EQUAL, NAMES, SET, phase, record, usual
 
+from espnet_topdown.results.outside import Outside
 from espnet_topdown.study import contrasts
 from espnet_topdown.study.records import Record
 
@@ -44,6 +45,22 @@ def test_seeds_of_an_utterance_move_together() -> None:
     contrast = answers(first, worse)["best phase - from scratch"]
     assert contrast.answer.mean == 0.0
     assert contrast.test_data == (0.0, 0.0)
+
+
+def test_runs_scored_against_alternatives_of_other_lengths_differ_by_their_rates() -> None:
+    """Twice the errors in twice the words are the same rate, of every speaker too."""
+    counts = {
+        name: Outside(6, 2, 0, 0, "CCCCCCSS") if k < 24 else Outside(8, 0, 0, 0, "C" * 8)
+        for k, name in enumerate(NAMES)
+    }
+    phases = [
+        phase("phase0", "base", 0.5, range(24)),
+        replace(phase("phase1", "top_down", 0.7, [], cut="decoder"), counted={SET: counts}),
+    ]
+    contrast = answers(record(1, phases))["best phase - from scratch"]
+    assert contrast.answer.values == ((10.0, 10.0),)
+    assert contrast.test_data == (0.0, 0.0)
+    assert contrast.by_speaker == dict.fromkeys(contrast.by_speaker, pytest.approx(0.0))
 
 
 def test_recordings_that_strings_share_are_drawn_together() -> None:

@@ -83,7 +83,7 @@ def test_another_scorers_counts_and_alternatives_are_a_studys_too(tmp_path: Path
     made, phase = of_a_phase(experiment, Spoken())
     assert score(pairs_of(made, phase, "decode/test")).err_rate == 100 * 1 / 4
     # And so are the words that resampled test data have.
-    assert list(ErrorRates([made], "decode/test").draw.words) == [2, 1, 1]
+    assert ErrorRates([made], "decode/test").draw.words.tolist() == [[2], [1], [1]]
     whole = score(read_pairs(folder / "ref.trn", folder / "hyp.trn"))
     assert (whole.errors, whole.words) == (1, 4)
 
