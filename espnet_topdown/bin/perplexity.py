@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from espnet_topdown import files
+from espnet_topdown import check, files
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_data import tokens_of
@@ -156,10 +156,7 @@ def line_perplexity(text: Path, model_file: Path, config: Path, *, ngpu: int = 0
         output = Path(directory, "out")
         write_without_blanks(text, lines)
         trained = read_config(config)
-        is_cut = trained.get("token_type") != "word"
-        rows = read_lines(lines)
-        # A text that is cut up otherwise has hardly more tokens than bytes.
-        longest = max(len(row.encode() if is_cut else row.split()) for row in rows)
+        longest = _longest_line(lines, trained)
         options = dict(
             output_dir=output,
             data_path_and_name_and_type=f"{lines},text,text",
@@ -184,6 +181,8 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
         TopdownError: a model, a text or a vocabulary that cannot be used; nothing is measured then.
     """
     config = options.train_config or options.model_file.parent / "config.yaml"
+    sizes = {"--batch_size": options.batch_size, "--window": options.window}
+    check.refuse_options("options", check.faults(sizes, dict.fromkeys(sizes, check.whole(1))))
     per_line = options.kind in ("line", "both")
     as_stream = options.kind in ("stream", "both")
     _check_vocabulary(config, options.token_list, () if as_stream else options.text)
@@ -192,12 +191,20 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
         model.to("cuda" if options.ngpu else "cpu")
         streams = {text: read_stream(text, tokens) for text in options.text}
     results = []
+    lineless = {}
+    if per_line:
+        trained = read_config(config)
+        lineless = {text: _line_fault(text, trained) for text in options.text}
+        if not as_stream:
+            check.refuse_in("--kind line", filter(None, lineless.values()))
     for text in options.text:
         if as_stream:
             width = {"columns": options.batch_size, "window": options.window}
             results.append(stream_perplexity(model, streams[text], str(text), **width))
             print(results[-1], flush=True)
-        if per_line:
+        if fault := lineless.get(text):
+            print(f"note: {fault}", flush=True)
+        elif per_line:
             results.append(line_perplexity(text, options.model_file, config, ngpu=options.ngpu))
             print(results[-1], flush=True)
     return results
@@ -225,6 +232,25 @@ def _check_vocabulary(config: Path, token_list: Path | None, texts: Sequence[Pat
             )
     for text in texts:
         word_ids(read_text(text), tokens, text)
+
+
+def _longest_line(text: Path, trained: Mapping[str, Any]) -> int:
+    """Tokens of the longest line of a text, or more."""
+    is_cut = trained.get("token_type") != "word"
+    # A text that is cut up otherwise has hardly more tokens than bytes.
+    return max(len(row.encode() if is_cut else row.split()) for row in read_lines(text))
+
+
+def _line_fault(text: Path, trained: Mapping[str, Any]) -> str | None:
+    """Why a text has no per-line perplexity that memory holds."""
+    tokens, words = _longest_line(text, trained), len(tokens_of(trained))
+    if tokens * words <= LOGITS:
+        return None
+    size = 4 * tokens * words / 1e9
+    return (
+        f"{text}: no per-line perplexity: a line of it has {tokens:,} tokens, whose logits over"
+        f" {words:,} words take {size:.1f} GB, three times; as a stream (--kind stream) it has one"
+    )
 
 
 def get_parser() -> argparse.ArgumentParser:

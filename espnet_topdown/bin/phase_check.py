@@ -50,6 +50,8 @@ _COUNTS = frozenset(
     ["log_interval", "num_iters_per_epoch"]
     + [f"{part}batch_{unit}" for part in ("", "valid_") for unit in ("size", "bins")]
 )
+# What a stream is cut into.
+_COLUMNS = frozenset(["batch_size", "valid_batch_size"])
 # Option -> the package that ESPnet imports for it.
 _PACKAGES = {
     "use_tensorboard": "tensorboard",
@@ -98,7 +100,8 @@ def faults(task: type[TopdownTask], phases: Sequence[Config]) -> dict[str, list[
             args = parsed(task, phase["config"])
             has_own_tokens = phase.get("has_own_tokens", False)
             own = _training_faults(task, args, models, has_own_tokens=has_own_tokens)
-            if phase.get("has_own_data") and not own:
+            reads_otherwise = phase.get("has_own_data") or not _COLUMNS.isdisjoint(phase["changed"])
+            if reads_otherwise and not own:
                 own = _stream_faults(task, args)
             if not _MIXED.isdisjoint(phase["changed"]) and not own:
                 own = _mixing_faults(task, args)

@@ -29,6 +29,7 @@ RULES = {
     "short_probability": check.Must("within [0, 1]", _is_probability),
     "min_frames": check.whole(1),
 }
+BATCH_SIZE = {"batch_size": check.whole(1)}
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,11 @@ class BpttIterFactory(AbsIterFactory):
         seed: of the run; None for windows of fixed length (validation).
 
     Raises:
-        TopdownError: the stream is too short for a window.
+        TopdownError: no such number, or the stream is too short for a window.
     """
 
     def __init__(self, ids: Tensor, count: int, windows: Windows, seed: int | None) -> None:
+        check.refuse_options("a stream", check.faults({"batch_size": count}, BATCH_SIZE))
         self.columns = columns(ids, count)
         self.windows = windows
         self.seed = seed

@@ -12,7 +12,7 @@ from espnet_topdown import files
 from espnet_topdown.errors import Parser, TopdownError, reported
 from espnet_topdown.lm import corpus
 from espnet_topdown.table import counted
-from espnet_topdown.text_files import read_lines
+from espnet_topdown.text_files import read_lines, read_table
 
 
 def prepare(
@@ -108,10 +108,11 @@ def write_without_blanks(text: Path, output: Path) -> str:
     (espnet2/train/iterable_dataset.py, 202511).
 
     Raises:
-        TopdownError: as `corpus.read_text`; or there is no other line.
+        TopdownError: as `corpus.read_text` and `read_table`; or there is no other line.
     """
-    # For its checks alone: the rows are copied as they stand, ids included.
+    # For their checks alone: the rows are copied as they stand, ids included.
     corpus.read_text(text)
+    read_table(text)
     rows = read_lines(text)
     kept = [row for row in rows if len(row.split()) > 1]
     if not kept:

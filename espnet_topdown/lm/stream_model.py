@@ -40,7 +40,7 @@ class StreamLanguageModel(ESPnetLanguageModel):
         if not isinstance(lm, AWDLSTM):
             raise TopdownError(
                 f"--model lm_stream needs --lm awd_lstm, got {type(lm).__name__}; use --model lm"
-                " for it"
+                " for it, without iterator_type task"
             )
         weights = {"alpha": alpha, "beta": beta}
         faults = check.faults(weights, dict.fromkeys(weights, check.NOT_NEGATIVE))

@@ -1,9 +1,9 @@
 """ESPnet2's LM task for a stream: our names as choices, the BPTT iterator, and early refusals."""
 
 import argparse
+import inspect
 import os
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.distributed_utils import get_world_size
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from espnet_topdown.check import Must, faults, refuse, unknown_keys
+from espnet_topdown.check import Must, faults, mapping_in, refuse, unknown_keys
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.phase_data import tokens_of
 from espnet_topdown.lm import register
+from espnet_topdown.lm.awd_lstm import AWDLSTM
 from espnet_topdown.lm.bptt import BpttIterFactory, Windows
 from espnet_topdown.lm.corpus import EOS, read_text, word_ids
+from espnet_topdown.lm.nt_asgd import NTASGD
+from espnet_topdown.lm.stream_model import StreamLanguageModel
 
 # What ESPnet2's options must be for --model lm_stream, and why.
 RULES = {
@@ -31,12 +34,24 @@ RULES = {
     "valid_iterator_type": Must("task, or left out", lambda name: name == "task"),
     "optim": Must("nt_asgd (plain SGD without its scheduler)", lambda name: name == "nt_asgd"),
     "accum_grad": Must("1 (each window is one step)", lambda steps: steps == 1),
+    "train_dtype": Must(
+        "float32 or float64 (sums of losses and averages of weights are kept in it)",
+        lambda name: name in ("float32", "float64"),
+    ),
     "use_amp": Must("false (the softmax makes its own gradients)", lambda on: not on),
     "num_att_plot": Must("0 (a stream has no attention)", lambda count: count == 0),
+    "multiple_iterator": Must("false (an epoch is the whole stream)", lambda on: not on),
     "num_iters_per_epoch": Must("left out (an epoch is the whole stream)", lambda count: False),
     "token_type": Must("word (a stream is read word by word)", lambda name: name == "word"),
     "cleaner": Must("left out (a stream is read as it stands)", lambda name: name == "none"),
     "init": Must("left out (it would draw over AWD-LSTM's own start)", lambda name: False),
+}
+# Whose options the mappings of a stream model's config are.
+_OWNERS: dict[str, type] = {
+    "bptt_conf": Windows,
+    "lm_conf": AWDLSTM,
+    "model_conf": StreamLanguageModel,
+    "optim_conf": NTASGD,
 }
 
 
@@ -72,10 +87,12 @@ class StreamLMTask(LMTask):
         All faults at once, before anything is built or spawned.
 
         Raises:
-            TopdownError: settings under which a stream model would not be the model asked for.
+            TopdownError: settings under which a stream model would not be the model asked for, or
+                under which another would end in a traceback.
         """
         super().check_required_command_args(args)
         if args.model != "lm_stream":
+            refuse(_line_model_faults(args), f"--model {args.model} cannot be trained like this")
             return
         refuse(stream_faults(args), "--model lm_stream cannot be trained like this")
         if args.resume:
@@ -130,9 +147,29 @@ def stream_faults(args: argparse.Namespace) -> list[str]:
     if not options["use_matplotlib"]:
         # ESPnet2 plots nothing then (espnet2/tasks/abs_task.py `main_worker`, 202511).
         del options["num_att_plot"]
-    windows = [field.name for field in fields(Windows)]
-    unknown = unknown_keys(args.bptt_conf, windows)
-    return faults(options, RULES) + [f"bptt_conf: {fault}" for fault in unknown]
+    return faults(options, RULES) + [
+        f"{conf}: {fault}"
+        for conf, owner in _OWNERS.items()
+        for fault in unknown_keys(mapping_in(options, conf), _options_of(owner))
+    ]
+
+
+def _options_of(owner: type) -> list[str]:
+    """The options that a class takes from its mapping in a config; ESPnet gives it the others."""
+    names = inspect.signature(owner).parameters
+    return [name for name in names if name not in ("params", "vocab_size", "lm")]
+
+
+def _line_model_faults(args: argparse.Namespace) -> list[str]:
+    """Why a model that reads line by line cannot be trained, where ESPnet would end later."""
+    if args.iterator_type == "task":
+        return ["iterator_type task is that of --model lm_stream; leave it out, or give that model"]
+    if args.iterator_type == "sequence" and not args.collect_stats and not args.train_shape_file:
+        return [
+            "its batches are made by shape files (stage 6 of ESPnet's asr.sh), and there are none;"
+            " recipes that give none train --model lm_stream alone"
+        ]
+    return []
 
 
 def _check_vocabulary(output_dir: Path, new: list[str]) -> None:

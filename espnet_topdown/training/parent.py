@@ -53,8 +53,8 @@ def read_parent(
         config: this training's options, for ``seed`` and ``token_list``.
 
     Raises:
-        TopdownError: no such experiment or model file, other tokens, another architecture, other
-            feature statistics, or an ancestor's seed.
+        TopdownError: no such experiment or model file, other tokens, another architecture or
+            precision, other feature statistics, or an ancestor's seed.
     """
     if conf.parent is None:
         return None
@@ -75,6 +75,7 @@ def read_parent(
     source = str(directory / file)
     foreign = tuple(vocabulary.of_model(model)) if has_own_tokens else ()
     state = upgraded_state(model, saved, source, without=foreign)
+    _check_precision(saved, state, source)
     _check_outside(order, model, state, source)
     # Of the file's own names: an upgrade by a later ESPnet does not make it another parent.
     digest = checkpoint.state_fingerprint(checkpoint.fingerprints(saved))
@@ -143,6 +144,17 @@ def _check_ties(model: torch.nn.Module, state: State, source: str) -> None:
             raise TopdownError(
                 f"{source} has separate matrices for {' and '.join(group)}, which are one in this"
                 " model"
+            )
+
+
+def _check_precision(saved: State, state: State, source: str) -> None:
+    """Refuse weights of another precision: loaded into the model, they would be rounded."""
+    for name in state.keys() & saved.keys():
+        theirs, own = saved[name].dtype, state[name].dtype
+        if theirs != own and theirs.is_floating_point:
+            raise TopdownError(
+                f"{source} has weights of {theirs}, and this training of {own}; give the parent's"
+                " train_dtype"
             )
 
 

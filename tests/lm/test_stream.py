@@ -56,6 +56,14 @@ def test_a_stream_too_short_for_its_columns_is_refused() -> None:
         BpttIterFactory(torch.arange(11), 4, Windows(), seed=1)
 
 
+@pytest.mark.parametrize("columns", [0, -2])
+def test_a_number_of_columns_that_is_none_is_refused(columns: int) -> None:
+    from espnet_topdown.lm.bptt import BpttIterFactory, Windows
+
+    with pytest.raises(TopdownError, match=f"batch_size must be a whole number > 0, not {columns}"):
+        BpttIterFactory(torch.arange(11), columns, Windows(), seed=1)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -66,6 +74,16 @@ def test_a_stream_too_short_for_its_columns_is_refused() -> None:
             "(?s)accum_grad must be 1 .*init must be left out",
         ),
         (dict(bptt_conf=dict(lenght=3)), "bptt_conf: unknown key 'lenght'.*valid: bptt, sigma"),
+        (dict(train_dtype="bfloat16"), "train_dtype must be float32 or float64"),
+        (dict(multiple_iterator=True), "multiple_iterator must be false"),
+        (dict(lm_conf=dict(rnn_type="gru")), "lm_conf: unknown key 'rnn_type'.*valid: unit, nhid"),
+        (dict(model_conf=dict(gamma=1)), "model_conf: unknown key 'gamma'; valid: ignore_id, alpha"),
+        (dict(optim_conf=dict(lr=1.0, momentum=0.9)), "optim_conf: unknown key 'momentum'"),
+        (dict(model="lm"), "iterator_type task is that of --model lm_stream; leave it out"),
+        (
+            dict(model="lm", lm="transformer", lm_conf={}, iterator_type="sequence"),
+            "its batches are made by shape files .*, and there are none",
+        ),
         (
             dict(num_iters_per_epoch=3),
             r"num_iters_per_epoch must be left out \(an epoch is the whole stream",
@@ -93,6 +111,8 @@ def test_settings_that_would_train_something_else_are_refused(
     [
         ({"use_amp": True}, "model lm_stream: use_amp must be false (the softmax makes its own"),
         ({"accum_grad": 2}, "model lm_stream: accum_grad must be 1"),
+        ({"batch_size": 4000}, "tokens in 4000 columns has 0 tokens a column"),
+        ({"valid_batch_size": 1000}, "tokens in 1000 columns has 0 tokens a column"),
         ({}, None),
     ],
 )
@@ -195,6 +215,25 @@ def test_lines_at_a_time_are_few_where_the_logits_would_not_fit(
     assert three_at_a_time.nll == pytest.approx(all_at_once.nll, rel=1e-6)
 
 
+def test_a_line_whose_logits_memory_would_not_hold_costs_nothing_else(
+    trained: Path, corpus: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espnet_topdown.bin import perplexity
+
+    # The longest line has 17 words and an id; 19 are in the vocabulary.
+    monkeypatch.setattr(perplexity, "LOGITS", 18 * 19 - 1)
+    text = str(corpus / "test/text")
+    command = ["--model_file", str(trained / "valid.loss.best.pth"), "--text", text, "--kind"]
+    perplexity.main([*command, "both", "--output", str(tmp_path / "out.json")])
+    said = f"{text}: no per-line perplexity: a line of it has 18 tokens"
+    assert f"note: {said}" in capsys.readouterr().out
+    (row,) = json.loads((tmp_path / "out.json").read_text())
+    assert row["kind"] == "stream"
+    with pytest.raises(SystemExit, match="1"):
+        perplexity.main([*command, "line"])
+    assert said in capsys.readouterr().err
+
+
 def test_what_was_measured_is_not_measured_again(
     trained: Path, corpus: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
@@ -286,6 +325,7 @@ def test_texts_of_another_preparation_are_refused(
     (tmp_path / "tokens.txt").write_text("a\n<unk>\n<eos>\n")
     (tmp_path / "strange").write_text("u1 w1 nosuchword\n")
     (tmp_path / "blank").write_text("u1\nu2\n")
+    (tmp_path / "twice").write_text("u1 w1\nu1 w2\n")
     command = ["--model_file", str(trained / "valid.loss.best.pth"), "--text"]
     for words, said in (
         (
@@ -297,6 +337,9 @@ def test_texts_of_another_preparation_are_refused(
             "words outside the vocabulary of 19: 1 (nosuchword)",
         ),
         ([str(tmp_path / "blank"), "--kind", "line"], "nothing but blank lines (2)"),
+        ([str(tmp_path / "twice"), "--kind", "line"], f"{tmp_path / 'twice'}, line 2: 'u1' is on"),
+        ([str(corpus / "test/text"), "--window", "0"], "--window must be a whole number > 0"),
+        ([str(corpus / "test/text"), "--batch_size", "-3"], "--batch_size must be a whole"),
     ):
         with pytest.raises(SystemExit, match="1"):
             perplexity.main([*command, *words])

@@ -31,6 +31,16 @@ def change_a_shape(parent: Path) -> None:
         torch.save(state, path)
 
 
+def double_the_precision(parent: Path) -> None:
+    for path in parent.glob("[0-9]*epoch.pth"):
+        state = load_state(path)
+        torch.save({name: double(tensor) for name, tensor in state.items()}, path)
+
+
+def double(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
 def drop_the_subsampling(parent: Path) -> None:
     """As ESPnet saves a base of which it was told to save the trained parameters alone."""
     for path in parent.glob("[0-9]*epoch.pth"):
@@ -44,6 +54,11 @@ MISFITS = {
     "torn": (tear, "is torn or is not a model file"),
     "other tokens": (change_a_token, "another token list"),
     "other architecture": (change_a_shape, "does not fit this model"),
+    # Kept tensors would be rounded, and proved to be the parent's all the same.
+    "other precision": (
+        double_the_precision,
+        "has weights of torch.float64, and this training of torch.float32; give the parent's",
+    ),
     "a part is not saved": (
         drop_the_subsampling,
         (
