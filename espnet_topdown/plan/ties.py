@@ -24,12 +24,13 @@ def untie(config: MutableMapping[str, Any]) -> Tie:
         the tie, whose `lower` tensor is now a matrix of its own.
 
     Raises:
-        TopdownError: this model ties nothing by an option.
+        TopdownError: this model ties nothing by an option that can be switched off.
     """
     part, tie = _tied(config)
     if tie is None:
         raise TopdownError(
-            "'tied: untie_...' asked for a model whose weights ESPnet does not tie by an option"
+            "'tied: untie_...' asked for a model that no option which a phase can switch off ties;"
+            " leave it out, or give 'tied: freeze'"
         )
     config[f"{part}_conf"] = {**mapping_in(config, f"{part}_conf"), tie.option: False}
     return tie

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from espnet_topdown.check import list_in, mapping_in
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, listed
 from espnet_topdown.experiment.config import Experiment, read_config
 from espnet_topdown.experiment.phase_data import tokens_of
 from espnet_topdown.experiment.task import task_of_config
@@ -181,7 +181,13 @@ def _default_model(directory: Path, config: Mapping[str, Any]) -> str:
         if (directory / name).exists() and averages.is_measured(directory, "valid", metric):
             return name
     task = task_of_config(config, directory / "config.yaml")
-    return Experiment(directory, config, task).model_name(Plan(()))
+    try:
+        return Experiment(directory, config, task).model_name(Plan(()))
+    except TopdownError as error:
+        there = sorted(path.name for path in directory.glob("*.ave*.pth"))
+        raise TopdownError(
+            f"{error}, or topdown_conf 'parent_model: FILE' (there: {listed(there, 'none')})"
+        ) from None
 
 
 def _has_own_tokens(

@@ -31,6 +31,14 @@ def change_a_shape(parent: Path) -> None:
         torch.save(state, path)
 
 
+def select_by_length(parent: Path) -> None:
+    for path in parent.glob("valid.*.ave.pth"):
+        path.unlink()
+    config = yaml.safe_load((parent / "config.yaml").read_text())
+    config["best_model_criterion"] = [["valid", "total_count", "max"]]
+    (parent / "config.yaml").write_text(yaml.safe_dump(config))
+
+
 def double_the_precision(parent: Path) -> None:
     for path in parent.glob("[0-9]*epoch.pth"):
         state = load_state(path)
@@ -79,6 +87,18 @@ def test_parent_that_does_not_fit_is_refused(name, base, train, tmp_path, capsys
     assert exit_.value.code == 1
     assert message in capsys.readouterr().err
     assert not list((tmp_path / "p").glob("*.pth"))
+
+
+def test_a_parent_that_was_selected_by_no_quality_is_told_with_its_model_files(
+    base, train, tmp_path, capsys
+):
+    parent = shutil.copytree(base, tmp_path / "parent", symlinks=True)
+    select_by_length(parent)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "p", phase(parent))
+    said = capsys.readouterr().err
+    assert "selected its models by nothing that measures quality" in said
+    assert "or topdown_conf 'parent_model: FILE' (there: valid.acc.ave_3best.pth" in said
 
 
 def test_an_ancestors_seed_is_refused(base, train, tmp_path, capsys):

@@ -1,11 +1,17 @@
 """One phase before its first epoch: what is kept, frozen, drawn, untied and refused."""
 
+import models
 import pytest
+import tiny
 import torch
 import yaml
 from tiny_phases import SHORT, conformer, frozen_in, lm_phase, phase, start_of
 
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.topdown_conf import TopdownConf
+from espnet_topdown.training import model_layers
 from espnet_topdown.training.checkpoint import load_state
+from espnet_topdown.training.kept import kept_of
 
 
 def test_fresh_layers_differ_from_phase_0s_start_and_between_phases(base, train, tmp_path):
@@ -99,7 +105,7 @@ REFUSALS = {
     "no parent": ({"parent": None}, "needs a parent"),
     "unknown key": ({"drop": 1}, "unknown key 'drop'; did you mean dropout"),
     "unknown kind": ({"kind": "topdown"}, "kind 'topdown' is unknown"),
-    "untying what is not tied": ({"tied": "untie_draw"}, "does not tie by an option"),
+    "untying what is not tied": ({"tied": "untie_draw"}, "that no option which a phase can switch off ties"),
 }
 
 
@@ -111,6 +117,34 @@ def test_phase_that_cannot_work_is_refused_and_writes_no_model(name, base, train
     assert exit_.value.code == 1
     assert message in capsys.readouterr().err
     assert not list((tmp_path / "p").glob("*.pth"))
+
+
+def test_weights_that_no_option_of_the_table_ties_are_not_said_to_be_untied():
+    """A translation model may share the source's embedding with the decoder."""
+    shared = {
+        "share_encoder_decoder_input_embed": True,
+        "share_decoder_input_output_embed": False,
+    }
+    layers = {"linear_units": 8, "attention_heads": 2, "num_blocks": 1}
+    config = {
+        "src_token_list": tiny.TOKENS,
+        "src_token_type": "char",
+        "frontend": "embed",
+        "frontend_conf": {"embed_dim": 8, "positional_dropout_rate": 0.1},
+        "encoder": "transformer",
+        "encoder_conf": layers | {"output_size": 8, "input_layer": "linear"},
+        "decoder": "transformer",
+        "decoder_conf": layers,
+        "model_conf": shared,
+    }
+    model = models.build("mt", config)
+    order = model_layers.order_of(model, None)
+    conf = TopdownConf.from_conf({"parent": "exp/x", "keep": ["output"], "tied": "untie_copy"})
+    with pytest.raises(
+        TopdownError,
+        match=r"tied by no option that a phase switches off: frontend.embed.0.weight = decoder.emb",
+    ):
+        kept_of(model, order, conf)
 
 
 def test_directory_of_another_training_is_refused(base, train, tmp_path, capsys):
