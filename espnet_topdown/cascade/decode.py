@@ -18,6 +18,7 @@ from espnet_topdown.cascade.recipe_script import (
     base_options,
     decoding_options,
     forwards,
+    is_of_recipe,
     options_in,
     own_options,
 )
@@ -86,7 +87,7 @@ def _decode_once(
     phase: Path, place: str, options: Mapping[str, str], script: Path, *, again: bool
 ) -> None:
     """Decode a phase, unless that is done already; `place` names it in what is printed."""
-    made_by = _made_by(phase, options)
+    made_by = _made_by(phase, options, script)
     if not again and _is_decoded(phase, made_by):
         changed = _changed(phase)
         if not changed:
@@ -95,6 +96,8 @@ def _decode_once(
         print(f"{place}: {changed[0]} has changed since it was decoded", flush=True)
     print(f"{place}: decoding", flush=True)
     began = time.time()
+    # What is written over from here on is of neither decoding.
+    (phase / DECODED).unlink(missing_ok=True)
     _decode_phase(phase, options, script)
     outcome = {"results": _results(phase), "reads": _reads(phase, began)}
     files.write_json(phase / DECODED, {**made_by, **outcome})
@@ -176,12 +179,14 @@ def _line(options: Mapping[str, str]) -> str:
     return shlex.join(_words(options))
 
 
-def _made_by(phase: Path, options: Mapping[str, str]) -> dict[str, Any]:
+def _made_by(phase: Path, options: Mapping[str, str], script: Path) -> dict[str, Any]:
     """The model and the options of a decoding; a config counts by its content too.
 
-    run.sh's own options are among them: stage 19 is given all of them, and they may be edited.
+    The script's own options are among them: stage 19, whose script all recipes share, is given all
+    that run.sh has, and they may be edited.
     """
-    options = {**decoding_options(RUN), **options}
+    own = script if is_of_recipe(script) else RUN
+    options = {**decoding_options(own), **options}
     named = filter(_is_file, options.values())
     configs = {value: files.sha256(Path(value)) for value in named}
     model = files.sha256(phase / options[MODEL])

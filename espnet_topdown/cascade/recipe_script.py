@@ -99,11 +99,11 @@ def forwards(script: Path) -> bool:
     Told from its text, since running it could start the whole recipe.
     """
     handed_to = _scripts_given_arguments(script)
-    inner = [path for path in map(script.parent.joinpath, handed_to) if _is_of_recipe(path)]
+    inner = [path for path in map(script.parent.joinpath, handed_to) if is_of_recipe(path)]
     return bool(handed_to) and all(map(_scripts_given_arguments, inner))
 
 
-def _is_of_recipe(path: Path) -> bool:
+def is_of_recipe(path: Path) -> bool:
     """Whether it is a corpus's own script and not one that all recipes share, which parses."""
     is_shared = path.name in ("asr.sh", "lm.sh", "topdown.sh", "st.sh", "slu.sh", "mt.sh")
     return path.is_file() and not is_shared

@@ -178,6 +178,34 @@ def test_run_shs_own_options_are_among_those_of_a_decoding(
     assert len(calls()) == 1
 
 
+@pytest.mark.usefixtures("recipe")
+def test_scores_of_a_decoding_that_did_not_end_are_no_others() -> None:
+    """What it wrote lies where the earlier one's did, whose options may come back."""
+    Path("decode.yaml").write_text("beam_size: 3")
+    options = ["--inference_config", "decode.yaml"]
+    decode(toy_cascade(), [Path("exp/p1")], options)
+    calls()
+    asr = Path("asr.sh").read_text()
+    Path("asr.sh").write_text(f"{asr}exit 1\n")
+    Path("decode.yaml").write_text("beam_size: 4")
+    with pytest.raises(TopdownError, match="ended with status 1"):
+        decode(toy_cascade(), [Path("exp/p1")], options)
+    Path("asr.sh").write_text(asr)
+    Path("decode.yaml").write_text("beam_size: 3")
+    calls()
+    decode(toy_cascade(), [Path("exp/p1")], options)
+    assert len(calls()) == 1
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_script_counts_by_its_own_options() -> None:
+    Path("run_lm.sh").write_text(RUN.replace("--lang", "--use_lm true --lang"))
+    Path("run_lm.sh").chmod(0o755)
+    for script, times in (("run.sh", 1), ("run_lm.sh", 1), ("run_lm.sh", 0), ("run.sh", 1)):
+        decode(toy_cascade(), [Path("exp/p1")], [], script=Path(script))
+        assert len(calls()) == times, script
+
+
 READS = """
 log=${exp}/decode_x/test/logdir/asr_inference.1.log
 words="--data_path_and_name_and_type dump/test/wav.scp,speech,sound --lm_file exp/lm/ave.pth"

@@ -208,6 +208,7 @@ def test_experiments_are_named_as_espnet_names_them(options: list[str], expected
         (["--asr_speech_fold_length", "8.5"], "--asr_speech_fold_length is a whole number"),
         (["--dumpdir", "my dump"], "dumpdir is 'my dump': blanks part the names in a list"),
         (["--expdir", "my exp"], "asr_exp is 'my exp/asr_train_raw_bpe30': blanks"),
+        (["--inference_tag", "a/b"], "--inference_tag 'a/b' names one directory of the experiment"),
         (["--asr_exp", "exp/JOB2"], "asr_exp is 'exp/JOB2': JOB stands for a job's number"),
         (["--test_sets", "dev JOBS"], "the set 'JOBS' has JOB in its name"),
         (["--dumpdir", "a,b"], "--dumpdir 'a,b' and the names of sets"),

@@ -250,7 +250,7 @@ lm_exp=${lm_exp:-${expdir}/lm_${lm_tag}}
 if [ -z "${inference_tag}" ]; then
     inference_tag=inference
     [ -z "${inference_config}" ] || inference_tag=$(basename "${inference_config}" .yaml)
-    inference_tag+=$(tag_of "${inference_args}" "")
+    inference_tag+=$(tag_of "${inference_args}" /)
     "${use_lm}" && inference_tag+=_lm_$(basename "${lm_exp}")_$(stem_of "${inference_lm}")
     inference_tag+=_asr_model_$(stem_of "${inference_asr_model}")
 fi
@@ -273,6 +273,9 @@ for name in dumpdir asr_exp lm_exp asr_stats_dir lm_stats_dir inference_tag trai
     [[ ${!name} != *JOB* ]] ||
         die "${name} is '${!name}': JOB stands for a job's number in commands; give one without"
 done
+[[ ${inference_tag} != */* ]] ||
+    die "--inference_tag '${inference_tag}' names one directory of the experiment;" \
+        "give one without /"
 [[ "${dumpdir}${train_set}${valid_set}${test_sets}" != *,* ]] ||
     die "--dumpdir '${dumpdir}' and the names of sets become parts of ESPnet's FILE,NAME,TYPE;" \
         "give ones without commas"
