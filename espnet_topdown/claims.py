@@ -48,7 +48,7 @@ def claimed(path: Path) -> Iterator[None]:
 def _create(claim: Path, text: str) -> bool:
     """Create the file; False where it is there."""
     try:
-        descriptor = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         return False
     try:

@@ -37,6 +37,7 @@ from espnet_topdown.experiment.config import read_config
 from espnet_topdown.experiment.packed import config_of
 from espnet_topdown.experiment.task import task_of_config
 from espnet_topdown.plan.plan import BASE
+from espnet_topdown.processes import open_standard_streams
 from espnet_topdown.results.seal import sealed_facts
 from espnet_topdown.table import Page
 
@@ -47,6 +48,7 @@ LEAST = {"jobs": 1, "threads": 1, "num_nodes": 1, "ngpu": 0, "keep_epochs": 0}  
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script; exits non-zero with a message on any user fault."""
+    open_standard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
         # As argparse ends where a command is missing.

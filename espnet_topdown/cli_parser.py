@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from espnet_topdown.errors import COMMAND, Parser
+from espnet_topdown.errors import COMMAND, Parser, reported
 from espnet_topdown.experiment.task import TASKS
 from espnet_topdown.plan.reference import reference
 from espnet_topdown.plan.shipped import plan_path, shipped_plans
@@ -85,7 +85,8 @@ class _PrintKeys(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         """Print and end."""
-        print(reference(), end="")
+        with reported():
+            print(reference(), end="", flush=True)
         parser.exit()
 
 

@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -128,8 +129,8 @@ def reported(*, system_faults: bool = True) -> Iterator[None]:
 
     Args:
         system_faults: the same for files that cannot be read or written; and a reader such as
-            `head` that has gone ends the command quietly. A training leaves both to their
-            traceback, which its log keeps.
+            `head` that has gone ends the command quietly, with SIGPIPE's status. A training leaves
+            both to their traceback, which its log keeps.
     """
     try:
         with _system_faults_told() if system_faults else contextlib.nullcontext():
@@ -148,8 +149,10 @@ def _system_faults_told() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # Nothing is at fault, and Python's own flush at exit must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Nothing is at fault, but not all was done; nor must Python's own flush at exit fail.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # a full disk, a file where a directory is needed
         # What is no system call's has no number: a fault of ours, or of a library.
         if error.strerror is None:

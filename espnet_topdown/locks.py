@@ -70,7 +70,7 @@ def locked(path: Path, purpose: str, *, waits: bool = False) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _refuse_directory(path)
     # Not truncated: until the lock is ours the file names its holder.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         lease = {**this_process(), "since": now(), "purpose": purpose}
         _take(path, descriptor, lease, waits=waits)

@@ -37,6 +37,16 @@ def is_dead(owner: Mapping[str, Any]) -> bool:
     return has_ended(pid) or owner.get("started") not in (None, _started(pid))
 
 
+def open_standard_streams() -> None:
+    """Open /dev/null for standard streams that are closed, as daemons and ``>&-`` leave them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 def has_ended(pid: int) -> bool:
     """Whether the process is gone, or dead and only not yet waited for."""
     try:

@@ -75,9 +75,11 @@ def test_a_fault_of_a_library_keeps_its_traceback() -> None:
 
 def test_a_reader_that_has_gone_is_no_error() -> None:
     code = "from espnet_topdown.errors import reported\nwith reported():\n    print('x\\n' * 99999)"
-    command = f'"{sys.executable}" -c "{code}" | head -n 1'
+    command = f'"{sys.executable}" -c "{code}" | head -n 1; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("x\n", "")
+    # But a command that was not done with its work has not succeeded.
+    assert done.returncode == 141
 
 
 def test_a_topdown_error_ends_with_status_1(capsys: pytest.CaptureFixture) -> None:

@@ -78,6 +78,18 @@ def test_a_second_process_is_told_who_the_first_is_and_may_follow_a_killed_one(
         pass
 
 
+def test_a_lock_of_a_group_is_everybodys_in_it(tmp_path: Path) -> None:
+    """The umask alone says who may write, as of all other files of an experiment."""
+    before = os.umask(0o002)
+    try:
+        with locks.locked(tmp_path / "lock", "training"):
+            pass
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes["lock"] == 0o664
+
+
 def test_after_its_end_nobody_holds_a_lock(flock: str, tmp_path: Path) -> None:
     with locks.locked(tmp_path / "lock", "x"):
         pass

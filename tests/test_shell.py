@@ -26,6 +26,22 @@ def test_scripts_of_all_folders_are_seen() -> None:
     assert {"egs2/TEMPLATE/common.sh", "egs2/mini_an4/asr1/run.sh", "tests/slurm/run.sh"} <= names
 
 
+# Those that do nothing but hand their options on.
+RUNS = [
+    path
+    for name in ("run.sh", "run_small.sh")
+    for path in ROOT.glob(f"egs2/**/{name}")
+    if is_ours(path)
+]
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_who_ends_a_recipe_ends_what_it_runs(path: Path) -> None:
+    """A signal to the process of run.sh alone must reach the script that has the trainings."""
+    commands = path.read_text().split("\n\n")[-1].splitlines()
+    assert commands[0].startswith("exec ")
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_line_of_a_script_is_long(path: Path) -> None:
     lines = path.read_text().splitlines()

@@ -4,7 +4,9 @@ Which phase to train, and when, is the runner's to say.
 """
 
 import os
+import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +114,7 @@ def start_training(
     else:
         words = _launcher(launch, directory, log)
         # A queue need not pass the environment on.
-        words += ["env", f"OMP_NUM_THREADS={threads}", *launch.python.split()]
+        words += ["env", f"OMP_NUM_THREADS={threads}", *_python(launch)]
         words += ["-m", "espnet_topdown.bin.train", *argv]
         # ESPnet's launcher writes train.log; launch.log tells why it did not get that far.
         command = warm.Command(None, words, directory / "launch.log")
@@ -162,12 +164,18 @@ def run_tool(
 
 def _launcher(launch: Launch, directory: Path, log: Path) -> list[str]:
     """ESPnet's launcher for several GPUs, nodes or a cluster; the command follows its ``--``."""
-    words = [*launch.python.split(), "-m", "espnet2.bin.launch", "--log", str(log)]
-    words += ["--cmd", launch.cmd or f"{launch.python} -m espnet_topdown.warm"]
+    # The launcher itself runs here.
+    words = [sys.executable, "-m", "espnet2.bin.launch", "--log", str(log)]
+    words += ["--cmd", launch.cmd or f"{shlex.quote(sys.executable)} -m espnet_topdown.warm"]
     words += ["--ngpu", str(launch.ngpu), "--num_nodes", str(launch.num_nodes)]
     # Workers of several nodes meet by a file; where the experiment is, all of them can see it.
     words += ["--init_file_prefix", str(directory / ".dist_init_")]
     return [*words, "--multiprocessing_distributed", "true", "--"]
+
+
+def _python(launch: Launch) -> list[str]:
+    """The interpreter of a training: of other machines the one that was named, here our own."""
+    return launch.python.split() if launch.cmd else [sys.executable]
 
 
 def failure(directory: Path, status: int | None = None) -> str:

@@ -28,7 +28,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from espnet_topdown import files, locks
 from espnet_topdown.check import mapping_in
 from espnet_topdown.errors import TopdownError, nearest, reported
-from espnet_topdown.experiment.phase_dir import LOCK, START, check_unfinished
+from espnet_topdown.experiment.phase_dir import BEGUN, LOCK, START, check_unfinished
 from espnet_topdown.lm.task import StreamLMTask
 from espnet_topdown.lm.trainer import StreamTrainer
 from espnet_topdown.plan.ties import untie
@@ -131,8 +131,9 @@ class TopdownTask(AbsTask):
         with contextlib.ExitStack() as held:
             with ranks.together(args):
                 cls._prepare(args)
-                # The runner waits for a phase's trainer itself.
-                held.enter_context(_held(args, waits=False))
+                # A runner, which has begun the phase, waits for its trainer itself.
+                has_runner = (Path(args.output_dir) / BEGUN).exists()
+                held.enter_context(_held(args, waits=not (has_runner or args.distributed)))
                 # Before ESPnet writes its config.yaml over the finished phase's.
                 check_unfinished(Path(args.output_dir))
                 if _is_first_rank(args):

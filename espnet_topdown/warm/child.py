@@ -53,7 +53,7 @@ def become(
         os.environ.clear()
         os.environ.update(env)
         tempfile.tempdir = None  # else that of the warm process's own TMPDIR
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
         sys.argv = [module, *argv]

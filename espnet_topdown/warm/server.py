@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.processes import open_standard_streams
 from espnet_topdown.warm import child
 from espnet_topdown.warm.address import short
 from espnet_topdown.warm.groups import end_with_parent
@@ -84,7 +85,7 @@ def _stop(*_: object) -> NoReturn:
 
 def _import(modules: Sequence[str]) -> None:
     """Import modules without what ESPnet's imports print."""
-    sys.stdout.flush()
+    _flush()
     # By descriptor, since ESPnet binds sys.stdout while it is imported.
     kept = [os.dup(1), os.dup(2)]
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -98,11 +99,17 @@ def _import(modules: Sequence[str]) -> None:
             f"asked for {name}, but it cannot be imported ({error}); install espnet"
         ) from error
     finally:
-        sys.stdout.flush()
+        _flush()
         for descriptor, original in zip((1, 2), kept):
             os.dup2(original, descriptor)
             os.close(original)
         os.close(silent)
+
+
+def _flush() -> None:
+    # It may be closed.
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 class _Server:
@@ -235,6 +242,7 @@ def _tell(connection: socket.socket, message: dict[str, int]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """``python3 -m espnet_topdown.warm.server SOCKET [PARENT]``."""
+    open_standard_streams()
     words = sys.argv[1:] if argv is None else argv
     with reported():
         if len(words) not in (1, 2) or not all(map(str.isdecimal, words[1:])):

@@ -1,16 +1,19 @@
 """How trainings share a machine, and what is told of those that ended early."""
 
+import shlex
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from espnet_topdown import gpus
+from espnet_topdown import gpus, warm
 from espnet_topdown.cascade.launch import (
     Launch,
     check_base,
     default_threads,
     failure,
     gpu_share,
+    start_training,
 )
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
@@ -36,6 +39,24 @@ def test_threads_that_are_no_number_are_refused(variable, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
     with pytest.raises(TopdownError, match="OMP_NUM_THREADS=.* is no number of threads"):
         default_threads(Launch())
+
+
+@pytest.mark.parametrize("cmd", [None, "run.pl"])
+def test_of_several_gpus_the_launcher_runs_here_and_a_cluster_has_its_own_python(
+    cmd, tmp_path, monkeypatch
+):
+    """The python3 of PATH need not be the one that has ESPnet, as under cron."""
+    started = []
+    monkeypatch.setattr(warm, "start", lambda command, **_: started.append(command.argv))
+    launch = Launch(ngpu=2, cmd=cmd, python="/opt/a b/python3" if cmd is None else "python3.11")
+    start_training(launch, "asr", tmp_path, threads=1, variables={})
+    (words,) = started
+    assert words[:3] == [sys.executable, "-m", "espnet2.bin.launch"]
+    inner = words[words.index("--") + 1 :]
+    assert inner[:2] == ["env", "OMP_NUM_THREADS=1"]
+    assert inner[2] == (sys.executable if cmd is None else "python3.11")
+    given = words[words.index("--cmd") + 1]
+    assert given == (cmd or f"{shlex.quote(sys.executable)} -m espnet_topdown.warm")
 
 
 @pytest.mark.parametrize(

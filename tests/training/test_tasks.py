@@ -1,5 +1,6 @@
 """Every task: its layers, a tiny phase, and the swap of one config into ESPnet's own tools."""
 
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -20,7 +21,7 @@ from espnet_topdown import files, locks
 from espnet_topdown.cascade.launch import Launch, failure, start_training
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
-from espnet_topdown.experiment.phase_dir import LOCK, RECORD
+from espnet_topdown.experiment.phase_dir import BEGUN, LOCK, RECORD
 from espnet_topdown.experiment.task import TASKS, task_of_config
 from espnet_topdown.training.checkpoint import load_state
 
@@ -323,6 +324,29 @@ def test_of_several_ranks_none_waits_for_another_training(
     with locks.locked(tmp_path / "exp" / LOCK, "training"), pytest.raises(SystemExit):
         main(begin_training(tmp_path, data, *options))
     assert espnets_worker == []
+
+
+@pytest.mark.parametrize("has_runner", [False, True])
+def test_a_phase_without_a_runner_waits_for_who_trains_it(
+    has_runner, data, tmp_path, espnets_worker, monkeypatch
+):
+    """A job that was preempted holds its lock a while after its end, to other machines."""
+    from espnet_topdown.bin.train import main
+    from espnet_topdown.training import tasks
+
+    asked = []
+
+    def locked(path: Path, what: str, *, waits: bool) -> contextlib.AbstractContextManager[None]:
+        asked.append(waits)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(tasks.locks, "locked", locked)
+    if has_runner:
+        (tmp_path / "exp/topdown").mkdir(parents=True)
+        (tmp_path / "exp" / BEGUN).write_text("{}")
+    conf = dict(parent=str(tmp_path), cut="decoder")
+    main(begin_training(tmp_path, data, topdown_conf=conf))
+    assert asked == [not has_runner]
 
 
 @pytest.fixture

@@ -246,6 +246,30 @@ def test_a_command_can_be_ended_whose_warm_process_has_ended(place: Path, tmp_pa
     assert has_ended(handle.pid)
 
 
+def test_closed_streams_are_no_fault(place: Path, tmp_path: Path) -> None:
+    """Daemons close them, and shells by ``>&-``."""
+    (place / "hello.py").write_text("def main(argv): print('hello')")
+    code = f"""
+from pathlib import Path
+from espnet_topdown.processes import open_standard_streams
+from espnet_topdown.warm import client
+open_standard_streams()
+client.SERVER = "next_server"
+code = client.start(client.Command("hello", [], Path({str(tmp_path / "a.log")!r}))).wait()
+Path({str(tmp_path / "code")!r}).write_text(str(code))"""
+    (place / "next_server.py").write_text(
+        "from espnet_topdown.warm import server\n"
+        "server.serve.__defaults__ = (('json',), None)\nserver.main()"
+    )
+    (place / "asks.py").write_text(code)
+    search = {**environment(), "PYTHONPATH": f"{place}:{REPOSITORY}"}
+    search.pop(warm.SOCKET, None)
+    command = f"'{sys.executable}' -m asks >&- <&- 2>&-"
+    subprocess.run(["bash", "-c", command], env=search, cwd=place, check=True, timeout=60)
+    assert (tmp_path / "code").read_text() == "0"
+    assert "hello" in (tmp_path / "a.log").read_text()
+
+
 def test_one_that_dies_before_it_was_asked_is_told_as_one_that_dies_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

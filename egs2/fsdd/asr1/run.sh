@@ -8,7 +8,7 @@
 
 set -euo pipefail
 
-../../TEMPLATE/asr1/topdown.sh \
+exec ../../TEMPLATE/asr1/topdown.sh \
     --lang en \
     --ngpu 0 \
     --nj 2 \

@@ -6,7 +6,7 @@
 
 set -euo pipefail
 
-../../TEMPLATE/lm1/lm.sh \
+exec ../../TEMPLATE/lm1/lm.sh \
     --lm_config conf/train_lm_awd_lstm.yaml \
     --topdown_plan conf/topdown/awd_lstm.yaml \
     "$@"

@@ -5,7 +5,7 @@
 
 set -euo pipefail
 
-./run.sh \
+exec ./run.sh \
     --ngpu 0 \
     --local_data_opts "--train_tokens 200000 --min_count 5" \
     --lm_config conf/train_lm_awd_lstm_small.yaml \

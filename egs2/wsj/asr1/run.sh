@@ -7,7 +7,7 @@
 
 set -euo pipefail
 
-../../TEMPLATE/asr1/topdown.sh \
+exec ../../TEMPLATE/asr1/topdown.sh \
     --lang en \
     --ngpu 1 \
     --nj 16 \

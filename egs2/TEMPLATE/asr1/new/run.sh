@@ -19,7 +19,7 @@ nj=8                  # CHANGE: jobs at a time of this machine, or of the cluste
 inference_asr_model=valid.acc.ave.pth
 decode=all            # CHANGE: best leaves out the controls, and all phases but the chosen one
 
-../../TEMPLATE/asr1/topdown.sh \
+exec ../../TEMPLATE/asr1/topdown.sh \
     --ngpu "${ngpu}" \
     --nj "${nj}" \
     --inference_nj "${nj}" \
