@@ -88,9 +88,11 @@ def pairs_of(folder: Path, ref: Rows, hyp: Rows) -> list[Pair]:
     return read_pairs(folder / "ref.trn", folder / "hyp.trn")
 
 
-def write_scored(exp: Path, dataset: str, ref: Rows, hyp: Rows) -> None:
+def write_scored(
+    exp: Path, dataset: str, ref: Rows, hyp: Rows, *, inference: str = INFERENCE
+) -> None:
     """score_wer and score_cer of one decoded set."""
-    scored = exp / INFERENCE / dataset
+    scored = exp / inference / dataset
     for name, rows in (("ref.trn", ref), ("hyp.trn", hyp)):
         characters = [(utt, spk, list("_".join(words))) for utt, spk, words in rows]
         write_trn(scored / "score_wer" / name, rows)

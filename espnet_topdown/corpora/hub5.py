@@ -19,7 +19,7 @@ from espnet_topdown.corpora.hub5_sgml import Aligned, read_alignments
 from espnet_topdown.corpora.lists import read_lines, write_lines
 from espnet_topdown.errors import Parser, TopdownError, reported
 from espnet_topdown.results.outside import write_outside
-from espnet_topdown.results.score import Score
+from espnet_topdown.results.score import Score, percent
 from espnet_topdown.results.scoring import write_result
 
 SET = "eval2000"
@@ -208,9 +208,9 @@ def score_experiment(exp: Path, data: Path) -> None:
         )
     for scored in decoded:
         for name, total in score(scored, data).items():
-            rate = 100 * total.errors / max(1, total.words)
+            rate = percent(total.errors, total.words)
             counts = f"{total.errors} of {total.words} words"
-            print(f"{scored.parent.parent.name}/{name}: {rate:.1f} % ({counts})")
+            print(f"{scored.parent.parent.name}/{name}: {rate} % ({counts})")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

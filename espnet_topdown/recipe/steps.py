@@ -247,6 +247,7 @@ def _score_sets(
     """The number of sets that were scored; those without transcripts are told."""
     from espnet_topdown.recipe import text
     from espnet_topdown.results import scoring, trn
+    from espnet_topdown.results.score import percent
 
     scored = 0
     clean, clean_hypothesis = text.cleaner(args.cleaner), text.cleaner(args.hyp_cleaner)
@@ -263,7 +264,8 @@ def _score_sets(
         trn.write_trn(directory / "ref.trn", references)
         trn.write_trn(directory / "hyp.trn", hypotheses)
         result = scoring.write_result(directory, case_sensitive=case_sensitive)
-        logging.info("%s: %s %.1f %%", directory / "result.txt", metric.upper(), result.err_rate)
+        rate = percent(result.errors, result.words)
+        logging.info("%s: %s %s %%", directory / "result.txt", metric.upper(), rate)
     return scored
 
 

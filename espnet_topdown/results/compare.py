@@ -80,11 +80,13 @@ def _compare(
     """All rows on the set `key`; `decoded` has the places of the rows that were decoded on it."""
     inference, dataset, metric = key
     scores = {place: one.score for place, one in decoded.items()}
-    example = _same_reference(dataset, rows, scores)
+    own_tokens = _own_tokens(metric, scores)
+    alike = {place: score for place, score in scores.items() if place not in own_tokens}
+    example = _same_reference(dataset, rows, alike)
     units = _units(example)
     # Without bases there are no differences, and so neither intervals nor tests.
-    base_of = {} if is_small else _decoded_bases(rows, scores)
-    changes = _changes(scores, base_of, units)
+    base_of = {} if is_small else _decoded_bases(rows, alike)
+    changes = _changes(alike, base_of, units)
     # MAPSSWE is a test of word errors, and of the one phase that was selected beforehand.
     tests = {
         place: _mapsswe(decoded[base], decoded[place])
@@ -108,7 +110,17 @@ def _compare(
         cells=tuple(cells),
         selects=selects,
         is_small=is_small,
+        own_tokens=tuple(rows[place].name for place in sorted(own_tokens)),
     )
+
+
+def _own_tokens(metric: str, scores: Mapping[int, Score]) -> set[int]:
+    """Places of those whose utterances are the first's, cut into other tokens."""
+    if metric != "ter":
+        return set()
+    first, *_ = (score.reference.by_name for score in scores.values())
+    texts = {place: score.reference.by_name for place, score in scores.items()}
+    return {place for place, text in texts.items() if text != first and text.keys() == first.keys()}
 
 
 def _same_reference(

@@ -1,5 +1,6 @@
 """Phases side by side on one scored set, as values; `espnet_topdown.results.compare` makes them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,8 @@ class SetComparison:
         cells: one a row, in the order of the rows.
         selects: whether this set selected epochs and phases, so that nothing is tested on it.
         is_small: whether it has too few words for differences, intervals and tests.
+        own_tokens: names of rows whose tokens are others than the first's, as of a BPE model of
+            their own: what they count is not compared.
     """
 
     inference: str
@@ -55,11 +58,26 @@ class SetComparison:
     cells: tuple[Cell, ...]
     selects: bool = False
     is_small: bool = False
+    own_tokens: tuple[str, ...] = ()
 
     @property
     def example(self) -> Score:
         """Any score of this set, for the sizes that all have in common."""
         return next(cell.score for cell in self.cells if cell.score)
+
+
+def titles(sets: Sequence[tuple[str, str]]) -> list[str]:
+    """What sets are called among one another.
+
+    Args:
+        sets: (data set, inference directory) of each; the latter is told of a data set that was
+            decoded in several ways.
+    """
+    often = Counter(dataset for dataset, _ in sets)
+    return [
+        dataset if often[dataset] == 1 else f"{dataset} ({inference})"
+        for dataset, inference in sets
+    ]
 
 
 def of_words(sets: Sequence[SetComparison]) -> list[SetComparison]:

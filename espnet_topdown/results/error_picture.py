@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from espnet_topdown.grouping import grouped
 from espnet_topdown.plan.kinds import BASE_KIND, TOP_DOWN, has_own_name
-from espnet_topdown.results.comparison import Cell, SetComparison, of_words
+from espnet_topdown.results.comparison import Cell, SetComparison, of_words, titles
 from espnet_topdown.results.looks import LOOKS, look
 from espnet_topdown.results.pictures import new_figure, tidy
 from espnet_topdown.results.rows import PhaseResult, texts_of
@@ -59,9 +59,11 @@ Panels = Mapping[str, Sequence[Point | None]]  # label -> a point a phase, None 
 
 def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Panels:
     """What `error_by_cut` draws: word error rates by set, and perplexities by text."""
+    spoken = of_words(sets)
+    names = titles([(compared.dataset, compared.inference) for compared in spoken])
     panels = {
-        f"WER %, {compared.dataset}": list(map(Point.of, compared.cells))
-        for compared in of_words(sets)
+        f"WER %, {name}": list(map(Point.of, compared.cells))
+        for name, compared in zip(names, spoken, strict=True)
     }
     for text in texts_of(rows):
         points = [Point(row.perplexity[text]) if text in row.perplexity else None for row in rows]
@@ -81,7 +83,10 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Panels) -> "Figure":
     legend: dict[str, Artist] = {}
     for axes, (name, points) in zip(stack, panels.items(), strict=True):
         _draw_errors(axes, rows, points, categories)
-        axes.set_ylabel(name)
+        # The axis has no room for a decoding's name.
+        label, _, decoding = name.partition(" (")
+        axes.set_ylabel(label)
+        axes.set_title(decoding.removesuffix(")"), fontsize="small", loc="left")
         handles, labels = axes.get_legend_handles_labels()
         legend |= dict(zip(labels, handles, strict=True))
     stack[-1].set_xlabel("cut, or the kind of phase where there is none")

@@ -12,9 +12,9 @@ from espnet_topdown.check import is_number
 from espnet_topdown.plan.kinds import BASE_KIND, CONTROL, KINDS, RESTART
 from espnet_topdown.plan.layer_names import layer_span
 from espnet_topdown.results.cells import hundredths, shown
-from espnet_topdown.results.comparison import SetComparison
+from espnet_topdown.results.comparison import SetComparison, titles
 from espnet_topdown.results.rows import PhaseResult, bases
-from espnet_topdown.results.score import Score
+from espnet_topdown.results.score import Score, percent
 from espnet_topdown.table import Table, counted
 
 Value = TypeVar("Value")
@@ -94,9 +94,10 @@ def summary(data: Mapping[str, Any]) -> Table:
     phases = data["phases"]
     sets = [one for one in data["sets"] if one["metric"] == "wer"]
     texts = dict.fromkeys(text for phase in phases for text in phase["perplexity"])
+    names = titles([(one["dataset"], one["inference"]) for one in sets])
     header = [
         *("model", "what it is"),
-        *(f"words wrong, {one['dataset']}" for one in sets),
+        *(f"words wrong, {name}" for name in names),
         *(f"perplexity, {text}" for text in texts),
         "chosen by dev",
     ]
@@ -143,7 +144,7 @@ def _share(factors: Mapping[str, float]) -> str:
 
 
 def _error(score: JsonObject) -> str:
-    return f"{score['err_rate']:.1f} %"
+    return f"{percent(score['errors'], score['words'])} %"
 
 
 def _notes(phases: Sequence[JsonObject], sets: Sequence[JsonObject]) -> Iterator[str]:

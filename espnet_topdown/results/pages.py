@@ -16,8 +16,9 @@ from pathlib import Path
 import espnet_topdown
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
+from espnet_topdown.cascade.header import read_header
 from espnet_topdown.cascade.ledger import Ledger
-from espnet_topdown.cascade.paths import is_cascade
+from espnet_topdown.cascade.paths import HEADER, is_cascade, seen_from
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import START
 from espnet_topdown.files import replacing, write_json, write_text
@@ -68,15 +69,26 @@ def results_of(
         raise TopdownError(f"results compares different directories, and {asked} names one twice")
     if are_cascades == {True}:
         return _cascade_results(directories, Reader(case_sensitive), output)
-    if len(directories) == 2:
+    sealed = sealed_facts(map(_base_of, directories))
+    if len(directories) == 2 and not sealed:
         page = compare(*directories, case_sensitive=case_sensitive)
         if output is not None:
             _write(output, page, plots.Pictures())
         return page
-    text = experiment_results(directories[0], case_sensitive=case_sensitive)
+    if sealed:
+        text = "\n".join(["# RESULTS", *(f"- {fact}" for fact in sealed), ""])
+    else:
+        text = experiment_results(directories[0], case_sensitive=case_sensitive)
     if output is not None:
         write_text(output / "RESULTS.md", text)
     return text
+
+
+def _base_of(experiment: Path) -> Path:
+    """The base of a phase's cascade; what is no phase is its own."""
+    directory = experiment.resolve().parent
+    header = read_header(directory / HEADER)
+    return seen_from(directory, header["base"]) if header else experiment
 
 
 def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path | None) -> Page:

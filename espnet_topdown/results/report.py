@@ -39,7 +39,9 @@ summary { font-weight: bold; font-size: 1.3em; margin: 1rem 0 }
   .scroll { overflow: visible }
   th, td { padding: .1rem .3rem }
   svg { max-width: 100%; height: auto }
-  img { max-width: 80% }
+  img { max-width: 80%; max-height: 180mm }
+  details:not([open]) > :not(summary) { display: block }
+  ::details-content { content-visibility: visible }
   h2, img, tr, svg { break-inside: avoid }
   h2 { break-after: avoid }
 }

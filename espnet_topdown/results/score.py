@@ -149,13 +149,13 @@ class Score:
         "-" where there is no reference word.
         """
         counts = (self.correct, self.substitutions, self.deletions, self.insertions, self.errors)
-        rates = [_percent(count, self.words) for count in counts]
-        sentence_rate = _percent(self.sentence_errors, self.sentences)
+        rates = [percent(count, self.words) for count in counts]
+        sentence_rate = percent(self.sentence_errors, self.sentences)
         return (str(self.sentences), str(self.words), *rates, sentence_rate)
 
 
-def _percent(part: int, whole: int) -> str:
-    """One decimal, halves up as sclite rounds; "-" of nothing."""
+def percent(part: int, whole: int) -> str:
+    """A part in percent to one decimal, halves up as sclite rounds; "-" of nothing."""
     if not whole:
         return "-"
     # Python would round halves to even. The order of these operations decides what is a half.

@@ -99,6 +99,7 @@ def _counts_table(
         body.append((*label, *counts, *(show(cell) for show in columns.values())))
     notes = [
         *_size_notes(compared),
+        *_token_notes(compared),
         *_change_notes(compared, base),
         _tie_note(compared, [label[0] for label in labels]),
         *_test_notes(compared, tested),
@@ -153,6 +154,12 @@ def _size_notes(compared: SetComparison) -> Iterable[str]:
             f"Fewer than {counted(few, unit)}: this set proves that the commands work, and nothing"
             " about accuracy."
         )
+
+
+def _token_notes(compared: SetComparison) -> Iterable[str]:
+    if compared.own_tokens:
+        names = listed(compared.own_tokens)
+        yield f"The tokens of {names} are others: no rate of theirs compares with the rest."
 
 
 def _change_notes(compared: SetComparison, base: str) -> Iterable[str]:

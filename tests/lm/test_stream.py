@@ -77,7 +77,10 @@ def test_a_number_of_columns_that_is_none_is_refused(columns: int) -> None:
         (dict(train_dtype="bfloat16"), "train_dtype must be float32 or float64"),
         (dict(multiple_iterator=True), "multiple_iterator must be false"),
         (dict(lm_conf=dict(rnn_type="gru")), "lm_conf: unknown key 'rnn_type'.*valid: unit, nhid"),
-        (dict(model_conf=dict(gamma=1)), "model_conf: unknown key 'gamma'; valid: ignore_id, alpha"),
+        (
+            dict(model_conf=dict(gamma=1)),
+            "model_conf: unknown key 'gamma'; valid: ignore_id, alpha",
+        ),
         (dict(optim_conf=dict(lr=1.0, momentum=0.9)), "optim_conf: unknown key 'momentum'"),
         (dict(model="lm"), "iterator_type task is that of --model lm_stream; leave it out"),
         (

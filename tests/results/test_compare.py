@@ -41,6 +41,31 @@ def test_sets_are_values(tmp_path: Path) -> None:
     assert [cell.change and cell.change.points for cell in only.cells] == [None, -5.0]
 
 
+def test_other_tokens_are_shown_and_compared_with_none(tmp_path: Path) -> None:
+    """A phase may have a BPE model of its own: the same utterances are other tokens."""
+    rows = [phase(tmp_path, name, kind) for name, kind in (("base", "base"), ("p1", "top_down"))]
+    rows.append(phase(tmp_path, "p2", "top_down"))
+    key = ("decode", "test", "ter")
+    whole, parted = ["ab", "c"] * 20, ["a", "b", "c"] * 20
+    decoded = []
+    for tokens in (whole, whole[:-1] + ["x"], parted):
+        said = tuple(parted if tokens is parted else whole)
+        pairs = [
+            (Transcript(f"u{k}", "s", said), Transcript(f"u{k}", "s", tuple(tokens)))
+            for k in range(6)
+        ]
+        decoded.append({key: Decoded.of(pairs)})
+    (only,) = compare_sets(rows, decoded)
+    assert [cell.score.errors for cell in only.cells] == [0, 6, 0]
+    assert [cell.change is not None for cell in only.cells] == [False, True, False]
+    assert any(
+        note.startswith("The tokens of p2 are others") for note in set_table(rows, only).notes
+    )
+    # Words are the same for all, or the data are not.
+    with pytest.raises(TopdownError, match="are not the same reference"):
+        compare_sets(rows, [{("decode", "test", "wer"): one[key]} for one in decoded])
+
+
 def heard(alternative: str, wrong: int) -> Decoded:
     """30 utterances, of which `wrong` have the first word of their alternative missed."""
     pairs = []

@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from made_phases import compared, phase  # noqa: E402
+from made_phases import compared, phase, sentences  # noqa: E402
+from transcripts import INFERENCE, write_scored  # noqa: E402
 
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS  # noqa: E402
 from espnet_topdown.results import error_picture, pictures, plots  # noqa: E402
@@ -39,6 +40,16 @@ def test_every_kind_is_drawn(tmp_path: Path, kind: str) -> None:
 def test_every_kind_has_a_look_of_its_own_in_the_order_of_legends() -> None:
     assert list(LOOKS) == [BASE_KIND, *KINDS]
     assert len(set(LOOKS.values())) == len(LOOKS)
+
+
+def test_a_set_that_was_decoded_in_two_ways_has_a_panel_for_each(tmp_path: Path) -> None:
+    base = phase(tmp_path, "base", "base", wrong=2)
+    write_scored(base.directory, "test", sentences(), sentences(7), inference="decode_lm")
+    panels = error_picture.error_panels([base], compared([base]))
+    assert [point.value for (point,) in panels.values()] == [100 * 7 / 120, 100 * 2 / 120]
+    figure = error_picture.error_by_cut([base], panels)
+    titles = [(axes.get_ylabel(), axes.get_title(loc="left")) for axes in figure.axes]
+    assert titles == [("WER %, test", "decode_lm"), ("WER %, test", INFERENCE)]
 
 
 def test_curves_skip_epochs_without_a_value(rows: list[PhaseResult]) -> None:

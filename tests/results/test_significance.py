@@ -197,9 +197,7 @@ def test_a_difference_of_rates_is_by_the_words_of_each_run() -> None:
     rates = 100 * errors[drawn].sum(axis=1) / words[drawn].sum(axis=1)
     expected = np.quantile(rates[:, 0] - rates[:, 1], [0.025, 0.975])
     weights = np.array([[1.0], [-1.0]])
-    (found,) = bootstrap_intervals(
-        errors, words, list("abcde"), weights=weights, resamples=50_000
-    )
+    (found,) = bootstrap_intervals(errors, words, list("abcde"), weights=weights, resamples=50_000)
     assert found == pytest.approx(expected, abs=0.5)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from made_phases import compared, phase
-from transcripts import write_scored
+from transcripts import INFERENCE, write_scored
 
 from espnet_topdown.results.page_data import summary
 from espnet_topdown.results.pages import cascade_page
@@ -68,6 +68,23 @@ def test_every_set_has_a_column(rows: list[PhaseResult]) -> None:
     table = short(rows)
     assert table.header[2:4] == ["words wrong, eval", "words wrong, test"]
     assert table.rows[0][2:4] == ("50.0 %", "10.0 %")
+
+
+def test_a_set_that_was_decoded_in_two_ways_has_a_column_for_each(
+    rows: list[PhaseResult],
+) -> None:
+    for row, wrong in zip(rows, (5, 1), strict=False):
+        hyp = [["X"] * wrong + ["A"] * (16 - wrong)]
+        said = [("1", "s", ["A"] * 16)]
+        heard = [("1", "s", *hyp)]
+        write_scored(row.directory, "test", said, heard, inference="decode_lm")
+    table = short(rows)
+    assert table.header[2:4] == [
+        "words wrong, test (decode_lm)",
+        f"words wrong, test ({INFERENCE})",
+    ]
+    # Halves up, as in the tables.
+    assert [line[2] for line in table.rows[:2]] == ["31.3 %", "6.3 %"]
 
 
 def test_a_language_model_has_perplexities(tmp_path: Path) -> None:

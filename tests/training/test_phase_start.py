@@ -105,7 +105,10 @@ REFUSALS = {
     "no parent": ({"parent": None}, "needs a parent"),
     "unknown key": ({"drop": 1}, "unknown key 'drop'; did you mean dropout"),
     "unknown kind": ({"kind": "topdown"}, "kind 'topdown' is unknown"),
-    "untying what is not tied": ({"tied": "untie_draw"}, "that no option which a phase can switch off ties"),
+    "untying what is not tied": (
+        {"tied": "untie_draw"},
+        "that no option which a phase can switch off ties",
+    ),
 }
 
 
