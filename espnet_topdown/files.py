@@ -58,7 +58,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
-        _put(temporary, path)
+        with _named(path):
+            temporary.replace(path)
         if durable:
             sync_directory(path.parent)
     finally:
@@ -147,18 +148,27 @@ def link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to `target` by a rename, so that the link is never missing."""
     temporary = _temporary(path)
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
     try:
-        _put(temporary, path)
+        with _named(path):
+            temporary.symlink_to(target)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     _sweep(path)
 
 
-def _put(temporary: Path, path: Path) -> None:
-    """Rename, and name `path` where that fails, such as for a directory in its place."""
+def unshare(path: Path) -> None:
+    """Give `path` a file of its own where it has another name too, as in a copy by hard links."""
+    if path.exists() and path.stat().st_nlink > 1:
+        with replacing(path) as temporary:
+            temporary.write_bytes(path.read_bytes())
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name `path` where a file cannot be put there, such as for a directory in its place."""
     try:
-        temporary.replace(path)
+        yield
     except OSError as error:
         error.filename = str(path)
         raise

@@ -36,6 +36,16 @@ def test_a_full_disk_is_told_by_the_file_that_had_no_room(tmp_path):
     assert raised.value.filename == str(tmp_path / "a.json")
 
 
+def test_a_link_that_cannot_be_made_is_told_by_its_own_name(tmp_path, monkeypatch):
+    def full(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(Path, "symlink_to", full)
+    with pytest.raises(OSError) as raised:
+        files.link(tmp_path / "best", "../base")
+    assert raised.value.filename == str(tmp_path / "best")
+
+
 def test_a_link_is_replaced_without_a_gap(tmp_path):
     files.link(tmp_path / "best", "a")
     files.link(tmp_path / "best", "b")

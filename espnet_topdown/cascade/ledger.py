@@ -74,6 +74,7 @@ class Ledger:
         """Add one event, durable when this returns."""
         values = {"time": locks.now(), "event": event, "phase": phase, **details}
         line = json.dumps(values, ensure_ascii=False)
+        files.unshare(self.path)
         with files.naming(self.path), self.path.open("a+b") as stream:
             is_torn = stream.tell() > 0 and not self._ends_whole()
             if is_torn:

@@ -1,12 +1,14 @@
 """Lists that parallel jobs share out, and their results put together again: stages 6, 10 and 12."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from espnet_topdown.errors import TopdownError
+from espnet_topdown.errors import TopdownError, some_of
 from espnet_topdown.files import write_lines
+from espnet_topdown.table import counted
 from espnet_topdown.text_files import read_lines, read_tokens
 
 T = TypeVar("T")
@@ -68,18 +70,37 @@ def append_vocabulary(shapes: Sequence[Path], token_list: Path, suffix: str) -> 
 def join_outputs(directory: Path) -> None:
     """Join the jobs' results of a decoded set, sorted, into text, token, token_int and score.
 
+    An utterance for which ESPnet's search found no hypothesis (espnet/nets/beam_search.py, 202511)
+    gets an empty text, so that it counts as missed.
+
     Args:
-        directory: the set, with ``logdir/output.*/1best_recog``.
+        directory: the set, with ``logdir/keys.*.scp``, what the jobs have decoded, and
+            ``logdir/output.*/1best_recog``.
 
     Raises:
         TopdownError: no job has left a result.
     """
-    parts = sorted((directory / "logdir").glob("output.*/1best_recog"))
-    if not parts:
+    logs = directory / "logdir"
+    parts = sorted(logs.glob("output.*/1best_recog"))
+    keys = _first_words(sorted(logs.glob("keys.*.scp")))
+    if not parts and not keys:
         raise TopdownError(
             f"asked to join {directory}/logdir/output.*, but nothing is there; run stage 12"
         )
+    lacking = sorted(keys - _first_words(part / "text" for part in parts))
+    if lacking:
+        logging.warning(
+            f"{directory}/text: no hypothesis was found for {counted(len(lacking), 'utterance')}"
+            f" ({some_of(lacking, 3)}); each counts as empty"
+        )
     for name in RESULTS:
         files = [part / name for part in parts if (part / name).exists()]
-        if files:
-            write_lines(directory / name, sorted(chain.from_iterable(map(read_lines, files))))
+        lines = [*chain.from_iterable(map(read_lines, files)), *(lacking if name == "text" else ())]
+        if lines:
+            write_lines(directory / name, sorted(lines))
+
+
+def _first_words(files: Iterable[Path]) -> set[str]:
+    """The first words of the lines of those files that are there."""
+    lines = chain.from_iterable(map(read_lines, filter(Path.exists, files)))
+    return {line.split(maxsplit=1)[0] for line in lines if line.strip()}

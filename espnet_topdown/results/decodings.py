@@ -1,6 +1,6 @@
 """Decodings of phases beside those of their phase 0: which are the same, and which are missing.
 
-Works on names alone; what was decoded is handed through.
+What was decoded is handed through.
 """
 
 import re
@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from espnet_topdown.errors import listed
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import SetKey
+from espnet_topdown.text_files import read_lines
 
+CONFIG = "inference_config.yaml"  # that stage 12 of our asr.sh was given
 Scored = TypeVar("Scored")
 # asr.sh ends the name of a decoding's directory by that of the model file.
 _MODEL = re.compile(r"(.*_asr_model_)(.+)")
@@ -51,6 +54,31 @@ def matched(
             notes.append(_note(key, "phases"))
     kept = [{key: own[key] for key in own if key not in left_out} for own in renamed]
     return kept, list(dict.fromkeys(notes))
+
+
+def config_notes(rows: Sequence[PhaseResult]) -> list[str]:
+    """Notes on decodings of one name by other configs than the first that has it, a phase 0."""
+    firsts: dict[str, tuple[str, str]] = {}
+    others: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for path in sorted(row.directory.glob(f"*/{CONFIG}")):
+            config = _said(path)
+            name = _by_file(path.parent.name, row.directory)
+            known, first = firsts.setdefault(name, (config, row.name))
+            if config != known:
+                others.setdefault((path.parent.name, first), []).append(row.name)
+    return [
+        f"{inference} of {listed(names)}: decoded by another config than {first} ({CONFIG} in"
+        " each): what differs may be that. Decode again what is old (stages 12 and 13,"
+        " espnet-topdown decode)."
+        for (inference, first), names in others.items()
+    ]
+
+
+def _said(config: Path) -> str:
+    """The lines of a config without comments, which ESPnet does not read."""
+    lines = [re.sub(r"(^|\s)#.*", "", line).rstrip() for line in read_lines(config)]
+    return "\n".join(filter(None, lines))
 
 
 def _by_file(inference: str, directory: Path) -> str:

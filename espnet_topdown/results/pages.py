@@ -28,7 +28,7 @@ from espnet_topdown.results.cache import Reader
 from espnet_topdown.results.compare import compare_sets
 from espnet_topdown.results.comparison import SetComparison, of_words
 from espnet_topdown.results.contrasts import CascadeRows
-from espnet_topdown.results.decodings import matched
+from espnet_topdown.results.decodings import config_notes, matched
 from espnet_topdown.results.experiments import compare, experiment_results
 from espnet_topdown.results.page_data import phase_data, set_data
 from espnet_topdown.results.phase_table import phases_table
@@ -102,7 +102,8 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
     single = len(cascades) == 1
     # Several cascades have no place that is theirs.
     place = directories[0] if output is None and single else output
-    made_of = cache.fingerprint(rows, reader, facts, unfinished)
+    differing = [] if sealed else config_notes(rows)
+    made_of = cache.fingerprint(rows, reader, [*facts, *differing], unfinished)
     known = cache.read_page(place, made_of)
     if known is not None:
         return known
@@ -114,7 +115,9 @@ def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path |
         *facts,
         f"made: {time.strftime('%Y-%m-%d')} by espnet_topdown {espnet_topdown.__version__}",
     ]
-    page = cascade_page(rows, sets, parts=parts, unfinished=unfinished, facts=dated, notes=notes)
+    page = cascade_page(
+        rows, sets, parts=parts, unfinished=unfinished, facts=dated, notes=[*notes, *differing]
+    )
     if place is None:
         return page
     with _told_where_not_ours(place):

@@ -116,6 +116,11 @@ def _dev_set_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
             f" {' to '.join(ends) or 'no value there'}), and are compared with no value on other"
             " data or tokens."
         )
+        if any(row.accepted is False for row in several):
+            yield (
+                f"Accepted on {dev_set} is what is better than the best before it is there"
+                " (measured.json has that value, where it was trained on other data)."
+            )
 
 
 def _own_name(row: PhaseResult) -> str:

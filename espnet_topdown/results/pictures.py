@@ -25,16 +25,19 @@ LINES = ("-", "--", "-.", ":")
 FILLS = ("full", "none", "left", "top")
 # Inches.
 WIDTH = 8.0
+# Longest label of a bar that leaves room for the bars, and the width of a letter, inches.
+BAR_CHARACTERS = 34
+CHARACTER_WIDTH = 0.07
 # Longest label that two columns of a legend hold.
 LEGEND_CHARACTERS = 45
 
 
-def new_figure(height: float) -> "Figure":
-    """An empty figure of `WIDTH` and so many inches of height."""
+def new_figure(height: float, width: float = WIDTH) -> "Figure":
+    """An empty figure of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -51,12 +54,21 @@ def points_of(curve: Sequence[float | None]) -> list[tuple[int, float]]:
     return [(epoch, value) for epoch, value in enumerate(curve, 1) if value is not None]
 
 
-def _label(row: PhaseResult) -> str:
+def _label(row: PhaseResult, between: str = " ") -> str:
     what = ", ".join(filter(None, [row.kind, row.cut, row.reads]))
     star = " *" if row.best else ""
     # matplotlib leaves labels out that begin with an underscore.
     blank = " " if row.name.startswith("_") else ""
-    return f"{blank}{row.name} ({what}){star}"
+    return f"{blank}{row.name}{between}({what}){star}"
+
+
+def _bar_labels(rows: Sequence[PhaseResult]) -> tuple[list[str], float]:
+    """Labels of bars, on two lines where one is too long, and inches that they take beyond it."""
+    labels = list(map(_label, rows))
+    if max(map(len, labels)) > BAR_CHARACTERS:
+        labels = [_label(row, "\n") for row in rows]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    return labels, CHARACTER_WIDTH * max(0, longest - BAR_CHARACTERS)
 
 
 def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
@@ -142,7 +154,8 @@ def _tail(rows: Sequence[PhaseResult]) -> tuple[float, float]:
 
 def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
     """Share of frozen parameters and time of training, a bar a phase."""
-    figure = new_figure(1.2 + 0.36 * len(rows))
+    labels, more = _bar_labels(rows)
+    figure = new_figure(1.2 + 0.36 * len(rows), WIDTH + more)
     left, right = figure.subplots(1, 2, sharey=True)
     # A base that was trained elsewhere may have no times.
     hours = [row.hours or 0 for row in rows]
@@ -162,9 +175,11 @@ def share_and_cost(rows: Sequence[PhaseResult]) -> "Figure":
         time = "time unknown" if row.hours is None else time_text(row.hours)
         right.barh(y, hours[y] * scale, **style)
         _annotate(right, hours[y] * scale, y, f"{time}, {row.epochs} ep.")
-    left.set_yticks(range(len(rows)), list(map(_label, rows)))
+    left.set_yticks(range(len(rows)), labels, fontsize="small")
     left.invert_yaxis()
-    left.set_xlabel("parameters frozen, % (* selected on dev)")
+    left.set_xlabel("parameters frozen, %")
+    if any(row.best for row in rows):
+        figure.supxlabel("* selected on dev", fontsize="small", x=0.0, ha="left")
     left.set_xlim(0, 112)
     right.set_xlabel(f"training, {unit}")
     # Room for the text behind the bars, where no time is known too.

@@ -72,8 +72,12 @@ def png(figure: "Figure") -> bytes:
 
 def pictures_of(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Pictures:
     """All pictures that the numbers allow, drawn once; the arguments are `figures`'s."""
-    drawn = figures(rows, sets)
-    return Pictures(
-        png={name: png(figure) for name, figure in drawn.items()},
-        pdf={f"{Path(name).stem}.pdf": pdf(figure) for name, figure in drawn.items()},
-    )
+    from matplotlib import rc_context
+
+    # No name is a formula, whatever stands in it.
+    with rc_context({"text.parse_math": False}):
+        drawn = figures(rows, sets)
+        return Pictures(
+            png={name: png(figure) for name, figure in drawn.items()},
+            pdf={f"{Path(name).stem}.pdf": pdf(figure) for name, figure in drawn.items()},
+        )

@@ -43,6 +43,15 @@ def test_an_attempt_whose_trainer_outlived_its_runner_ends_with_the_trainer(tmp_
     assert ledger.hours("phase1") == 1.0
 
 
+def test_a_copy_by_hard_links_keeps_its_ledger(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append("start", "phase1", attempt=1)
+    os.link(ledger.path, tmp_path / "copy.jsonl")
+    ledger.append("end", "phase1", attempt=1, outcome="done")
+    assert len(ledger.events()) == 2
+    assert len(Ledger(tmp_path / "copy.jsonl").events()) == 1
+
+
 def test_ledger_goes_on_after_a_torn_line(tmp_path):
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append("start", "phase1", attempt=1)

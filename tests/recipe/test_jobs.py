@@ -25,6 +25,24 @@ def test_outputs_are_joined_sorted_and_absent_kinds_stay_absent(tmp_path: Path) 
         jobs.join_outputs(tmp_path / "logdir")
 
 
+@pytest.mark.parametrize("found", [["u2"], []])
+def test_an_utterance_without_a_hypothesis_is_empty(
+    found: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ESPnet's search may give none, as where its maximum length is below its minimum."""
+    logs = tmp_path / "logdir"
+    logs.mkdir()
+    (logs / "keys.1.scp").write_text("u1 a.wav\nu2 b.wav\n")
+    (logs / "keys.2.scp").write_text("u3 c.wav\n")
+    if found:
+        datadir.write_table(logs / "output.1/1best_recog/text", dict.fromkeys(found, "B"))
+    jobs.join_outputs(tmp_path)
+    lines = (tmp_path / "text").read_text().splitlines()
+    assert lines == [f"{name} B" if name in found else name for name in ("u1", "u2", "u3")]
+    assert f"no hypothesis was found for {3 - len(found)} utterances (u1" in caplog.text
+    assert not (tmp_path / "token").exists()
+
+
 def test_shapes_get_the_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "text_shape").write_text("u1 3\nu2 5\n")
     (tmp_path / "tokens.txt").write_text("a\nb\nc\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from made_phases import phase
 
-from espnet_topdown.results.decodings import matched
+from espnet_topdown.results.decodings import config_notes, matched
 from espnet_topdown.results.rows import PhaseResult
 
 TEN = "decode_asr_model_valid.acc.ave_10best"
@@ -39,6 +39,22 @@ def test_other_decodings_of_phase_0_are_left_out_and_told(rows: list[PhaseResult
         "Missing: test decoded as beam9, of phase 0",
         "Missing: test decoded as beam1, of phases",
     ]
+
+
+def test_decodings_of_one_name_by_other_configs_are_told(rows: list[PhaseResult]) -> None:
+    """A config may be edited after phase 0 was decoded, or while phases are."""
+    for row, name, text in zip(
+        rows,
+        (TEN, LINK, LINK),
+        ("beam_size: 3\n", "# as it was\nbeam_size: 3  # small\n", "beam_size: 30\n"),
+        strict=True,
+    ):
+        (row.directory / name).mkdir()
+        (row.directory / name / "inference_config.yaml").write_text(text)
+    (note,) = config_notes(rows)
+    assert note.startswith(f"{LINK} of p2: decoded by another config than base (inference_config.y")
+    (rows[2].directory / LINK / "inference_config.yaml").write_text("beam_size: 3")
+    assert config_notes(rows) == []
 
 
 def test_nothing_is_missing_where_phase_0_alone_was_decoded(rows: list[PhaseResult]) -> None:

@@ -1,5 +1,6 @@
 """The table of phases says what was trained, what dev says, and what is not there."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,10 @@ def test_what_phases_read_and_what_their_dev_values_are_of_is_told(tmp_path: Pat
         " no value on other data or tokens."
     ) in table.notes
     assert any("c/tokens.txt (phase 0 has no value there)" in note for note in table.notes)
+    assert not any(note.startswith("Accepted on") for note in table.notes)
+    rejected = phases_table([base, replace(first, accepted=False)], decoded=True).notes
+    said = "Accepted on dump/raw/dev_noisy is what is better than the best before it is there"
+    assert any(note.startswith(said) for note in rejected)
     assert "reads" not in phases_table([base], decoded=True).header
 
 

@@ -166,6 +166,23 @@ def test_bars_show_share_and_time(rows: list[PhaseResult]) -> None:
     assert len({bar.get_hatch() for bar in left.patches}) == 4
 
 
+def test_long_labels_of_bars_have_two_lines_and_room(tmp_path: Path) -> None:
+    own = {"reads": "train train_10dB, valid dev_10dB", "best": True}
+    long = phase(tmp_path, "restart_snr10", "restart", **own)
+    short = phase(tmp_path, "base", "base")
+    figure = pictures.share_and_cost([short, long])
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["base\n(base)", "restart_snr10\n(restart, train train_10dB, valid dev_10dB) *"]
+    assert figure.get_figwidth() > pictures.share_and_cost([short]).get_figwidth()
+    assert figure.get_supxlabel() == "* selected on dev"
+
+
+def test_a_name_is_no_formula(tmp_path: Path) -> None:
+    base = phase(tmp_path, "b$a^$", "base")
+    write_scored(base.directory, "test_a$^$b", sentences(), sentences(3))
+    assert plots.ERROR_BY_CUT in plots.pictures_of([base], compared([base])).png
+
+
 def test_pictures_that_have_nothing_to_show_are_left_out(rows: list[PhaseResult]) -> None:
     drawn = plots.pictures_of(rows[3:], compared(rows[3:]))
     assert list(drawn.png) == [plots.SHARE_AND_COST]

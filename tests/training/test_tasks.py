@@ -418,10 +418,12 @@ def workers_are_forked(monkeypatch):
 
 
 def test_what_a_worker_of_several_gpus_says_reaches_the_runner(
-    espnet, data, tmp_path, workers_are_forked, capfd
+    espnet, data, tmp_path, workers_are_forked, capfd, monkeypatch
 ):
     from espnet_topdown.bin.train import main
 
+    # By which messages name the program; under pytest-xdist it is -c.
+    monkeypatch.setattr(sys, "argv", ["espnet-topdown"])
     conf = dict(parent=str(tmp_path), cut="decoder")
     words = begin_training(tmp_path, data, topdown_conf=conf)
     # The ranks meet before one of them refuses.

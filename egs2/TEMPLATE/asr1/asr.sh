@@ -590,6 +590,9 @@ if do_stage 12; then
     need 11 "${asr_exp}/config.yaml"
     need_model "${asr_exp}" "${inference_asr_model}" inference_asr_model 11
     save_command "${results}" 12
+    # Results tell by it whether all were decoded alike.
+    rm -f "${results}/inference_config.yaml"
+    [ -z "${inference_config}" ] || cp "${inference_config}" "${results}/inference_config.yaml"
     decode_gpus=0
     if "${gpu_inference}"; then decode_cmd=${cuda_cmd} decode_gpus=1; fi
     model_options=(
