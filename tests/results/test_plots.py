@@ -172,7 +172,10 @@ def test_long_labels_of_bars_have_two_lines_and_room(tmp_path: Path) -> None:
     short = phase(tmp_path, "base", "base")
     figure = pictures.share_and_cost([short, long])
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == ["base\n(base)", "restart_snr10\n(restart, train train_10dB, valid dev_10dB) *"]
+    assert labels == [
+        "base\n(base)",
+        "restart_snr10\n(restart, train train_10dB, valid dev_10dB) *",
+    ]
     assert figure.get_figwidth() > pictures.share_and_cost([short]).get_figwidth()
     assert figure.get_supxlabel() == "* selected on dev"
 
