@@ -153,6 +153,11 @@ def _system_faults_told() -> Iterator[None]:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except UnicodeEncodeError as error:
+        # Python reads such bytes of a file's name as surrogates.
+        near = error.object[max(0, error.start - 40) : error.end]
+        told = near.encode("utf-8", "backslashreplace").decode()
+        raise TopdownError(f"a name is no UTF-8: {told}; rename it and run again") from error
     except OSError as error:  # a full disk, a file where a directory is needed
         # What is no system call's has no number: a fault of ours, or of a library.
         if error.strerror is None:

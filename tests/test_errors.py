@@ -1,11 +1,13 @@
 """What users see of an error: the program as they call it, and no traceback for a file's fault."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, program, reported, reported_in
 
 PACKAGE = "/site-packages/espnet_topdown"
@@ -66,6 +68,13 @@ def test_a_fault_of_the_system_is_one_message(
     assert said.endswith(f"{tmp_path}/none: No such file or directory; mend that and run again\n")
     with pytest.raises(FileNotFoundError), reported(system_faults=False):
         (tmp_path / "none").read_text()
+
+
+def test_a_name_that_is_no_utf_8_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xe9"))
+    with pytest.raises(SystemExit, match="1"), reported():
+        files.write_text(tmp_path / "a.json", f'{{"base": "{place}"}}')
+    assert "/b\\udce9; rename it and run again" in capsys.readouterr().err
 
 
 def test_a_fault_of_a_library_keeps_its_traceback() -> None:

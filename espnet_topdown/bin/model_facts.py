@@ -74,7 +74,13 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
         task, args.config, vocab_size=args.vocab_size, input_size=args.input_size
     )
     own_order = read_plan(args.plan).layers if args.plan else None
-    obstacles.check(task, options, args.config, has_own_order=bool(own_order))
+    notes = model_options.notes(task, args.config)
+    try:
+        obstacles.check(task, options, args.config, has_own_order=bool(own_order))
+    except TopdownError as error:
+        # Packages alone may not be all that is needed.
+        told = [str(error), *(f"{args.config}: {note}" for note in notes)]
+        raise TopdownError("\n".join(told)) from None
     model = model_options.build(task, options, args.config)
     order = model_layers.order_of(model, own_order)
     facts: dict[str, Any] = {
@@ -86,7 +92,7 @@ def model_facts(args: argparse.Namespace) -> dict[str, Any]:
             *order.notes,
             *obstacles.machine_notes(model),
             *obstacles.forward_faults(model),
-            *model_options.notes(task, args.config),
+            *notes,
         ],
         "parser_keys": sorted(vars(task.get_parser().parse_args([]))),
     }

@@ -156,3 +156,18 @@ def test_statistics_that_were_cut_off_are_named(tmp_path: Path) -> None:
 def test_statistics_that_lie_elsewhere_are_left_out(tmp_path: Path) -> None:
     lost = {"normalize": "global_mvn", "normalize_conf": {"stats_file": "exp/none/stats.npz"}}
     assert built(tmp_path, SPEECH | lost).normalize is None
+
+
+@pytest.mark.usefixtures("espnet")
+def test_what_espnet_does_not_know_is_told_beside_a_missing_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espnet_topdown.bin import model_facts
+    from espnet_topdown.training import obstacles
+
+    monkeypatch.setattr(obstacles, "_missing", lambda _: ["needs a package"])
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(SPEECH | {"use_lora": True}))
+    words = ["--config", str(path), "--task", "asr", "--output", str(tmp_path / "facts.json")]
+    with pytest.raises(TopdownError, match="(?s)needs a package.*does not know use_lora"):
+        model_facts.model_facts(model_facts.get_parser().parse_args(words))
