@@ -151,7 +151,10 @@ def _system_faults_told() -> Iterator[None]:
     except BrokenPipeError:
         # Nothing is at fault, but not all was done; nor must Python's own flush at exit fail.
         for stream in filter(None, (sys.stdout, sys.stderr)):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except UnicodeEncodeError as error:
         # Python reads such bytes of a file's name as surrogates.

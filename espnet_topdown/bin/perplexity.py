@@ -192,7 +192,7 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
         streams = {text: read_stream(text, tokens) for text in options.text}
     results = []
     lineless = {}
-    if per_line:
+    if per_line and not options.ngpu:
         trained = read_config(config)
         lineless = {text: _line_fault(text, trained) for text in options.text}
         if not as_stream:
@@ -238,19 +238,31 @@ def _longest_line(text: Path, trained: Mapping[str, Any]) -> int:
     """Tokens of the longest line of a text, or more."""
     is_cut = trained.get("token_type") != "word"
     # A text that is cut up otherwise has hardly more tokens than bytes.
-    return max(len(row.encode() if is_cut else row.split()) for row in read_lines(text))
+    sizes = (len(row.encode() if is_cut else row.split()) for row in read_lines(text))
+    return max(sizes, default=0)
 
 
 def _line_fault(text: Path, trained: Mapping[str, Any]) -> str | None:
-    """Why a text has no per-line perplexity that memory holds."""
+    """Why a text has no per-line perplexity that this machine's memory holds."""
     tokens, words = _longest_line(text, trained), len(tokens_of(trained))
-    if tokens * words <= LOGITS:
+    needed, there = 3 * 4 * tokens * words, _available_bytes()
+    if needed <= there:
         return None
-    size = 4 * tokens * words / 1e9
     return (
-        f"{text}: no per-line perplexity: a line of it has {tokens:,} tokens, whose logits over"
-        f" {words:,} words take {size:.1f} GB, three times; as a stream (--kind stream) it has one"
+        f"{text}: no per-line perplexity: a line of it has up to {tokens:,} tokens, whose logits"
+        f" over {words:,} words take {needed / 1e9:.1f} GB, and {there / 1e9:.1f} GB are free; as"
+        " a stream (--kind stream) it has one"
     )
+
+
+def _available_bytes() -> float:
+    """Memory that a process can have on this machine; infinite where that is not told (Linux)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return math.inf
+    rows = dict(line.split(":") for line in lines)
+    return 1024 * float(rows["MemAvailable"].split()[0])
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -4,10 +4,11 @@ So language model, scoring and RESULTS.md are the recipe's. Which phases, and wi
 options, is for the caller to say.
 """
 
+import contextlib
 import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,32 @@ def _decode_once(
         print(f"{place}: {changed[0]} has changed since it was decoded", flush=True)
     print(f"{place}: decoding", flush=True)
     began = time.time()
-    # What is written over from here on is of neither decoding.
-    (phase / DECODED).unlink(missing_ok=True)
-    _decode_phase(phase, options, script)
+    with _record_away(phase, began):
+        _decode_phase(phase, options, script)
     outcome = {"results": _results(phase), "reads": _reads(phase, began)}
     files.write_json(phase / DECODED, {**made_by, **outcome})
     minutes = (time.time() - began) / 60
     print(f"{place}: decoded and scored in {minutes:.1f} min", flush=True)
+
+
+@contextlib.contextmanager
+def _record_away(phase: Path, began: float) -> Iterator[None]:
+    """No record while scores are written over, which are then of neither decoding.
+
+    It is put back where the script refused before it wrote any.
+    """
+    record = phase / DECODED
+    before = record.read_text(encoding="utf-8") if record.exists() else None
+    record.unlink(missing_ok=True)
+    try:
+        yield
+    except TopdownError:
+        # A second, since a disk elsewhere has a clock of its own.
+        sets = chain(phase.glob("*/*/"), phase.glob("*/*/*/"))
+        is_untouched = all(path.stat().st_mtime < began - 1 for path in sets)
+        if before is not None and is_untouched:
+            files.write_text(record, before)
+        raise
 
 
 def _token_options(cascade: Cascade, directory: Path, given: Mapping[str, str]) -> dict[str, str]:

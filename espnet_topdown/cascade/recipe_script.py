@@ -15,6 +15,8 @@ _RUN_OPTIONS = (
 )
 # Of a cascade, which decoding does not see.
 _CASCADE_OPTIONS = ("topdown_plan", "topdown_dir", "phase", "decode", "jobs")
+# Before the command that they run.
+_RUNNERS = ("exec", "source", ".", "bash")
 _FORWARDED = re.compile(r"\$@|\$\{@")
 # The first word of a command that gets all arguments; a line of $@ alone, which a lost backslash
 # leaves, has none.
@@ -71,15 +73,25 @@ def own_options(script: Path) -> dict[str, str]:
             variables[assignment[1]] = assignment[2].strip("\"'")
         elif _FORWARDED.search(line) and " --" in line:
             words = _split(Template(line).safe_substitute(variables))
+            while words and words[0] in _RUNNERS:
+                words.pop(0)
             options |= options_in([word for word in words[1:] if not _FORWARDED.search(word)])
     return options
 
 
 def decoding_options(script: Path) -> dict[str, str]:
-    """Those of a run.sh's own options by which its stages 12 and 13 may differ; it may be gone."""
-    if not script.exists():
-        return {}
-    return _without(own_options(script), (*_RUN_OPTIONS, *_CASCADE_OPTIONS))
+    """Options of a run.sh by which its stages 12 and 13 may differ; it may be gone.
+
+    Its own, and before them those of a script of the recipe that it hands its arguments to.
+    """
+    options: dict[str, str] = {}
+    inner: Path | None = script
+    seen = set()
+    while inner is not None and inner.exists() and inner not in seen:
+        seen.add(inner)
+        options = {**own_options(inner), **options}
+        inner = next(iter(_inner_scripts(inner)), None)
+    return _without(options, (*_RUN_OPTIONS, *_CASCADE_OPTIONS))
 
 
 def _without(options: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
@@ -98,9 +110,15 @@ def forwards(script: Path) -> bool:
 
     Told from its text, since running it could start the whole recipe.
     """
-    handed_to = _scripts_given_arguments(script)
-    inner = [path for path in map(script.parent.joinpath, handed_to) if is_of_recipe(path)]
-    return bool(handed_to) and all(map(_scripts_given_arguments, inner))
+    return bool(_scripts_given_arguments(script)) and all(
+        map(_scripts_given_arguments, _inner_scripts(script))
+    )
+
+
+def _inner_scripts(script: Path) -> list[Path]:
+    """Scripts of the recipe that a script hands its arguments to."""
+    handed_to = map(script.parent.joinpath, _scripts_given_arguments(script))
+    return [path for path in handed_to if is_of_recipe(path)]
 
 
 def is_of_recipe(path: Path) -> bool:

@@ -164,8 +164,8 @@ def _line_model_faults(args: argparse.Namespace) -> list[str]:
     """Why a model that reads line by line cannot be trained, where ESPnet would end later."""
     if args.iterator_type == "task":
         return ["iterator_type task is that of --model lm_stream; leave it out, or give that model"]
-    makes_batches = args.iterator_type == "sequence" and not args.collect_stats
-    if makes_batches and not args.train_shape_file:
+    trains = not (args.collect_stats or args.dry_run)
+    if trains and args.iterator_type == "sequence" and not args.train_shape_file:
         fault = "its batches are made by shape files (stage 6 of ESPnet's asr.sh), and there are"
         return [f"{fault} none; recipes that give none train --model lm_stream alone"]
     return []

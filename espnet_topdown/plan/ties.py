@@ -24,13 +24,18 @@ def untie(config: MutableMapping[str, Any]) -> Tie:
         the tie, whose `lower` tensor is now a matrix of its own.
 
     Raises:
-        TopdownError: this model ties nothing by an option that can be switched off.
+        TopdownError: this model ties nothing by an option that can be switched off, or it is off.
     """
     part, tie = _tied(config)
     if tie is None:
         raise TopdownError(
             "'tied: untie_...' asked for a model that no option which a phase can switch off ties;"
             " leave it out, or give 'tied: freeze'"
+        )
+    if mapping_in(config, f"{part}_conf").get(tie.option) is False:
+        raise TopdownError(
+            f"'tied: untie_...' unties nothing: {part}_conf has {tie.option}: false already; leave"
+            " it out, or give 'tied: freeze' where something else ties weights"
         )
     config[f"{part}_conf"] = {**mapping_in(config, f"{part}_conf"), tie.option: False}
     return tie

@@ -66,16 +66,16 @@ class SetComparison:
         return next(cell.score for cell in self.cells if cell.score)
 
 
-def titles(sets: Sequence[tuple[str, str]]) -> list[str]:
+def titles(sets: Sequence[tuple[str, str]], form: str = "{} ({})") -> list[str]:
     """What sets are called among one another.
 
     Args:
-        sets: (data set, inference directory) of each; the latter is told of a data set that was
-            decoded in several ways.
+        sets: (data set, inference directory) of each.
+        form: of both, for a data set that was decoded in several ways.
     """
     often = Counter(dataset for dataset, _ in sets)
     return [
-        dataset if often[dataset] == 1 else f"{dataset} ({inference})"
+        dataset if often[dataset] == 1 else form.format(dataset, inference)
         for dataset, inference in sets
     ]
 

@@ -61,17 +61,19 @@ def config_notes(rows: Sequence[PhaseResult]) -> list[str]:
     firsts: dict[str, tuple[str, str]] = {}
     others: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        for path in sorted(row.directory.glob(f"*/{CONFIG}")):
+        paths = [*row.directory.glob(f"*/*/{CONFIG}"), *row.directory.glob(f"*/*/*/{CONFIG}")]
+        for path in sorted(paths):
             config = _said(path)
-            name = _by_file(path.parent.name, row.directory)
+            inference, *dataset = path.parent.relative_to(row.directory).parts
+            name = "/".join([_by_file(inference, row.directory), *dataset])
             known, first = firsts.setdefault(name, (config, row.name))
             if config != known:
-                others.setdefault((path.parent.name, first), []).append(row.name)
+                others.setdefault((name, first), []).append(row.name)
     return [
-        f"{inference} of {listed(names)}: decoded by another config than {first} ({CONFIG} in"
+        f"{decoding} of {listed(names)}: decoded by another config than {first} ({CONFIG} in"
         " each): what differs may be that. Decode again what is old (stages 12 and 13,"
         " espnet-topdown decode)."
-        for (inference, first), names in others.items()
+        for (decoding, first), names in others.items()
     ]
 
 

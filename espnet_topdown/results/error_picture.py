@@ -60,7 +60,8 @@ Panels = Mapping[str, Sequence[Point | None]]  # label -> a point a phase, None 
 def error_panels(rows: Sequence[PhaseResult], sets: Sequence[SetComparison]) -> Panels:
     """What `error_by_cut` draws: word error rates by set, and perplexities by text."""
     spoken = of_words(sets)
-    names = titles([(compared.dataset, compared.inference) for compared in spoken])
+    # The axis has no room for a decoding's name, which stands above.
+    names = titles([(each.dataset, each.inference) for each in spoken], "{}\n{}")
     panels = {
         f"WER %, {name}": list(map(Point.of, compared.cells))
         for name, compared in zip(names, spoken, strict=True)
@@ -83,10 +84,9 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Panels) -> "Figure":
     legend: dict[str, Artist] = {}
     for axes, (name, points) in zip(stack, panels.items(), strict=True):
         _draw_errors(axes, rows, points, categories)
-        # The axis has no room for a decoding's name.
-        label, _, decoding = name.partition(" (")
+        label, _, decoding = name.partition("\n")
         axes.set_ylabel(label)
-        axes.set_title(decoding.removesuffix(")"), fontsize="small", loc="left")
+        axes.set_title(decoding, fontsize="small", loc="left")
         handles, labels = axes.get_legend_handles_labels()
         legend |= dict(zip(labels, handles, strict=True))
     stack[-1].set_xlabel("cut, or the kind of phase where there is none")

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import espnet_topdown
@@ -85,10 +85,12 @@ def results_of(
 
 
 def _base_of(experiment: Path) -> Path:
-    """The base of a phase's cascade; what is no phase is its own."""
-    directory = experiment.resolve().parent
-    header = read_header(directory / HEADER)
-    return seen_from(directory, header["base"]) if header else experiment
+    """The base of a phase's cascade, of one set aside too; what is no phase is its own."""
+    for directory in islice(experiment.resolve().parents, 2):
+        header = read_header(directory / HEADER)
+        if header:
+            return seen_from(directory, header["base"])
+    return experiment
 
 
 def _cascade_results(directories: Sequence[Path], reader: Reader, output: Path | None) -> Page:

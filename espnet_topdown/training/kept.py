@@ -38,12 +38,9 @@ def kept_of(model: torch.nn.Module, order: LayerOrder, conf: TopdownConf) -> Kep
     """What a phase keeps of a model.
 
     Raises:
-        TopdownError: an unknown cut or layer, nothing to keep or to train, weights tied across the
-            cut, or between layers of different factors, without a word on what to do, or weights
-            that are tied still in a phase that unties them.
+        TopdownError: an unknown cut or layer, nothing to keep or to train, or weights tied across
+            the cut, or between layers of different factors, without a word on what to do.
     """
-    if conf.unties:
-        _check_untied(model)
     sides = conf.sides(order.names)
     tensors = _kept_tensors(model, order, sides.kept, conf.tied)
     factors = _factors(model, order, sides, tensors)
@@ -53,16 +50,6 @@ def kept_of(model: torch.nn.Module, order: LayerOrder, conf: TopdownConf) -> Kep
         frozen=tuple(name for name in tensors if factors[name] == 0),
         factors={name: factor for name, factor in factors.items() if 0 < factor < 1},
     )
-
-
-def _check_untied(model: torch.nn.Module) -> None:
-    """Refuse weights that are tied by something else than the option that a phase switches off."""
-    left = "; ".join(map(" = ".join, tied_groups(model)))
-    if left:
-        raise TopdownError(
-            f"weights are tied by no option that a phase switches off: {left}; give 'tied: freeze'"
-            " (both ends are kept or drawn together)"
-        )
 
 
 def _kept_tensors(
@@ -75,6 +62,11 @@ def _kept_tensors(
     policy = tied or ("freeze" if hasattr(model, "lm") else None)
     if crossing and policy != "freeze":
         names = "; ".join(map(" = ".join, crossing))
+        if tied is not None:
+            raise TopdownError(
+                f"'tied: {tied}' leaves weights tied across the cut, by no option that a phase"
+                f" switches off: {names}; give 'tied: freeze' (both ends are kept)"
+            )
         raise TopdownError(
             f"weights are tied across the cut: {names}. Say what to do: 'tied: freeze' (both ends),"
             " or for a model that ESPnet ties by an option 'tied: untie_draw' or 'tied:"

@@ -148,10 +148,10 @@ def _check_ties(model: torch.nn.Module, state: State, source: str) -> None:
 
 
 def _check_precision(saved: State, state: State, source: str) -> None:
-    """Refuse weights of another precision: loaded into the model, they would be rounded."""
+    """Refuse weights that were rounded as they were loaded into a model of less precision."""
     for name in state.keys() & saved.keys():
         theirs, own = saved[name].dtype, state[name].dtype
-        if theirs != own and theirs.is_floating_point:
+        if torch.promote_types(theirs, own) != own and theirs.is_floating_point:
             raise TopdownError(
                 f"{source} has weights of {theirs}, and this training of {own}; give the parent's"
                 " train_dtype"

@@ -13,6 +13,7 @@ from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import DECODING
 from espnet_topdown.warm import groups
 
+ROOT = Path(__file__).parents[2]
 MODEL = "valid.acc.ave_10best.pth"
 STAGES = "--stage 12 --stop_stage 13 --skip_train true"
 # As asr.sh of ESPnet writes it: the corpus's options, then those of the command line.
@@ -195,6 +196,38 @@ def test_scores_of_a_decoding_that_did_not_end_are_no_others() -> None:
     calls()
     decode(toy_cascade(), [Path("exp/p1")], options)
     assert len(calls()) == 1
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_refusal_before_anything_was_decoded_leaves_what_is_there() -> None:
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    for path in Path("exp/p1").rglob("*"):
+        os.utime(path, (1, 1))
+    asr = Path("asr.sh").read_text()
+    Path("asr.sh").write_text(asr.replace("asr_exp=\n", "asr_exp=\nexit 1\n", 1))
+    with pytest.raises(TopdownError, match="ended with status 1"):
+        decode(toy_cascade(), [Path("exp/p1")], ["--inference_config", "none.yaml"])
+    Path("asr.sh").write_text(asr)
+    calls()
+    decode(toy_cascade(), [Path("exp/p1")], [])
+    assert calls() == []
+
+
+@pytest.mark.usefixtures("recipe")
+def test_what_a_script_hands_on_to_counts_too() -> None:
+    Path("run_noisy.sh").write_text('#!/bin/bash\n./run.sh --test_sets noisy "$@"\n')
+    Path("run_noisy.sh").chmod(0o755)
+    for text, times in ((RUN, 1), (RUN, 0), (RUN.replace("--lang", "--use_lm true --lang"), 1)):
+        Path("run.sh").write_text(text)
+        decode(toy_cascade(), [Path("exp/p1")], [], script=Path("run_noisy.sh"))
+        assert len(calls()) == times
+
+
+def test_the_recipes_own_scripts_give_nothing_but_options() -> None:
+    scripts = [*ROOT.glob("egs2/*/asr1/run.sh")]
+    assert len(scripts) > 4
+    for script in scripts:
+        assert all(map(str.isidentifier, own_options(script))), script
 
 
 @pytest.mark.usefixtures("recipe")

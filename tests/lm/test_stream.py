@@ -224,17 +224,24 @@ def test_a_line_whose_logits_memory_would_not_hold_costs_nothing_else(
     from espnet_topdown.bin import perplexity
 
     # The longest line has 17 words and an id; 19 are in the vocabulary.
-    monkeypatch.setattr(perplexity, "LOGITS", 18 * 19 - 1)
+    monkeypatch.setattr(perplexity, "_available_bytes", lambda: 12 * 18 * 19 - 1)
     text = str(corpus / "test/text")
     command = ["--model_file", str(trained / "valid.loss.best.pth"), "--text", text, "--kind"]
     perplexity.main([*command, "both", "--output", str(tmp_path / "out.json")])
-    said = f"{text}: no per-line perplexity: a line of it has 18 tokens"
+    said = f"{text}: no per-line perplexity: a line of it has up to 18 tokens"
     assert f"note: {said}" in capsys.readouterr().out
     (row,) = json.loads((tmp_path / "out.json").read_text())
     assert row["kind"] == "stream"
     with pytest.raises(SystemExit, match="1"):
         perplexity.main([*command, "line"])
     assert said in capsys.readouterr().err
+    monkeypatch.undo()
+    assert 1e6 < perplexity._available_bytes() < math.inf
+    (tmp_path / "empty").touch()
+    command[command.index(text)] = str(tmp_path / "empty")
+    with pytest.raises(SystemExit, match="1"):
+        perplexity.main([*command, "line"])
+    assert "the file is empty" in capsys.readouterr().err
 
 
 def test_what_was_measured_is_not_measured_again(

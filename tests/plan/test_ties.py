@@ -14,6 +14,19 @@ def test_untying_switches_the_option_off_and_nothing_else(lm):
     assert (tie.lower, tie.upper) == ("lm.encoder.weight", "lm.decoder.weight")
 
 
+def test_an_option_that_is_off_unties_nothing():
+    """A translation model may share its source's embedding instead."""
+    shared = {
+        "share_encoder_decoder_input_embed": True,
+        "share_decoder_input_output_embed": False,
+    }
+    with pytest.raises(
+        TopdownError, match="unties nothing: model_conf has share_decoder_input_out"
+    ):
+        untie({"model_conf": shared})
+    assert untie({"model_conf": shared | {"share_decoder_input_output_embed": True}}) is not None
+
+
 @pytest.mark.parametrize("config", [{"encoder": "rnn", "decoder": "rnn"}, {"lm": "transformer"}])
 def test_a_model_that_ties_nothing_by_an_option_is_refused(config):
     assert tie_of(config) is None

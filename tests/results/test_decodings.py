@@ -49,11 +49,13 @@ def test_decodings_of_one_name_by_other_configs_are_told(rows: list[PhaseResult]
         ("beam_size: 3\n", "# as it was\nbeam_size: 3  # small\n", "beam_size: 30\n"),
         strict=True,
     ):
-        (row.directory / name).mkdir()
-        (row.directory / name / "inference_config.yaml").write_text(text)
+        (row.directory / name / "org/dev").mkdir(parents=True)
+        (row.directory / name / "org/dev/inference_config.yaml").write_text(text)
     (note,) = config_notes(rows)
-    assert note.startswith(f"{LINK} of p2: decoded by another config than base (inference_config.y")
-    (rows[2].directory / LINK / "inference_config.yaml").write_text("beam_size: 3")
+    assert note.startswith(
+        f"{TEN}/org/dev of p2: decoded by another config than base (inference_config.y"
+    )
+    (rows[2].directory / LINK / "org/dev/inference_config.yaml").write_text("beam_size: 3")
     assert config_notes(rows) == []
 
 

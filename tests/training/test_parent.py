@@ -101,6 +101,18 @@ def test_a_parent_that_was_selected_by_no_quality_is_told_with_its_model_files(
     assert "or topdown_conf 'parent_model: FILE' (there: valid.acc.ave_3best.pth" in said
 
 
+def test_a_parent_of_less_precision_is_taken_as_it_is(base, train, tmp_path):
+    """As published checkpoints are stored: nothing of it is rounded."""
+    parent = shutil.copytree(base, tmp_path / "parent", symlinks=True)
+    file = sorted(parent.glob("[0-9]*epoch.pth"))[0]
+    state = load_state(file)
+    halves = {k: v.bfloat16() if v.is_floating_point() else v for k, v in state.items()}
+    torch.save(halves, file)
+    trained = train(tmp_path / "p", phase(parent, parent_model=file.name) | SHORT)
+    name = "decoder.output_layer.weight"
+    assert torch.equal(load_state(trained / "1epoch.pth")[name], halves[name].float())
+
+
 def test_an_ancestors_seed_is_refused(base, train, tmp_path, capsys):
     parent = train(tmp_path / "p", phase(base) | SHORT)
     for seed in (0, 1000):

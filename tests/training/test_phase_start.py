@@ -8,6 +8,7 @@ import yaml
 from tiny_phases import SHORT, conformer, frozen_in, lm_phase, phase, start_of
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.plan.ties import untie
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import model_layers
 from espnet_topdown.training.checkpoint import load_state
@@ -122,12 +123,12 @@ def test_phase_that_cannot_work_is_refused_and_writes_no_model(name, base, train
     assert not list((tmp_path / "p").glob("*.pth"))
 
 
-def test_weights_that_no_option_of_the_table_ties_are_not_said_to_be_untied():
-    """A translation model may share the source's embedding with the decoder."""
-    shared = {
-        "share_encoder_decoder_input_embed": True,
-        "share_decoder_input_output_embed": False,
-    }
+@pytest.mark.parametrize(
+    ("keep", "refused"), [({"keep": ["output"]}, False), ({"cut": "decoder"}, True)]
+)
+def test_of_three_matrices_in_one_the_output_alone_can_be_untied(keep, refused):
+    """A translation model may share the source's embedding with the decoder, its output too."""
+    shared = ("share_encoder_decoder_input_embed", "share_decoder_input_output_embed")
     layers = {"linear_units": 8, "attention_heads": 2, "num_blocks": 1}
     config = {
         "src_token_list": tiny.TOKENS,
@@ -138,16 +139,18 @@ def test_weights_that_no_option_of_the_table_ties_are_not_said_to_be_untied():
         "encoder_conf": layers | {"output_size": 8, "input_layer": "linear"},
         "decoder": "transformer",
         "decoder_conf": layers,
-        "model_conf": shared,
+        "model_conf": dict.fromkeys(shared, True),
     }
+    untie(config)
     model = models.build("mt", config)
     order = model_layers.order_of(model, None)
-    conf = TopdownConf.from_conf({"parent": "exp/x", "keep": ["output"], "tied": "untie_copy"})
-    with pytest.raises(
-        TopdownError,
-        match=r"tied by no option that a phase switches off: frontend.embed.0.weight = decoder.emb",
-    ):
-        kept_of(model, order, conf)
+    conf = TopdownConf.from_conf({"parent": "exp/x", "tied": "untie_copy"} | keep)
+    if refused:
+        with pytest.raises(TopdownError, match="'tied: untie_copy' leaves weights tied across"):
+            kept_of(model, order, conf)
+    else:
+        kept = {"decoder.output_layer.weight", "decoder.output_layer.bias"}
+        assert {*kept_of(model, order, conf).tensors} == kept
 
 
 def test_directory_of_another_training_is_refused(base, train, tmp_path, capsys):

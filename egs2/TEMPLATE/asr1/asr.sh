@@ -590,9 +590,6 @@ if do_stage 12; then
     need 11 "${asr_exp}/config.yaml"
     need_model "${asr_exp}" "${inference_asr_model}" inference_asr_model 11
     save_command "${results}" 12
-    # Results tell by it whether all were decoded alike.
-    rm -f "${results}/inference_config.yaml"
-    [ -z "${inference_config}" ] || cp "${inference_config}" "${results}/inference_config.yaml"
     decode_gpus=0
     if "${gpu_inference}"; then decode_cmd=${cuda_cmd} decode_gpus=1; fi
     model_options=(
@@ -619,7 +616,8 @@ if do_stage 12; then
     for name in ${decoded_sets}; do
         hold "${results}/${name}"
         log_dir=${results}/${name}/logdir
-        rm -rf "${log_dir}"
+        used_config=${results}/${name}/inference_config.yaml
+        rm -rf "${log_dir}" "${used_config}"
         jobs=$(recipe split "${log_dir}" "keys=${dump}/${name}/wav.scp" --nj "${inference_nj}")
         options=(
             "${model_options[@]}"
@@ -632,6 +630,8 @@ if do_stage 12; then
             "${python_cmd[@]}" -m espnet2.bin.asr_inference "${options[@]}" ||
             die "decoding failed; see ${log_dir}/asr_inference.*.log"
         recipe join "${results}/${name}"
+        # Results tell by it whether all were decoded alike.
+        [ -z "${inference_config}" ] || cp "${inference_config}" "${used_config}"
     done
 fi
 
