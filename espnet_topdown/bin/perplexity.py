@@ -9,6 +9,7 @@ the two are not comparable.
 import argparse
 import itertools
 import math
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -190,20 +191,17 @@ def measure(options: argparse.Namespace) -> list[Perplexity]:
         model, tokens = load_model(options.model_file, options.train_config)
         model.to("cuda" if options.ngpu else "cpu")
         streams = {text: read_stream(text, tokens) for text in options.text}
+    too_long = _too_long(options.text, config) if per_line and not options.ngpu else {}
+    if not as_stream:
+        check.refuse_in("--kind line", too_long.values())
     results = []
-    lineless = {}
-    if per_line and not options.ngpu:
-        trained = read_config(config)
-        lineless = {text: _line_fault(text, trained) for text in options.text}
-        if not as_stream:
-            check.refuse_in("--kind line", filter(None, lineless.values()))
     for text in options.text:
         if as_stream:
             width = {"columns": options.batch_size, "window": options.window}
             results.append(stream_perplexity(model, streams[text], str(text), **width))
             print(results[-1], flush=True)
-        if fault := lineless.get(text):
-            print(f"note: {fault}", flush=True)
+        if text in too_long:
+            print(f"note: {too_long[text]}", flush=True)
         elif per_line:
             results.append(line_perplexity(text, options.model_file, config, ngpu=options.ngpu))
             print(results[-1], flush=True)
@@ -242,27 +240,32 @@ def _longest_line(text: Path, trained: Mapping[str, Any]) -> int:
     return max(sizes, default=0)
 
 
-def _line_fault(text: Path, trained: Mapping[str, Any]) -> str | None:
-    """Why a text has no per-line perplexity that this machine's memory holds."""
-    tokens, words = _longest_line(text, trained), len(tokens_of(trained))
-    needed, there = 3 * 4 * tokens * words, _available_bytes()
-    if needed <= there:
-        return None
-    return (
-        f"{text}: no per-line perplexity: a line of it has up to {tokens:,} tokens, whose logits"
-        f" over {words:,} words take {needed / 1e9:.1f} GB, and {there / 1e9:.1f} GB are free; as"
-        " a stream (--kind stream) it has one"
-    )
+def _too_long(texts: Sequence[Path], config: Path) -> dict[Path, str]:
+    """Texts with a line that is too long for memory -> what to say of them."""
+    trained = read_config(config)
+    words, there = len(tokens_of(trained)), _available_bytes()
+    told = {}
+    for text in texts:
+        tokens = _longest_line(text, trained)
+        # ESPnet2 holds the float32 logits three times.
+        needed = 3 * 4 * tokens * words
+        if needed > there:
+            told[text] = (
+                f"{text}: no per-line perplexity: a line of it has up to {tokens:,} tokens, whose"
+                f" logits over {words:,} words take {needed / 1e9:.1f} GB, and {there / 1e9:.1f} GB"
+                " are free; as a stream (--kind stream) it has one"
+            )
+    return told
 
 
 def _available_bytes() -> float:
-    """Memory that a process can have on this machine; infinite where that is not told (Linux)."""
+    """Memory that a process can have on this machine (Linux); infinite where that is not told."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        text = Path("/proc/meminfo").read_text()
     except OSError:
         return math.inf
-    rows = dict(line.split(":") for line in lines)
-    return 1024 * float(rows["MemAvailable"].split()[0])
+    found = re.search(r"^MemAvailable: *(\d+) kB$", text, re.MULTILINE)
+    return 1024 * float(found[1]) if found else math.inf
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -118,8 +118,8 @@ def _own_tokens(metric: str, scores: Mapping[int, Score]) -> set[int]:
     """Places of those whose utterances are the first's, cut into other tokens."""
     if metric != "ter":
         return set()
-    first, *_ = (score.reference.by_name for score in scores.values())
     texts = {place: score.reference.by_name for place, score in scores.items()}
+    first = next(iter(texts.values()))
     return {place for place, text in texts.items() if text != first and text.keys() == first.keys()}
 
 

@@ -92,7 +92,9 @@ def test_a_cascade_of_a_sealed_study_shows_dev_alone(finished, base, tmp_path, c
     # The recipe would print what it scores.
     assert f"while {own}/sealed is there; 'study run' decodes" in fails(capsys, "decode", str(copy))
     # Nor is it shown of the base or a phase alone, or of the two.
-    for alone in ([own], [copy / "phase1"], [own, copy / "phase1"]):
+    aside = copy / "aside/phase1.1"
+    shutil.copytree(copy / "phase1", aside)
+    for alone in ([own], [copy / "phase1"], [aside], [own, copy / "phase1"]):
         main(["results", *map(str, alone)])
         out = capsys.readouterr().out
         assert f"not shown while {own}/sealed is there" in out
