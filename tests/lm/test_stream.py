@@ -147,6 +147,15 @@ def test_several_gpus_are_refused_with_the_reason() -> None:
         TopdownLMTask.check_required_command_args(args)
 
 
+@pytest.mark.parametrize("option", ["--dry_run", "--collect_stats"])
+def test_what_makes_no_batches_needs_no_shape_files(option: str) -> None:
+    from espnet_topdown.training.tasks import TopdownLMTask
+
+    command = f"--lm transformer --output_dir exp --token_list tokens.txt {option} true"
+    args = TopdownLMTask.get_parser().parse_args(command.split())
+    TopdownLMTask.check_required_command_args(args)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, train: Callable[..., object]) -> Path:
     """An experiment of two epochs."""
