@@ -36,13 +36,13 @@ setup(
     package_data={"espnet_topdown.conf": ["*.yaml", "*/*.yaml", "*/*.md"]},
     python_requires=">=3.11",
     install_requires=[
-        # These three without versions: any that is there is taken, never replaced. What is too
-        # old is told at run time (espnet_topdown/versions.py).
+        # These two without versions: any that is there is taken, never replaced. What is too
+        # old is told at run time (espnet_topdown/versions.py). No torchaudio: each ESPnet that
+        # works has the one that fits its torch, and pip would take one that asks for another.
         "espnet",
         "torch",
-        "torchaudio",  # ESPnet imports it; 202511 does not declare it
-        "editdistance",  # likewise, 202611 (in its extra "asr")
-        "nltk",  # likewise, 202611 (translation scores its validation with it)
+        "editdistance",  # ESPnet 202611 imports it, and declares it in its extra "asr" alone
+        "nltk",  # likewise (translation scores its validation with it)
         "sentencepiece",
         "kaldiio",
         "packaging",
@@ -62,6 +62,9 @@ setup(
             # Newer torch needs a newer setuptools than espnet 202511 allows.
             "torch>=2.6,<2.13; python_version < '3.12'",
             "torch>=2.11; python_version >= '3.12'",
+            # ESPnet 202511 imports it undeclared. 2.11.1 does not load with torch 2.12, though its
+            # metadata lets it.
+            "torchaudio<2.11.1; python_version < '3.12'",
         ],
         "sphere": ["desphere"],  # shorten-compressed SPHERE audio, version 2 alone
         # wheel: with the setuptools that espnet 202511 allows, to build ours offline.

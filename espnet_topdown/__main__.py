@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.experiment.task import TASKS
-from espnet_topdown.versions import check_versions
+from espnet_topdown.versions import check_versions, importing
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,7 +46,8 @@ def run_module(words: Sequence[str]) -> None:
     if training and training[1] in TASKS:
         check_versions()
         # Imported, not run as __main__: workers that it spawns find the task by its own name.
-        train = importlib.import_module("espnet_topdown.bin.train")
+        with importing("espnet_topdown.bin.train"):
+            train = importlib.import_module("espnet_topdown.bin.train")
         train.main([training[1], *rest])
         return
     reads_models = re.fullmatch(r"espnet2\.bin\.\w+_(inference\w*|perplexity)", name)

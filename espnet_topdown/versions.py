@@ -3,8 +3,11 @@
 Nothing heavy is imported: whoever asks may be a command that answers at once.
 """
 
+import contextlib
 import importlib
 import importlib.metadata
+import sys
+from collections.abc import Iterator
 
 from packaging.version import InvalidVersion, Version
 
@@ -34,8 +37,12 @@ def espnet_version() -> str | None:
 
 def torch_version() -> str | None:
     """Torch's version, None where it is not installed; importing torch takes seconds."""
+    return _installed("torch")
+
+
+def _installed(package: str) -> str | None:
     try:
-        return importlib.metadata.version("torch")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
@@ -66,6 +73,31 @@ def check_versions() -> None:
             f"{'; '.join(faults)}. Use a newer checkout, or install espnet_topdown[tested] into an"
             " environment of its own"
         )
+
+
+@contextlib.contextmanager
+def importing(module: str) -> Iterator[None]:
+    """Tell what keeps `module`, which needs ESPnet, from being imported in the body.
+
+    Raises:
+        TopdownError: with the first cause and the installed versions. A torchaudio that is no match
+            for torch ends in an OSError, a numpy that is too new in an AttributeError.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = versions() | {"torchaudio": _installed("torchaudio") or _NOT_INSTALLED}
+        raise TopdownError(
+            f"{module} cannot be imported by {sys.executable}: {_first_cause(error)}; found are"
+            f" {', '.join(f'{name} {version}' for name, version in found.items())}. Install what is"
+            f" missing or does not fit the others; python3 -c 'import {module}' shows where"
+        ) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 def _is_older(version: str, oldest: str) -> bool:

@@ -5,8 +5,10 @@ wheels of which some are newer. Our own wheel is built offline, and its command 
 """
 
 import importlib.util
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,9 +18,16 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[1]
-NEWEST = {"espnet": ["202511", "202611"], "torch": ["2.12.0", "2.14.0"], "torchaudio": ["2.12.0"]}
+NEWEST = {
+    "espnet": ["202511", "202611"],
+    "torch": ["2.12.0", "2.14.0"],
+    "torchaudio": ["2.11.0", "2.11.1"],
+}
+# Of the real 2.11.1, which takes torch 2.12 and does not load with it.
+ASKS = {("torchaudio", "2.11.1"): ["torch>=2.11"]}
 
 # Setuptools files a requirement with a marker under "EXTRA:MARKER", extra or not.
 READ_SETUP = """
@@ -52,12 +61,18 @@ def write_wheel(folder: Path, name: str, version: str, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our wheel by setup.py's own requirements, and one for each package that they name."""
-    folder = tmp_path_factory.mktemp("wheels")
+def setup_lines() -> list[list[str]]:
+    """What setup.py requires, and what its extra "tested" does."""
     words = [sys.executable, "-c", READ_SETUP]
     done = subprocess.run(words, cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    needed, tested = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def wheels(setup_lines: list[list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our wheel by setup.py's own requirements, and one for each package that they name."""
+    folder = tmp_path_factory.mktemp("wheels")
+    needed, tested = setup_lines
     requirements = [Requirement(line) for line in needed]
     for line in tested:
         requirement = Requirement(line)
@@ -69,7 +84,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for requirement in requirements:
         name = requirement.name
         for version in NEWEST.get(name, ["99.0"]):
-            write_wheel(folder, name, version, metadata(name, version, []))
+            asks = ASKS.get((name, version), [])
+            write_wheel(folder, name, version, metadata(name, version, asks))
     return folder
 
 
@@ -124,15 +140,48 @@ def test_an_espnet_and_a_torch_that_are_there_stay(
     assert not {"espnet", "torch", "torchaudio"} & set(chosen)
 
 
+def test_no_torchaudio_is_taken_that_asks_for_another_torch(
+    environment: Path, wheels: Path
+) -> None:
+    install(environment, "torch", "2.9.1")
+    assert not {"torch", "torchaudio"} & set(resolved(environment, wheels, "espnet_topdown"))
+
+
 def test_the_tested_versions_are_an_extra(environment: Path, wheels: Path) -> None:
     chosen = resolved(environment, wheels, "espnet_topdown[tested]")
-    is_new = sys.version_info >= (3, 12)
-    expected = ("202611", "2.14.0") if is_new else ("202511", "2.12.0")
-    assert (chosen["espnet"], chosen["torch"]) == expected
+    names = ["espnet", "torch", "torchaudio"]
+    if sys.version_info >= (3, 12):
+        # ESPnet 202611 declares its torchaudio.
+        assert [chosen.get(name) for name in names] == ["202611", "2.14.0", None]
+    else:
+        assert [chosen.get(name) for name in names] == ["202511", "2.12.0", "2.11.0"]
 
 
-def test_the_make_commands_install_the_tested_versions() -> None:
-    assert "--editable '.[tested,test]'" in (REPOSITORY / "Makefile").read_text()
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_make_commands_take_versions_that_setup_allows(
+    version: str, setup_lines: list[list[str]]
+) -> None:
+    lines = (REPOSITORY / f".ci/constraints-{version}.txt").read_text().splitlines()
+    pinned = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in lines)}
+    # A machine's own certificates and CUDA libraries are not for others.
+    assert not [name for name in pinned if re.match("certifi|nvidia|cuda|triton", name)]
+    for requirement in map(Requirement, itertools.chain(*setup_lines)):
+        if not requirement.marker or requirement.marker.evaluate({"python_version": version}):
+            assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
+
+
+def test_the_make_commands_install_the_tested_versions(tmp_path: Path) -> None:
+    def told(*words: str) -> str:
+        command = ["make", "-n", "install", f"PYTHON={sys.executable}", f"VENV={tmp_path}", *words]
+        return subprocess.run(
+            command, cwd=REPOSITORY, check=True, capture_output=True, text=True
+        ).stdout
+
+    version = ".".join(map(str, sys.version_info[:2]))
+    install = f"\n\"{tmp_path}/bin/python\" -m pip install --quiet --editable '.[tested,test]'"
+    assert f"{install} --constraint .ci/constraints-{version}.txt || " in told()
+    assert f"{install}\n" in told("CONSTRAINTS=")
+    assert "--constraint" not in told("CONSTRAINTS=")
 
 
 def can_build() -> bool:

@@ -50,3 +50,43 @@ def test_what_is_new_enough_or_does_not_know_its_version_is_taken(
     monkeypatch.setattr(versions, "espnet_version", lambda: espnet)
     monkeypatch.setattr(versions, "torch_version", lambda: "2.12.0")
     versions.check_versions()
+
+
+# What a package that fails to import does -> what is told of it.
+FAILS = {
+    "import none_such": "ModuleNotFoundError: No module named 'none_such'",
+    "raise OSError('cannot load') from OSError('undefined symbol: torch_x')": (
+        "OSError: undefined symbol: torch_x"
+    ),
+    "import math; math.float": "AttributeError: module 'math' has no attribute 'float'",
+}
+
+
+@pytest.mark.parametrize("does", FAILS)
+def test_an_espnet_that_cannot_be_imported_is_told_with_the_cause_and_the_versions(
+    does: str, tmp_path: Path
+) -> None:
+    """By both that import it: a recipe's process that keeps it warm, and stage 11 without one."""
+    fake = {
+        "espnet2/__init__.py": "__version__ = '202511'",
+        "espnet2/tasks/__init__.py": "",
+        "espnet2/tasks/abs_task.py": "import torchaudio",
+        "torchaudio.py": does,
+    }
+    for name, code in fake.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(code + "\n")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"}
+    package = [sys.executable, "-m", "espnet_topdown"]
+    for words in (
+        [*package, "-m", "espnet2.bin.asr_train"],
+        [*package[:2], "espnet_topdown.warm.server", str(tmp_path / "socket")],
+    ):
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert (
+            f"espnet_topdown.bin.train cannot be imported by {sys.executable}: {FAILS[does]}; found"
+            " are espnet 202511, torch "
+        ) in done.stderr
+        assert ", torchaudio " in done.stderr
+        assert "Traceback" not in done.stderr

@@ -16,6 +16,7 @@ import sentencepiece
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.files import write_lines
 from espnet_topdown.text_files import read_lines, read_table
+from espnet_topdown.versions import importing
 
 Tokenizer = Callable[[str], list[str]]
 
@@ -77,7 +78,8 @@ def cleaner(name: str) -> Callable[[str], str]:
     """
     if name in ("", "none"):
         return lambda line: line
-    from espnet2.text.cleaner import TextCleaner
+    with importing("espnet2.text.cleaner"):
+        from espnet2.text.cleaner import TextCleaner
 
     clean = TextCleaner(name)
     try:

@@ -262,7 +262,10 @@ def _connect() -> socket.socket:
 def _refusal(path: Path) -> TopdownError:
     ask = f"asked the warm process at {path}, but"
     if os.environ.get(SOCKET):
-        return TopdownError(f"{ask} none listens there; unset {SOCKET} and run again")
+        return TopdownError(
+            f"{ask} none listens there any more: mend what it said above, or else unset {SOCKET},"
+            " and run again"
+        )
     return TopdownError(f"{ask} {_why_it_ended()}; run again")
 
 
@@ -286,5 +289,5 @@ def _why_it_ended() -> str:
         status = _own[0].process.wait(BIND_S)
     except subprocess.TimeoutExpired:
         return f"it has not answered within {BIND_S} s"
-    said = "" if status < 0 else " (what it said stands above)"
+    said = "" if status < 0 else " (mend what it said above)"
     return f"it {told(status)}{said}"

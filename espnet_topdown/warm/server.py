@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from espnet_topdown.errors import TopdownError, reported
 from espnet_topdown.processes import open_standard_streams
+from espnet_topdown.versions import importing
 from espnet_topdown.warm import child
 from espnet_topdown.warm.address import short
 from espnet_topdown.warm.groups import end_with_parent
@@ -93,11 +94,8 @@ def _import(modules: Sequence[str]) -> None:
         for descriptor in (1, 2):
             os.dup2(silent, descriptor)
         for name in modules:
-            importlib.import_module(name)
-    except ImportError as error:
-        raise TopdownError(
-            f"asked for {name}, but it cannot be imported ({error}); install espnet"
-        ) from error
+            with importing(name):
+                importlib.import_module(name)
     finally:
         _flush()
         for descriptor, original in zip((1, 2), kept):

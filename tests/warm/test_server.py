@@ -206,7 +206,7 @@ def test_the_tmpdir_of_a_command_has_room_for_the_sockets_of_those_that_load_its
 
 # What a process of ours does in place of the server, and what its user is told.
 ENDS = {
-    "sys.exit(3)": "asked the warm process at .*, but it ended with status 3 .what it said",
+    "sys.exit(3)": "asked the warm process at .*, but it ended with status 3 .mend what it said",
     "os.kill(os.getpid(), 9)": "at .*, but it was killed by SIGKILL .the kernel does so for want",
     "LISTEN; os.kill(os.getpid(), 9)": (
         "asked the warm process for hello, but it ended while it was importing ESPnet: it was"

@@ -332,5 +332,7 @@ def test_a_socket_without_a_process_is_an_error_that_says_so(
 ) -> None:
     (tmp_path / "s").touch()
     monkeypatch.setenv(warm.SOCKET, str(tmp_path / "s"))
-    with pytest.raises(TopdownError, match="none listens there; unset ESPNET_TOPDOWN_WARM"):
+    with pytest.raises(
+        TopdownError, match="none listens there any more: mend .* unset ESPNET_TOPDOWN_WARM"
+    ):
         warm.start(warm.Command("fake", [], tmp_path / "a.log"))
