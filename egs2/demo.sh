@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A first look: a baseline, a cascade of two phases and one restart, decoded and compared.
-#   make demo                                          digits, fetched; without network mini_an4
+#   make demo                                          digits, fetched; mini_an4 where that fails
 #   FSDD=free-spoken-digit-dataset.tar.xz make demo    digits from a clone or an archive
 # The digits take a few minutes on two CPU cores. mini_an4 has four training utterances, which show
 # that the commands work and nothing else.

@@ -39,7 +39,7 @@ FIRST_STEPS = f"""\
 usage: {COMMAND} COMMAND ...; in the recipe directory of a trained experiment:
 
 {STEPS}
-{COMMAND} --help tells all commands, and {COMMAND} COMMAND --help the options of one
+{COMMAND} --help lists all commands, and {COMMAND} COMMAND --help the options of one
 """
 # Methods of `espnet_topdown.table.Page`, but for `short`.
 DEFAULT_FORM = "terminal"
@@ -50,7 +50,7 @@ FORMS = {
     "short": "print one table in plain words, and where the others were written (cascades)",
 }
 KEEP_EPOCHS = (
-    "epoch files to keep of each, the best on dev, besides averages and what links point to"
+    "epoch files to keep of each phase, the best on dev, besides averages and what links point to"
 )
 
 
@@ -113,12 +113,12 @@ def _add_no_cache(command: argparse.ArgumentParser) -> None:
 
 
 def _add_jobs(command: argparse.ArgumentParser) -> None:
-    jobs = "phases at a time that do not wait for one another (default 1)"
+    jobs = "independent phases to train at a time (default 1)"
     command.add_argument("--jobs", type=int, default=1, help=jobs)
 
 
 def _add_which(command: argparse.ArgumentParser) -> None:
-    which = "only the dev-selected phase, or all"
+    which = "only the dev-selected phase, or all (default)"
     command.add_argument("--decode", choices=("best", "all"), default="all", help=which)
 
 
@@ -128,7 +128,7 @@ def _add_which(command: argparse.ArgumentParser) -> None:
 def _add_layers(commands: Commands) -> None:
     layers = commands.add_parser(
         "layers",
-        help="the layers of a model, with sizes and what freezing meets there",
+        help="the layers of a model, with sizes and what matters for freezing them",
         description=(
             "Builds the model and prints its layers from the output to the input: name (what a cut"
             " is called), parameters, share of the model, normalisation, dropout, recurrence, ties."
@@ -139,7 +139,7 @@ def _add_layers(commands: Commands) -> None:
     layers.add_argument(
         "--plan", type=plan_path, help="plan whose own layer order ('layers:') is used"
     )
-    task = "ESPnet's task, where the config does not tell it"
+    task = "ESPnet's task, where the config does not say it"
     layers.add_argument("--task", choices=TASKS, help=task)
     vocab_size = "tokens, for a config without a token list (default 500)"
     layers.add_argument("--vocab_size", type=int, help=vocab_size)
@@ -183,10 +183,10 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--threads", type=int, help=threads)
     keep = f"prune finished phases (default: keep all): {KEEP_EPOCHS}"
     run.add_argument("--keep_epochs", type=int, metavar="N", help=keep)
-    ngpu = "GPUs of one training, 0: on the CPU (default: as the base)"
+    ngpu = "GPUs of one training, 0: on the CPU (default: the base's)"
     run.add_argument("--ngpu", type=int, help=ngpu)
     run.add_argument("--num_nodes", type=int, default=1, help="nodes of one training (default 1)")
-    cmd = 'Kaldi-style command prefix such as "$cuda_cmd"; default: on this machine'
+    cmd = 'Kaldi-style command prefix such as "$cuda_cmd" (default: none, trains on this machine)'
     run.add_argument("--cmd", help=cmd)
     python = "interpreter used with --cmd (default python3)"
     run.add_argument("--python", default="python3", help=python)
@@ -255,12 +255,12 @@ def _add_power(commands: Commands) -> None:
     power = commands.add_parser("power", help=summary)
     records = "records of a study, or directories of them"
     power.add_argument("records", type=Path, nargs="+", metavar="RECORDS", help=records)
-    difference = "least difference that matters: points of WER, or perplexity"
+    difference = "least difference that matters: points of WER, or for language models of perplexity and per cent of it"
     power.add_argument("--difference", type=float, required=True, help=difference)
 
 
 def _add_verify(commands: Commands) -> None:
-    verify = "re-check a finished cascade from its files; finds one changed weight"
+    verify = "re-check a finished cascade from its files; finds even one changed weight"
     _add_dir(commands.add_parser("verify", help=verify))
 
 

@@ -27,7 +27,7 @@ Cells = dict[str, str]  # header -> cell
 def layer_table(layers: Sequence[Mapping[str, Any]]) -> str:
     """Layers from the output to the input.
 
-    Name, parameters, share of the model, what freezing meets there.
+    Name, parameters, share of the model, what matters for freezing them.
     """
     total = sum(layer["parameters"] for layer in layers)
     rows = []

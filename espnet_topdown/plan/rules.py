@@ -120,9 +120,9 @@ _DROPOUT = _key(
 _TIED = _key(
     check.one_of(TIED),
     "what becomes of one matrix on both sides of a cut: it goes with the end that is kept, or the"
-    " lower end gets its own, drawn or copied (a copy in any case where both ends are kept);"
-    " without it, ties that ESPnet makes in language models are as with freeze, and a cut through"
-    " others is refused",
+    " lower end gets its own, drawn or copied (always copied where both ends are kept); without"
+    " it, the ties that ESPnet makes in language models are treated as with freeze, and a cut"
+    " through others is refused",
     "tied: untie_draw",
 )
 _TOKENS = Must(
@@ -171,9 +171,9 @@ HEADER = {
     ),
     "parent": _key(
         _PLAIN_NAME,
-        "whose layers are kept: previous (the phase just trained, accepted or not), best (on dev"
-        " when the phase starts, a sweep its first, or a control the phase that it answers),"
-        " phase0, or a phase's name",
+        "whose layers are kept: previous (the phase just trained, accepted or not), best (the best"
+        " on dev so far: when the phase starts; of a sweep, when its first does; of a control, when"
+        " the phase that it answers does), phase0, or a phase's name",
         "parent: best",
     ),
     "parent_model": _key(
@@ -261,7 +261,7 @@ ITEM = {
     ),
     "stop_early": _key(
         FORM,
-        "with sweep or control: end its phases, but for the first two, where their best dev value"
+        "with sweep or control: end its phases, except the first two, where their best dev value"
         " is worse than the median of those two; from epoch 10 on unless given",
         "{sweep: [decoder, encoder.6, encoder.3], stop_early: {from_epoch: 15, full: 2}}",
     ),

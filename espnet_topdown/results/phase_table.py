@@ -118,8 +118,8 @@ def _dev_set_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
         )
         if any(row.accepted is False for row in several):
             yield (
-                f"Accepted on {dev_set} is what is better than the best before it is there"
-                " (measured.json has that value, where it was trained on other data)."
+                f"A phase is accepted on {dev_set} where it is better there than the best before it"
+                " (measured.json has that one's value, where it was trained on other data)."
             )
 
 
@@ -147,8 +147,8 @@ def _stop_notes(rows: Sequence[PhaseResult]) -> Iterable[str]:
             yield f"{row.name}: stopped at epoch {row.stopped} by the median rule, on dev."
     if any(row.stop_from is not None for row in rows):
         yield (
-            "What the median rule could have stopped is compared with no other phase, but where the"
-            " best is asked for: dev chose which of them were trained in full."
+            "What the median rule could have stopped is compared with no other phase, except where"
+            " the best is asked for: dev chose which of them were trained in full."
         )
 
 

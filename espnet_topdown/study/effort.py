@@ -94,15 +94,15 @@ def effort_table(records: Sequence[Record]) -> Table:
                 "To 95 %, to 100 %: epochs until dev has that share of the best value of the same"
                 " seed's phase 0, over the epochs that phase 0 needed for it; geometric mean, 95 %"
                 " by Student's t over seeds of the log ratio. Where not all seeds got there, it is"
-                " the mean of those that did, and too low; - where dev is another set than phase"
+                " the mean of those that did, and too low. A dash: dev is another set than phase"
                 " 0's."
                 f"{planned}"
             ),
             (
-                "Trigger: epoch after which weights were averaged (NT-ASGD), seed by seed; - where"
-                " there was none, or where records of an earlier version do not say."
+                "Trigger: epoch after which weights were averaged (NT-ASGD), seed by seed. A dash:"
+                " there was none, or records of an earlier version do not say."
             ),
-            "Wall time on a machine that other work shared: epochs compare, minutes only roughly.",
+            "Wall time on a machine that other work shared: epochs can be compared, minutes only roughly.",
         ),
     )
 

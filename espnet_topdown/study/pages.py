@@ -239,7 +239,7 @@ def _facts(records: Sequence[Record]) -> Iterable[str]:
     # A recipe's own script first makes the data.
     own = Path("run_study.sh")
     command = f"./{own}" if own.exists() else "python3 -m espnet_topdown.study run"
-    yield f"- to train it anew: `{command} {model} --seeds {' '.join(seeds)}`"
+    yield f"- to repeat the study: `{command} {model} --seeds {' '.join(seeds)}`"
     unfinished = [str(record.seed) for record in records if not record.complete]
     if unfinished:
         yield (

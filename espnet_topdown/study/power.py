@@ -22,7 +22,7 @@ def power_page(studies: Mapping[str, Sequence[Record]], difference: float) -> Pa
 
     Args:
         studies: model -> records.
-        difference: in points of WER, or in perplexity.
+        difference: in points of WER, in perplexity and in a hundredth of its logarithm.
 
     Raises:
         TopdownError: a study has no two runs of one way of training, or `difference` is 0 or not
@@ -54,7 +54,8 @@ def _measured(records: Sequence[Record]) -> dict[str, tuple[int, inference.Varia
         f"WER, {dataset}": ErrorRates(records, dataset).values for dataset in spoken_sets(records)
     }
     for text in perplexity.texts(records):
-        values_of[f"perplexity, {text}"] = perplexity.values(records, text)
+        values_of[f"perplexity, {text}"] = values = perplexity.values(records, text)
+        values_of[f"100 x log perplexity, {text}"] = perplexity.logs(values)
     measured = {}
     several = data_read(records)
     for (name, values), data in product(values_of.items(), several):

@@ -93,10 +93,10 @@ def answer_table(
                 "Verdict: by Student's t over the seeds' differences alone, corrected (Holm) for"
                 " the questions of this table that compare different runs"
                 f"{primary}; none for fewer than {inference.FEWEST_SEEDS} seeds, nor where all"
-                " differ by the same. No evidence of a difference is no evidence of equality."
+                " differ by the same amount. No evidence of a difference is no evidence of equality."
             ),
             (
-                "p, pooled: the same difference by the variance of a single run, pooled over all"
+                "p, pooled: the same difference, tested with the variance of a single run, pooled over all"
                 " ways of training on the same data; not corrected. A sensitivity check: it takes"
                 " all ways to vary alike."
             ),
@@ -222,8 +222,8 @@ def null_table(
             (
                 f"{draws} random draws of {len(records)} of the {len(scratch)} runs from scratch"
                 " against as many others: nothing differs but the seed, so 5 % is right. The draws"
-                " share their runs, so a rate is itself uncertain. They are means of runs, and tell"
-                " nothing of a best one that dev selects."
+                " share their runs, so a rate is itself uncertain. They are means of runs, and say"
+                " nothing about a best one that dev selects."
             ),
         ),
     )
@@ -252,10 +252,10 @@ def coverage(records: Sequence[Record]) -> list[str]:
     of_seeds = list(map(_selected_cut, records))
     is_same = len(of_seeds) > 1 and len(set(of_seeds)) == 1
     cuts = f"{of_seeds[0]}, in every seed" if is_same else ", ".join(of_seeds)
-    among = ", phase 0 aside"
+    among = " (phase 0 excluded)"
     if records[0].analysis is not None:
         # Which need not be the best of the cascade that a planned question asks about.
-        among += ", of all candidates, of which a question may name fewer (see Seed by seed)"
+        among += ", among all candidates; a question may name fewer of them (see Seed by seed)"
     lines = [f"- Cut selected on dev{among}, by seed: {cuts}."]
     phases = phases_of(records)
     kinds = {phase.kind for phase in phases}

@@ -65,7 +65,7 @@ def test_what_the_median_rule_ended_is_told_and_why_it_is_not_compared(tmp_path:
     spared = phase(tmp_path, "p4", "top_down", stop_from=2)
     (_, told, why) = phases_table([ended, spared], decoded=True).notes
     assert told == "p3: stopped at epoch 3 by the median rule, on dev."
-    assert "is compared with no other phase, but where the best is asked for" in why
+    assert "is compared with no other phase, except where the best is asked for" in why
 
 
 def test_what_phases_read_and_what_their_dev_values_are_of_is_told(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_phases_read_and_what_their_dev_values_are_of_is_told(tmp_path: Pat
     assert any("c/tokens.txt (phase 0 has no value there)" in note for note in table.notes)
     assert not any(note.startswith("Accepted on") for note in table.notes)
     rejected = phases_table([base, replace(first, accepted=False)], decoded=True).notes
-    said = "Accepted on dump/raw/dev_noisy is what is better than the best before it is there"
+    said = "A phase is accepted on dump/raw/dev_noisy where it is better there than the best before it"
     assert any(note.startswith(said) for note in rejected)
     assert "reads" not in phases_table([base], decoded=True).header
 

@@ -31,7 +31,7 @@ def page(*records: Record) -> str:
 
 def test_what_was_not_measured_is_named() -> None:
     assert tables.coverage([usual(1)]) == [
-        "- Cut selected on dev, phase 0 aside, by seed: decoder of 2 candidates.",
+        "- Cut selected on dev (phase 0 excluded), by seed: decoder of 2 candidates.",
         "- Control continue: not measured.",
         "- Control unfrozen: not measured.",
         "- Dropout off in the frozen layers: not measured.",
@@ -225,10 +225,10 @@ def test_the_command_that_trains_a_study_anew_is_one_that_its_recipe_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    bare = "- to train it anew: `python3 -m espnet_topdown.study run tiny --seeds 1 2`\n"
+    bare = "- to repeat the study: `python3 -m espnet_topdown.study run tiny --seeds 1 2`\n"
     assert bare in page(usual(1), usual(2))
     Path("run_study.sh").touch()
-    assert "- to train it anew: `./run_study.sh tiny --seeds 1`\n" in page(usual(1))
+    assert "- to repeat the study: `./run_study.sh tiny --seeds 1`\n" in page(usual(1))
 
 
 def test_the_set_that_selects_has_rates_and_no_verdict() -> None:
