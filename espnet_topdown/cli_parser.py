@@ -255,7 +255,9 @@ def _add_power(commands: Commands) -> None:
     power = commands.add_parser("power", help=summary)
     records = "records of a study, or directories of them"
     power.add_argument("records", type=Path, nargs="+", metavar="RECORDS", help=records)
-    difference = "least difference that matters: points of WER, or for language models of perplexity and per cent of it"
+    difference = (
+        "least difference that matters, in points of WER, in perplexity and in per cent of it"
+    )
     power.add_argument("--difference", type=float, required=True, help=difference)
 
 

@@ -15,6 +15,7 @@ import torch
 from espnet_topdown import check, files
 from espnet_topdown.check import list_in
 from espnet_topdown.errors import TopdownError, reported
+from espnet_topdown.experiment import averages
 from espnet_topdown.experiment.config import RULES, read_config
 from espnet_topdown.experiment.phase_dir import EPOCHS
 from espnet_topdown.experiment.task import TASKS
@@ -23,7 +24,6 @@ from espnet_topdown.plan.freeze_param import frozen_by, left_random
 from espnet_topdown.plan.layers import LayerOrder
 from espnet_topdown.plan.plan_file import read_plan
 from espnet_topdown.training import (
-    averages,
     checkpoint,
     model_layers,
     model_options,
@@ -193,6 +193,9 @@ def _history(directory: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         counts = averages.counts_of(config.get("keep_nbest_models") or 1)
         criteria = list_in(config, "best_model_criterion")
         averaged = averages.epochs_of(reporter, criteria, counts)
+        names = sorted(path.name for path in directory.glob("*.till*epoch.pth"))
+        between = [averages.average_in(name, criteria, counts) for name in names]
+        averaged |= {one.file: one.epochs(reporter) for one in between if one}
     size = path.stat().st_size if path.exists() else 0
     return {"epochs": epochs, "averaged": averaged, "checkpoint_bytes": size}
 

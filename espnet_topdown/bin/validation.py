@@ -15,6 +15,7 @@ from espnet2.train.reporter import Reporter
 
 from espnet_topdown import files
 from espnet_topdown.errors import reported
+from espnet_topdown.experiment.averages import counts_of
 from espnet_topdown.training import averages, phase_end
 from espnet_topdown.training.model_options import parsed
 from espnet_topdown.training.parent import upgraded_state
@@ -60,7 +61,7 @@ def validate(asked: Mapping[str, Any], *, ngpu: int) -> list[dict[str, Any]]:
     iterators = task.build_iter_factory(options, distributed, mode="valid")
     rows = []
     for name in asked["models"]:
-        counts = averages.counts_of(options.keep_nbest_models)
+        counts = counts_of(options.keep_nbest_models)
         saved = averages.exact_state(directory, name, options.best_model_criterion, counts)
         # Strictly, by way of this ESPnet's upgrade of older model files.
         state = upgraded_state(model, saved, str(directory / name))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.order import makespan, waits_of
+from espnet_topdown.experiment.averages import counts_of
 from espnet_topdown.experiment.train_log import trained_epochs
 from espnet_topdown.plan.plan import BASE, Phase, names_by
 
@@ -147,8 +148,7 @@ def _phase_bytes(cascade: Cascade) -> int:
     model = BYTES_A_PARAMETER * cascade.facts.total
     # An optimiser such as Adam keeps two more numbers for each parameter.
     checkpoint = cascade.facts.data["checkpoint_bytes"] or 3 * model
-    kept = config.get("keep_nbest_models") or 1
-    nbest = max(kept) if isinstance(kept, list) else kept
+    nbest = max(counts_of(config.get("keep_nbest_models") or 1))
     criteria = len(config.get("best_model_criterion") or [1])
     # The best of each criterion, an average and the epoch under way; the checkpoint before the
     # one that is written stays, in case a kill tears it.

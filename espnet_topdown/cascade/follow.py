@@ -8,18 +8,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from espnet_topdown import gpus, locks
 from espnet_topdown.cascade import text
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.judgement import Records
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.order import waits_of
 from espnet_topdown.cascade.progress import standing
 from espnet_topdown.errors import listed
 from espnet_topdown.experiment.phase_dir import LOCK
-from espnet_topdown.plan.plan import Phase
 from espnet_topdown.table import counted
 
 REFRESH_S = 2.0
@@ -57,14 +56,17 @@ def view(cascade: Cascade) -> list[str]:
     records = cascade.read_records()
     skipped = cascade.judge(records).skipped
     attempts = Ledger(cascade.paths.ledger).last_attempts()
+    waits = waits_of(cascade.phases, cascade.plan)
     now, waiting = [], []
     for phase in cascade.phases:
         if phase.name in records or phase.name in skipped:
             continue
-        if text.trains(cascade, phase, attempts.get(phase.name, {})):
-            now.append(f"{standing(cascade, phase)}{_gpus(cascade, phase)}")
+        last = attempts.get(phase.name, {})
+        if text.trains(cascade, phase, last):
+            now.append(f"{standing(cascade, phase)}{_gpus(last)}")
         else:
-            waiting.append(_waits(cascade, phase, records))
+            missing = [name for name in waits[phase.name].names if name not in records]
+            waiting.append(f"{phase.name} for {listed(missing, 'a free place (run --jobs)')}")
     lines = text.status(cascade, records).splitlines()
     for heading, what in (("now:", now), ("waiting:", waiting)):
         if what:
@@ -72,18 +74,11 @@ def view(cascade: Cascade) -> list[str]:
     return lines
 
 
-def _waits(cascade: Cascade, phase: Phase, records: Records) -> str:
-    names = waits_of(cascade.phases, cascade.plan)[phase.name].names
-    missing = [name for name in names if name not in records]
-    return f"{phase.name} for {listed(missing, 'a free place (run --jobs)')}"
-
-
-def _gpus(cascade: Cascade, phase: Phase) -> str:
+def _gpus(start: Mapping[str, Any]) -> str:
     """On which GPUs its last attempt was started, as far as the runner handed them out.
 
     Those are of this machine, which tells how busy they are.
     """
-    start = Ledger(cascade.paths.ledger).last_attempts().get(phase.name, {})
     count = start.get("ngpu")
     if not count:
         return ""

@@ -23,10 +23,10 @@ def unequal(base: Mapping[str, Any], phases: Mapping[str, Mapping[str, Any]]) ->
     for name, train in phases.items():
         trainings[name] = {**base, **train}
     faults = []
-    patient = [name for name, options in trainings.items() if _is_patient(options)]
+    patient = [name for name, options in trainings.items() if is_patient(options)]
     if patient:
         faults.append(f"patience ends a training where dev stands still ({some_of(patient, 3)})")
-    following = [name for name, options in trainings.items() if _follows_dev(options)]
+    following = [name for name, options in trainings.items() if follows_dev(options)]
     if following:
         scheduler = trainings[following[0]]["scheduler"]
         faults.append(f"the scheduler {scheduler} follows dev ({some_of(following, 3)})")
@@ -43,10 +43,12 @@ def unequal(base: Mapping[str, Any], phases: Mapping[str, Mapping[str, Any]]) ->
     )
 
 
-def _is_patient(options: Mapping[str, Any]) -> bool:
+def is_patient(options: Mapping[str, Any]) -> bool:
+    """Whether a training ends where dev stands still."""
     # ESPnet reads the word none as null.
     return str(options.get("patience")).casefold() not in ("none", "null")
 
 
-def _follows_dev(options: Mapping[str, Any]) -> bool:
+def follows_dev(options: Mapping[str, Any]) -> bool:
+    """Whether the scheduler follows a metric."""
     return "plateau" in str(options.get("scheduler")).casefold()

@@ -1,8 +1,9 @@
 """How short an utterance may be for the encoder that a training config names."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from espnet_topdown.check import mapping_in
 from espnet_topdown.experiment.config import read_config
 
 # Frames that an encoder's first convolutions need (check_short_utt of ESPnet 202511's
@@ -47,7 +48,7 @@ def least_samples(config: Path) -> int:
     options = read_config(config)
     if options.get("frontend") not in (None, "default"):
         return 1
-    conf = _mapping(options.get("frontend_conf"))
+    conf = mapping_in(options, "frontend_conf")
     window = conf.get("n_fft", _WINDOW)
     if not isinstance(window, int):
         return 1
@@ -63,14 +64,10 @@ def shortest_of(config: Path) -> Shortest | None:
     options = read_config(config)
     if options.get("frontend") not in (None, "default") or options.get("encoder") not in _ENCODERS:
         return None
-    hop = _mapping(options.get("frontend_conf")).get("hop_length", _HOP)
-    layer = _mapping(options.get("encoder_conf")).get("input_layer", "conv2d")
+    hop = mapping_in(options, "frontend_conf").get("hop_length", _HOP)
+    layer = mapping_in(options, "encoder_conf").get("input_layer", "conv2d")
     frames = _FRAMES.get(layer)
     if frames is None or not isinstance(hop, int):
         return None
     # Frames are centred: n samples give n // hop + 1 of them.
     return Shortest(frames, (frames - 1) * hop)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

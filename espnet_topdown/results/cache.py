@@ -7,7 +7,6 @@ modules that its page was made of.
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_topdown import files
+from espnet_topdown import archives, files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results import outside, scoring
 from espnet_topdown.results.rows import PhaseResult
@@ -33,7 +32,6 @@ from espnet_topdown.table import Page, Table
 
 COUNTS = "counts.bin"
 PAGE = ".results_page.json"
-DIGEST = 32  # bytes of SHA-256
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,6 @@ class Reader:
 
     case_sensitive: bool = False
     references: dict[str, Reference] = field(default_factory=dict)
-    hashes: dict[Path, str] = field(default_factory=dict)
-
-    def sha256(self, path: Path) -> str:
-        """The hash of a score file, taken once; "none" where there is none."""
-        if path not in self.hashes:
-            self.hashes[path] = files.sha256(path) if path.exists() else "none"
-        return self.hashes[path]
 
     def decoded(self, exp: Path) -> dict[SetKey, Decoded]:
         """Every scored set of an experiment, in the order of `scoring.find_scores`.
@@ -81,11 +72,11 @@ class Reader:
     def sources(self, ref: Path, hyp: Path) -> list[str]:
         """Hashes of all that a set's counts are made of."""
         # The last: how another scorer counted, where one did.
-        return list(map(self.sha256, (ref, hyp, ref.parent / outside.NAME)))
+        return list(map(_sha256, (ref, hyp, ref.parent / outside.NAME)))
 
     def _decoded(self, ref: Path, hyp: Path) -> Decoded:
         read = partial(read_pairs, ref, hyp, case_sensitive=self.case_sensitive)
-        of_ref = self.sha256(ref)
+        of_ref = _sha256(ref)
         made_of = f"{self.sources(ref, hyp)} {self.case_sensitive} {counted_by()}"
         # Of a file that is missing there are none, and reading it says which that is.
         counts = _read_counts(ref.parent / COUNTS, made_of)
@@ -100,6 +91,11 @@ class Reader:
         return Decoded(Score(self.references[of_ref], counts), read)
 
 
+def _sha256(path: Path) -> str:
+    """The hash of a score file; "none" where there is none."""
+    return files.sha256(path) if path.exists() else "none"
+
+
 @cache
 def counted_by() -> str:
     """Fingerprint of the modules of this folder: what others counted is counted again."""
@@ -110,28 +106,21 @@ def counted_by() -> str:
 def _read_counts(path: Path, made_of: str) -> np.ndarray | None:
     """The counts in `path`; None where they are of other files, or damaged, or not there."""
     try:
-        stored = path.read_bytes()
-    except OSError:
-        return None
-    digest, content = stored[:DIGEST], stored[DIGEST:]
-    # What is whole is what was written here, and needs no further doubt.
-    if hashlib.sha256(content).digest() != digest:
-        return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-        if str(kept["made_of"]) != made_of:
+        if not path.exists() or archives.damage(path):
             return None
-        counts: np.ndarray = kept["counts"]
-        return counts
+        with np.load(path, allow_pickle=False) as kept:
+            is_of_these = str(kept["made_of"]) == made_of
+            counts: np.ndarray = kept["counts"]
+            return counts if is_of_these else None
+    except (OSError, ValueError, LookupError):
+        return None
 
 
 def _keep_counts(path: Path, made_of: str, counts: np.ndarray) -> None:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, counts=counts, made_of=np.array(made_of))
-    content = stream.getvalue()
     try:
         # What a power cut loses is counted again.
-        with files.replacing(path, durable=False) as temporary:
-            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+        with files.replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, counts=counts, made_of=np.array(made_of))
     except OSError:
         # Whoever may not write here, or has no room, still gets the results.
         return

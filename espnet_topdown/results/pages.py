@@ -45,6 +45,7 @@ from espnet_topdown.table import Page, Table, counted
 _NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+@files.hashing_once()
 def results_of(
     directories: Sequence[Path], *, case_sensitive: bool = False, output: Path | None = None
 ) -> Page | str:

@@ -169,11 +169,6 @@ def best_phase(runs: Runs) -> PhaseResult | None:
     return runs.best(candidates(runs))
 
 
-def best_restart(runs: Runs) -> PhaseResult | None:
-    """The best restart."""
-    return runs.best(of_kind(RESTART, usual(runs)))
-
-
 def variant(runs: Runs, phase: PhaseResult) -> str:
     """How a phase differs from the first of its cut, such as "dropout off" or "lr 0.001".
 

@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "--difference",
         type=float,
         required=True,
-        help="least difference that matters: points of WER, or for language models of perplexity and per cent of it",
+        help="least difference that matters, in points of WER, in perplexity and in per cent of it",
     )
     add = _reading(
         commands, "replay", "epochs that 'stop_early: median' would have saved, and lost"

@@ -102,7 +102,10 @@ def effort_table(records: Sequence[Record]) -> Table:
                 "Trigger: epoch after which weights were averaged (NT-ASGD), seed by seed. A dash:"
                 " there was none, or records of an earlier version do not say."
             ),
-            "Wall time on a machine that other work shared: epochs can be compared, minutes only roughly.",
+            (
+                "Wall time on a machine that other work shared: epochs can be compared, minutes"
+                " only roughly."
+            ),
         ),
     )
 

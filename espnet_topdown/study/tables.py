@@ -92,13 +92,14 @@ def answer_table(
             (
                 "Verdict: by Student's t over the seeds' differences alone, corrected (Holm) for"
                 " the questions of this table that compare different runs"
-                f"{primary}; none for fewer than {inference.FEWEST_SEEDS} seeds, nor where all"
-                " differ by the same amount. No evidence of a difference is no evidence of equality."
+                f"{primary}; none for fewer than {inference.FEWEST_SEEDS} seeds, nor where"
+                " all differ by the same amount. No evidence of a difference is no evidence of"
+                " equality."
             ),
             (
-                "p, pooled: the same difference, tested with the variance of a single run, pooled over all"
-                " ways of training on the same data; not corrected. A sensitivity check: it takes"
-                " all ways to vary alike."
+                "p, pooled: the same difference, tested with the variance of a single run, pooled"
+                " over all ways of training on the same data; not corrected. A sensitivity check:"
+                " it takes all ways to vary alike."
             ),
         ),
     )

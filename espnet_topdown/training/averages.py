@@ -1,21 +1,23 @@
 """Averages of a training's best epochs, exact where ESPnet's may be wrong.
 
-ESPnet <= 202511 (main_funcs/average_nbest_models.py) averages from a dict that it has overwritten:
-only its first pair of criterion and number of epochs is right. Averages are therefore written anew
-for our own phases and recomputed when they are read from other experiments.
+They are written anew for our own phases and recomputed when they are read from other experiments.
 """
 
-import itertools
 import logging
 import math
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.experiment.averages import (
+    Average,
+    Criteria,
+    average_in,
+    averages_of,
+    is_right,
+)
 from espnet_topdown.experiment.phase_dir import PROOF
 from espnet_topdown.plan.rules import DATA_PARTS
 from espnet_topdown.training.checkpoint import (
@@ -25,67 +27,6 @@ from espnet_topdown.training.checkpoint import (
     read_reporter,
     save,
 )
-
-# Of the name of an average between epochs.
-_TILL = re.compile(r"\.till(\d+)epoch\.pth$")
-# ESPnet's best_model_criterion: (part, metric, mode) each.
-Criteria = Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Average:
-    """An averaged model file of ESPnet's.
-
-    Args:
-        part: ``train`` or ``valid``.
-        metric: the criterion's, such as ``acc``.
-        mode: ``max`` or ``min``.
-        count: the number of best epochs in it.
-        until: the last epoch that could be in it, of an average between epochs
-            (``nbest_averaging_interval``); None: of all.
-    """
-
-    part: str
-    metric: str
-    mode: str
-    count: int
-    until: int | None = None
-
-    @property
-    def file(self) -> str:
-        """ESPnet's name of the file."""
-        till = f".till{self.until}epoch" if self.until else ""
-        return f"{self.part}.{self.metric}.ave_{self.count}best{till}.pth"
-
-    def epochs(self, reporter: Any) -> list[str]:
-        """Files of the epochs that it is the mean of, best first; none without the criterion."""
-        if not reporter.has(self.part, self.metric):
-            return []
-        ranked = reporter.sort_epochs(self.part, self.metric, self.mode)
-        possible = [epoch for epoch in ranked if self.until is None or epoch <= self.until]
-        return [f"{epoch}epoch.pth" for epoch in possible[: self.count]]
-
-
-def counts_of(keep_nbest_models: Any) -> list[int]:
-    """How many epochs are averaged: ESPnet's ``keep_nbest_models``, a number or a list of them."""
-    if isinstance(keep_nbest_models, list | tuple):
-        return list(keep_nbest_models)
-    return [keep_nbest_models]
-
-
-def averages_of(criteria: Criteria, counts: Sequence[int]) -> list[Average]:
-    """One average for every criterion and every number of epochs."""
-    return [
-        Average(part=part, metric=metric, mode=mode, count=count)
-        for (part, metric, mode), count in itertools.product(criteria, counts)
-    ]
-
-
-def epochs_of(reporter: Any, criteria: Criteria, counts: Sequence[int]) -> dict[str, list[str]]:
-    """Averaged model file -> files of the epochs that it is the mean of, best first."""
-    # A count of 1 averages nothing.
-    averages = [one for one in averages_of(criteria, counts) if one.count > 1]
-    return {one.file: one.epochs(reporter) for one in averages}
 
 
 def mean(states: Iterable[State]) -> State:
@@ -129,23 +70,14 @@ def exact_state(directory: Path, name: str, criteria: Criteria, counts: Sequence
         )
     _check_measured(directory, name)
     # Names without the count, such as valid.acc.ave.pth, are links.
-    file = path.resolve().name
-    till = _TILL.search(file)
-    until = int(till[1]) if till else None
-    # A count of 1 averages nothing.
-    several = [one for one in averages_of(criteria, counts) if one.count > 1]
-    averages = {average.file: average for average in (replace(one, until=until) for one in several)}
+    average = average_in(path.resolve().name, criteria, counts)
     is_ours = (directory / PROOF).exists()
-    if file not in averages or is_ours:
+    if average is None or is_ours:
         return load_state(path)
-    sources = _sources(directory, averages[file])
+    sources = _sources(directory, average)
     if sources:
         return mean(map(load_state, sources))
-    # The first average is right in every version of ESPnet.
-    is_right = file == next(iter(averages))
-    # Where a model was packed with it alone, it is the model whose error rates are known.
-    is_packed = [own for own in directory.glob("*.pth") if own.exists()] == [path]
-    if is_right or is_packed:
+    if is_right(path, average, criteria, counts):
         return load_state(path)
     raise TopdownError(
         f"{path} is an average that ESPnet <= 202511 may have got wrong (it kept {len(criteria)}"

@@ -9,6 +9,7 @@ import torch
 
 from espnet_topdown.check import list_in, mapping_in
 from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.experiment.averages import counts_of
 from espnet_topdown.experiment.config import Experiment, read_config
 from espnet_topdown.experiment.phase_data import tokens_of
 from espnet_topdown.experiment.task import task_of_config
@@ -70,7 +71,7 @@ def read_parent(
         directory,
         file,
         list_in(parent_config, "best_model_criterion"),
-        averages.counts_of(parent_config.get("keep_nbest_models", 1)),
+        counts_of(parent_config.get("keep_nbest_models", 1)),
     )
     source = str(directory / file)
     foreign = tuple(vocabulary.of_model(model)) if has_own_tokens else ()

@@ -15,9 +15,9 @@ import torch
 
 from espnet_topdown import check, files
 from espnet_topdown.errors import TopdownError, listed
+from espnet_topdown.experiment.averages import Criteria
 from espnet_topdown.experiment.phase_dir import EPOCHS, PROOF, is_prunable
 from espnet_topdown.training import averages, checkpoint, repair
-from espnet_topdown.training.averages import Criteria
 from espnet_topdown.training.checkpoint import CHECKPOINT
 from espnet_topdown.training.phase_start import Begun
 

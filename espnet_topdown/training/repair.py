@@ -6,9 +6,9 @@ from typing import Any
 
 from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.averages import Criteria
 from espnet_topdown.experiment.phase_dir import REDO
 from espnet_topdown.training import gradients
-from espnet_topdown.training.averages import Criteria
 from espnet_topdown.training.checkpoint import (
     CHECKPOINT,
     DamagedError,

@@ -19,6 +19,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.averages import counts_of
 from espnet_topdown.plan.stopping import Bar
 from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import (
@@ -29,7 +30,6 @@ from espnet_topdown.training import (
     ranks,
     repair,
 )
-from espnet_topdown.training.averages import counts_of
 
 
 @dataclass

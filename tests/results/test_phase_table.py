@@ -87,7 +87,9 @@ def test_what_phases_read_and_what_their_dev_values_are_of_is_told(tmp_path: Pat
     assert any("c/tokens.txt (phase 0 has no value there)" in note for note in table.notes)
     assert not any(note.startswith("Accepted on") for note in table.notes)
     rejected = phases_table([base, replace(first, accepted=False)], decoded=True).notes
-    said = "A phase is accepted on dump/raw/dev_noisy where it is better there than the best before it"
+    said = (
+        "A phase is accepted on dump/raw/dev_noisy where it is better there than the best before it"
+    )
     assert any(note.startswith(said) for note in rejected)
     assert "reads" not in phases_table([base], decoded=True).header
 

@@ -63,7 +63,7 @@ def test_only_planned_questions_are_asked_and_the_primary_one_stands_alone() -> 
         ["phase2 - bottom_up", "10.00 - 25.00"],
     ]
     assert "the primary one for itself alone" in text
-    assert "of all candidates, of which a question may name fewer (see Seed by seed)" in text
+    assert "among all candidates; a question may name fewer of them (see Seed by seed)" in text
     # Of an arm that dev selects, phase 0 may be a run.
     assert "phase 0 left out" not in text
 

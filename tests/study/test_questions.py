@@ -69,7 +69,6 @@ def test_selection_follows_the_direction_of_dev() -> None:
     lowest = replace(usual(1), dev_name="valid loss min")
     assert questions.best_phase(usual(1).runs).name == "phase1"
     assert questions.best_phase(lowest.runs).name == "phase2"
-    assert questions.best_restart(record(1, usual(1).phases[:2]).runs) is None
 
 
 def test_a_phase_without_a_dev_value_is_not_selected() -> None:

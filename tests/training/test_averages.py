@@ -9,6 +9,7 @@ from epochs import CRITERIA, write_epochs
 from espnet_topdown.cascade.model_facts import ModelFacts
 from espnet_topdown.cascade.phase_config import averaged_epochs
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.averages import averages_of
 from espnet_topdown.training import averages, checkpoint, parent
 
 
@@ -63,11 +64,23 @@ def test_the_key_has_the_epochs_that_are_averaged_whatever_their_values(odd, esp
     config = {"best_model_criterion": CRITERIA, "keep_nbest_models": [2]}
     facts = ModelFacts(model_facts._history(tmp_path, config))
     cascade = SimpleNamespace(base=SimpleNamespace(directory=tmp_path), facts=facts)
-    (one, _) = averages.averages_of(CRITERIA, [2])
+    (one, _) = averages_of(CRITERIA, [2])
     sources = averages._sources(tmp_path, one)
     assert averaged_epochs(cascade, average) == sources
     best = reporter.sort_epochs("valid", "acc", "max")[:2]
     assert sources == [tmp_path / f"{epoch}epoch.pth" for epoch in best]
+
+
+def test_a_plan_knows_the_epochs_of_an_average_between_epochs(espnet, tmp_path):
+    from espnet_topdown.bin import model_facts
+
+    write_epochs(tmp_path, 6)
+    average = tmp_path / "valid.acc.ave_2best.till4epoch.pth"
+    average.touch()
+    config = {"best_model_criterion": CRITERIA, "keep_nbest_models": [2]}
+    facts = ModelFacts(model_facts._history(tmp_path, config))
+    cascade = SimpleNamespace(base=SimpleNamespace(directory=tmp_path), facts=facts)
+    assert averaged_epochs(cascade, average) == [tmp_path / "4epoch.pth", tmp_path / "3epoch.pth"]
 
 
 def test_average_whose_epochs_are_gone_is_refused_where_it_may_be_wrong(espnet, tmp_path):

@@ -3,7 +3,7 @@
 Told by the model's facts, before any training; a training asks its model itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from espnet_topdown.cascade.model_facts import ModelFacts
@@ -13,30 +13,15 @@ from espnet_topdown.plan.layer_names import acts_inside, moving_fault
 from espnet_topdown.plan.plan import Phase
 
 
-def check_frozen(facts: ModelFacts, phases: Iterable[Phase], config: Mapping[str, Any]) -> None:
-    """Refuse `phases` that this model does not let be.
-
-    Args:
-        facts: of the base's model.
-        phases: of an expanded plan.
-        config: the base's.
-
-    Raises:
-        TopdownError: some want a dropout off that serves frozen and fresh layers together, freeze
-            state that a forward pass moves, train nothing, or have fresh layers that
-            ``freeze_param`` or ESPnet's class would leave random; the faults of all of them.
-    """
-    faults = []
-    for phase in phases:
-        told = [
-            _dropout_fault(facts, phase),
-            _moving_fault(facts, phase),
-            _idle_fault(facts, phase),
-            _random_fault(facts, phase, config),
-        ]
-        faults += [f"{phase.name}: {fault}" for fault in told if fault]
-    if faults:
-        raise TopdownError("\n".join(faults))
+def faults(facts: ModelFacts, phase: Phase, config: Mapping[str, Any]) -> Iterator[str]:
+    """Why the base's model does not let a phase be; `config` is the base's."""
+    told = [
+        _dropout_fault(facts, phase),
+        _moving_fault(facts, phase),
+        _idle_fault(facts, phase),
+        _random_fault(facts, phase, config),
+    ]
+    yield from filter(None, told)
 
 
 def _dropout_fault(facts: ModelFacts, phase: Phase) -> str | None:

@@ -5,13 +5,19 @@ needed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import check
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.check import list_in
+from espnet_topdown.experiment.averages import (
+    Criteria,
+    average_in,
+    averages_of,
+    counts_of,
+    is_right,
+)
 from espnet_topdown.experiment.phase_dir import PROOF
 from espnet_topdown.plan.plan import Phase
 from espnet_topdown.plan.rules import DATA_PARTS
@@ -20,14 +26,16 @@ from espnet_topdown.plan.rules import DATA_PARTS
 def phase_faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
     """Why a phase would not write the model file that its record and its children read."""
     config = {**cascade.base.config, **phase.train}
-    selected = _selected(config)
-    if not selected:
+    criteria, kept = _averaged(config)
+    if not criteria:
         return
     epochs = cascade.max_epoch(phase)
     # A training that ends before has no average of so many (see `training.averages`).
-    counts = [count for count in _counts(config) if not epochs or count <= epochs] or [1]
-    endings = ["ave", "best", *(f"ave_{count}best" for count in counts)]
-    written = [f"{name}.{ending}.pth" for name, ending in product(selected, endings)]
+    counts = [count for count in kept if not epochs or count <= epochs] or [1]
+    written = []
+    for part, metric, _ in criteria:
+        written += [f"{part}.{metric}.ave.pth", f"{part}.{metric}.best.pth"]
+    written += [one.file for one in averages_of(criteria, counts)]
     if cascade.phase_model_name not in (*written, "latest.pth", f"{epochs}epoch.pth"):
         yield (
             f"it would write no {cascade.phase_model_name}, the model that parents are taken from;"
@@ -52,13 +60,11 @@ def base_faults(cascade: Cascade, model: Path, epochs: Sequence[Path]) -> Iterat
             f"{model} was selected by {part} {metric}, which is finite in no epoch; name another"
             " file as parent_model, such as valid.loss.ave.pth"
         )
-    names = product(_selected(base.config), _counts(base.config))
-    averages = [f"{name}.ave_{count}best.pth" for name, count in names if count > 1]
-    if epochs or (base.directory / PROOF).exists():
+    criteria, kept = _averaged(base.config)
+    average = average_in(model.resolve().name, criteria, kept)
+    if average is None or epochs or (base.directory / PROOF).exists():
         return
-    # The first is right in every version of ESPnet, and one that was packed alone is known.
-    is_alone = [path for path in base.directory.glob("*.pth") if path.exists()] == [model]
-    if model.resolve().name in averages[1:] and not is_alone:
+    if not is_right(model, average, criteria, kept):
         yield (
             f"{model} is an average that ESPnet <= 202511 may have got wrong, and the epoch files"
             " that it is of, or checkpoint.pth, are gone; name another file as parent_model, such"
@@ -66,12 +72,7 @@ def base_faults(cascade: Cascade, model: Path, epochs: Sequence[Path]) -> Iterat
         )
 
 
-def _selected(config: Mapping[str, Any]) -> list[str]:
-    """How the names of model files begin, such as ``valid.acc``."""
-    return [f"{part}.{metric}" for part, metric, _ in list_in(config, "best_model_criterion")]
-
-
-def _counts(config: Mapping[str, Any]) -> list[int]:
-    """How many epochs are averaged."""
-    kept = config.get("keep_nbest_models", 1)
-    return kept if isinstance(kept, list) else [kept]
+def _averaged(config: Mapping[str, Any]) -> tuple[Criteria, list[int]]:
+    """By what epochs are selected, and how many are averaged."""
+    kept = counts_of(config.get("keep_nbest_models", 1))
+    return list_in(config, "best_model_criterion"), kept

@@ -13,18 +13,16 @@ from typing import Any
 from espnet_topdown import check
 from espnet_topdown.cascade import espnet_answers
 from espnet_topdown.cascade.cascade import Cascade
-from espnet_topdown.cascade.checks import base_files, model_file
-from espnet_topdown.cascade.checks.freeze import check_frozen
+from espnet_topdown.cascade.checks import base_files, freeze, model_file
 from espnet_topdown.cascade.other_data import check_lists
 from espnet_topdown.cascade.phase_config import averaged_epochs, config_under
+from espnet_topdown.experiment import schedule
 from espnet_topdown.experiment.quality import measures_quality
 from espnet_topdown.plan.kinds import BASE_KIND, KINDS
 from espnet_topdown.plan.plan import BASE, Phase
 from espnet_topdown.plan.rules import DATA_PARTS
 
 CHECKER = "espnet_topdown.bin.phase_check"
-# Schedulers that follow a metric.
-_PLATEAU = ("reducelronplateau", "warmupreducelronplateau")
 # Options by which an epoch has other batches than the base's.
 _BATCHES = ("num_iters_per_epoch", "batch_type", "batch_size", "batch_bins")
 # Schedulers that set the learning rate; others multiply that of optim_conf, or go to an eta_min.
@@ -50,7 +48,6 @@ def check_phases(cascade: Cascade, finished: Collection[str] = ()) -> None:
     waiting = [phase for phase in cascade.phases if phase.name not in finished]
     if not waiting:
         return
-    check_frozen(cascade.facts, waiting, cascade.base.config)
     title = "the plan cannot be trained to its end"
     check.refuse(_told({phase.name: _faults(cascade, phase) for phase in waiting}), title)
     model = cascade.model_file(cascade.base.directory)
@@ -91,6 +88,7 @@ def _has_own_tokens(cascade: Cascade, phase: Phase) -> bool:
 
 
 def _faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
+    yield from freeze.faults(cascade.facts, phase, cascade.base.config)
     yield from _tie_fault(cascade, phase)
     yield from _untie_fault(cascade, phase)
     yield from _stop_fault(cascade, phase)
@@ -216,11 +214,10 @@ def _criterion_faults(cascade: Cascade, phase: Phase) -> Iterator[str]:
     Only of what the plan changes: the base was trained with its own.
     """
     config = {**cascade.base.config, **phase.train}
-    follows = str(config.get("scheduler")).lower() in _PLATEAU
     acting = {
         # Option -> what lets it act, and whether that is so.
-        "val_scheduler_criterion": ("scheduler", follows),
-        "early_stopping_criterion": ("patience", config.get("patience") is not None),
+        "val_scheduler_criterion": ("scheduler", schedule.follows_dev(config)),
+        "early_stopping_criterion": ("patience", schedule.is_patient(config)),
     }
     for option, (switch, acts) in acting.items():
         is_new = option in phase.train or (acts and switch in phase.train)
