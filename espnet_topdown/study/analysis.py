@@ -195,13 +195,12 @@ def question_faults(analysis: Analysis) -> list[str]:
     return found
 
 
-def asked_sets(analysis: Analysis) -> set[str]:
-    """The sets that it names."""
-    names = {*analysis.get(SETS, [])}
-    for part in PARTS:
-        for arms in analysis[part].values():
-            names.update(arms.get(SETS, []))
-    return names
+def asked_sets(analysis: Analysis) -> list[str]:
+    """The sets that it names, those of the primary question first, then in the plan's order."""
+    primary, secondary = (
+        [name for arms in analysis[part].values() for name in arms.get(SETS, [])] for part in PARTS
+    )
+    return list(dict.fromkeys([*primary, *analysis.get(SETS, []), *secondary]))
 
 
 def pairs(

@@ -18,6 +18,7 @@ from espnet_topdown.results.compare import MANY_SPEAKERS
 from espnet_topdown.results.score import Score
 from espnet_topdown.results.scoring import Pair, score
 from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of
+from espnet_topdown.study.analysis import asked_sets
 from espnet_topdown.study.answers import (
     DIGITS,
     Answer,
@@ -180,8 +181,15 @@ class ErrorRates:
 
 
 def spoken_sets(records: Sequence[Record]) -> list[str]:
-    """The sets in which words were said; on another there are no error rates."""
-    return [name for name, texts in records[0].references.items() if any(texts.values())]
+    """The sets in which words were said, in the order of a plan of analysis.
+
+    On another there are no error rates.
+    """
+    spoken = [name for name, texts in records[0].references.items() if any(texts.values())]
+    planned = records[0].analysis
+    asked = [] if planned is None else asked_sets(planned)
+    places = {name: place for place, name in enumerate(asked)}
+    return sorted(spoken, key=lambda name: places.get(name.rpartition("/")[2], len(places)))
 
 
 def pairs_of(record: Record, phase: RecordedPhase, dataset: str) -> list[Pair]:

@@ -17,7 +17,7 @@ from espnet_topdown.results.cache import Decoded
 from espnet_topdown.results.compare import compare_sets, is_selecting
 from espnet_topdown.results.comparison import SetComparison
 from espnet_topdown.results.phase_table import phases_table
-from espnet_topdown.results.questions import variant
+from espnet_topdown.results.questions import best_phase, candidates, variant
 from espnet_topdown.results.rows import PhaseResult
 from espnet_topdown.results.scoring import SetKey
 from espnet_topdown.results.tables import set_table
@@ -151,11 +151,15 @@ def seed_rows(records: Sequence[Record]) -> list[PhaseResult]:
     """The phases of all seeds as the tables and plots of cascades take them, named SEED/PHASE."""
     rows: list[PhaseResult] = []
     for record in records:
+        # Of candidates with dev sets of their own none is selected: to a cascade the best is then
+        # the last that was accepted, each on its own set.
+        is_selected = best_phase(record.runs) is not None or not candidates(record.runs)
         for phase in record.phases:
             how = variant(record.runs, phase)
             # A cut of its own, so that a variant has its own row where seeds are read together.
             cut = f"{phase.cut}, {how}" if how else phase.cut
-            rows.append(replace(phase, name=f"{record.seed}/{phase.name}", cut=cut))
+            best = phase.best and is_selected
+            rows.append(replace(phase, name=f"{record.seed}/{phase.name}", cut=cut, best=best))
     return rows
 
 
@@ -179,7 +183,9 @@ def _add_error_rates(
     found = [contrast.answer for contrast in contrasts]
     measure, values = tables.WER, rates.values
     section.say(f"On {rates.name}:", tables.summary(measure, found))
-    held = tables.answer_table(measure, dataset, found, contrasts)
+    held = tables.answer_table(
+        measure, dataset, found, contrasts, is_planned=records[0].analysis is not None
+    )
     note = tables.test_data_note(rates.draw.unit)
     section.tables += [
         replace(held, notes=(*held.notes, note)),
@@ -194,10 +200,11 @@ def _add_perplexities(
     section: Section, model: str, records: Sequence[Record], rows: Sequence[PhaseResult]
 ) -> None:
     texts = perplexity.texts(records)
+    is_planned = records[0].analysis is not None
     for text in texts:
         measure, values = tables.PERPLEXITY, perplexity.values(records, text)
         compared, of_compared = measure, values
-        if records[0].analysis is not None:
+        if is_planned:
             compared, of_compared = tables.LOG_PERPLEXITY, perplexity.logs(values)
         # Perplexities line by line stand in the table of all phases alone, and so do those of the
         # text that selected epochs and phases.
@@ -206,7 +213,7 @@ def _add_perplexities(
             found = answers(records, of_compared, text)
             section.say(f"On {text}:", tables.summary(compared, found))
             section.tables += [
-                tables.answer_table(compared, text, found),
+                tables.answer_table(compared, text, found, is_planned=is_planned),
                 tables.null_table(compared, text, records, of_compared),
                 tables.seed_table(compared, text, found),
             ]

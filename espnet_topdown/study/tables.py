@@ -49,9 +49,17 @@ LOG_PERPLEXITY = Measure("100 x log perplexity", "lower", "higher", "")
 
 
 def answer_table(
-    measure: Measure, dataset: str, answers: Sequence[Answer], contrasts: Sequence[Contrast] = ()
+    measure: Measure,
+    dataset: str,
+    answers: Sequence[Answer],
+    contrasts: Sequence[Contrast] = (),
+    *,
+    is_planned: bool = False,
 ) -> Table:
-    """All questions over seeds, with their verdicts; `contrasts` are those of the answers."""
+    """All questions over seeds, with their verdicts; `contrasts` are those of the answers.
+
+    Where `is_planned`, a plan of analysis asks them.
+    """
     rows = []
     for place, answer in enumerate(answers):
         first, second = map(fmean, zip(*answer.values, strict=True))
@@ -72,9 +80,10 @@ def answer_table(
         f"{FROM_SCRATCH.capitalize()}: the mean of phase 0 and of the restarts, which are trained"
         " alike. Best: by the dev criterion among the runs of that kind, phase 0 left out."
     )
-    # Under a plan of analysis the questions' words and their arms are its author's.
     if any(answer.question.startswith(PRIMARY) for answer in answers):
         primary = ", the primary one for itself alone"
+    if is_planned:
+        # The questions' words and their arms are its author's.
         arms = (
             "Which runs are compared, the plan of analysis says: of several either the mean, or the"
             " one that the dev criterion selects (of equals the first that the plan names); the"

@@ -8,7 +8,7 @@ import yaml
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
-from espnet_topdown.experiment.keys import deciding, list_files, phase_key
+from espnet_topdown.experiment.keys import deciding, list_files, phase_key, training_key
 from espnet_topdown.plan.expansion import expand
 from espnet_topdown.plan.plan_file import parse_plan
 from espnet_topdown.plan.topdown_conf import TopdownConf
@@ -192,3 +192,21 @@ def test_all_faulty_values_of_a_base_are_named(tmp_path):
         Experiment.read(tmp_path)
     assert "config.yaml: seed must be a whole number, not 'one'" in str(caught.value)
     assert "config.yaml: keep_nbest_models must be whole numbers" in str(caught.value)
+
+
+def test_layers_that_are_to_be_drawn_are_not_filled_from_a_checkpoint():
+    plan = parse_plan("phases: [{cut: decoder, init_param: drop}, {cut: decoder, seed: 5}]")
+    base = experiment(init_param=["a.pth:encoder:encoder"])
+    drop, keep = (
+        base.phase_config(phase, CONF, ["init_param"])
+        for phase in expand(plan, ("encoder.0", "decoder.0"), 0)
+    )
+    assert (drop["init_param"], keep["init_param"]) == ([], ["a.pth:encoder:encoder"])
+
+
+def test_what_decides_a_result_is_part_of_a_key():
+    assert list_files({"non_linguistic_symbols": "nlsyms.txt"}) == ["nlsyms.txt"]
+    drawing = {"max_cache_size": 1e9, "preprocessor_conf": {"speech_volume_normalize": 0.9}}
+    assert "max_cache_size" in deciding(drawing)
+    one, other = (training_key({"token_list": tokens}) for tokens in (["a", "b"], ["a", "c"]))
+    assert one != other

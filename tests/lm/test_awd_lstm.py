@@ -252,3 +252,22 @@ def test_stock_espnet_language_model_scores_lines_with_it(
     assert stock.shape == (2, 4)
     # Padding after the shorter line's <eos>.
     assert stock[1, 3] == 0
+
+
+def test_each_rate_of_dropout_is_where_the_recipe_has_it() -> None:
+    from espnet_topdown.lm.awd_lstm import AWDLSTM
+
+    rates = dict(dropout_rate=0.1, dropouth=0.2, dropouti=0.3, dropoute=0.4, wdrop=0.5)
+    model = AWDLSTM(VOCABULARY, unit=5, nhid=7, **rates)
+    assert [layer.drop.p for layer in model.rnns] == [0.2, 0.2, 0.1]
+    assert (model.encoder.drop_rows.p, model.encoder.drop.p) == (0.4, 0.3)
+
+
+def test_ar_is_of_dropped_outputs_and_tar_of_raw_ones() -> None:
+    """By hand: alpha 2 times the mean of 2 * 2, and beta 1 times that of (3 - 1)^2."""
+    from espnet_topdown.lm.awd_lstm import AWDLSTM
+    from espnet_topdown.lm.stream_model import StreamLanguageModel
+
+    model = StreamLanguageModel(AWDLSTM(VOCABULARY, unit=5, nhid=7), VOCABULARY)
+    raw, dropped = torch.tensor([[[1.0]], [[3.0]]]), torch.full((2, 1, 1), 2.0)
+    assert model._penalty(raw, dropped) == 2 * 4 + 1 * 4

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from espnet_topdown.errors import TopdownError
+from espnet_topdown.lm.trigger import fires
 
 LOSSES = [5.0, 4.0, 3.0, 3.5, 3.2, 3.3, 3.1, 3.05, 3.04]
 
@@ -115,3 +116,8 @@ def test_trigger_refuses_other_optimisers_and_zero() -> None:
         NTASGDTrigger(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0))
     with pytest.raises(TopdownError, match="nonmono must be a whole number > 0, not 0"):
         NTASGDTrigger(NTASGD([torch.nn.Parameter(torch.ones(1))]), nonmono=0)
+
+
+def test_a_loss_that_equals_the_best_does_not_fire() -> None:
+    assert not fires([3.0, 4.0], 3.0, 1)
+    assert fires([3.0, 4.0], 3.1, 1)

@@ -456,3 +456,31 @@ def test_data_of_the_same_last_name_is_told_apart():
     (phase,) = expand("phases: [{cut: decoder, data: {train: news/text}}]")
     assert reads_of(phase, [phase]) == "train text"
     assert reads_of(phase, [phase], ["books/text"]) == "train news/text"
+
+
+def test_options_of_an_item_go_before_those_of_the_plan():
+    item = "{cut: decoder, train: {max_epoch: 3}}, {control: continue, train: {max_epoch: 5}}"
+    phases = expand(f"{{train: {{max_epoch: 9, accum_grad: 2}}, phases: [{item}]}}")
+    assert [phase.train for phase in phases] == [
+        {"max_epoch": 3, "accum_grad": 2},
+        {"max_epoch": 5, "accum_grad": 2},
+    ]
+
+
+def test_layer_one_by_name_is_not_layer_ten():
+    names = ("encoder.embed", *(f"encoder.{k}" for k in range(12)), "decoder.0", "output")
+    text = "phases: [{draw: [encoder.1]}, {cut: encoder.0, kept_lr: {encoder.1: 0.5}}]"
+    drawn, slow = expand_plan(parse_plan(text), names, 7)
+    assert drawn.sides(names).fresh == ("encoder.1",)
+    rates = slow.sides(names).slow
+    assert (rates["encoder.1"], rates["encoder.10"]) == (0.5, 0.1)
+
+
+def test_every_goes_down_from_the_lowest_cut_and_no_thaw_counts():
+    phases = expand("phases: [{cut: encoder.2}, {kind: thaw, cut: decoder}, {every: 1}]")
+    assert [phase.cut for phase in phases] == ["encoder.2", "decoder", "encoder.1", "encoder.0"]
+
+
+def test_a_seed_of_the_parents_parent_is_refused():
+    with pytest.raises(TopdownError, match="seed 3 is that of its ancestor phase1"):
+        expand("phases: [{cut: decoder, seed: 3}, {cut: encoder.1}, {cut: encoder.0, seed: 3}]")

@@ -1,6 +1,7 @@
 """Counts equal sclite's, on chosen cases and against the program itself."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import transcripts
 
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.results.cache import Reader
+from espnet_topdown.results.outside import Outside
 from espnet_topdown.results.score import TIE, Score
 from espnet_topdown.results.scoring import (
     Pair,
@@ -212,3 +214,26 @@ def test_speakers_are_what_stands_before_the_decoded_ids(tmp_path: Path) -> None
     table = (folder / "result.txt").read_text()
     assert "| new-york-1 |     1      1 |" in table
     assert "| new-york-2 |     1      1 |" in table
+
+
+def test_a_tie_is_no_error_of_its_utterance() -> None:
+    total = score([pair("a b c d", "c x y d")])
+    assert (total.ties, total.errors, total.errors_each.tolist()) == (1, 3, [3])
+
+
+def test_ties_of_a_hand_case() -> None:
+    """Two ways through, of equal weight."""
+    assert score([pair("c a d d", "b b d c a")]).ties == 1
+
+
+def test_words_that_another_scorer_counted_are_the_references() -> None:
+    said, heard = pair("a b c d", "a x")
+    total = score([(said, replace(heard, outside=Outside(1, 1, 2, 0, "CSDD")))])
+    assert (total.words, total.errors) == (4, 3)
+
+
+def test_case_is_kept_in_both_texts_where_it_counts(tmp_path: Path) -> None:
+    paths = tmp_path / "ref.trn", tmp_path / "hyp.trn"
+    for path in paths:
+        write_trn(path, [("u1", "s", ["A", "b"])])
+    assert score(read_pairs(*paths, case_sensitive=True)).errors == 0

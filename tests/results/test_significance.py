@@ -20,6 +20,7 @@ from espnet_topdown.results.significance import (
     segment_errors,
     sign_test,
     t_interval,
+    word_errors,
 )
 from espnet_topdown.results.trn import speaker_of, write_trn
 from espnet_topdown.study.record_files import read_record
@@ -42,7 +43,8 @@ RECORDS = Path(__file__).parents[2] / "egs2/fsdd/asr1/records"
         # Early versions of sc_stats lost this one.
         ("CC", "CCI", [(0, 1)]),
         # An insertion ends a run of right words.
-        ("SCICC", "CCCC", [(2, 0)]),
+        ("SCICS", "CCCC", [(3, 0)]),
+        ("CCCC", "SCICS", [(0, 3)]),
         ("", "II", [(0, 2)]),
     ],
 )
@@ -208,3 +210,25 @@ def test_resamples_are_reproducible_and_shared_by_columns() -> None:
     names = [str(k) for k in range(10)]
     first, second = bootstrap_intervals(errors, words, names)
     assert first == second == bootstrap_intervals(errors, words, names)[0]
+
+
+def test_mapsswe_divides_by_one_less_than_the_segments() -> None:
+    # Differences 1, 1, 1, 0: mean 3/4, deviation 1/2.
+    assert mapsswe([("S", "C")] * 3 + [("S", "S")]).z == pytest.approx(0.75 / 0.5 * 2)
+
+
+def test_resamples_are_drawn_within_each_speaker() -> None:
+    errors, words = np.array([[1.0], [1.0], [0.0], [0.0]]), np.ones(4)
+    # Each speaker's utterances are alike, so that nothing varies.
+    within = bootstrap_intervals(errors, words, list("abcd"), strata=["x", "x", "y", "y"])
+    assert within == [(50.0, 50.0)]
+
+
+def test_resamples_without_a_word_leave_an_interval() -> None:
+    errors, words = np.array([[1.0], [2.0]]), np.array([0.0, 4.0])
+    ((low, high),) = bootstrap_intervals(errors, words, list("ab"))
+    assert np.isfinite([low, high]).all()
+
+
+def test_an_insertion_at_the_end_is_the_last_words() -> None:
+    assert word_errors("CSCI") == [0, 1, 1]

@@ -340,3 +340,10 @@ def test_an_analysis_that_changes_after_the_first_seed_is_refused(
             main([command, "tiny", "--seeds", str(SEEDS[1])])
         told = capsys.readouterr().err
         assert "tiny.yaml is not what it was when records/tiny/seed100000.json was" in told
+
+
+def test_an_arm_of_one_question_on_several_dev_sets_is_named() -> None:
+    question = {"first": {"best": ["phase1", "phase2"]}, "second": {"best": ["restart_phase1"]}}
+    plan = {"seeds": [1], "primary": {"q": question}, "secondary": {}}
+    dev_sets = {"phase1": "", "phase2": "dev_noisy", "restart_phase1": ""}
+    assert analysis.unselectable(plan, dev_sets) == ["q"]

@@ -33,6 +33,9 @@ def test_seeds_that_never_get_there_leave_no_interval() -> None:
     """Those that did are the fast ones."""
     records = [seed(1, (0.1, 0.8), (0.8,)), seed(2, (0.1, 0.8), (0.1, 0.7))]
     assert effort.ratio(records, "phase1", 1.0) == effort.Ratio(2, 1, 0.5, None)
+    records.append(seed(3, (0.1, 0.2, 0.8), (0.8,)))
+    found = effort.ratio(records, "phase1", 1.0)
+    assert (found.asked, found.reached, found.interval) == (3, 2, None)
     assert effort.ratio(records, "nothing", 1.0) == effort.Ratio(0, 0, None, None)
 
 

@@ -102,3 +102,13 @@ def test_recordings_of_a_corpus_are_those_of_its_utterances(
     (tmp_path / "data/test/recordings").write_text("s0-a 1_s0_3 2_s0_0\n")
     with pytest.raises(TopdownError, match="data/test/recordings has no line for s0-b"):
         read_recordings(spoken)
+
+
+def test_characters_scored_beside_the_words_are_not_what_was_heard(tmp_path: Path) -> None:
+    experiment = scored(tmp_path, "ab c\t(a-a1)\n", "ab c\t(a-a1)\n")
+    folder = experiment / "decode" / "test" / "score_cer"
+    folder.mkdir()
+    for name in ("ref.trn", "hyp.trn"):
+        (folder / name).write_text("a b <space> c\t(a-a1)\n")
+    heard, _ = read_heard(experiment, Spoken())
+    assert heard == {"decode/test": {}}

@@ -1,11 +1,12 @@
 """Verdicts are right: nothing is found in nulls more often than stated, and effects as often."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_records import phase, record
+from made_records import lm_record, phase, record
 
 from espnet_topdown.results import significance
 from espnet_topdown.results.questions import ArmPair
@@ -18,7 +19,7 @@ from espnet_topdown.study.answers import (
     variance_of,
 )
 from espnet_topdown.study.contrasts import ErrorRates
-from espnet_topdown.study.power import power_table
+from espnet_topdown.study.power import power_page, power_table
 from espnet_topdown.study.record_files import find_records
 from espnet_topdown.study.records import Record
 
@@ -212,3 +213,40 @@ def test_a_variance_of_nothing_gives_no_p() -> None:
     assert inference.run_variance([[1.0], []]) is None
     assert inference.pooled_p(1.0, [(1, 1)] * 3, None) is None
     assert inference.pooled_p(1.0, [(1, 1)] * 3, inference.Variance(0.0, 4)) is None
+
+
+def test_power_is_that_of_one_run_less_the_mean_of_others() -> None:
+    """Whose variance is 1 + 1/4 of a run's where there are four of them."""
+    variance = inference.Variance(value=1.0, freedom=20)
+    one, four = power_table("rnn", {"WER, test": (4, variance)}, 1.0).rows
+    assert one[3:] == tuple(str(inference.seeds_needed(1.0, 2**0.5, share)) for share in (0.8, 0.9))
+    assert four[3:] == tuple(
+        str(inference.seeds_needed(1.0, 1.25**0.5, share)) for share in (0.8, 0.9)
+    )
+
+
+def test_power_counts_the_runs_from_scratch_that_every_seed_has() -> None:
+    whole, few = lm_record(1, 60, 58, 60, 59), lm_record(2, 62, 59, 62, 63)
+    few = replace(few, phases=tuple(one for one in few.phases if one.kind != "restart"))
+    (table, *_) = power_page({"tiny": [whole, few]}, 2.0).tables
+    assert {row[1] for row in table.rows} == {"1 run from scratch a seed"}
+
+
+def test_power_of_perplexity_is_told_in_per_cent_too() -> None:
+    records = [lm_record(1, 60, 58, 60, 59), lm_record(2, 62, 59, 62, 63)]
+    (table, *_) = power_page({"tiny": records}, 2.0).tables
+    units = dict.fromkeys(row[0].partition(",")[0] for row in table.rows)
+    assert list(units) == ["perplexity", "100 x log perplexity"]
+
+
+def test_holm_counts_a_comparison_once_however_many_questions_ask_it() -> None:
+    def pairs(name: str) -> tuple[ArmPair, ...]:
+        first, second = phase(name, "top_down", 0.5, ()), phase("phase0", "base", 0.5, ())
+        return tuple(ArmPair(seed, (first,), (second,)) for seed in SEEDS)
+
+    asked = [
+        Answer("best", pairs("phase1"), (), p=0.02),
+        Answer("phase1", pairs("phase1"), (), p=0.02),
+        Answer("phase2", pairs("phase2"), (), p=0.5),
+    ]
+    assert [answer.p_holm for answer in _with_holm(asked)] == [0.04, 0.04, 0.5]

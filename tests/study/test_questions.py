@@ -174,3 +174,12 @@ def test_of_phases_on_other_data_none_is_the_best_and_each_has_its_own_scratch()
         "snr10 (cut decoder) - from scratch": ("snr10", "restart_snr10"),
         "snr0 (cut decoder) - from scratch": ("snr0", "restart_snr0"),
     }
+
+
+def test_a_control_on_other_data_is_not_set_against_its_parent() -> None:
+    """They would differ by what they read too."""
+    settings = json.dumps({"parent": "phase1"})
+    own = phase("mine", "continue", 0.6, (), settings=settings)
+    assert any(name.startswith("mine - its parent") for name in asked(usual(1, own)))
+    noisy = replace(own, reads="train noisy")
+    assert not any(name.startswith("mine - its parent") for name in asked(usual(1, noisy)))

@@ -17,7 +17,7 @@ from espnet_topdown.results.questions import ArmPair
 from espnet_topdown.study import pages, tables
 from espnet_topdown.study.__main__ import main
 from espnet_topdown.study.answers import Answer, variance_of
-from espnet_topdown.study.contrasts import ErrorRates
+from espnet_topdown.study.contrasts import ErrorRates, spoken_sets
 from espnet_topdown.study.inference import run_variance
 from espnet_topdown.study.records import Record
 
@@ -57,6 +57,46 @@ def test_phases_with_dev_sets_of_their_own_are_not_called_untrained() -> None:
     for several in (phases, slow):
         line, *_ = tables.coverage([replace(study, phases=tuple(several))])
         assert line.endswith("by seed: none, as phases have dev sets of their own.")
+
+
+def test_where_dev_sets_select_none_no_phase_is_marked_as_selected() -> None:
+    """To its cascade the best is the last that was accepted, each on its own set."""
+    last = replace(phase("phase3", "top_down", 0.4, (), cut="encoder.0"), best=True)
+    (marked,) = [row for row in pages.seed_rows([usual(1, last)]) if row.best]
+    assert marked.name == "1/phase3"
+    noisy = replace(last, dev_set="dev_noisy")
+    assert not any(row.best for row in pages.seed_rows([usual(1, noisy)]))
+
+
+def test_sets_stand_in_the_order_of_the_plan_the_primary_questions_first() -> None:
+    question = {"first": "phase1", "second": "phase2"}
+    plan = {
+        "seeds": [1, 100001, 200001],
+        "sets": ["test", "other", "hard"],
+        "primary": {"harder": question | {"sets": ["hard"]}},
+        "secondary": {"easier": question | {"sets": ["test"]}},
+    }
+    records = []
+    for seed in plan["seeds"]:
+        one = usual(seed)
+        sets = {f"decode/{name}": one.references[SET] for name in ("other", "test", "hard", "more")}
+        phases = [
+            replace(each, hypotheses=dict.fromkeys(sets, each.hypotheses[SET]))
+            for each in one.phases
+        ]
+        records.append(replace(one, references=sets, phases=tuple(phases), analysis=plan))
+    names = ["decode/hard", "decode/test", "decode/other", "decode/more"]
+    assert spoken_sets(records) == names
+    held = {
+        table.heading.rpartition("/")[2]: table.notes
+        for table in pages.model_section("tiny", records).tables
+        if table and table.heading.startswith("What holds")
+    }
+    assert list(held) == ["hard", "test"]
+    for arms, *_ in held.values():
+        assert "Which runs are compared, the plan of analysis says" in arms
+    alone = ["the primary one for itself alone" in notes[1] for notes in held.values()]
+    assert alone == [True, False]
 
 
 def test_two_seeds_have_no_verdict() -> None:

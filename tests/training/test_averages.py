@@ -137,3 +137,13 @@ def test_a_metric_that_some_epochs_lack_is_measured(tmp_path):
     torch.save({"reporter": reporter.state_dict()}, tmp_path / "checkpoint.pth")
     assert averages.is_measured(tmp_path, "valid", "cer")
     assert averages.is_measured(tmp_path, "valid", "wer")
+
+
+def test_an_average_of_a_phase_of_ours_is_read_as_it_is(espnet, tmp_path):
+    """Its frozen tensors are the parent's, which a mean would round."""
+    write_epochs(tmp_path)
+    (tmp_path / "topdown").mkdir()
+    (tmp_path / "topdown" / "proof.json").write_text("{}")
+    name = "valid.acc.ave_3best.pth"
+    checkpoint.save({"w": torch.zeros(3)}, tmp_path / name)
+    assert torch.equal(averages.exact_state(tmp_path, name, CRITERIA, [3])["w"], torch.zeros(3))

@@ -132,3 +132,12 @@ def test_a_training_with_nothing_to_resume_from_says_how_to_start_over(espnet, t
         (tmp_path / name).write_bytes(b"torn")
     with pytest.raises(TopdownError, match="nothing is left to resume from.*--redo PHASE"):
         repair.repair(tmp_path, CRITERIA, 10)
+
+
+def test_repair_keeps_as_many_best_epochs_as_are_averaged(espnet, tmp_path):
+    """Accuracy rises from epoch to epoch and loss falls, so that both have the same best."""
+    write_epochs(tmp_path, 5)
+    repair.repair(tmp_path, [["valid", "acc", "min"]], 2)
+    # The two best, and the last, which the next epoch goes on from.
+    there = sorted(path.name for path in tmp_path.glob("[0-9]*epoch.pth"))
+    assert there == ["1epoch.pth", "2epoch.pth", "5epoch.pth"]

@@ -201,3 +201,8 @@ def test_early_stopped_phase_is_not_trained_further_when_resumed(base, train, tm
     train(directory, config)
     assert epochs_of(directory) == epochs
     assert proof_of(directory) == before
+    # As a kill between the last epoch and its proof leaves it.
+    (directory / "topdown" / "proof.json").unlink()
+    train(directory, config)
+    assert epochs_of(directory) == epochs
+    assert proof_of(directory) == before
