@@ -96,7 +96,8 @@ def error_by_cut(rows: Sequence[PhaseResult], panels: Panels) -> "Figure":
     if any(point.interval for point in drawn):
         caption.append("bars: 95 % interval of the difference to phase 0")
     caption.append("band: phase 0 of all seeds" if several else "line: phase 0")
-    caption.append("ringed: selected on dev")
+    if any(row.best for row in rows):
+        caption.append("ringed: selected on dev")
     figure.legend(
         list(legend.values()),
         list(legend),

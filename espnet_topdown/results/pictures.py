@@ -105,7 +105,7 @@ def dev_curves(rows: Sequence[PhaseResult]) -> "Figure":
         loc="outside lower center",
         ncols=columns,
         frameon=False,
-        title="* selected on dev",
+        title="* selected on dev" if any(row.best for row in rows) else None,
     )
     return figure
 

@@ -168,9 +168,10 @@ def _decoded(
 ) -> dict[SetKey, Decoded]:
     """Every set that a phase was decoded on, under the keys of `compare_sets`."""
     decoded = {}
-    for name in phase.hypotheses.keys() & rates.keys():
-        inference, _, dataset = name.partition("/")
-        decoded[inference, dataset, "wer"] = rates[name].decoded(seed, phase.name)
+    for name, of_set in rates.items():
+        if name in phase.hypotheses:
+            inference, _, dataset = name.partition("/")
+            decoded[inference, dataset, "wer"] = of_set.decoded(seed, phase.name)
     return decoded
 
 

@@ -180,6 +180,18 @@ def test_long_labels_of_bars_have_two_lines_and_room(tmp_path: Path) -> None:
     assert figure.get_supxlabel() == "* selected on dev"
 
 
+def test_marks_of_a_selected_phase_are_explained_where_there_is_one(
+    rows: list[PhaseResult],
+) -> None:
+    none = [replace(row, best=False) for row in rows]
+    titles = [pictures.dev_curves(some).legends[0].get_title().get_text() for some in (rows, none)]
+    assert titles == ["* selected on dev", ""]
+    panels = {"perplexity, test": [error_picture.Point(70.0)] * len(rows)}
+    figures = [error_picture.error_by_cut(some, panels) for some in (rows, none)]
+    captions = [figure.legends[0].get_title().get_text() for figure in figures]
+    assert ["ringed: selected on dev" in caption for caption in captions] == [True, False]
+
+
 def test_a_name_is_no_formula(tmp_path: Path) -> None:
     base = phase(tmp_path, "b$a^$", "base")
     write_scored(base.directory, "test_a$^$b", sentences(), sentences(3))

@@ -87,10 +87,13 @@ def test_sets_stand_in_the_order_of_the_plan_the_primary_questions_first() -> No
         records.append(replace(one, references=sets, phases=tuple(phases), analysis=plan))
     names = ["decode/hard", "decode/test", "decode/other", "decode/more"]
     assert spoken_sets(records) == names
+    shown = [table for table in pages.model_section("tiny", records).tables if table]
+    counts = [table.heading for table in shown if table.heading.startswith("WER: ")]
+    assert counts == [f"WER: {name.partition('/')[2]} (decode)" for name in names]
     held = {
         table.heading.rpartition("/")[2]: table.notes
-        for table in pages.model_section("tiny", records).tables
-        if table and table.heading.startswith("What holds")
+        for table in shown
+        if table.heading.startswith("What holds")
     }
     assert list(held) == ["hard", "test"]
     for arms, *_ in held.values():
