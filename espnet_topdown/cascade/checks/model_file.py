@@ -74,5 +74,5 @@ def base_faults(cascade: Cascade, model: Path, epochs: Sequence[Path]) -> Iterat
 
 def _averaged(config: Mapping[str, Any]) -> tuple[Criteria, list[int]]:
     """By what epochs are selected, and how many are averaged."""
-    kept = counts_of(config.get("keep_nbest_models", 1))
+    kept = counts_of(config.get("keep_nbest_models") or 1)
     return list_in(config, "best_model_criterion"), kept
