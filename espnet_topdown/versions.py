@@ -90,7 +90,8 @@ def importing(module: str) -> Iterator[None]:
         raise TopdownError(
             f"{module} cannot be imported by {sys.executable}: {_first_cause(error)}; found are"
             f" {', '.join(f'{name} {version}' for name, version in found.items())}. Install what is"
-            f" missing or does not fit the others; python3 -c 'import {module}' shows where"
+            f" missing or does not fit the others; {sys.executable} -c 'import {module}'"
+            " shows where"
         ) from error
 
 

@@ -75,20 +75,6 @@ def answer_table(
         if contrasts:
             row.append(interval_text(contrasts[place].test_data))
         rows.append((*row, answer.verdict(measure.better, measure.worse)))
-    primary = ""
-    arms = (
-        f"{FROM_SCRATCH.capitalize()}: the mean of phase 0 and of the restarts, which are trained"
-        " alike. Best: by the dev criterion among the runs of that kind, phase 0 left out."
-    )
-    if any(answer.question.startswith(PRIMARY) for answer in answers):
-        primary = ", the primary one for itself alone"
-    if is_planned:
-        # The questions' words and their arms are its author's.
-        arms = (
-            "Which runs are compared, the plan of analysis says: of several either the mean, or the"
-            " one that the dev criterion selects (of equals the first that the plan names); the"
-            " table seed by seed tells which."
-        )
     header = ["question", "seeds", "means", "difference", "95 %, seeds", "p (Holm)", "p, pooled"]
     if contrasts:
         header.append("95 %, test data")
@@ -96,20 +82,37 @@ def answer_table(
         heading=f"What holds: {measure.name}, {dataset}",
         header=(*header, "verdict"),
         rows=rows,
-        notes=(
-            f"Negative: the first is better. {arms}",
-            (
-                "Verdict: by Student's t over the seeds' differences alone, corrected (Holm) for"
-                " the questions of this table that compare different runs"
-                f"{primary}; none for fewer than {inference.FEWEST_SEEDS} seeds, nor where"
-                " all differ by the same amount. No evidence of a difference is no evidence of"
-                " equality."
-            ),
-            (
-                "p, pooled: the same difference, tested with the variance of a single run, pooled"
-                " over all ways of training on the same data; not corrected. A sensitivity check:"
-                " it takes all ways to vary alike."
-            ),
+        notes=_answer_notes(answers, is_planned=is_planned),
+    )
+
+
+def _answer_notes(answers: Sequence[Answer], *, is_planned: bool) -> Sequence[str]:
+    """Which runs are compared, and what verdict and p are of."""
+    arms = (
+        f"{FROM_SCRATCH.capitalize()}: the mean of phase 0 and of the restarts, which are trained"
+        " alike. Best: by the dev criterion among the runs of that kind, phase 0 left out."
+    )
+    if is_planned:
+        # The questions' words and their arms are its author's.
+        arms = (
+            "Which runs are compared, the plan of analysis says: of several either the mean, or the"
+            " one that the dev criterion selects (of equals the first that the plan names); the"
+            " table seed by seed tells which."
+        )
+    has_primary = any(answer.question.startswith(PRIMARY) for answer in answers)
+    primary = ", the primary one for itself alone" if has_primary else ""
+    return (
+        f"Negative: the first is better. {arms}",
+        (
+            "Verdict: by Student's t over the seeds' differences alone, corrected (Holm) for the"
+            f" questions of this table that compare different runs{primary}; none for fewer than"
+            f" {inference.FEWEST_SEEDS} seeds, nor where all differ by the same amount. No evidence"
+            " of a difference is no evidence of equality."
+        ),
+        (
+            "p, pooled: the same difference, tested with the variance of a single run, pooled over"
+            " all ways of training on the same data; not corrected. A sensitivity check: it takes"
+            " all ways to vary alike."
         ),
     )
 
