@@ -1,0 +1,97 @@
+"""LSTM layers of ESPnet's encoders through oneDNN, where PyTorch would step through time itself.
+
+PyTorch 2 gives an LSTM on a CPU to oneDNN unless its input is packed, which it is in ESPnet's
+encoders: then every frame is a dozen operations, and the backward pass adds a gradient as long as
+the utterance for each. Here the padded batch is given to oneDNN, the backward direction with every
+utterance reversed within its own length. Outputs and gradients are the same to rounding.
+"""
+
+import logging
+import os
+
+import torch
+from espnet.nets.pytorch_backend.rnn.encoders import RNNP
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from espnet_topdown.errors import TopdownError
+
+VARIABLE = "ESPNET_TOPDOWN_LSTM"
+
+
+class PaddedLSTM(nn.LSTM):
+    """One LSTM layer, in one or both directions, that computes a packed batch as a padded one."""
+
+    def forward(
+        self, packed: PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[PackedSequence, tuple[Tensor, Tensor] | None]:
+        """As `torch.nn.LSTM`, of a packed batch of utterances.
+
+        Args:
+            packed: features of shape (frame, batch, feature) before packing, on a CPU; of other
+                devices, and with `hx`, PyTorch's own layer is called.
+            hx: states before the first frame, each of shape (direction, batch, hidden).
+
+        Returns:
+            Outputs, packed as the input is; and no states after the last frames, which ESPnet's
+            encoders give on and its models leave.
+        """
+        if hx is not None or packed.data.device.type != "cpu":
+            return super().forward(packed, hx)  # type: ignore[has-type]
+        padded, lengths = pad_packed_sequence(packed)
+        outputs = self._direction(padded, "")
+        if self.bidirectional:
+            turned = _turned(lengths, len(padded)).unsqueeze(-1)
+            backward = self._direction(_taken(padded, turned), "_reverse")
+            outputs = torch.cat([outputs, _taken(backward, turned)], dim=-1)
+        in_order = packed.sorted_indices is None
+        return pack_padded_sequence(outputs, lengths, enforce_sorted=in_order), None
+
+    def _direction(self, padded: Tensor, suffix: str) -> Tensor:
+        """Outputs of shape (frame, batch, hidden), first frame first."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        zeros = padded.new_zeros(1, padded.shape[1], self.hidden_size)
+        outputs: Tensor = torch.lstm(
+            padded,
+            (zeros, zeros),
+            [getattr(self, name + suffix) for name in names],
+            has_biases=True,
+            num_layers=1,
+            dropout=0.0,
+            train=self.training,
+            bidirectional=False,
+            batch_first=False,
+        )[0]
+        return outputs
+
+
+def _turned(lengths: Tensor, frames: int) -> Tensor:
+    """For each place of the padded batch, the frame that it has when utterances run backwards."""
+    frame = torch.arange(frames).unsqueeze(1)
+    return torch.where(frame < lengths, lengths - 1 - frame, frame)
+
+
+def _taken(padded: Tensor, frames: Tensor) -> Tensor:
+    return padded.gather(0, frames.expand_as(padded))
+
+
+def use(model: nn.Module) -> None:
+    """Let a model's projected LSTM encoders compute by oneDNN, if the environment says so.
+
+    Args:
+        model: as ESPnet built it. Its layers keep their parameters and names.
+
+    Raises:
+        TopdownError: ``ESPNET_TOPDOWN_LSTM`` is neither empty nor ``onednn``.
+    """
+    kind = os.environ.get(VARIABLE, "")
+    if kind not in ("", "onednn"):
+        raise TopdownError(f"{VARIABLE} is '{kind}'; it can be 'onednn' or empty")
+    if not kind:
+        return
+    encoders = [module for module in model.modules() if isinstance(module, RNNP)]
+    layers = [child for encoder in encoders for child in encoder.children()]
+    ours = [layer for layer in layers if type(layer) is nn.LSTM]
+    for layer in ours:
+        layer.__class__ = PaddedLSTM
+    logging.info("%d LSTM layers of the encoder compute by oneDNN on a CPU", len(ours))
