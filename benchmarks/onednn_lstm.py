@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Time of a training step with the encoder's LSTM layers by PyTorch and by oneDNN, on a CPU.
+
+    python3 benchmarks/onednn_lstm.py [--units 64] [--pairs 10] [--steps 3]
+
+A BLSTM of four layers with projections and an attention decoder, a batch of 4 utterances of 200
+frames. Prints seconds a step (medians over the pairs) and the ratio of oneDNN's to PyTorch's
+(median and 95 % interval over the pairs). Every measurement is a forked child with one thread; the
+two take turns. Exit status 1 when oneDNN is not faster.
+"""
+
+import argparse
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from freezing import CONFIGS, build, median_interval, seconds_of_steps
+from measure import in_child, interleaved, machine
+
+from espnet_topdown.training.onednn_lstm import VARIABLE
+
+
+def seconds_a_step(units: int, steps: int, kind: str, pair: int) -> float:
+    """Of a model whose LSTM layers compute as the environment's `kind` says."""
+
+    def work() -> float:
+        os.environ[VARIABLE] = kind
+        sizes = {"num_layers": 4, "hidden_size": units, "output_size": units}
+        return seconds_of_steps(
+            build({**CONFIGS["rnn"], "encoder": "rnn", "encoder_conf": sizes}), steps
+        )
+
+    return in_child(work)[0] / steps
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print, and fail where oneDNN is not faster."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--units", type=int, default=64, help="of each layer and direction")
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=3)
+    options = parser.parse_args(argv)
+    if options.pairs < 6:
+        parser.error(f"--pairs {options.pairs}: an interval of 95 % needs 6 at least")
+    torch.set_num_threads(1)
+    # ESPnet warns at every forward pass.
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    kinds = {"PyTorch": "", "oneDNN": "onednn"}
+    measured = partial(seconds_a_step, options.units, options.steps)
+    ways = {name: partial(measured, kind) for name, kind in kinds.items()}
+    times = {name: np.array(runs) for name, runs in interleaved(ways, options.pairs).items()}
+    middle, low, high = median_interval(times["oneDNN"] / times["PyTorch"])
+    print(f"# {options.units} units, {options.pairs} pairs of {options.steps} steps, one thread")
+    print(f"# {machine()}")
+    for name, values in times.items():
+        print(f"{name}: {np.median(values):.4f} s a step")
+    print(f"oneDNN / PyTorch: {middle:.3f} ({low:.3f} to {high:.3f})")
+    if high >= 1.0:
+        raise SystemExit("FAILED: oneDNN is not faster")
+
+
+if __name__ == "__main__":
+    main()
