@@ -10,7 +10,7 @@ import logging
 import os
 
 import torch
-from espnet.nets.pytorch_backend.rnn.encoders import RNNP
+from espnet2.asr.encoder.rnn_encoder import RNNP
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 

@@ -21,7 +21,7 @@ def asked(monkeypatch) -> None:
 @pytest.fixture(params=["blstm", "lstm"])
 def encoder(espnet, request) -> nn.Module:
     """ESPnet's projected LSTM encoder of three layers that halve the frames twice."""
-    from espnet.nets.pytorch_backend.rnn.encoders import RNNP
+    from espnet2.asr.encoder.rnn_encoder import RNNP
 
     torch.manual_seed(0)
     return RNNP(5, 3, 16, 12, np.array([1, 2, 2, 1]), 0.0, typ=request.param)
