@@ -21,18 +21,19 @@ import torch
 from freezing import CONFIGS, build, median_interval, seconds_of_steps
 from measure import in_child, interleaved, machine
 
-from espnet_topdown.training.onednn_lstm import VARIABLE
+from espnet_topdown.training import onednn_lstm
+from espnet_topdown.warm import LSTM
 
 
 def seconds_a_step(units: int, steps: int, kind: str, pair: int) -> float:
     """Of a model whose LSTM layers compute as the environment's `kind` says."""
 
     def work() -> float:
-        os.environ[VARIABLE] = kind
+        os.environ[LSTM] = kind
         sizes = {"num_layers": 4, "hidden_size": units, "output_size": units}
-        return seconds_of_steps(
-            build({**CONFIGS["rnn"], "encoder": "rnn", "encoder_conf": sizes}), steps
-        )
+        model = build({**CONFIGS["rnn"], "encoder": "rnn", "encoder_conf": sizes})
+        onednn_lstm.use(model)
+        return seconds_of_steps(model, steps)
 
     return in_child(work)[0] / steps
 

@@ -108,7 +108,14 @@ def begin(cascade: Cascade, phase: Phase, records: Records) -> None:
 
 
 def start(
-    cascade: Cascade, phase: Phase, records: Records, launch: Launch, *, slot: int, threads: int
+    cascade: Cascade,
+    phase: Phase,
+    records: Records,
+    launch: Launch,
+    *,
+    slot: int,
+    threads: int,
+    lstm: str,
 ) -> Attempt:
     """Start the training of a phase that is begun, and tell the ledger.
 
@@ -119,6 +126,7 @@ def start(
         launch: how to start it.
         slot: its place among the trainings side by side, from 0.
         threads: torch's.
+        lstm: ESPNET_TOPDOWN_LSTM.
     """
     directory = cascade.paths.phase_dir(phase.name)
     config = phase_config(cascade, phase, records)
@@ -132,7 +140,8 @@ def start(
     ledger.append("start", phase.name, attempt=number, **places, **share)
     warm.rotate(directory / "train.log")
     task = cascade.base.task
-    handle = start_training(launch, task, directory, threads=threads, variables=share)
+    variables = {**share, warm.LSTM: lstm}
+    handle = start_training(launch, task, directory, threads=threads, variables=variables)
     return Attempt(phase=phase, directory=directory, handle=handle, number=number, slot=slot)
 
 

@@ -1,16 +1,18 @@
-"""A cascade's header, ``cascade.json``: where its base is, and the threads of its trainings."""
+"""A cascade's header, ``cascade.json``: where its base is, and how its trainings compute."""
 
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown import check, files
+from espnet_topdown import check, files, warm
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.errors import TopdownError
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """`base`, its `seed` and, once anything was trained, `threads`; empty before the first run.
+    """`base`, its `seed` and, once anything was trained, `threads` and `lstm`.
+
+    Empty before the first run.
 
     Raises:
         TopdownError: the header is damaged.
@@ -18,7 +20,8 @@ def read_header(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     header = files.read_object(path, base=check.TEXT)
-    faults = check.faults(header, {"threads": check.whole(1), "seed": check.whole(0)})
+    rules = {"threads": check.whole(1), "seed": check.whole(0), "lstm": check.TEXT}
+    faults = check.faults(header, rules)
     if faults:
         raise TopdownError(f"{path} is damaged ({'; '.join(faults)}); move it away and rerun")
     return header
@@ -49,3 +52,27 @@ def fixed_threads(paths: CascadePaths, asked: int | None, default: int) -> int:
         )
     files.write_json(paths.header, {**header, "threads": threads})
     return threads
+
+
+def fixed_lstm(paths: CascadePaths) -> str:
+    """ESPNET_TOPDOWN_LSTM of every training in a cascade: what its first run had.
+
+    To be asked before `fixed_threads`, which a first run is told by.
+
+    Args:
+        paths: of a cascade that is stored already.
+
+    Raises:
+        TopdownError: another value is set now; or one that there is not.
+    """
+    header = read_header(paths.header)
+    asked = warm.environment_lstm()
+    fixed: str = header.get("lstm", "") if "threads" in header else asked
+    if asked not in ("", fixed):
+        raise TopdownError(
+            f"{warm.LSTM}={asked}: every training in {paths.directory} is without, as its first run"
+            " was, since sums differ in the last bit otherwise; unset it, or give another --dir"
+            " (--topdown_dir of run.sh)"
+        )
+    files.write_json(paths.header, {**header, "lstm": fixed})
+    return fixed

@@ -114,7 +114,9 @@ def start_training(
     else:
         words = _launcher(launch, directory, log)
         # A queue need not pass the environment on.
-        words += ["env", f"OMP_NUM_THREADS={threads}", *_python(launch)]
+        words += ["env", f"OMP_NUM_THREADS={threads}"]
+        words += [f"{name}={value}" for name, value in variables.items()]
+        words += _python(launch)
         words += ["-m", "espnet_topdown.bin.train", *argv]
         # ESPnet's launcher writes train.log; launch.log tells why it did not get that far.
         command = warm.Command(None, words, directory / "launch.log")

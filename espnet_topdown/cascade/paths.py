@@ -34,7 +34,7 @@ class CascadePaths:
 
     @property
     def header(self) -> Path:
-        """Where the base is, and torch's threads of every training."""
+        """Where the base is, and how every training computes."""
         return self.directory / HEADER
 
     @property

@@ -15,7 +15,7 @@ from espnet_topdown.cascade.attempt import Attempt
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.checks.run import check_begun, check_finished, check_first
 from espnet_topdown.cascade.fresh_report import FreshReport
-from espnet_topdown.cascade.header import fixed_threads
+from espnet_topdown.cascade.header import fixed_lstm, fixed_threads
 from espnet_topdown.cascade.judgement import Judgement
 from espnet_topdown.cascade.launch import Launch, check_base, default_threads, failure
 from espnet_topdown.cascade.ledger import Ledger
@@ -119,6 +119,7 @@ class _Run:
         self.trainings: dict[str, Attempt] = {}
         self.failures: dict[str, str] = {}
         self.ledger = Ledger(cascade.paths.ledger)
+        self.lstm = fixed_lstm(cascade.paths)
         self.threads = fixed_threads(cascade.paths, launch.threads, default_threads(launch))
         self.display = Display(cascade)
         self.report = FreshReport(cascade.paths.directory, self.display.say, is_wanted=with_report)
@@ -169,6 +170,7 @@ class _Run:
             self.launch,
             slot=self._free_slot(),
             threads=self.threads,
+            lstm=self.lstm,
         )
 
     def _free_slot(self) -> int:

@@ -7,16 +7,13 @@ utterance reversed within its own length. Outputs and gradients are the same to 
 """
 
 import logging
-import os
 
 import torch
 from espnet2.asr.encoder.rnn_encoder import RNNP
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from espnet_topdown.errors import TopdownError
-
-VARIABLE = "ESPNET_TOPDOWN_LSTM"
+from espnet_topdown import warm
 
 
 class PaddedLSTM(nn.LSTM):
@@ -28,15 +25,15 @@ class PaddedLSTM(nn.LSTM):
         """As `torch.nn.LSTM`, of a packed batch of utterances.
 
         Args:
-            packed: features of shape (frame, batch, feature) before packing, on a CPU; of other
-                devices, and with `hx`, PyTorch's own layer is called.
-            hx: states before the first frame, each of shape (direction, batch, hidden).
+            packed: features of shape (frame, batch, feature) before packing.
+            hx: states before the first frame, each of shape (direction, batch, hidden); with them
+                PyTorch's own layer is called.
 
         Returns:
             Outputs, packed as the input is; and no states after the last frames, which ESPnet's
             encoders give on and its models leave.
         """
-        if hx is not None or packed.data.device.type != "cpu":
+        if hx is not None:
             return super().forward(packed, hx)  # type: ignore[has-type]
         padded, lengths = pad_packed_sequence(packed)
         outputs = self._direction(padded, "")
@@ -76,22 +73,29 @@ def _taken(padded: Tensor, frames: Tensor) -> Tensor:
 
 
 def use(model: nn.Module) -> None:
-    """Let a model's projected LSTM encoders compute by oneDNN, if the environment says so.
+    """Let the projected LSTM layers of a model's encoder compute by oneDNN, if that is asked for.
 
     Args:
-        model: as ESPnet built it. Its layers keep their parameters and names.
+        model: where and of the type that it trains. Its layers keep their parameters and names;
+            those that oneDNN does not take, on a GPU or in float64, are left alone.
 
     Raises:
-        TopdownError: ``ESPNET_TOPDOWN_LSTM`` is neither empty nor ``onednn``.
+        TopdownError: as `warm.environment_lstm`.
     """
-    kind = os.environ.get(VARIABLE, "")
-    if kind not in ("", "onednn"):
-        raise TopdownError(f"{VARIABLE} is '{kind}'; it can be 'onednn' or empty")
-    if not kind:
+    if not warm.environment_lstm():
         return
-    encoders = [module for module in model.modules() if isinstance(module, RNNP)]
-    layers = [child for encoder in encoders for child in encoder.children()]
-    ours = [layer for layer in layers if type(layer) is nn.LSTM]
-    for layer in ours:
+    modules = getattr(model, "encoder", nn.Module()).modules()
+    layers = [
+        child for module in modules if isinstance(module, RNNP) for child in module.children()
+    ]
+    served = [layer for layer in layers if type(layer) is nn.LSTM and _is_served(layer)]
+    for layer in served:
         layer.__class__ = PaddedLSTM
-    logging.info("%d LSTM layers of the encoder compute by oneDNN on a CPU", len(ours))
+    logging.info(f"top-down: {len(served)} LSTM layers of the encoder compute by oneDNN")
+
+
+def _is_served(layer: nn.LSTM) -> bool:
+    weight = layer.weight_ih_l0
+    onednn = torch.backends.mkldnn
+    has_onednn = onednn.is_available() and bool(onednn.enabled)
+    return has_onednn and weight.device.type == "cpu" and weight.dtype is torch.float32

@@ -36,7 +36,6 @@ from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import (
     learning_rates,
     model_layers,
-    onednn_lstm,
     pretrained,
     random_numbers,
     ranks,
@@ -175,7 +174,6 @@ class TopdownTask(AbsTask):
                 pass
         with random_numbers.never_seeded() if conf else contextlib.nullcontext():
             model: AbsESPnetModel = super().build_model(args)
-        onednn_lstm.use(model)
         model.built_by = args
         if conf.get("tokens"):
             larger = vocabulary.grown(super().build_model, args)

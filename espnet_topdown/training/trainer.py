@@ -25,6 +25,7 @@ from espnet_topdown.plan.topdown_conf import TopdownConf
 from espnet_topdown.training import (
     gradients,
     learning_rates,
+    onednn_lstm,
     phase_end,
     phase_start,
     ranks,
@@ -93,6 +94,7 @@ class TopdownTrainer(Trainer):
         Raises:
             TopdownError: the phase cannot begin, or fails its proof.
         """
+        onednn_lstm.use(kwargs["model"])
         options = kwargs["trainer_options"]
         if not isinstance(options, TopdownOptions):
             cls._run_as_espnet(**kwargs)

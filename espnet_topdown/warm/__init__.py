@@ -5,9 +5,11 @@ commands to run is for the caller to say.
 """
 
 from espnet_topdown.warm.client import (
+    LSTM,
     SOCKET,
     Command,
     Handle,
+    environment_lstm,
     environment_threads,
     rotate,
     run_all,
@@ -16,10 +18,12 @@ from espnet_topdown.warm.client import (
 from espnet_topdown.warm.groups import Group
 
 __all__ = [
+    "LSTM",
     "SOCKET",
     "Command",
     "Group",
     "Handle",
+    "environment_lstm",
     "environment_threads",
     "rotate",
     "run_all",

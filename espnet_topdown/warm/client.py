@@ -28,6 +28,7 @@ from espnet_topdown.warm.address import short, with_short_tmpdir
 from espnet_topdown.warm.groups import Group, side_by_side, told
 
 SOCKET = "ESPNET_TOPDOWN_WARM"
+LSTM = "ESPNET_TOPDOWN_LSTM"
 SERVER = "espnet_topdown.warm.server"
 BIND_S = 30  # within which a warm process that was just started has its socket
 
@@ -107,6 +108,18 @@ def environment_threads() -> int:
     if first and not first.isdecimal():
         raise TopdownError(f"OMP_NUM_THREADS={words} is no number of threads; unset it, or mend it")
     return int(first or 0)
+
+
+def environment_lstm() -> str:
+    """ESPNET_TOPDOWN_LSTM: ``onednn``, or empty for PyTorch's LSTM layers.
+
+    Raises:
+        TopdownError: it is another word.
+    """
+    kind = os.environ.get(LSTM, "")
+    if kind not in ("", "onednn"):
+        raise TopdownError(f"{LSTM} is '{kind}'; it can be 'onednn', or empty")
+    return kind
 
 
 def start(

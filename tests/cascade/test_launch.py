@@ -1,5 +1,6 @@
 """How trainings share a machine, and what is told of those that ended early."""
 
+import json
 import shlex
 import sys
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from espnet_topdown import gpus, warm
+from espnet_topdown.cascade.header import fixed_lstm, fixed_threads
 from espnet_topdown.cascade.launch import (
     Launch,
     check_base,
@@ -15,6 +17,7 @@ from espnet_topdown.cascade.launch import (
     gpu_share,
     start_training,
 )
+from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.config import Experiment
 
@@ -41,6 +44,37 @@ def test_threads_that_are_no_number_are_refused(variable, monkeypatch):
         default_threads(Launch())
 
 
+def lstm_of(cascade, monkeypatch, value: str | None) -> str:
+    """ESPNET_TOPDOWN_LSTM of the trainings of a run that is begun under `value`."""
+    monkeypatch.delenv("ESPNET_TOPDOWN_LSTM", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ESPNET_TOPDOWN_LSTM", value)
+    paths = CascadePaths(cascade, cascade.parent / "base")
+    if not paths.header.exists():
+        paths.header.write_text(json.dumps({"base": "base"}))
+    lstm = fixed_lstm(paths)
+    fixed_threads(paths, None, 1)
+    return lstm
+
+
+def test_trainings_compute_lstm_layers_as_those_of_the_first_run(tmp_path, monkeypatch):
+    assert lstm_of(tmp_path, monkeypatch, "onednn") == "onednn"
+    # Another shell, or another node.
+    assert lstm_of(tmp_path, monkeypatch, None) == "onednn"
+    assert lstm_of(tmp_path, monkeypatch, "") == "onednn"
+
+
+def test_other_lstm_layers_than_those_of_the_first_run_are_refused(tmp_path, monkeypatch):
+    assert lstm_of(tmp_path, monkeypatch, None) == ""
+    with pytest.raises(TopdownError, match="ESPNET_TOPDOWN_LSTM=onednn: every training in .* is"):
+        lstm_of(tmp_path, monkeypatch, "onednn")
+
+
+def test_another_word_for_lstm_layers_is_refused_before_a_phase(tmp_path, monkeypatch):
+    with pytest.raises(TopdownError, match="ESPNET_TOPDOWN_LSTM is 'mkl'; it can be 'onednn'"):
+        lstm_of(tmp_path, monkeypatch, "mkl")
+
+
 @pytest.mark.parametrize("cmd", [None, "run.pl"])
 def test_of_several_gpus_the_launcher_runs_here_and_a_cluster_has_its_own_python(
     cmd, tmp_path, monkeypatch
@@ -49,12 +83,12 @@ def test_of_several_gpus_the_launcher_runs_here_and_a_cluster_has_its_own_python
     started = []
     monkeypatch.setattr(warm, "start", lambda command, **_: started.append(command.argv))
     launch = Launch(ngpu=2, cmd=cmd, python="/opt/a b/python3" if cmd is None else "python3.11")
-    start_training(launch, "asr", tmp_path, threads=1, variables={})
+    start_training(launch, "asr", tmp_path, threads=1, variables={"A": "b c"})
     (words,) = started
     assert words[:3] == [sys.executable, "-m", "espnet2.bin.launch"]
     inner = words[words.index("--") + 1 :]
-    assert inner[:2] == ["env", "OMP_NUM_THREADS=1"]
-    assert inner[2] == (sys.executable if cmd is None else "python3.11")
+    assert inner[:3] == ["env", "OMP_NUM_THREADS=1", "A=b c"]
+    assert inner[3] == (sys.executable if cmd is None else "python3.11")
     given = words[words.index("--cmd") + 1]
     assert given == (cmd or f"{shlex.quote(sys.executable)} -m espnet_topdown.warm")
 

@@ -1,14 +1,13 @@
 """Encoders' LSTM layers by oneDNN: outputs and gradients of PyTorch's, and who asks for it."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 import tiny
 import torch
 from torch import Tensor, nn
-
-from espnet_topdown.errors import TopdownError
 
 LENGTHS = [30, 30, 17, 9, 4]
 
@@ -30,9 +29,10 @@ def encoder(espnet, request) -> nn.Module:
 def by_onednn(encoder: nn.Module) -> nn.Module:
     from espnet_topdown.training import onednn_lstm
 
-    other = copy.deepcopy(encoder)
-    onednn_lstm.use(other)
-    return other
+    model = nn.Module()
+    model.encoder = copy.deepcopy(encoder)
+    onednn_lstm.use(model)
+    return model.encoder
 
 
 def outputs_and_gradients(encoder: nn.Module) -> tuple[Tensor, dict[str, Tensor | None]]:
@@ -92,21 +92,34 @@ def test_states_of_earlier_frames_are_taken(encoder, asked):
 
 
 @pytest.mark.parametrize("value", ["", "onednn"])
-def test_a_phase_computes_so_if_the_environment_asks_for_it(
+def test_a_base_and_its_phase_train_so_if_the_environment_asks_for_it(
     espnet, data, tmp_path, monkeypatch, value
 ):
-    from espnet_topdown.training.tasks import TopdownASRTask
+    from espnet_topdown.bin.train import main
+    from espnet_topdown.training.onednn_lstm import PaddedLSTM
 
     monkeypatch.setenv("ESPNET_TOPDOWN_LSTM", value)
-    words = tiny.command(data, tmp_path / "exp", tiny.asr_config("rnn"))[1:]
-    model = TopdownASRTask.build_model(TopdownASRTask.get_parser().parse_args(words))
-    kinds = [type(module).__name__ for module in model.encoder.modules()]
-    assert kinds.count("PaddedLSTM") == (3 if value else 0)
-    # The decoder's cells take one token at a time, and no packed batch.
-    assert "LSTMCell" in [type(module).__name__ for module in model.decoder.modules()]
+    called: list[str] = []
+    forward = PaddedLSTM.forward
+    monkeypatch.setattr(
+        PaddedLSTM, "forward", lambda self, *rest, **_: called.append("") or forward(self, *rest)
+    )
+    base, phase = (tmp_path / name for name in ("base", "phase"))
+    main(tiny.command(data, base, tiny.asr_config("rnn", max_epoch=1)))
+    assert bool(called) == bool(value)
+    called.clear()
+    conf = {"parent": str(base), "cut": "encoder.2"}
+    main(tiny.command(data, phase, tiny.asr_config("rnn", max_epoch=1, topdown_conf=conf, seed=1)))
+    assert bool(called) == bool(value)
+    proof = json.loads((phase / "topdown" / "proof.json").read_text())
+    assert any(name.startswith("encoder.enc.0.birnn2.") for name in proof["frozen"])
 
 
-def test_another_value_is_refused(encoder, monkeypatch):
-    monkeypatch.setenv("ESPNET_TOPDOWN_LSTM", "mkl")
-    with pytest.raises(TopdownError, match="ESPNET_TOPDOWN_LSTM is 'mkl'; it can be 'onednn'"):
-        by_onednn(encoder)
+def test_float64_and_layers_outside_the_encoder_stay_pytorchs(encoder, asked):
+    model = nn.Module()
+    model.encoder, model.beamformer = copy.deepcopy(encoder).double(), encoder
+    from espnet_topdown.training import onednn_lstm
+
+    onednn_lstm.use(model)
+    assert {type(one) for one in model.modules()} >= {nn.LSTM}
+    assert not any(type(one).__name__ == "PaddedLSTM" for one in model.modules())
