@@ -116,6 +116,24 @@ def test_a_text_that_changes_while_a_phase_trains_is_refused_until_that_is_undon
     assert read_record(tmp_path / "cascade" / "phase1") is not None
 
 
+def test_a_phase_of_a_later_run_computes_as_those_of_the_first(base, tmp_path, monkeypatch):
+    from espnet_topdown.cascade import attempt
+
+    given = []
+    start_training = attempt.start_training
+
+    def noted(*args, variables, **kwargs):
+        given.append(variables["ESPNET_TOPDOWN_LSTM"])
+        return start_training(*args, variables=variables, **kwargs)
+
+    monkeypatch.setattr(attempt, "start_training", noted)
+    monkeypatch.setenv("ESPNET_TOPDOWN_LSTM", "onednn")
+    run(base, tmp_path, "phases: [{cut: decoder}]")
+    monkeypatch.delenv("ESPNET_TOPDOWN_LSTM")
+    run(base, tmp_path, PLAN)
+    assert given == ["onednn", "onednn"]
+
+
 def test_settings_may_change_where_no_epoch_was_trained(interrupted, base, tmp_path):
     for path in (interrupted / "phase2").glob("*.pth"):
         path.unlink()
