@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from espnet_topdown import files, locks
 from espnet_topdown.cascade.cascade import Cascade
@@ -110,7 +109,7 @@ def _made_from(phase: Phase, records: Records) -> set[str]:
     parent = phase.parent
     if phase.name in records:
         # Where the plan says `best`, the record knows which that was.
-        parent = Path(records[phase.name]["parent"]).name
+        parent = records[phase.name]["parent"]
     return {parent, *phase.compared_with}
 
 

@@ -20,6 +20,7 @@ from espnet_topdown.results.significance import holm, t_interval
 from espnet_topdown.study import analysis
 from espnet_topdown.study.inference import (
     ALPHA,
+    DIGITS,
     FEWEST_SEEDS,
     Variance,
     paired_p,
@@ -36,8 +37,6 @@ PRIMARY = "primary: "
 NOT_SHOWN = "not shown"
 NO_SPREAD = "no spread over seeds"
 TOO_FEW = "too few seeds"
-# Means of runs are thirds and the like: what equal ones differ by in the last bit is nothing.
-DIGITS = 9
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,13 @@ from espnet_topdown.results.scoring import Pair, score
 from espnet_topdown.results.trn import Transcript, speaker_of, tokens_of
 from espnet_topdown.study.analysis import asked_sets
 from espnet_topdown.study.answers import (
-    DIGITS,
     Answer,
     Interval,
     Values,
     answers,
     scratch_values,
 )
-from espnet_topdown.study.inference import Split
+from espnet_topdown.study.inference import DIGITS, Split
 from espnet_topdown.study.records import Record, RecordedPhase, by_key
 
 PhaseKey = tuple[int, str]  # seed and name of a phase

@@ -12,6 +12,8 @@ import numpy as np
 ALPHA = 0.05
 # With two there is one degree of freedom, and no interval is narrow enough to say anything.
 FEWEST_SEEDS = 3
+# Means of runs are thirds and the like: what equal ones differ by in the last bit is nothing.
+DIGITS = 9
 NULL_DRAWS = 1000
 MOST_SEEDS = 1000  # that a study is planned with; nobody trains more
 
@@ -130,7 +132,7 @@ def null_rates(
         variance: of a run; None leaves out the second.
     """
     runs = np.array(values)
-    differences = runs[split.first] - runs[split.second]
+    differences = (runs[split.first] - runs[split.second]).round(DIGITS)
     seeds = differences.shape[1]
     over_seeds = float(np.mean(_t_p(_paired_t(differences), seeds - 1) < ALPHA))
     if variance is None or not variance.value:

@@ -59,3 +59,42 @@ def test_ledger_goes_on_after_a_torn_line(tmp_path):
         stream.write('{"event": "en')
     ledger.append("start", "phase2", attempt=1)
     assert [event["phase"] for event in ledger.events()] == ["phase1", "phase2"]
+
+
+def begun(tmp_path) -> Ledger:
+    """One attempt of phase 1, by one thread, that nobody has ended."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append("start", "phase1", attempt=1, threads=1)
+    (tmp_path / "phase1").mkdir()
+    return ledger
+
+
+def test_a_log_of_an_earlier_attempt_takes_no_time(tmp_path):
+    ledger = begun(tmp_path)
+    log = tmp_path / "phase1" / "train.log"
+    log.touch()
+    os.utime(log, (1, 1))
+    ledger.close("phase1")
+    assert ledger.events()[-1]["wall_s"] == 0
+
+
+def test_an_attempt_whose_phase_has_its_record_is_done(tmp_path):
+    ledger = begun(tmp_path)
+    (tmp_path / "phase1" / "record.json").write_text("{}")
+    ledger.close("phase1")
+    assert ledger.events()[-1]["outcome"] == "done"
+
+
+def test_a_phase_is_redone_until_its_next_attempt_has_failed(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append("redo", "phase1")
+    ledger.append("start", "phase1", attempt=1)
+    assert ledger.is_redone("phase1")
+    ledger.append("end", "phase1", outcome="failed")
+    assert not ledger.is_redone("phase1")
+
+
+def test_the_threads_are_those_of_the_first_attempt(tmp_path):
+    ledger = begun(tmp_path)
+    ledger.append("start", "phase2", attempt=1, threads=4)
+    assert ledger.threads() == 1

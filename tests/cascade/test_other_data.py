@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import yaml
 from cascades import copied, fails, hashes, run, words
 from test_runner import wait_for
 
+from espnet_topdown.cascade import other_data
 from espnet_topdown.cli import main
 
 
@@ -206,3 +208,48 @@ def test_lists_of_the_base_that_no_phase_reads_may_be_gone(base, noisy, tmp_path
     # By its name a shape file of texts has the size of the vocabulary, as asr.sh adds it.
     (text,) = (cascade / "shapes").glob("train.*/text_shape.char")
     assert {line.rpartition(",")[2] for line in text.read_text().splitlines()} == {"10"}
+
+
+def test_utterances_of_the_second_list_alone_are_told(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_text("u1 x\n")
+    second.write_text("u1 x\nu2 y\n")
+    rows = [(str(path), "", "") for path in (first, second)]
+    assert "1 are in one alone: u2" in other_data._list_fault(rows)
+
+
+@pytest.fixture
+def shapes(tmp_path, monkeypatch):
+    """Data of one text and its tokens, and where its shapes are made, without the tool."""
+    monkeypatch.setattr(other_data, "config_under", lambda *_, **__: {})
+    monkeypatch.setattr(other_data, "run_tool", lambda *_, **__: None)
+    text, tokens = tmp_path / "text", tmp_path / "tokens"
+    text.write_text("u a\n")
+    tokens.write_text("a\n")
+    rows = [(str(text), "text", "text")]
+    new = SimpleNamespace(part="train", rows=rows, files={}, tokens=str(tokens))
+    base = SimpleNamespace(config={"train_shape_file": []}, task="asr", directory=tmp_path)
+    place = tmp_path / "shapes" / "x"
+    return SimpleNamespace(
+        text=text,
+        tokens=tokens,
+        make=lambda: other_data._make(SimpleNamespace(base=base), None, new, None, place),
+        is_made=lambda: other_data._is_made(place, new),
+    )
+
+
+@pytest.mark.parametrize("name", ["text", "tokens"])
+def test_shapes_are_made_anew_where_what_they_were_made_of_has_changed(shapes, name):
+    shapes.make()
+    assert shapes.is_made()
+    path = getattr(shapes, name)
+    path.write_text(path.read_text() + "b\n")
+    assert not shapes.is_made()
+    shapes.make()
+    assert shapes.is_made()
+
+
+def test_shapes_of_a_text_that_changed_meanwhile_do_not_count(shapes, monkeypatch):
+    monkeypatch.setattr(other_data, "run_tool", lambda *_, **__: shapes.text.write_text("u b\n"))
+    shapes.make()
+    assert not shapes.is_made()

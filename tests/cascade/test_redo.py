@@ -7,10 +7,12 @@ import pytest
 from cascades import PLAN, copied, fails, hashes, outcomes, run, words
 
 from espnet_topdown import locks
+from espnet_topdown.cascade import redo
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cli import main
 from espnet_topdown.experiment.phase_dir import DECODING, read_record
+from espnet_topdown.plan.plan import Phase
 
 SLOWER = "phases: [{cut: decoder}, {cut: encoder.1, train: {optim_conf: {lr: 0.0001}}}]"
 
@@ -196,3 +198,10 @@ def test_a_diverged_phase_is_redone_under_a_lower_rate(base, tmp_path, capsys):
     assert read_record(cascade / "phase1")["key"]["settings"]["optim_conf"] == {"lr": 0.001}
     assert attempts_of(cascade, "phase1") == ["failed", "done"]
     assert (cascade / "aside" / "phase1.1" / "train.log").exists()
+
+
+def test_a_base_that_is_called_as_a_phase_is_not_taken_for_it():
+    phase = Phase("phase2", "top_down", "encoder.1", "best", 1)
+    of_base = {"phase2": {"parent": "../first_topdown/phase1"}}
+    assert "phase1" not in redo._made_from(phase, of_base)
+    assert "phase1" in redo._made_from(phase, {"phase2": {"parent": "phase1"}})

@@ -250,3 +250,11 @@ def test_holm_counts_a_comparison_once_however_many_questions_ask_it() -> None:
         Answer("phase2", pairs("phase2"), (), p=0.5),
     ]
     assert [answer.p_holm for answer in _with_holm(asked)] == [0.04, 0.04, 0.5]
+
+
+def test_float_noise_is_no_spread_of_null_differences():
+    """Runs of 10 to 12 errors in 300 words: the same rate by counts as by percentages."""
+    counts = [10, 11, 12] * 6
+    split = inference.Split(np.array([[0, 1, 3]]), np.array([[1, 2, 4]]))
+    by_count = inference.null_rates(counts, split, None)
+    assert inference.null_rates([100 * one / 300 for one in counts], split, None) == by_count

@@ -147,3 +147,18 @@ def test_an_average_of_a_phase_of_ours_is_read_as_it_is(espnet, tmp_path):
     name = "valid.acc.ave_3best.pth"
     checkpoint.save({"w": torch.zeros(3)}, tmp_path / name)
     assert torch.equal(averages.exact_state(tmp_path, name, CRITERIA, [3])["w"], torch.zeros(3))
+
+
+def test_the_average_without_a_number_is_of_the_most_epochs_that_there_are(espnet, tmp_path):
+    """Four epochs have no average of ten; the link names that of three."""
+    reporter = write_epochs(tmp_path, 4)
+    averages.write_averages(tmp_path, reporter, CRITERIA, [2, 3, 10], {})
+    assert not (tmp_path / "valid.acc.ave_10best.pth").exists()
+    assert (tmp_path / "valid.acc.ave.pth").readlink().name == "valid.acc.ave_3best.pth"
+
+
+def test_a_metric_with_one_epoch_that_is_no_number_is_measured(espnet, tmp_path):
+    reporter = write_epochs(tmp_path, 4)
+    reporter.stats[2]["valid"]["acc"] = float("nan")
+    torch.save({"reporter": reporter.state_dict()}, tmp_path / "checkpoint.pth")
+    assert averages.is_measured(tmp_path, "valid", "acc")

@@ -14,6 +14,7 @@ from espnet_topdown.training.learning_rates import (
     Probe,
     log_rates_of_steps,
     ratio_fault,
+    schedule_fault,
     split_groups,
 )
 
@@ -307,3 +308,7 @@ def test_nt_asgd_averages_every_group(espnet):
         assert torch.allclose(parameter, expected, atol=1e-6)
     optimizer.use_raw()
     assert torch.equal(probe.slow, iterates[2][1])
+
+
+def test_a_schedule_with_a_least_rate_for_each_group_is_a_fault():
+    assert schedule_fault({"min_lr": [1e-5, 1e-6]})

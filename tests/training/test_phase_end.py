@@ -11,6 +11,7 @@ import torch
 from epochs import CRITERIA, write_epochs
 from tiny_phases import frozen_in, phase, proof_of
 
+from espnet_topdown import files
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.plan.sides import Sides
 from espnet_topdown.training import checkpoint, phase_end
@@ -169,3 +170,26 @@ def test_epochs_of_a_newer_espnet_are_read_by_an_older_one():
 
     expected = {"epoch": 1, "train": {"loss": None, "time": 2.5}, "valid": {"acc": 0.5, "time": 1}}
     assert phase_end.epochs(Reporter()) == [expected]
+
+
+def test_a_duration_of_more_than_a_day_is_told_in_seconds():
+    assert phase_end._number(timedelta(days=1, seconds=2, milliseconds=500)) == 86402.5
+
+
+def proved(directory: Path, names: list[str]) -> None:
+    """The files of a proof of these model files, whatever they hold."""
+    proof = {"files": dict.fromkeys(names, "0"), "frozen": {}}
+    files.write_json(directory / "topdown" / "proof.json", proof)
+    files.write_json(directory / "topdown" / "epochs.json", [])
+
+
+def test_a_phase_that_has_lost_an_average_is_not_proved(tmp_path):
+    proved(tmp_path, ["valid.acc.ave_3best.pth"])
+    assert not phase_end.is_proved(tmp_path)
+
+
+def test_the_last_good_checkpoint_of_a_proved_phase_is_removed(tmp_path):
+    proved(tmp_path, [])
+    (tmp_path / "checkpoint.good.pth").touch()
+    assert phase_end.is_proved(tmp_path)
+    assert not (tmp_path / "checkpoint.good.pth").exists()
