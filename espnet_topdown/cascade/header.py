@@ -27,7 +27,7 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def fixed_threads(paths: CascadePaths, asked: int | None, default: int) -> int:
+def fixed_threads(paths: CascadePaths, asked: int | None, default: int, lstm: str) -> int:
     """The threads of every training in a cascade, torch's: those of its first run.
 
     With others, sums would differ in the last bit, and a resumed phase from an undisturbed one.
@@ -36,6 +36,7 @@ def fixed_threads(paths: CascadePaths, asked: int | None, default: int) -> int:
         paths: of a cascade that is stored already.
         asked: threads that the user asks for; None: whatever the cascade has.
         default: for the first run, where none are asked for.
+        lstm: as `fixed_lstm` says; both are written down here.
 
     Raises:
         TopdownError: others are asked for now.
@@ -50,14 +51,12 @@ def fixed_threads(paths: CascadePaths, asked: int | None, default: int) -> int:
             " by its first run, since sums differ in the last bit otherwise; leave the option out,"
             " or give another --dir (--topdown_dir of run.sh)"
         )
-    files.write_json(paths.header, {**header, "threads": threads})
+    files.write_json(paths.header, {**header, "threads": threads, "lstm": lstm})
     return threads
 
 
 def fixed_lstm(paths: CascadePaths) -> str:
     """ESPNET_TOPDOWN_LSTM of every training in a cascade: what its first run had.
-
-    To be asked before `fixed_threads`, which a first run is told by.
 
     Args:
         paths: of a cascade that is stored already.
@@ -74,5 +73,4 @@ def fixed_lstm(paths: CascadePaths) -> str:
             " was, since sums differ in the last bit otherwise; unset it, or give another --dir"
             " (--topdown_dir of run.sh)"
         )
-    files.write_json(paths.header, {**header, "lstm": fixed})
     return fixed

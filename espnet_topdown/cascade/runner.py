@@ -120,7 +120,8 @@ class _Run:
         self.failures: dict[str, str] = {}
         self.ledger = Ledger(cascade.paths.ledger)
         self.lstm = fixed_lstm(cascade.paths)
-        self.threads = fixed_threads(cascade.paths, launch.threads, default_threads(launch))
+        default = default_threads(launch)
+        self.threads = fixed_threads(cascade.paths, launch.threads, default, self.lstm)
         self.display = Display(cascade)
         self.report = FreshReport(cascade.paths.directory, self.display.say, is_wanted=with_report)
         self.finished_before = len(records)

@@ -53,7 +53,7 @@ def lstm_of(cascade, monkeypatch, value: str | None) -> str:
     if not paths.header.exists():
         paths.header.write_text(json.dumps({"base": "base"}))
     lstm = fixed_lstm(paths)
-    fixed_threads(paths, None, 1)
+    fixed_threads(paths, None, 1, lstm)
     return lstm
 
 
