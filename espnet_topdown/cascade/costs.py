@@ -148,11 +148,11 @@ def _phase_bytes(cascade: Cascade) -> int:
     model = BYTES_A_PARAMETER * cascade.facts.total
     # An optimiser such as Adam keeps two more numbers for each parameter.
     checkpoint = cascade.facts.data["checkpoint_bytes"] or 3 * model
-    nbest = max(counts_of(config.get("keep_nbest_models") or 1))
+    counts = counts_of(config.get("keep_nbest_models") or 1)
     criteria = len(config.get("best_model_criterion") or [1])
-    # The best of each criterion, an average and the epoch under way; the checkpoint before the
-    # one that is written stays, in case a kill tears it.
-    models = nbest * criteria + 2
+    # Of each criterion the best epochs and the averages; the epoch under way. The checkpoint before
+    # the one that is written stays, in case a kill tears it.
+    models = (max(counts) + len(counts)) * criteria + 1
     return 2 * checkpoint + models * model
 
 

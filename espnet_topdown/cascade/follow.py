@@ -57,15 +57,19 @@ def view(cascade: Cascade) -> list[str]:
     skipped = cascade.judge(records).skipped
     attempts = Ledger(cascade.paths.ledger).last_attempts()
     waits = waits_of(cascade.phases, cascade.plan)
+    failed = {name for name, last in attempts.items() if text.has_failed_now(cascade, last)}
+    ended = {*records, *skipped, *failed}
     now, waiting = [], []
     for phase in cascade.phases:
-        if phase.name in records or phase.name in skipped:
+        if phase.name in ended:
             continue
         last = attempts.get(phase.name, {})
         if text.trains(cascade, phase, last):
             now.append(f"{standing(cascade, phase)}{_gpus(last)}")
         else:
-            missing = [name for name in waits[phase.name].names if name not in records]
+            needed = waits[phase.name]
+            over = {name: records if name in needed.finished else ended for name in needed.names}
+            missing = [name for name, done in over.items() if name not in done]
             waiting.append(f"{phase.name} for {listed(missing, 'a free place (run --jobs)')}")
     lines = text.status(cascade, records).splitlines()
     for heading, what in (("now:", now), ("waiting:", waiting)):

@@ -248,10 +248,20 @@ def trains(cascade: Cascade, phase: Phase, last: Mapping[str, Any]) -> bool:
     if locks.holder(cascade.paths.phase_dir(phase.name) / LOCK) is not None:
         return True
     # Nobody holds it while ESPnet is imported, up to a minute, and while the end is proved.
+    return last.get("event") == "start" and _is_of_this_run(cascade, last)
+
+
+def has_failed_now(cascade: Cascade, last: Mapping[str, Any]) -> bool:
+    """Whether the run that goes on has tried a phase in vain, and so does not try it again."""
+    # Attempts that are closed for an earlier run have no reason.
+    return "reason" in last and _is_of_this_run(cascade, last)
+
+
+def _is_of_this_run(cascade: Cascade, event: Mapping[str, Any]) -> bool:
     owner = locks.holder(cascade.paths.lock)
-    if owner is None or owner.since is None or last.get("event") != "start":
+    if owner is None or owner.since is None:
         return False
-    return datetime.fromisoformat(last["time"]).astimezone() >= owner.since
+    return datetime.fromisoformat(event["time"]).astimezone() >= owner.since
 
 
 def _open_state(

@@ -2,9 +2,11 @@
 
 import re
 
+import pytest
 from cascades import PLAN, copied, fails, words
+from made_cascade import made, record
 
-from espnet_topdown.cascade.costs import _listed
+from espnet_topdown.cascade.costs import _listed, _phase_bytes, _with_stops, estimate
 from espnet_topdown.cli import main
 
 SWEEP = """
@@ -83,3 +85,45 @@ def test_many_names_are_shortened():
     names = [f"phase{number}" for number in range(1, 201)]
     assert _listed(names[:6]) == "phase1, phase2, phase3, phase4, phase5, phase6"
     assert _listed(names) == "phase1, phase2, phase3, phase4, ... phase200 (200 phases)"
+
+
+TWO = "phases: [{cut: decoder}, {cut: encoder.1}]"
+
+
+def test_hours_and_disk_are_those_of_the_bases_epochs_and_checkpoint(tmp_path):
+    """Two phases of three epochs of 12 minutes, each with two checkpoints of 5 GB."""
+    told = estimate(made(tmp_path, TWO), {})
+    assert "2 phase(s) to train, 6 epochs at most: 1.20 h at most" in told
+    assert "disk 20.00 GB at most" in told
+    assert "--jobs 1: 1.20 h of wall time at most" in told
+
+
+def test_a_phase_that_is_left_out_costs_nothing(tmp_path):
+    chain = "{cut: decoder}, {cut: encoder.1}"
+    plan = f"{{patience: 1, phases: [{chain}, {{control: restart, answers: phase1}}]}}"
+    cascade = made(tmp_path, plan)
+    record(cascade, "phase1", 0.1)
+    told = estimate(cascade, cascade.read_records())
+    assert "1 phase(s) to train, 3 epochs at most" in told
+    assert "--jobs 1: 0.60 h of wall time at most" in told
+
+
+def test_nothing_is_left_where_the_rest_is_left_out(tmp_path):
+    cascade = made(tmp_path, TWO.join(("{patience: 1, ", "}")))
+    record(cascade, "phase1", 0.1)
+    assert estimate(cascade, cascade.read_records()) == "every phase is finished"
+
+
+@pytest.mark.parametrize(("keep", "models"), [(5, 7), ([3, 5], 8), ([3, 5, 10], 14), (None, 3)])
+def test_a_phase_keeps_its_best_epochs_and_an_average_of_each_number(tmp_path, keep, models):
+    """Beside the epoch under way, by one criterion; eight parameters of four bytes."""
+    cascade = made(tmp_path, TWO, keep_nbest_models=keep)
+    assert _phase_bytes(cascade) == 2 * 5 * 10**9 + models * 8 * 4
+
+
+def test_a_rule_ends_a_begun_phase_at_its_first_epoch_at_the_earliest(tmp_path):
+    """Five of forty are trained, and the rule may end it after the tenth."""
+    sweep = "sweep: [decoder, encoder.1, output], train: {max_epoch: 40}, stop_early: median"
+    cascade = made(tmp_path, f"phases: [{{{sweep}}}]")
+    phase = cascade.phases[2]
+    assert _with_stops(cascade, [phase], {phase.name: 35}, 0.0) == {phase.name: 5}

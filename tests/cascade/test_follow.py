@@ -11,30 +11,15 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-import yaml
+from made_cascade import made, record
 
 from espnet_topdown import locks
 from espnet_topdown.cascade import follow
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
-from espnet_topdown.cascade.model_facts import ModelFacts
-from espnet_topdown.cascade.paths import CascadePaths
 from espnet_topdown.cascade.progress import standing
 from espnet_topdown.cascade.text import trains
-from espnet_topdown.experiment.config import Experiment
-from espnet_topdown.plan.expansion import expand
-from espnet_topdown.plan.plan_file import parse_plan
 
-NAMES = ("encoder.0", "encoder.1", "decoder.0", "output")
-PLAN = "phases: [{cut: decoder}, {cut: encoder.1}, {control: restart, answers: [phase1]}]"
-CONFIG = {
-    "encoder": "rnn",
-    "seed": 0,
-    "max_epoch": 3,
-    "best_model_criterion": [["valid", "acc", "max"]],
-    "token_list": ["a"],
-    "train_data_path_and_name_and_type": [["gone.scp", "speech", "sound"]],
-}
 LOG = """\
 1/3epoch started
 1epoch results: [train] loss=2, [valid] acc=0.6
@@ -44,28 +29,7 @@ LOG = """\
 
 @pytest.fixture
 def cascade(tmp_path: Path) -> Cascade:
-    """A cascade of which nothing is trained yet, as its first run would have stored it."""
-    base = tmp_path / "exp"
-    base.mkdir()
-    (base / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-    (base / "valid.acc.ave.pth").touch()
-    layers = [{"name": name, "parameters": 2, "notes": "", "tied_to": {}} for name in NAMES]
-    epochs = []
-    for number in (1, 2, 3):
-        valid = {"acc": 0.4 + 0.1 * number, "time": 120.0}
-        epochs.append({"epoch": number, "train": {"time": 600.0}, "valid": valid})
-    empty = {"dropouts": {}, "notes": [], "parser_keys": [], "checkpoint_bytes": 0}
-    plan = parse_plan(PLAN)
-    made = Cascade(
-        base=Experiment.read(base),
-        plan=plan,
-        paths=CascadePaths(tmp_path / "cascade", base),
-        facts=ModelFacts({"layers": layers, "epochs": epochs, **empty}),
-        phases=expand(plan, NAMES, 0),
-        plan_file=tmp_path / "plan.yaml",
-    )
-    made.store()
-    return made
+    return made(tmp_path)
 
 
 @pytest.fixture
@@ -167,6 +131,41 @@ def test_a_cascade_is_trained_while_a_run_or_a_training_lives(
     for lock in (cascade.paths.lock, training / follow.LOCK):
         with locks.locked(lock, "training"):
             assert follow.is_trained(cascade)
+
+
+def test_a_phase_does_not_wait_for_one_that_is_left_out(tmp_path: Path) -> None:
+    """Phase 1 is worse than phase 0, so that phase 2 is spared and the sweep can start."""
+    phases = "[{cut: decoder}, {cut: encoder.1}, {sweep: [encoder.1], parent: best}]"
+    cascade = made(tmp_path, f"{{patience: 1, phases: {phases}}}")
+    record(cascade, "phase1", 0.1)
+    assert follow.view(cascade)[-2:] == ["waiting:", "  phase3 for a free place (run --jobs)"]
+
+
+def test_a_phase_that_this_run_has_tried_in_vain_does_not_wait(cascade: Cascade) -> None:
+    ledger = Ledger(cascade.paths.ledger)
+    with locks.locked(cascade.paths.lock, "run"):
+        # Closed for a run that was killed.
+        ledger.append("end", "phase1", outcome="killed")
+        assert "  phase1 for a free place (run --jobs)" in follow.view(cascade)
+        ledger.append("end", "phase1", outcome="failed", reason="it diverged")
+        lines = follow.view(cascade)
+    assert lines[lines.index("waiting:") + 1 :] == [
+        "  phase2 for phase1",
+        "  restart_phase1 for a free place (run --jobs)",
+    ]
+    # The next run tries it again.
+    assert "  phase1 for a free place (run --jobs)" in follow.view(cascade)
+
+
+def test_whether_anybody_trains_is_looked_at_before_what_there_is(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends between the two would be missing from the last view otherwise."""
+    looked = []
+    monkeypatch.setattr(follow, "is_trained", lambda _: looked.append("lock"))
+    monkeypatch.setattr(follow, "view", lambda _: looked.append("view") or [])
+    follow.follow(cascade)
+    assert looked == ["lock", "view"]
 
 
 class Terminal:

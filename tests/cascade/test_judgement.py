@@ -139,3 +139,8 @@ def test_values_over_other_tokens_are_compared_among_themselves() -> None:
     judgement = judge(phases[:2], finished, Plan(entries=()), base_value=0.5, mode="max")
     assert judgement.best == "phase2"
     assert not judgement.lacking
+
+
+def test_a_base_without_a_value_of_its_own_is_no_missing_measurement() -> None:
+    judged = judge(chain(1), records(phase1=[0.3]), Plan(entries=()), base_value=None, mode="max")
+    assert not judged.lacking

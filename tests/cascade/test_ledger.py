@@ -98,3 +98,12 @@ def test_the_threads_are_those_of_the_first_attempt(tmp_path):
     ledger = begun(tmp_path)
     ledger.append("start", "phase2", attempt=1, threads=4)
     assert ledger.threads() == 1
+
+
+def test_an_event_is_on_the_disk_as_a_whole_line_when_it_is_appended(tmp_path, monkeypatch):
+    synced = []
+    path = tmp_path / "ledger.jsonl"
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(path.read_bytes()) or fsync(file))
+    Ledger(path).append("start", "phase1", attempt=1)
+    assert len(synced) == 1 and synced[0].endswith(b"}\n")

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 from cascades import PLAN, copied, fails, hashes, outcomes, run, words
+from made_cascade import made, record
 
 from espnet_topdown import locks
 from espnet_topdown.cascade import redo
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cli import main
-from espnet_topdown.experiment.phase_dir import DECODING, read_record
+from espnet_topdown.errors import TopdownError
+from espnet_topdown.experiment.phase_dir import DECODING, LOCK, read_record
 from espnet_topdown.plan.plan import Phase
 
 SLOWER = "phases: [{cut: decoder}, {cut: encoder.1, train: {optim_conf: {lr: 0.0001}}}]"
@@ -205,3 +207,41 @@ def test_a_base_that_is_called_as_a_phase_is_not_taken_for_it():
     of_base = {"phase2": {"parent": "../first_topdown/phase1"}}
     assert "phase1" not in redo._made_from(phase, of_base)
     assert "phase1" in redo._made_from(phase, {"phase2": {"parent": "phase1"}})
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Cascade:
+    """Phase 2 is made from phase 1, which the plan calls the best; both are finished."""
+    chain = made(tmp_path, "phases: [{cut: decoder}, {cut: encoder.1, parent: best}]")
+    record(chain, "phase1", 0.8)
+    record(chain, "phase2", 0.9, parent="phase1")
+    return chain
+
+
+def names_aside(cascade: Cascade) -> list[str]:
+    return sorted(path.name for path in cascade.paths.aside.iterdir())
+
+
+def test_a_phase_is_not_redone_without_the_one_that_took_it_for_the_best(chain):
+    with pytest.raises(TopdownError, match="phase2. Redo them"):
+        redo.set_aside(chain, chain.read_records(), ["phase1"])
+
+
+def test_a_phase_that_is_still_trained_is_not_set_aside(chain):
+    trained = locks.locked(chain.paths.phase_dir("phase2") / LOCK, "training")
+    with trained, pytest.raises(TopdownError, match="still trained by"):
+        redo.set_aside(chain, chain.read_records(), ["phase2"])
+
+
+def test_best_is_phase_0_once_the_best_is_set_aside(chain):
+    chain.paths.link_best("phase2")
+    redo.set_aside(chain, chain.read_records(), ["phase1", "phase2"])
+    assert (chain.paths.directory / "best").resolve() == chain.paths.base.resolve()
+    assert names_aside(chain) == ["phase1.1", "phase2.1"]
+
+
+def test_each_copy_that_is_set_aside_has_a_number_of_its_own(chain):
+    for _ in range(3):
+        redo._move(chain, "phase2")
+        record(chain, "phase2", 0.9, parent="phase1")
+    assert names_aside(chain) == ["phase2.1", "phase2.2", "phase2.3"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cascades import PLAN, copied, fails, hashes, outcomes, run, words
@@ -17,8 +18,11 @@ from tiny import HOLD
 from espnet_topdown import files, locks
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.judgement import Judgement
+from espnet_topdown.cascade.launch import Launch
 from espnet_topdown.cascade.ledger import Ledger
 from espnet_topdown.cascade.records import curve_fault
+from espnet_topdown.cascade.runner import _data_directories, _Run
+from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import read_record
 
 
@@ -277,3 +281,43 @@ def test_sigterm_ends_the_training_and_leaves_a_state_that_goes_on(finished, bas
     assert outcomes(tmp_path / "cascade") == [("phase1", "interrupted")]
     run(base, tmp_path, PLAN)
     assert hashes(tmp_path / "cascade") == hashes(finished)
+
+
+def test_a_training_gets_a_place_that_none_has():
+    taken = SimpleNamespace(trainings={"phase1": SimpleNamespace(slot=0)})
+    assert _Run._free_slot(SimpleNamespace(**vars(taken), launch=Launch(jobs=2))) == 1
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(-9, "killed"), (1, "failed"), (None, "failed")])
+def test_a_training_that_a_signal_ended_was_killed(status, outcome, tmp_path):
+    told = []
+    run = SimpleNamespace(_fail=lambda training, reason, outcome, **_: told.append(outcome))
+    training = SimpleNamespace(directory=tmp_path, gave_way=lambda reason: False)
+    _Run._give_up(run, training, status)
+    assert told == [outcome]
+
+
+def test_a_run_locks_the_directories_of_all_its_data():
+    lists = {None: ["dump/raw/train/text"], "phase": ["exp/stats/train/speech_shape"]}
+    cascade = SimpleNamespace(phases=["phase"], base=SimpleNamespace(lists=lists.get))
+    names = ("dump/raw", "dump/raw/train", "exp/stats", "exp/stats/train")
+    assert _data_directories(cascade) == [Path(name) for name in names]
+
+
+def test_what_the_stopping_rule_left_out_does_not_wait_for_what_failed():
+    phases = [SimpleNamespace(name=name) for name in ("phase1", "phase2", "restart")]
+    run = SimpleNamespace(
+        _settle=lambda: SimpleNamespace(skipped={"phase2"}),
+        failures={"restart": "it diverged"},
+        records={"phase1": {}},
+        cascade=SimpleNamespace(phases=phases),
+    )
+    with pytest.raises(TopdownError) as caught:
+        _Run.close(run)
+    assert "it diverged" in str(caught.value)
+    assert "wait for them" not in str(caught.value)
+
+
+def test_a_record_has_the_hours_of_the_ledger(finished):
+    hours = read_record(finished / "phase1")["hours"]
+    assert hours == pytest.approx(Ledger(finished / "ledger.jsonl").hours("phase1"), abs=1e-3)

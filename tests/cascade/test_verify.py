@@ -11,7 +11,7 @@ from cascades import copied, fails
 from espnet_topdown import files
 from espnet_topdown.cascade.cascade import Cascade
 from espnet_topdown.cascade.phase_config import changes_of
-from espnet_topdown.cascade.verify import _faults
+from espnet_topdown.cascade.verify import _faults, _link_faults
 from espnet_topdown.cli import main
 from espnet_topdown.errors import TopdownError
 from espnet_topdown.experiment.phase_dir import read_record
@@ -143,3 +143,9 @@ def test_verify_finds_a_link_that_points_elsewhere(finished, base, tmp_path, cap
     latest.unlink()
     latest.symlink_to("9epoch.pth")
     assert f"{latest} is no link to 2epoch.pth, as recorded" in fails(capsys, "verify", str(copy))
+
+
+def test_a_link_without_what_it_points_to_is_a_fault(tmp_path):
+    (tmp_path / "valid.acc.best.pth").symlink_to("1epoch.pth")
+    links = {"links": {"valid.acc.best.pth": "1epoch.pth"}}
+    assert len(list(_link_faults(tmp_path, links))) == 1

@@ -147,3 +147,10 @@ def test_a_control_that_was_not_decoded_is_left_out(tmp_path: Path) -> None:
     assert contrasts.error_table("Controls", row_pairs, rows, compared(rows)[0]) is None
     # Its dev value stands still.
     assert len(contrasts.dev_table("Controls", row_pairs, rows).rows) == 2
+
+
+def test_phases_of_two_dev_sets_are_not_set_against_one_another(tmp_path: Path) -> None:
+    noisy = phase(tmp_path, "phase1", "top_down", dev_set="noisy")
+    restart = phase(tmp_path, "restart_phase1", "restart")
+    pairs = [contrasts.RowPair("question", 0, 1)]
+    assert contrasts.dev_table("Dev", pairs, [noisy, restart]) is None
