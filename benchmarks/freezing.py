@@ -161,14 +161,12 @@ def broken_claims(seconds: Mapping[str, np.ndarray], cuts: Sequence[str]) -> lis
     return broken
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure one model, print its table, and fail where a claim does not hold."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", choices=CONFIGS, default="rnn")
+def options_of_steps(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, *, steps: int
+) -> argparse.Namespace:
+    """Read ``--pairs`` and ``--steps`` too, and prepare for silent steps on one thread."""
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=steps)
     options = parser.parse_args(argv)
     if options.pairs < 6:
         parser.error(f"--pairs {options.pairs}: an interval of 95 % needs 6 at least")
@@ -176,6 +174,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     # ESPnet warns at every forward pass.
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure one model, print its table, and fail where a claim does not hold."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=CONFIGS, default="rnn")
+    options = options_of_steps(parser, argv, steps=6)
 
     def trial(prepare: Callable[[Model], None], pair: int) -> tuple[float, float]:
         def work() -> float:

@@ -10,15 +10,12 @@ two take turns. Exit status 1 when oneDNN is not faster.
 """
 
 import argparse
-import logging
 import os
-import warnings
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import torch
-from freezing import CONFIGS, build, median_interval, seconds_of_steps
+from freezing import CONFIGS, build, median_interval, options_of_steps, seconds_of_steps
 from measure import in_child, interleaved, machine
 
 from espnet_topdown.training import onednn_lstm
@@ -44,15 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--units", type=int, default=64, help="of each layer and direction")
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=3)
-    options = parser.parse_args(argv)
-    if options.pairs < 6:
-        parser.error(f"--pairs {options.pairs}: an interval of 95 % needs 6 at least")
-    torch.set_num_threads(1)
-    # ESPnet warns at every forward pass.
-    logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
+    options = options_of_steps(parser, argv, steps=3)
     kinds = {"PyTorch": "", "oneDNN": "onednn"}
     measured = partial(seconds_a_step, options.units, options.steps)
     ways = {name: partial(measured, kind) for name, kind in kinds.items()}

@@ -77,6 +77,36 @@ class RowDropEmbedding(nn.Embedding):
         return self.drop(x)
 
 
+def lstm_layer(
+    x: Tensor, state: LayerState | None, weights: list[Tensor], *, is_training: bool
+) -> tuple[Tensor, LayerState]:
+    """Outputs, (frames, batch, hidden), and last state of one direction of an LSTM layer.
+
+    By the kernel of nn.LSTM (oneDNN or cuDNN).
+
+    Args:
+        x: (frames, batch, input).
+        state: h and c, each (1, batch, hidden); None for zeros.
+        weights: nn.LSTM's weight_ih, weight_hh, bias_ih and bias_hh.
+        is_training: whether gradients are wanted.
+    """
+    if state is None:
+        zeros = x.new_zeros(1, x.size(1), weights[1].size(1))
+        state = (zeros, zeros)
+    outputs, h, c = torch.lstm(
+        x,
+        state,
+        weights,
+        has_biases=True,
+        num_layers=1,
+        dropout=0.0,
+        train=is_training,
+        bidirectional=False,
+        batch_first=False,
+    )
+    return outputs, (h, c)
+
+
 class WeightDropLSTM(nn.Module):
     """One LSTM layer whose hidden-to-hidden weight is dropped element-wise, one mask for a window.
 
@@ -113,27 +143,14 @@ class WeightDropLSTM(nn.Module):
             x: (frames, batch, input).
             state: h and c, each (1, batch, hidden); None for zeros.
         """
-        if state is None:
-            zeros = x.new_zeros(1, x.size(1), self.hidden_size)
-            state = (zeros, zeros)
-        weights = (
+        weights = [
             self.weight_ih_l0,
             self.drop_weight(self.weight_hh_l0),
             self.bias_ih_l0,
             self.bias_hh_l0,
-        )
-        raw, h, c = torch.lstm(
-            x,
-            state,
-            weights,
-            has_biases=True,
-            num_layers=1,
-            dropout=0.0,
-            train=self.training,
-            bidirectional=False,
-            batch_first=False,
-        )
-        return raw, self.drop(raw), (h, c)
+        ]
+        raw, state = lstm_layer(x, state, weights, is_training=self.training)
+        return raw, self.drop(raw), state
 
 
 class AWDLSTM(AbsLM):

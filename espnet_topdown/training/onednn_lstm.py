@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from espnet_topdown import warm
+from espnet_topdown.lm.awd_lstm import lstm_layer
 
 
 class PaddedLSTM(nn.LSTM):
@@ -47,18 +48,8 @@ class PaddedLSTM(nn.LSTM):
     def _direction(self, padded: Tensor, suffix: str) -> Tensor:
         """Outputs of shape (frame, batch, hidden), first frame first."""
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        zeros = padded.new_zeros(1, padded.shape[1], self.hidden_size)
-        outputs: Tensor = torch.lstm(
-            padded,
-            (zeros, zeros),
-            [getattr(self, name + suffix) for name in names],
-            has_biases=True,
-            num_layers=1,
-            dropout=0.0,
-            train=self.training,
-            bidirectional=False,
-            batch_first=False,
-        )[0]
+        weights = [getattr(self, name + suffix) for name in names]
+        outputs, _ = lstm_layer(padded, None, weights, is_training=self.training)
         return outputs
 
 
